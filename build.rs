@@ -1,0 +1,45 @@
+//! Compiles the C++ shim against libtorch and tells the program where that libtorch is.
+
+use std::env;
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=PINBENCH_RUSTC={}", rustc_version());
+    #[cfg(feature = "torch")]
+    torch::build();
+}
+
+fn rustc_version() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.unwrap_or_else(|error| panic!("rustc --version: {error}"))
+}
+
+#[cfg(feature = "torch")]
+mod torch {
+    use std::env;
+    use std::path::PathBuf;
+
+    pub fn build() {
+        println!("cargo:rerun-if-changed=src/train/shim/shim.cpp");
+        // torch-sys has `links = "tch"`, so this is its key, whatever the comment in its build script says.
+        let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+        let lib = lib.unwrap_or_else(|| panic!("torch-sys named no libtorch; run `just setup` first"));
+        let root = lib.parent().unwrap_or(&lib).to_owned();
+        let include = env::var_os("LIBTORCH_INCLUDE").map_or(root, PathBuf::from).join("include");
+        cc::Build::new()
+            .cpp(true)
+            .std("c++20")
+            .opt_level(3)
+            .include(include.join("torch/csrc/api/include"))
+            .flag("-isystem")
+            .flag(&*include.to_string_lossy())
+            .flag("-fopenmp")
+            .file("src/train/shim/shim.cpp")
+            .compile("pinbench_shim");
+        // So that the program runs without LD_LIBRARY_PATH.
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    }
+}

@@ -1,0 +1,189 @@
+//! What a reader must know before comparing: why runs are missing, or not comparable.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::record::{LoadedRun, RunId, Status};
+use crate::stream::Seed;
+use crate::text;
+
+/// Processor time that others took, as a share of what the run could have had, from which its times are doubtful.
+const DISTURBED_SHARE: f64 = 0.05;
+
+/// Each says what is wrong and what to do about it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Caveat {
+    /// Counted runs were executed in different ways, given as name and hash.
+    MixedPlans(Vec<String>),
+    /// Counted runs come from machines or builds that differ in what changes time and bits.
+    MixedEnvironments(Vec<String>),
+    /// A run of another config was among the arm's; it is left out.
+    Foreign {
+        arm: String,
+        run: RunId,
+        found: String,
+        expected: String,
+    },
+    /// A seed has more than one finished run; the newest counts, or one seed would weigh twice.
+    Repeated {
+        arm: String,
+        seed: Seed,
+        counted: RunId,
+        left_out: Vec<RunId>,
+    },
+    /// A counted run did not have the machine to itself.
+    Disturbed {
+        arm: String,
+        seed: Seed,
+        share: f64,
+    },
+    Missing {
+        arm: String,
+        seeds: Vec<Seed>,
+    },
+    Failed {
+        arm: String,
+        seed: Seed,
+        reason: String,
+    },
+    Diverged {
+        arm: String,
+        seed: Seed,
+        step: u64,
+        loss: String,
+    },
+}
+
+impl Caveat {
+    /// Whether times must not be put side by side while this holds.
+    pub fn bars_times(&self) -> bool {
+        matches!(self, Self::MixedPlans(_) | Self::MixedEnvironments(_))
+    }
+
+    /// What plans and environments the counted runs of all arms mix.
+    pub fn of_comparison(counted: &[&LoadedRun]) -> Vec<Self> {
+        let plans: BTreeSet<String> = counted.iter().map(|run| plan(run)).collect();
+        let classes: BTreeSet<String> =
+            counted.iter().map(|run| run.record.environment_class.to_string()).collect();
+        let mut caveats = Vec::new();
+        if plans.len() > 1 {
+            caveats.push(Self::MixedPlans(plans.into_iter().collect()));
+        }
+        if classes.len() > 1 {
+            caveats.push(Self::MixedEnvironments(classes.into_iter().collect()));
+        }
+        caveats
+    }
+
+    /// That other processes or virtual machines took the processor from a counted run.
+    pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
+        let outcome = run.record.outcome.as_ref()?;
+        let available_s = outcome.wall_ns as f64 / 1e9 * f64::from(run.record.environment.cores);
+        let others = outcome.others_cpu_s.filter(|_| available_s > 0.0).map_or(0.0, |s| s / available_s);
+        let share = others.max(outcome.steal_share.unwrap_or(0.0));
+        let seed = run.record.trial.seed;
+        (share > DISTURBED_SHARE).then(|| Self::Disturbed { arm: arm.to_owned(), seed, share })
+    }
+
+    /// Why a run that did not finish did not.
+    pub fn of_status(arm: &str, run: &LoadedRun) -> Option<Self> {
+        let (arm, seed) = (arm.to_owned(), run.record.trial.seed);
+        match &run.record.status {
+            Status::Finished => None,
+            Status::Diverged { step, loss } => {
+                Some(Self::Diverged { arm, seed, step: *step, loss: loss.clone() })
+            }
+            Status::Failed { reason } => Some(Self::Failed { arm, seed, reason: reason.clone() }),
+        }
+    }
+}
+
+fn plan(run: &LoadedRun) -> String {
+    format!("{} {}", run.record.plan.name, run.record.plan_hash.short())
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MixedPlans(plans) => write!(
+                f,
+                "the runs were executed under different plans ({}), so their times are not comparable and are not \
+                 compared; run all arms under one plan",
+                plans.join("; ")
+            ),
+            Self::MixedEnvironments(classes) => write!(
+                f,
+                "the runs come from different environments ({}), so their times are not comparable and are not \
+                 compared; run all arms on one machine",
+                classes.join("; ")
+            ),
+            Self::Foreign { arm, run, found, expected } => write!(
+                f,
+                "run {run} was given for '{arm}' but has config {found}, not {expected}; it is left out"
+            ),
+            Self::Repeated { arm, seed, counted, left_out } => {
+                let left_out: Vec<String> = left_out.iter().map(RunId::to_string).collect();
+                write!(
+                    f,
+                    "'{arm}' has more than one finished run of seed {seed}; the newest, {counted}, counts, and not {}",
+                    left_out.join(", ")
+                )
+            }
+            Self::Disturbed { arm, seed, share } => write!(
+                f,
+                "'{arm}', seed {seed}: others took {} % of the processor time meanwhile, so its times are \
+                 doubtful; run it again on an idle machine",
+                text::fixed(share * 100.0, 0)
+            ),
+            Self::Missing { arm, seeds } => {
+                let seeds: Vec<String> = seeds.iter().map(Seed::to_string).collect();
+                let s = if seeds.len() == 1 { "" } else { "s" };
+                write!(f, "'{arm}' has no run of seed{s} {}", seeds.join(", "))
+            }
+            Self::Failed { arm, seed, reason } => write!(f, "'{arm}', seed {seed}: failed: {reason}"),
+            Self::Diverged { arm, seed, step, loss } => write!(
+                f,
+                "'{arm}', seed {seed}: diverged at step {step}, where the loss was {loss}; it is left out of every mean"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples;
+    use crate::experiment::plan::{Device, Plan, PlanName};
+
+    #[test]
+    fn runs_of_one_plan_and_environment_need_no_warning() {
+        let profile = samples::profile();
+        let runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
+        assert_eq!(Caveat::of_comparison(&[&runs[0], &runs[1]]), []);
+    }
+
+    #[test]
+    fn a_second_plan_or_environment_is_named_and_bars_times() {
+        let profile = samples::profile();
+        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
+        runs[1].record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
+        runs[1].record.plan_hash = runs[1].record.plan.hash();
+        runs[1].record.environment.cores = 64;
+        runs[1].record.environment_class = runs[1].record.environment.class();
+        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]]);
+        assert_eq!(caveats.len(), 2);
+        assert!(caveats.iter().all(Caveat::bars_times));
+        let text = format!("{} {}", caveats[0], caveats[1]);
+        assert!(text.contains("eager ") && text.contains("tuned ") && text.contains("64 × "), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_shared_its_machine_is_doubted() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        assert_eq!(Caveat::of_disturbance("64", &run), None);
+        let wall_s = run.record.outcome.as_ref().unwrap().wall_ns as f64 / 1e9;
+        run.record.outcome.as_mut().unwrap().others_cpu_s = Some(wall_s); // one of its two cores
+        let text = Caveat::of_disturbance("64", &run).unwrap().to_string();
+        assert!(text.contains("others took 50 %"), "{text}");
+    }
+}

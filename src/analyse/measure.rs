@@ -1,0 +1,150 @@
+//! The numbers of one run, from its rows.
+
+use crate::clock::Phase;
+use crate::record::LoadedRun;
+use crate::row::{EpochRow, Split, StepRow};
+use crate::stats;
+
+/// Steps at the start of a run that no timing counts: the allocator, the caches and the thread pool are still
+/// settling in them.
+pub const WARM_UP_STEPS: usize = 20;
+
+const NS_PER_MINUTE: f64 = 60e9;
+
+/// What one run measured. `None` is what its rows do not say, as after a failure.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Measures {
+    /// After the last epoch.
+    pub train: Option<Score>,
+    pub train_eval: Option<Score>,
+    pub validation: Option<Score>,
+    pub test: Option<Score>,
+    /// Steps only: no evaluation, nothing before the first step or after the last.
+    pub train_minutes: Option<f64>,
+    /// From the first step to the last evaluation.
+    pub total_minutes: Option<f64>,
+    /// `None` when the run is no longer than its warm-up.
+    pub timing: Option<StepTiming>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Score {
+    pub loss: f64,
+    pub accuracy: f64,
+}
+
+/// How a run's steps went once it was warm.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StepTiming {
+    /// Median over steps.
+    pub images_per_s: f64,
+    /// Median over steps.
+    pub step_ms: f64,
+    /// Mean over steps.
+    pub minor_faults: f64,
+    /// Mean time an image spent in each phase, in the order of [`Phase::ALL`].
+    pub phase_us_per_image: [f64; Phase::ALL.len()],
+    /// The same for what no phase accounts for.
+    pub rest_us_per_image: f64,
+}
+
+impl Measures {
+    pub fn of(run: &LoadedRun) -> Self {
+        let score = |split| last_score(&run.epochs, split);
+        let train_ns: u64 = run.steps.iter().map(|step| step.times.total_ns).sum();
+        let outcome = run.record.outcome.as_ref();
+        Self {
+            train: score(Split::Train),
+            train_eval: score(Split::TrainEval),
+            validation: score(Split::Validation),
+            test: score(Split::Test),
+            train_minutes: (!run.steps.is_empty()).then(|| train_ns as f64 / NS_PER_MINUTE),
+            total_minutes: outcome.map(|outcome| outcome.wall_ns as f64 / NS_PER_MINUTE),
+            timing: run.steps.get(WARM_UP_STEPS..).and_then(StepTiming::of),
+        }
+    }
+}
+
+fn last_score(epochs: &[EpochRow], split: Split) -> Option<Score> {
+    let rows = epochs.iter().filter(|row| row.split == split);
+    rows.max_by_key(|row| row.epoch).map(|row| Score { loss: row.loss, accuracy: row.accuracy })
+}
+
+impl StepTiming {
+    /// `None` of no steps, or of steps that took no time or held no image.
+    fn of(steps: &[StepRow]) -> Option<Self> {
+        let images: u64 = steps.iter().map(|step| u64::from(step.images)).sum();
+        let rates: Vec<f64> = steps.iter().filter_map(images_per_s).collect();
+        let times: Vec<f64> = steps.iter().map(|step| step.times.total_ns as f64 / 1e6).collect();
+        let faults: u64 = steps.iter().map(|step| step.usage.minor_faults).sum();
+        if images == 0 {
+            return None;
+        }
+        let us_per_image =
+            |ns: &dyn Fn(&StepRow) -> u64| steps.iter().map(ns).sum::<u64>() as f64 / 1e3 / images as f64;
+        Some(Self {
+            images_per_s: stats::median(&rates)?,
+            step_ms: stats::median(&times)?,
+            minor_faults: faults as f64 / steps.len() as f64,
+            phase_us_per_image: Phase::ALL.map(|phase| us_per_image(&|step| step.times.ns(phase))),
+            rest_us_per_image: us_per_image(&|step| step.times.rest_ns()),
+        })
+    }
+}
+
+fn images_per_s(step: &StepRow) -> Option<f64> {
+    let seconds = step.times.total_ns as f64 / 1e9;
+    (seconds > 0.0).then(|| f64::from(step.images) / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples::{self, step};
+
+    #[test]
+    fn timing_leaves_the_warm_up_out_and_takes_the_median_step() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        run.steps = (0..WARM_UP_STEPS as u64 + 5).map(|index| step(index, 64, 1_000_000)).collect();
+        for slow in &mut run.steps[..WARM_UP_STEPS] {
+            *slow = step(slow.step, 64, 50_000_000);
+        }
+        // One hiccup moves a mean, not a median.
+        run.steps[WARM_UP_STEPS + 2] = step(22, 64, 90_000_000);
+        let timing = Measures::of(&run).timing.unwrap();
+        assert_eq!((timing.step_ms, timing.images_per_s), (1.0, 64_000.0));
+    }
+
+    #[test]
+    fn a_run_no_longer_than_its_warm_up_has_no_timing_but_has_its_minutes() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        run.steps.truncate(WARM_UP_STEPS);
+        let measures = Measures::of(&run);
+        assert_eq!(measures.timing, None);
+        assert!(measures.train_minutes.is_some());
+    }
+
+    #[test]
+    fn the_phases_and_the_rest_add_up_to_the_time_of_an_image() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        run.steps = (0..40).map(|index| step(index, 50, 2_000_000)).collect();
+        let timing = Measures::of(&run).timing.unwrap();
+        let total: f64 = timing.phase_us_per_image.iter().sum::<f64>() + timing.rest_us_per_image;
+        assert!((total - 40.0).abs() < 1e-9, "{total}");
+    }
+
+    #[test]
+    fn scores_are_those_of_the_last_epoch_in_whatever_order_rows_come() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        let last = run.epochs.iter().rfind(|row| row.split == Split::Validation).unwrap().accuracy;
+        run.epochs.reverse();
+        assert_eq!(Measures::of(&run).validation.unwrap().accuracy, last);
+    }
+
+    #[test]
+    fn a_run_without_rows_measures_nothing() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        (run.steps, run.epochs, run.record.outcome) = (vec![], vec![], None);
+        assert_eq!(Measures::of(&run), Measures::default());
+    }
+}

@@ -1,0 +1,13 @@
+//! What runs say together: numbers over seeds, arms beside each other, and what keeps them from being compared.
+//!
+//! Pure functions over loaded runs. Tables, figures and their wording are the report's.
+
+mod caveat;
+mod measure;
+#[cfg(test)]
+pub mod samples;
+mod summary;
+
+pub use caveat::Caveat;
+pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
+pub use summary::{ArmRuns, ArmSummary, Differences, Spreads, Summary};

@@ -1,0 +1,25 @@
+//! Data sets: fetched, verified and decoded into plain arrays.
+//!
+//! What counts is content. Each file's SHA-256 is pinned in the source, is checked whenever the file is read,
+//! and together they make [`Name::digest`], which is part of a trial's config. Where the bytes came from is
+//! not.
+//!
+//! The call sequence is [`root`] → [`fetch`] (slow, network) → [`load`] (reads the disk) → [`split`].
+
+pub mod archive;
+pub mod cifar;
+mod fetch;
+pub mod idx;
+mod intake;
+mod load;
+mod root;
+mod source;
+mod split;
+
+pub use crate::dataset::pin::Mismatch;
+pub use crate::dataset::{Name, Shape, UnknownName};
+pub use fetch::{FetchError, Fetched, Options, fetch};
+pub use intake::Observer;
+pub use load::{DataSet, FormatError, Images, LoadError, load};
+pub use root::{NoRoot, root};
+pub use split::{Limits, Split, SplitError, split};

@@ -1,0 +1,165 @@
+//! The config: everything that defines the *scientific* content of a training, and nothing of how it is executed.
+//!
+//! Its canonical JSON is hashed, so a field that is added later must be optional and skipped when absent, or every
+//! stored result changes its identity.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset;
+use crate::digest::Digest;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data: Data,
+    pub model: Model,
+    pub optim: Optim,
+    pub train: Train,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    pub set: dataset::Name,
+    /// Of the decoded data set, so that the same file name with other bytes is another config.
+    pub digest: Digest,
+    /// Share of the training file that is held out, 0 < share < 1.
+    pub validation: f64,
+    /// Use only the first so many training images of the split; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_limit: Option<u32>,
+    /// The same for the validation and the test images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_limit: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: ModelName,
+    pub activation: Activation,
+    /// Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.
+    pub dropout: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelName {
+    SimpleCnn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    Relu,
+    Sigmoid,
+    Tanh,
+}
+
+impl Activation {
+    /// Never falls as its input grows, and rounds monotonically: so it commutes exactly with a maximum.
+    pub fn is_monotone(self) -> bool {
+        match self {
+            Self::Relu => true,
+            // Monotone on paper; libtorch's vectorised tails have not been shown to be so bit for bit.
+            Self::Sigmoid | Self::Tanh => false,
+        }
+    }
+}
+
+/// Kingma and Ba, arXiv 1412.6980; defaults as in PyTorch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optim {
+    pub name: OptimName,
+    /// Step size.
+    pub lr: f64,
+    /// Decay rates of the two moments.
+    pub betas: [f64; 2],
+    pub eps: f64,
+    /// L2 penalty that is added to the gradient.
+    pub weight_decay: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimName {
+    Adam,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Images a step; the last step of an epoch takes what is left.
+    pub batch: u32,
+    pub epochs: u32,
+}
+
+/// A value that parses but cannot be trained, with the dotted key it stands at.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[error("`{key}` is {found}, expected {expected}")]
+pub struct Impossible {
+    pub key: &'static str,
+    pub found: String,
+    pub expected: String,
+}
+
+impl Config {
+    /// The first impossible value, in the order of the fields.
+    pub fn check(&self) -> Result<(), Impossible> {
+        let Data { validation, train_limit, eval_limit, set, .. } = &self.data;
+        let file = set.train_len();
+        let held_out = (f64::from(file) * validation).round();
+        check("data.validation", validation, held_out >= 1.0 && held_out < f64::from(file), || {
+            format!("a share that leaves at least one of {file} images on each side, such as 0.2")
+        })?;
+        // Between 1 and the file's length, as checked above.
+        let held_out = held_out as u32;
+        check_limit("data.train_limit", *train_limit, file - held_out)?;
+        check_limit("data.eval_limit", *eval_limit, held_out.min(set.test_len()))?;
+        let dropout = self.model.dropout;
+        check("model.dropout", &dropout, (0.0..1.0).contains(&dropout), || "0 ≤ p < 1".to_owned())?;
+        self.optim.check()?;
+        let Train { batch, epochs } = self.train;
+        let images = train_limit.unwrap_or(file - held_out);
+        check("train.batch", &batch, (1..=images).contains(&batch), || {
+            format!("1 to {images}, the training images there are")
+        })?;
+        check("train.epochs", &epochs, epochs >= 1, || "at least 1".to_owned())
+    }
+}
+
+impl Optim {
+    fn check(&self) -> Result<(), Impossible> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        check("optim.lr", &self.lr, positive(self.lr), || "a number above 0".to_owned())?;
+        for beta in self.betas {
+            check("optim.betas", &beta, (0.0..1.0).contains(&beta), || "0 ≤ beta < 1".to_owned())?;
+        }
+        check("optim.eps", &self.eps, positive(self.eps), || "a number above 0".to_owned())?;
+        let decay = self.weight_decay;
+        check("optim.weight_decay", &decay, decay.is_finite() && decay >= 0.0, || {
+            "0 or a number above it".to_owned()
+        })
+    }
+}
+
+fn check_limit(key: &'static str, limit: Option<u32>, most: u32) -> Result<(), Impossible> {
+    match limit {
+        Some(limit) => {
+            check(key, &limit, (1..=most).contains(&limit), || format!("1 to {most}, the images there are"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check(
+    key: &'static str,
+    found: &impl fmt::Display,
+    holds: bool,
+    expected: impl FnOnce() -> String,
+) -> Result<(), Impossible> {
+    if holds { Ok(()) } else { Err(Impossible { key, found: found.to_string(), expected: expected() }) }
+}

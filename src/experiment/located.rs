@@ -1,0 +1,68 @@
+//! Errors that point at a line of an experiment file.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// The text of an experiment file, and where it came from.
+pub struct Source<'a> {
+    pub path: &'a Path,
+    pub text: &'a str,
+}
+
+/// What is wrong, where it stands, and the line itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LocatedError {
+    path: PathBuf,
+    /// Line number from 1, column from 1, and the text of the line.
+    place: Option<(usize, usize, String)>,
+    message: String,
+}
+
+impl Source<'_> {
+    /// An error at the bytes `span` of the file, or about the file as a whole.
+    pub fn error(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> LocatedError {
+        let place = span.map(|span| {
+            let before = self.text.get(..span.start).unwrap_or(self.text);
+            let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let line = self.text[start..].lines().next().unwrap_or("");
+            (before.matches('\n').count() + 1, before[start..].chars().count() + 1, line.to_owned())
+        });
+        LocatedError { path: self.path.to_owned(), place, message: message.to_string() }
+    }
+
+    /// An error at the value under a dotted `key`, or at the innermost table of it that the file has.
+    pub fn error_at_key(&self, key: &str, message: impl fmt::Display) -> LocatedError {
+        self.error(self.find(key), message)
+    }
+
+    fn find(&self, key: &str) -> Option<Range<usize>> {
+        let table = toml::de::DeTable::parse(self.text).ok()?;
+        let mut parts = key.split('.');
+        let (name, mut value) = table.get_ref().get_key_value(parts.next()?)?;
+        let mut span = name.span();
+        for part in parts {
+            let Some((name, inner)) = value.get_ref().as_table().and_then(|table| table.get_key_value(part))
+            else {
+                break;
+            };
+            (span, value) = (name.span(), inner);
+        }
+        Some(span)
+    }
+}
+
+impl fmt::Display for LocatedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some((line, column, text)) = &self.place {
+            let margin = " ".repeat(line.to_string().len());
+            write!(f, ":{line}:{column}\n{margin} |\n{line} | {text}\n{margin} | ")?;
+            write!(f, "{}^", " ".repeat(column - 1))?;
+            return write!(f, "\n{}", self.message);
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for LocatedError {}

@@ -1,0 +1,208 @@
+//! The plan: *how* a trial is executed. It changes time and, at the level of rounding, bits; never the question.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Every knob is spelled out, so that a record says what ran even after a named plan has changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    pub name: PlanName,
+    pub device: Device,
+    /// Of libtorch's intra-operator pool.
+    pub threads: u32,
+    pub memory_format: MemoryFormat,
+    pub allocator: Allocator,
+    /// Ask the kernel for 2 MiB pages behind tensors of that size.
+    pub huge_pages: bool,
+    pub pooling: Pooling,
+    pub optimizer: OptimizerForm,
+    pub loader: Loader,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanName {
+    /// What a plain PyTorch script does.
+    Eager,
+    /// The fastest from libtorch's own operators.
+    Tuned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryFormat {
+    Contiguous,
+    /// Channels innermost: oneDNN's convolutions need no reordering.
+    ChannelsLast,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocator {
+    /// As the C library comes. glibc gives large blocks back to the kernel at every free, and each step
+    /// faults its activations in again.
+    System,
+    /// glibc told to keep freed memory.
+    Keep,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    AsWritten,
+    /// Pool before an activation that commutes exactly with a maximum: the same bits from a quarter of the work.
+    BeforeMonotoneActivation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerForm {
+    /// One tensor and one operator after the other, as PyTorch does by default on a CPU.
+    Loop,
+    /// libtorch's fused kernel.
+    Fused,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loader {
+    /// The whole set is one tensor on the device; a batch is an `index_select`.
+    Resident,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Device {
+    Cpu,
+    Cuda(u32),
+}
+
+impl Plan {
+    pub fn named(name: PlanName, threads: u32, device: Device) -> Self {
+        let eager = Self {
+            name,
+            device,
+            threads,
+            memory_format: MemoryFormat::Contiguous,
+            allocator: Allocator::System,
+            huge_pages: false,
+            pooling: Pooling::AsWritten,
+            optimizer: OptimizerForm::Loop,
+            loader: Loader::Resident,
+        };
+        match name {
+            PlanName::Eager => eager,
+            PlanName::Tuned => Self {
+                memory_format: MemoryFormat::ChannelsLast,
+                allocator: Allocator::Keep,
+                huge_pages: true,
+                pooling: Pooling::BeforeMonotoneActivation,
+                optimizer: OptimizerForm::Fused,
+                ..eager
+            },
+        }
+    }
+
+    /// The process environment this plan needs, and the names it must not inherit (`None`).
+    ///
+    /// glibc, OpenMP and libtorch read these at process start, which is why a run is a process of its own.
+    /// Setting any of glibc's three also stops its rule that moves the other thresholds by itself (mallopt(3)).
+    pub fn environment(&self) -> Vec<(&'static str, Option<String>)> {
+        let keep = |value: &str| (self.allocator == Allocator::Keep).then(|| value.to_owned());
+        let threads = Some(self.threads.to_string());
+        vec![
+            ("MALLOC_MMAP_MAX_", keep("0")),
+            ("MALLOC_TRIM_THRESHOLD_", keep("-1")),
+            ("MALLOC_TOP_PAD_", keep("67108864")), // bytes
+            ("MALLOC_MMAP_THRESHOLD_", None),
+            ("MALLOC_ARENA_MAX", None),
+            ("GLIBC_TUNABLES", None),
+            ("LD_PRELOAD", None),
+            ("THP_MEM_ALLOC_ENABLE", self.huge_pages.then(|| "1".to_owned())),
+            ("OMP_NUM_THREADS", threads.clone()),
+            ("MKL_NUM_THREADS", threads),
+            ("OMP_DYNAMIC", Some("FALSE".to_owned())),
+            ("MKL_DYNAMIC", Some("FALSE".to_owned())),
+        ]
+    }
+}
+
+impl fmt::Display for PlanName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eager => "eager",
+            Self::Tuned => "tuned",
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a device: expected 'cpu', 'cuda' or 'cuda:N'")]
+pub struct NotADevice(String);
+
+impl FromStr for Device {
+    type Err = NotADevice;
+
+    fn from_str(text: &str) -> Result<Self, NotADevice> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| NotADevice(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = NotADevice;
+
+    fn try_from(text: String) -> Result<Self, NotADevice> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_survive_a_round_trip_and_others_are_refused() {
+        for text in ["cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<Device>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
+            assert!(text.parse::<Device>().unwrap_err().to_string().contains("cuda:N"));
+        }
+    }
+
+    #[test]
+    fn the_eager_plan_inherits_no_allocator_setting() {
+        let plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
+        for (name, value) in plan.environment() {
+            let allocates = ["MALLOC", "GLIBC", "THP", "LD_"].iter().any(|prefix| name.starts_with(prefix));
+            assert_eq!(value.is_none(), allocates, "{name}");
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! From the file to the checked experiment: the grid of the factors under each profile, every config valid.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+use toml::Spanned;
+
+use crate::experiment::config::Config;
+use crate::experiment::identity::MAX_SEED;
+use crate::experiment::located::{LocatedError, Source};
+use crate::experiment::wire::{
+    WireConfig, WireExperiment, WireFactor, WireProfile, WireReference, WireReferenceRow,
+};
+use crate::experiment::{
+    Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
+};
+use crate::stream::Seed;
+
+/// A config under construction, and where each of its values was written.
+#[derive(Clone)]
+struct Draft {
+    tree: Value,
+    /// Places of the values that were not written in the base config.
+    places: BTreeMap<String, Range<usize>>,
+}
+
+pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
+    let wire: WireExperiment = toml::from_str(source.text)
+        .map_err(|error: toml::de::Error| source.error(error.span(), error.message()))?;
+    let WireExperiment { title, why, source: origin, limits, data, model, optim, train, .. } = wire;
+    let tree = serde_json::to_value(WireConfig { data, model, optim, train })
+        .map_err(|error| source.error(None, error))?;
+    let base = Draft { tree, places: BTreeMap::new() };
+    let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
+    let factors = factors.collect::<Result<Vec<Factor>, _>>()?;
+    let places: Vec<_> = wire.factors.iter().map(level_places).collect();
+    let mut profiles = BTreeMap::new();
+    for (name, profile) in [
+        (ProfileName::Smoke, &wire.profiles.smoke),
+        (ProfileName::Quick, &wire.profiles.quick),
+        (ProfileName::Full, &wire.profiles.full),
+    ] {
+        profiles.insert(name, check_profile(source, &base, &factors, &places, profile)?);
+    }
+    let arms = &profiles[&ProfileName::Full].arms;
+    let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
+    let reference = reference.transpose()?;
+    let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Experiment { id, title, why, source: origin, limits, factors, profiles, reference })
+}
+
+fn level_places(factor: &WireFactor) -> Vec<Range<usize>> {
+    factor.levels.get_ref().iter().map(|level| level.value.span()).collect()
+}
+
+fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Factor, LocatedError> {
+    base.require(source, &wire.key)?;
+    let key = wire.key.get_ref();
+    if wire.levels.get_ref().len() < 2 {
+        let message = format!("factor `{key}` has fewer than two levels: there is nothing to compare");
+        return Err(source.error(Some(wire.levels.span()), message));
+    }
+    let mut levels: Vec<Level> = Vec::new();
+    for (index, level) in wire.levels.get_ref().iter().enumerate() {
+        let value = json(source, &level.value)?;
+        if levels.iter().any(|other| other.value == value) {
+            let message = format!("factor `{key}` has the level {value} twice");
+            return Err(source.error(Some(level.value.span()), message));
+        }
+        let label = level.label.clone().unwrap_or_else(|| bare(&value));
+        let colour = level.colour.or(Some(Colour::ALL[index % Colour::ALL.len()]));
+        levels.push(Level { value, label, colour });
+    }
+    Ok(Factor { key: key.clone(), label: wire.label.clone(), levels })
+}
+
+fn check_profile(
+    source: &Source,
+    base: &Draft,
+    factors: &[Factor],
+    places: &[Vec<Range<usize>>],
+    wire: &WireProfile,
+) -> Result<Profile, LocatedError> {
+    let mut draft = base.clone();
+    let mut changes = Vec::new();
+    for (key, value) in &wire.set {
+        base.require(source, key)?;
+        let level = json(source, value)?;
+        changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
+        draft.set(source, key.get_ref(), level, value.span())?;
+    }
+    let seeds = check_seeds(source, wire)?;
+    let mut arms = Vec::new();
+    for levels in grid(factors) {
+        let mut draft = draft.clone();
+        for ((factor, places), &level) in factors.iter().zip(places).zip(&levels) {
+            draft.set(source, &factor.key, factor.levels[level].value.clone(), places[level].clone())?;
+        }
+        let config = draft.finish(source)?;
+        arms.push(arm(factors, levels, arms.len(), config));
+    }
+    Ok(Profile { seeds, arms, changes })
+}
+
+fn check_seeds(source: &Source, wire: &WireProfile) -> Result<Vec<Seed>, LocatedError> {
+    let mut seeds = Vec::new();
+    for seed in wire.seeds.get_ref() {
+        let value = *seed.get_ref();
+        if value > MAX_SEED {
+            let message = format!("seed {value} is above {MAX_SEED}, the largest whole number in JSON");
+            return Err(source.error(Some(seed.span()), message));
+        }
+        if seeds.contains(&Seed(value)) {
+            let message = format!("seed {value} is there twice: the same run would count as two");
+            return Err(source.error(Some(seed.span()), message));
+        }
+        seeds.push(Seed(value));
+    }
+    if seeds.is_empty() {
+        return Err(source.error(Some(wire.seeds.span()), "a profile needs at least one seed"));
+    }
+    Ok(seeds)
+}
+
+/// Every combination of levels, the last factor varying fastest; one empty combination without factors.
+fn grid(factors: &[Factor]) -> Vec<Vec<usize>> {
+    factors.iter().fold(vec![vec![]], |arms, factor| {
+        let extend =
+            |arm: Vec<usize>| (0..factor.levels.len()).map(move |level| [arm.as_slice(), &[level]].concat());
+        arms.into_iter().flat_map(extend).collect()
+    })
+}
+
+/// With one factor an arm wears its level's colour; in a larger grid each arm gets the next one.
+fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, config: Config) -> Arm {
+    let chosen: Vec<&Level> =
+        factors.iter().zip(&levels).map(|(factor, &level)| &factor.levels[level]).collect();
+    let next = Colour::ALL[index % Colour::ALL.len()];
+    let colour = match chosen[..] {
+        [level] => level.colour.unwrap_or(next),
+        _ => next,
+    };
+    let labels: Vec<&str> = chosen.iter().map(|level| level.label.as_str()).collect();
+    let label = if labels.is_empty() { "base".to_owned() } else { labels.join(", ") };
+    Arm { label, colour, levels, config }
+}
+
+fn check_reference(
+    source: &Source,
+    factors: &[Factor],
+    arms: &[Arm],
+    wire: WireReference,
+) -> Result<Reference, LocatedError> {
+    let mut rows: Vec<ReferenceRow> = Vec::new();
+    for row in &wire.rows {
+        let arm = find_arm(source, factors, arms, row)?;
+        let WireReferenceRow { train_acc, val_acc, train_loss, val_loss, minutes, .. } = *row;
+        rows.push(ReferenceRow { arm, train_acc, val_acc, train_loss, val_loss, minutes });
+    }
+    Ok(Reference { source: wire.source, rows })
+}
+
+fn find_arm(
+    source: &Source,
+    factors: &[Factor],
+    arms: &[Arm],
+    row: &WireReferenceRow,
+) -> Result<usize, LocatedError> {
+    let mut levels = vec![None; factors.len()];
+    for (key, value) in &row.arm {
+        let Some(position) = factors.iter().position(|factor| factor.key == *key.get_ref()) else {
+            let known = factors.iter().map(|factor| factor.key.as_str());
+            return Err(source.error(Some(key.span()), unknown("factor", key.get_ref(), known)));
+        };
+        let wanted = json(source, value)?;
+        levels[position] = factors[position].levels.iter().position(|level| level.value == wanted);
+        if levels[position].is_none() {
+            let message = format!("factor `{}` has no level {wanted}", key.get_ref());
+            return Err(source.error(Some(value.span()), message));
+        }
+    }
+    let levels: Option<Vec<usize>> = levels.into_iter().collect();
+    let arm = levels.and_then(|levels| arms.iter().position(|arm| arm.levels == levels));
+    arm.ok_or_else(|| source.error_at_key("reference", "a reference row must name a level of every factor"))
+}
+
+impl Draft {
+    fn pointer(key: &str) -> String {
+        format!("/{}", key.replace('.', "/"))
+    }
+
+    /// `key` must name a value of the config: a whole section is not one.
+    fn require(&self, source: &Source, key: &Spanned<String>) -> Result<(), LocatedError> {
+        match self.tree.pointer(&Self::pointer(key.get_ref())) {
+            Some(value) if !value.is_object() => Ok(()),
+            _ => {
+                let leaves = self.leaves();
+                let message = unknown("config value", key.get_ref(), leaves.iter().map(String::as_str));
+                Err(source.error(Some(key.span()), message))
+            }
+        }
+    }
+
+    fn leaves(&self) -> Vec<String> {
+        let sections = self.tree.as_object().into_iter().flatten();
+        let leaf = |(section, values): (&String, &Value)| {
+            let names = values.as_object().into_iter().flat_map(|values| values.keys());
+            names.map(|name| format!("{section}.{name}")).collect::<Vec<_>>()
+        };
+        sections.flat_map(leaf).collect()
+    }
+
+    /// Sets a value that `require` found, and refuses one of a kind the config cannot hold.
+    fn set(
+        &mut self,
+        source: &Source,
+        key: &str,
+        value: Value,
+        place: Range<usize>,
+    ) -> Result<(), LocatedError> {
+        if let Some(slot) = self.tree.pointer_mut(&Self::pointer(key)) {
+            *slot = value;
+        }
+        self.places.insert(key.to_owned(), place.clone());
+        match serde_json::from_value::<WireConfig>(self.tree.clone()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(source.error(Some(place), format!("`{key}`: {error}"))),
+        }
+    }
+
+    fn finish(self, source: &Source) -> Result<Config, LocatedError> {
+        let wire: WireConfig =
+            serde_json::from_value(self.tree).map_err(|error| source.error(None, error))?;
+        let config = Config::from(wire);
+        config.check().map_err(|error| match self.places.get(error.key) {
+            Some(place) => source.error(Some(place.clone()), &error),
+            None => source.error_at_key(error.key, &error),
+        })?;
+        Ok(config)
+    }
+}
+
+fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedError> {
+    serde_json::to_value(value.get_ref()).map_err(|error| source.error(Some(value.span()), error))
+}
+
+/// A value as people write it: strings without quotes.
+fn bare(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn unknown<'a>(what: &str, found: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let near =
+        known.iter().min_by_key(|name| distance(name, found)).filter(|name| distance(name, found) <= 3);
+    let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("unknown {what} `{found}`{hint} (known: {})", known.join(", "))
+}
+
+/// Levenshtein's edit distance.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in right.iter().enumerate() {
+            let substitute = corner + usize::from(a != *b);
+            corner = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+title = "batch size"
+why = "a test"
+
+[data]
+set = "mnist"
+validation = 0.2
+
+[model]
+name = "simple_cnn"
+activation = "relu"
+dropout = 0.5
+
+[optim]
+name = "adam"
+lr = 0.001
+
+[train]
+batch = 64
+epochs = 5
+
+[[factors]]
+key = "train.batch"
+label = "batch"
+levels = [{ value = 64, colour = "green" }, { value = 128 }, { value = 1024, label = "1 Ki" }]
+
+[profiles.smoke]
+seeds = [0]
+set = { "data.train_limit" = 2048, "train.epochs" = 1 }
+
+[profiles.quick]
+seeds = [0, 1]
+
+[profiles.full]
+seeds = [0, 1, 2]
+
+[reference]
+source = "notes"
+rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
+"#;
+
+    fn parse(text: &str) -> Result<Experiment, LocatedError> {
+        Experiment::parse(Path::new("experiments/m1.toml"), text)
+    }
+
+    /// The error of `TEXT` with `from` replaced.
+    fn error(from: &str, to: &str) -> String {
+        assert!(TEXT.contains(from), "{from}");
+        parse(&TEXT.replacen(from, to, 1)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_grid_has_one_arm_a_level_under_every_profile() {
+        let experiment = parse(TEXT).unwrap();
+        assert_eq!(experiment.id, "m1");
+        let smoke = experiment.profile(ProfileName::Smoke);
+        let labels: Vec<&str> = smoke.arms.iter().map(|arm| arm.label.as_str()).collect();
+        assert_eq!(labels, ["64", "128", "1 Ki"]);
+        assert_eq!(smoke.arms[0].colour, Colour::Green);
+        assert_eq!(smoke.arms[2].config.train.batch, 1024);
+        assert_eq!(smoke.arms[2].config.train.epochs, 1);
+        assert_eq!(smoke.arms[2].config.data.train_limit, Some(2048));
+        assert_eq!(smoke.changes, ["data.train_limit = 2048", "train.epochs = 1"]);
+        assert_eq!(experiment.profile(ProfileName::Full).arms[0].config.data.train_limit, None);
+        assert_eq!(experiment.reference.unwrap().rows[0].arm, 1);
+    }
+
+    #[test]
+    fn trials_come_seed_by_seed() {
+        let experiment = parse(TEXT).unwrap();
+        let trials: Vec<_> = experiment.profile(ProfileName::Quick).trials().collect();
+        let order: Vec<_> = trials.iter().map(|(arm, trial)| (*arm, trial.seed.0)).collect();
+        assert_eq!(order, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn two_factors_give_every_combination() {
+        let two = r#"label = "batch"
+levels = [{ value = 64 }, { value = 128 }]
+
+[[factors]]
+key = "model.activation"
+label = "activation"
+levels = [{ value = "relu" }, { value = "tanh" }]
+
+[[factors]]
+key = "train.epochs"
+label = "epochs""#;
+        let text = TEXT.replace("label = \"batch\"", two);
+        let text = text.replace(", { value = 1024, label = \"1 Ki\" }", ", { value = 3 }");
+        let text = &text[..text.find("[reference]").unwrap()];
+        let experiment = parse(text).unwrap();
+        let arms = &experiment.profile(ProfileName::Full).arms;
+        assert_eq!(arms.len(), 12);
+        assert_eq!(arms[4].label, "64, tanh, 128");
+    }
+
+    #[test]
+    fn unknown_toml_key_is_refused_with_its_name_and_line() {
+        let text = error("batch = 64", "btach = 64");
+        assert!(
+            text.contains("experiments/m1.toml:19:1") && text.contains("unknown field `btach`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_typo_in_a_factor_points_at_it_and_names_the_nearest_key() {
+        let text = error("key = \"train.batch\"", "key = \"train.bacth\"");
+        assert!(text.contains("m1.toml:23:7") && text.contains("did you mean `train.batch`?"), "{text}");
+        let text = error("key = \"train.batch\"", "key = \"train\"");
+        assert!(text.contains("unknown config value `train`"), "{text}");
+    }
+
+    #[test]
+    fn impossible_values_point_at_the_line_they_were_written_on() {
+        for (from, to, place, what) in [
+            ("batch = 64", "batch = 0", ":25:", "batch"),
+            ("dropout = 0.5", "dropout = 1.0", ":12:1", "0 ≤ p < 1"),
+            ("validation = 0.2", "validation = 1.5", ":7:1", "a share"),
+            ("lr = 0.001", "lr = -1", ":16:1", "above 0"),
+            ("epochs = 5", "epochs = 0", ":20:1", "at least 1"),
+            ("{ value = 128 }", "{ value = 0 }", ":25:", "1 to 2048"),
+            ("{ value = 128 }", "{ value = \"x\" }", ":25:", "invalid type"),
+            ("{ value = 128 }", "{ value = 64 }", ":25:", "twice"),
+            ("\"data.train_limit\" = 2048", "\"data.train_limit\" = 0", ":29:", "1 to 48000"),
+            ("seeds = [0, 1, 2]", "seeds = [0, 1, 1]", ":35:16", "twice"),
+            ("seeds = [0, 1, 2]", "seeds = []", ":35:9", "at least one seed"),
+            ("seeds = [0, 1, 2]", "seeds = [9007199254740993]", ":35:10", "largest whole number"),
+            ("{ \"train.batch\" = 128 }", "{ \"train.batch\" = 129 }", ":39:", "no level 129"),
+            ("{ \"train.batch\" = 128 }", "{ \"train.btach\" = 128 }", ":39:", "did you mean"),
+            ("set = \"mnist\"", "set = \"mnits\"", ":6:7", "unknown variant `mnits`"),
+        ] {
+            if from == "batch = 64" {
+                // Every arm sets the batch, so the base value is never trained.
+                assert!(parse(&TEXT.replacen(from, to, 1)).is_ok());
+                continue;
+            }
+            let text = error(from, to);
+            assert!(text.contains(place) && text.contains(what), "{from} -> {to}\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_level_is_nothing_to_compare() {
+        let text = error(", { value = 128 }, { value = 1024, label = \"1 Ki\" }", "");
+        assert!(text.contains("fewer than two levels"), "{text}");
+    }
+}

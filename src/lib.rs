@@ -1,0 +1,15 @@
+//! pinbench: reproducible benchmarks of small CNN trainings.
+
+pub mod analyse;
+pub mod clock;
+pub mod data;
+pub mod dataset;
+pub mod digest;
+pub mod experiment;
+pub mod machine;
+pub mod record;
+pub mod report;
+pub mod row;
+pub mod stats;
+pub mod stream;
+pub mod text;

@@ -1,0 +1,321 @@
+//! Rows to polars frames and back, exactly: every bit of a float, NaN and the infinities included.
+//!
+//! `rows → DataFrame → rows` is the identity. A frame from outside has to match `schema` column by column; null is
+//! an error wherever it stands, because a value that is missing and one that is NaN say different things.
+
+use polars::prelude::{
+    ChunkedArray, DataFrame, Float64Type, IntoColumn as _, IntoSeries, NewChunkedArray as _, PlSmallStr,
+    PolarsError, PolarsNumericType, PolarsPhysicalType, StringChunked, StringType, UInt32Type, UInt64Type,
+};
+
+use crate::clock::{Phase, PhaseTimes};
+use crate::record::schema::{self, EPOCHS, EPOCHS_FILE, STEPS, STEPS_FILE};
+use crate::row::{EpochRow, Split, StepRow, Usage};
+
+pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
+    let phase = |phase: Phase| move |row: &StepRow| row.times.ns(phase);
+    let mut frame = Builder::new(STEPS_FILE, &STEPS, rows);
+    frame.u32(|row| row.epoch).u64(|row| row.step).u32(|row| row.images);
+    frame.f64(|row| row.loss).u32(|row| row.correct);
+    for each in Phase::ALL {
+        frame.u64(phase(each));
+    }
+    frame.u64(|row| row.times.total_ns).u64(|row| row.usage.user_us).u64(|row| row.usage.system_us);
+    frame.u64(|row| row.usage.minor_faults).u64(|row| row.usage.major_faults);
+    frame.u64(|row| row.usage.voluntary_switches).u64(|row| row.usage.involuntary_switches);
+    frame.finish()
+}
+
+pub fn from_epochs(rows: &[EpochRow]) -> Result<DataFrame, FrameError> {
+    let mut frame = Builder::new(EPOCHS_FILE, &EPOCHS, rows);
+    frame.u32(|row| row.epoch).text(|row| row.split.name()).u32(|row| row.images);
+    frame.f64(|row| row.loss).f64(|row| row.accuracy).u64(|row| row.wall_ns);
+    frame.finish()
+}
+
+pub fn to_steps(frame: &DataFrame) -> Result<Vec<StepRow>, FrameError> {
+    let mut read = Reader::new(STEPS_FILE, &STEPS, frame)?;
+    let (epoch, step, images) = (read.u32()?, read.u64()?, read.u32()?);
+    let (loss, correct) = (read.f64()?, read.u32()?);
+    let mut phases = Vec::with_capacity(Phase::ALL.len());
+    for _ in Phase::ALL {
+        phases.push(read.u64()?);
+    }
+    let total_ns = read.u64()?;
+    let usage = read.usage()?;
+    let row = |index: usize| StepRow {
+        epoch: epoch[index],
+        step: step[index],
+        images: images[index],
+        loss: loss[index],
+        correct: correct[index],
+        times: PhaseTimes::new(std::array::from_fn(|phase| phases[phase][index]), total_ns[index]),
+        usage: usage[index],
+    };
+    Ok((0..frame.height()).map(row).collect())
+}
+
+pub fn to_epochs(frame: &DataFrame) -> Result<Vec<EpochRow>, FrameError> {
+    let mut read = Reader::new(EPOCHS_FILE, &EPOCHS, frame)?;
+    let (epoch, split, images) = (read.u32()?, read.splits()?, read.u32()?);
+    let (loss, accuracy, wall_ns) = (read.f64()?, read.f64()?, read.u64()?);
+    let row = |index: usize| EpochRow {
+        epoch: epoch[index],
+        split: split[index],
+        images: images[index],
+        loss: loss[index],
+        accuracy: accuracy[index],
+        wall_ns: wall_ns[index],
+    };
+    Ok((0..frame.height()).map(row).collect())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("'{file}' has the columns {found}, expected {expected}; it was not written by this pinbench")]
+    Columns { file: &'static str, expected: String, found: String },
+    #[error(
+        "'{file}': column '{column}' holds {found}, expected {expected}; it was not written by this pinbench"
+    )]
+    Type { file: &'static str, column: &'static str, expected: String, found: String },
+    #[error("'{file}': column '{column}' is null in row {row}, expected a value; rerun the trial")]
+    Null { file: &'static str, column: &'static str, row: usize },
+    #[error("'{file}': '{found}' in row {row} is not a split, expected one of {expected}; rerun the trial")]
+    Split { file: &'static str, row: usize, expected: String, found: String },
+    #[error("'{file}' cannot be written or read as a frame: {source}; rerun the trial")]
+    Polars { file: &'static str, source: PolarsError },
+}
+
+/// Fills the columns of a schema in their order.
+struct Builder<'a, R> {
+    file: &'static str,
+    schema: std::slice::Iter<'static, schema::Column>,
+    rows: &'a [R],
+    columns: Vec<polars::prelude::Column>,
+}
+
+impl<'a, R> Builder<'a, R> {
+    fn new(file: &'static str, schema: &'static [schema::Column], rows: &'a [R]) -> Self {
+        Self { file, schema: schema.iter(), rows, columns: Vec::with_capacity(schema.len()) }
+    }
+
+    fn u32(&mut self, value: impl Fn(&R) -> u32) -> &mut Self {
+        self.push::<UInt32Type>(value)
+    }
+
+    fn u64(&mut self, value: impl Fn(&R) -> u64) -> &mut Self {
+        self.push::<UInt64Type>(value)
+    }
+
+    fn f64(&mut self, value: impl Fn(&R) -> f64) -> &mut Self {
+        self.push::<Float64Type>(value)
+    }
+
+    fn push<T: PolarsNumericType>(&mut self, value: impl Fn(&R) -> T::Native) -> &mut Self
+    where
+        ChunkedArray<T>: IntoSeries,
+    {
+        let values = self.rows.iter().map(value);
+        let array = ChunkedArray::<T>::from_iter_values(self.name(), values);
+        self.columns.push(array.into_column());
+        self
+    }
+
+    fn text(&mut self, value: impl Fn(&R) -> &'static str) -> &mut Self {
+        let values = self.rows.iter().map(value);
+        let array = StringChunked::from_iter_values(self.name(), values);
+        self.columns.push(array.into_column());
+        self
+    }
+
+    fn name(&mut self) -> PlSmallStr {
+        // One call a column of the schema: every test below would panic here otherwise.
+        self.schema.next().expect("no more columns than the schema has").name.into()
+    }
+
+    fn finish(self) -> Result<DataFrame, FrameError> {
+        let frame = DataFrame::new(self.rows.len(), self.columns);
+        frame.map_err(|source| FrameError::Polars { file: self.file, source })
+    }
+}
+
+/// Takes the columns of a frame in the order of its schema.
+struct Reader<'a> {
+    file: &'static str,
+    schema: std::slice::Iter<'static, schema::Column>,
+    frame: &'a DataFrame,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        file: &'static str,
+        schema: &'static [schema::Column],
+        frame: &'a DataFrame,
+    ) -> Result<Self, FrameError> {
+        let expected: Vec<_> = schema.iter().map(|column| column.name).collect();
+        let found: Vec<_> = frame.get_column_names().into_iter().map(PlSmallStr::as_str).collect();
+        if found != expected {
+            let (expected, found) = (expected.join(", "), found.join(", "));
+            return Err(FrameError::Columns { file, expected, found });
+        }
+        Ok(Self { file, schema: schema.iter(), frame })
+    }
+
+    fn u32(&mut self) -> Result<Vec<u32>, FrameError> {
+        self.take::<UInt32Type, _>(|array, row| array.get(row))
+    }
+
+    fn u64(&mut self) -> Result<Vec<u64>, FrameError> {
+        self.take::<UInt64Type, _>(|array, row| array.get(row))
+    }
+
+    fn f64(&mut self) -> Result<Vec<f64>, FrameError> {
+        self.take::<Float64Type, _>(|array, row| array.get(row))
+    }
+
+    fn usage(&mut self) -> Result<Vec<Usage>, FrameError> {
+        let (user_us, system_us) = (self.u64()?, self.u64()?);
+        let (minor, major) = (self.u64()?, self.u64()?);
+        let (voluntary, involuntary) = (self.u64()?, self.u64()?);
+        let usage = |index: usize| Usage {
+            user_us: user_us[index],
+            system_us: system_us[index],
+            minor_faults: minor[index],
+            major_faults: major[index],
+            voluntary_switches: voluntary[index],
+            involuntary_switches: involuntary[index],
+        };
+        Ok((0..self.frame.height()).map(usage).collect())
+    }
+
+    fn splits(&mut self) -> Result<Vec<Split>, FrameError> {
+        let names = self.take::<StringType, _>(|array, row| array.get(row).map(str::to_owned))?;
+        let split = |(row, name): (usize, &String)| {
+            let split = Split::ALL.into_iter().find(|split| split.name() == name);
+            split.ok_or_else(|| FrameError::Split {
+                file: self.file,
+                row,
+                expected: Split::ALL.map(Split::name).join(", "),
+                found: name.clone(),
+            })
+        };
+        names.iter().enumerate().map(split).collect()
+    }
+
+    /// The next column as `T`, every value there.
+    fn take<T: PolarsPhysicalType, V>(
+        &mut self,
+        get: impl Fn(&ChunkedArray<T>, usize) -> Option<V>,
+    ) -> Result<Vec<V>, FrameError> {
+        // One call a column of the schema: every test below would panic here otherwise.
+        let schema::Column { name: column, dtype: expected, .. } =
+            self.schema.next().expect("no more columns than the schema has");
+        let file = self.file;
+        let polars = |source| FrameError::Polars { file, source };
+        let series = self.frame.column(column).map_err(polars)?.as_materialized_series();
+        if series.dtype() != expected {
+            let (expected, found) = (expected.to_string(), series.dtype().to_string());
+            return Err(FrameError::Type { file, column, expected, found });
+        }
+        let array: &ChunkedArray<T> = series.unpack().map_err(polars)?;
+        let value = |row| get(array, row).ok_or(FrameError::Null { file, column, row });
+        (0..array.len()).map(value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::samples;
+
+    fn bits(rows: &[StepRow]) -> Vec<u64> {
+        rows.iter().map(|row| row.loss.to_bits()).collect()
+    }
+
+    /// `frame` with `column` in place of the one of that name.
+    fn with(mut frame: DataFrame, column: polars::prelude::Column) -> DataFrame {
+        let name = column.name().to_string();
+        let index = frame.get_column_index(&name).unwrap();
+        frame.replace_column(index, column).unwrap();
+        frame
+    }
+
+    #[test]
+    fn rows_survive_a_round_trip() {
+        for count in [0, 1, 1000] {
+            let rows = samples::steps(count);
+            assert_eq!(to_steps(&from_steps(&rows).unwrap()).unwrap(), rows);
+        }
+        let rows = samples::epochs();
+        assert_eq!(to_epochs(&from_epochs(&rows).unwrap()).unwrap(), rows);
+        assert_eq!(to_epochs(&from_epochs(&[]).unwrap()).unwrap(), []);
+    }
+
+    #[test]
+    fn a_frame_has_the_columns_and_types_of_the_schema() {
+        let frames = [
+            (from_steps(&samples::steps(2)).unwrap(), &STEPS[..]),
+            (from_epochs(&samples::epochs()).unwrap(), &EPOCHS[..]),
+        ];
+        for (frame, schema) in frames {
+            assert_eq!(frame.width(), schema.len());
+            for (column, expected) in frame.columns().iter().zip(schema) {
+                assert_eq!((column.name().as_str(), column.dtype()), (expected.name, &expected.dtype));
+            }
+        }
+    }
+
+    #[test]
+    fn largest_counts_and_every_kind_of_float_keep_their_bits() {
+        let mut rows = samples::steps(6);
+        let payload = f64::from_bits(0x7ff8_dead_beef_0001);
+        let losses = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MIN_POSITIVE / 4.0, payload];
+        for (row, loss) in rows.iter_mut().zip(losses) {
+            (row.loss, row.step, row.images) = (loss, u64::MAX, u32::MAX);
+            row.times = PhaseTimes::new([u64::MAX; Phase::ALL.len()], u64::MAX);
+        }
+        let read = to_steps(&from_steps(&rows).unwrap()).unwrap();
+        assert_eq!(bits(&read), bits(&rows));
+        assert_eq!((read[5].step, read[5].images, read[5].times), (u64::MAX, u32::MAX, rows[5].times));
+    }
+
+    #[test]
+    fn null_is_refused_with_file_column_and_row() {
+        let frame = from_steps(&samples::steps(3)).unwrap();
+        let losses = polars::prelude::Float64Chunked::from_iter_options(
+            "loss".into(),
+            [Some(f64::NAN), None, Some(1.0)].into_iter(),
+        );
+        let error = to_steps(&with(frame, losses.into_column())).unwrap_err().to_string();
+        assert!(error.contains("'steps.parquet': column 'loss' is null in row 1"), "{error}");
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_refused_with_both_types() {
+        let frame = from_epochs(&samples::epochs()).unwrap();
+        let images = polars::prelude::UInt64Chunked::from_iter_values("images".into(), [1; 4].into_iter());
+        let error = to_epochs(&with(frame, images.into_column())).unwrap_err().to_string();
+        assert!(error.contains("column 'images' holds u64, expected u32"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_or_unknown_column_is_refused_with_its_name() {
+        let frame = from_steps(&samples::steps(3)).unwrap();
+        let error = to_steps(&frame.drop("loss").unwrap()).unwrap_err().to_string();
+        assert!(error.contains("expected epoch, step, images, loss, correct"), "{error}");
+        let mut wider = frame.clone();
+        let extra = polars::prelude::UInt32Chunked::from_iter_values("extra".into(), [1; 3].into_iter());
+        wider.with_column(extra.into_column()).unwrap();
+        let error = to_steps(&wider).unwrap_err().to_string();
+        assert!(error.contains("involuntary_switches, extra, expected"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_split_is_refused_with_its_row() {
+        let frame = from_epochs(&samples::epochs()).unwrap();
+        let names = ["train", "train_eval", "valid", "test"];
+        let names = StringChunked::from_iter_values("split".into(), names.into_iter());
+        let error = to_epochs(&with(frame, names.into_column())).unwrap_err().to_string();
+        assert!(error.contains("'valid' in row 2") && error.contains("validation"), "{error}");
+    }
+}

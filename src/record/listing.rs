@@ -1,0 +1,348 @@
+//! Reading the store: every run once, either as its record or as a problem.
+//!
+//! A listing reads and verifies `run.json` and sees that the other files are there; it opens no frame, so
+//! that thousands of runs are listed in a fraction of a second. [`Store::check`] and [`Store::load`] verify a
+//! run's other files by digest, and nothing is decoded before.
+
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::digest::Digest;
+use crate::record::frame::FrameError;
+use crate::record::problem::{Fault, Problem};
+use crate::record::schema::{EPOCHS_FILE, STEPS_FILE, check_format};
+use crate::record::staging::{RECORD_FILE, SUM_FILE};
+use crate::record::{LoadedRun, RunRecord, Store, StoreError, frame, parquet};
+
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Listing {
+    /// By run id, so by age.
+    pub records: Vec<RunRecord>,
+    /// By path.
+    pub problems: Vec<Problem>,
+}
+
+/// The one key every format has; the rest of a record is read only when this says that it can be.
+#[derive(Deserialize)]
+struct WireFormat {
+    format: u32,
+}
+
+impl Store {
+    /// Every run of the store.
+    pub fn records(&self) -> Result<Listing, StoreError> {
+        let mut listing = Listing::default();
+        for name in visible(self.names(&self.trials())?) {
+            self.list_trial(&self.trials().join(name), &mut listing);
+        }
+        listing.records.sort_by(|a, b| (&a.run, &a.trial_id).cmp(&(&b.run, &b.trial_id)));
+        listing.problems.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(listing)
+    }
+
+    fn list_trial(&self, trial: &Path, listing: &mut Listing) {
+        let runs = match self.storage.list(trial) {
+            Ok(runs) => runs,
+            Err(error) => return listing.problems.extend(problem_of_folder(trial, &error)),
+        };
+        for name in visible(runs) {
+            match self.record_in(&trial.join(name)) {
+                Ok(Some(record)) => listing.records.push(record),
+                Ok(None) => {}
+                Err(problem) => listing.problems.push(problem),
+            }
+        }
+    }
+
+    /// The verified record of the run in `folder`; `None` when the folder went away since it was listed.
+    fn record_in(&self, folder: &Path) -> Result<Option<RunRecord>, Problem> {
+        let names = match self.storage.list(folder) {
+            Ok(names) => names,
+            Err(error) => return problem_of_folder(folder, &error).map_or(Ok(None), Err),
+        };
+        let bytes = self.read(folder, RECORD_FILE)?;
+        let sum = self.read(folder, SUM_FILE)?;
+        check_sum(folder, &bytes, &sum)?;
+        let record = parse(folder, &bytes)?;
+        check_place(folder, &record)?;
+        check_files(folder, &record, &names)?;
+        Ok(Some(record))
+    }
+
+    /// Verifies every file of the run against the digest in its record.
+    pub fn check(&self, record: &RunRecord) -> Result<(), Problem> {
+        record.files.keys().try_for_each(|name| self.verified(record, name).map(drop))
+    }
+
+    /// Reads the rows of a run whose record is at hand; each file is verified before it is decoded.
+    pub fn load(&self, record: &RunRecord) -> Result<LoadedRun, Problem> {
+        let folder = self.run_folder(&record.trial_id, &record.run);
+        let undecodable = |file| {
+            move |error: FrameError| Problem::new(&folder, file, Fault::Frame { reason: error.to_string() })
+        };
+        let steps = parquet::decode(STEPS_FILE, self.verified(record, STEPS_FILE)?)
+            .and_then(|frame| frame::to_steps(&frame))
+            .map_err(undecodable.clone()(STEPS_FILE))?;
+        let epochs = parquet::decode(EPOCHS_FILE, self.verified(record, EPOCHS_FILE)?)
+            .and_then(|frame| frame::to_epochs(&frame))
+            .map_err(undecodable(EPOCHS_FILE))?;
+        Ok(LoadedRun { record: record.clone(), steps, epochs })
+    }
+
+    /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read
+    /// once.
+    pub fn verified(&self, record: &RunRecord, name: &str) -> Result<Vec<u8>, Problem> {
+        let folder = self.run_folder(&record.trial_id, &record.run);
+        let Some(&expected) = record.files.get(name) else {
+            return Err(Problem::new(&folder, name, Fault::Missing));
+        };
+        let bytes = self.read(&folder, name)?;
+        match Digest::of(&bytes) {
+            found if found == expected => Ok(bytes),
+            found => Err(Problem::new(&folder, name, Fault::Digest { expected, found })),
+        }
+    }
+
+    fn read(&self, folder: &Path, name: &str) -> Result<Vec<u8>, Problem> {
+        self.storage.read(&folder.join(name)).map_err(|error| Problem::io(folder, name, &error))
+    }
+}
+
+/// Hidden files belong to file managers and version control.
+fn visible(names: Vec<String>) -> impl Iterator<Item = String> {
+    names.into_iter().filter(|name| !name.starts_with('.'))
+}
+
+fn problem_of_folder(folder: &Path, error: &io::Error) -> Option<Problem> {
+    match error.kind() {
+        io::ErrorKind::NotFound => None,
+        io::ErrorKind::NotADirectory => Some(Problem::new(folder, "", Fault::NotARun)),
+        _ => Some(Problem::io(folder, "", error)),
+    }
+}
+
+fn check_sum(folder: &Path, bytes: &[u8], sum: &[u8]) -> Result<(), Problem> {
+    let sum = String::from_utf8_lossy(sum);
+    let Some(expected) = sum.split_whitespace().next().and_then(|hex| hex.parse().ok()) else {
+        let found = sum.chars().take(80).collect();
+        return Err(Problem::new(folder, SUM_FILE, Fault::Sum { found }));
+    };
+    match Digest::of(bytes) {
+        found if found == expected => Ok(()),
+        found => Err(Problem::new(folder, RECORD_FILE, Fault::Digest { expected, found })),
+    }
+}
+
+/// An older record is upgraded here, between its format and its fields; there is none yet.
+fn parse(folder: &Path, bytes: &[u8]) -> Result<RunRecord, Problem> {
+    let problem = |fault| Problem::new(folder, RECORD_FILE, fault);
+    let json = |error: serde_json::Error| problem(Fault::Json { reason: error.to_string() });
+    let WireFormat { format } = serde_json::from_slice(bytes).map_err(json)?;
+    check_format(format).map_err(|unknown| problem(Fault::Format(unknown)))?;
+    serde_json::from_slice(bytes).map_err(json)
+}
+
+/// A copied or renamed folder would be counted as a run of its own.
+fn check_place(folder: &Path, record: &RunRecord) -> Result<(), Problem> {
+    let expected = Path::new(&record.trial_id.short()).join(&record.run.0);
+    if folder.ends_with(&expected) {
+        return Ok(());
+    }
+    let (expected, found) = (expected.display().to_string(), folder.display().to_string());
+    Err(Problem::new(folder, RECORD_FILE, Fault::Misplaced { expected, found }))
+}
+
+fn check_files(folder: &Path, record: &RunRecord, names: &[String]) -> Result<(), Problem> {
+    let mut expected = record.files.keys().map(String::as_str).chain([STEPS_FILE, EPOCHS_FILE]);
+    match expected.find(|file| !names.iter().any(|name| name == file)) {
+        Some(missing) => Err(Problem::new(folder, missing, Fault::Missing)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::record::schema::FORMAT;
+    use crate::record::{StoreError, samples};
+
+    const FILES: [&str; 4] = [RECORD_FILE, SUM_FILE, STEPS_FILE, EPOCHS_FILE];
+
+    /// A store with runs of these names, and the folder of the first.
+    fn store(runs: &[&str]) -> (tempfile::TempDir, Store, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for (seed, run) in runs.iter().enumerate() {
+            let record = samples::record(seed as u64, run);
+            store.seal(&record, &samples::steps(50), &samples::epochs()).unwrap();
+        }
+        let first = samples::record(0, runs[0]);
+        let first = store.run_folder(&first.trial_id, &first.run);
+        (folder, store, first)
+    }
+
+    /// The one problem of the store, by listing or else by loading what is listed.
+    fn only_problem(store: &Store) -> Problem {
+        let Listing { records, mut problems } = store.records().unwrap();
+        problems.extend(records.iter().filter_map(|record| store.load(record).err()));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.remove(0)
+    }
+
+    /// Replaces run.json and its sum by a record that says something else.
+    fn rewrite(folder: &Path, change: impl FnOnce(&str) -> String) {
+        let text = change(&std::fs::read_to_string(folder.join(RECORD_FILE)).unwrap());
+        std::fs::write(folder.join(RECORD_FILE), &text).unwrap();
+        let sum = format!("{}  {RECORD_FILE}\n", Digest::of(text.as_bytes()));
+        std::fs::write(folder.join(SUM_FILE), sum).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_file_is_found_and_costs_only_that_run() {
+        for file in FILES {
+            let (_folder, store, run) = store(&["run-a", "run-b"]);
+            samples::flip_a_bit(&run.join(file));
+            let problem = only_problem(&store);
+            assert!(problem.fault.is_damage(), "{problem}");
+            let named = problem.to_string();
+            assert!(
+                named.contains("expected") && named.contains("found") && named.contains("rerun"),
+                "{named}"
+            );
+            assert!(named.contains(file) || file == SUM_FILE, "{named}");
+        }
+    }
+
+    #[test]
+    fn every_bit_of_the_record_counts() {
+        let (_folder, store, run) = store(&["run-a"]);
+        let whole = std::fs::read(run.join(RECORD_FILE)).unwrap();
+        for position in (0..whole.len()).step_by(37) {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 1 << (position % 8);
+            std::fs::write(run.join(RECORD_FILE), bytes).unwrap();
+            assert!(matches!(only_problem(&store).fault, Fault::Digest { .. }), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_or_empty_is_found() {
+        for (file, share) in FILES.iter().flat_map(|&file| [(file, 2), (file, usize::MAX)]) {
+            let (_folder, store, run) = store(&["run-a"]);
+            let bytes = std::fs::read(run.join(file)).unwrap();
+            std::fs::write(run.join(file), &bytes[..bytes.len() / share]).unwrap();
+            assert!(only_problem(&store).fault.is_damage());
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_by_the_listing_itself() {
+        for file in FILES {
+            let (_folder, store, run) = store(&["run-a"]);
+            std::fs::remove_file(run.join(file)).unwrap();
+            let listing = store.records().unwrap();
+            assert_eq!(listing.records, []);
+            assert_eq!(listing.problems, [Problem::new(&run, file, Fault::Missing)]);
+        }
+    }
+
+    #[test]
+    fn a_newer_record_is_skipped_with_both_formats_and_not_called_damaged() {
+        let (_folder, store, run) = store(&["run-a"]);
+        rewrite(&run, |text| {
+            text.replace(&format!("\"format\": {FORMAT}"), "\"format\": 7, \"from_the_future\": true")
+        });
+        let problem = only_problem(&store);
+        let text = problem.to_string();
+        assert!(text.contains("format 7") && text.contains("format 1") && text.contains("update"), "{text}");
+        assert!(matches!(store.set_aside(&problem), Err(StoreError::NotDamaged(_))));
+        assert!(run.join(RECORD_FILE).exists());
+    }
+
+    #[test]
+    fn a_record_that_is_not_one_is_refused_with_the_reason() {
+        for (text, reason) in [("{", "EOF"), ("{\"format\":1}", "missing field"), ("[1]", "invalid length")] {
+            let (_folder, store, run) = store(&["run-a"]);
+            rewrite(&run, |_| text.to_owned());
+            let problem = only_problem(&store).to_string();
+            assert!(problem.contains("is not a run record") && problem.contains(reason), "{problem}");
+        }
+        let (_folder, store, run) = store(&["run-a"]);
+        rewrite(&run, |text| text.replacen('{', "{\"surprise\": 1,", 1));
+        assert!(only_problem(&store).to_string().contains("unknown field `surprise`"));
+    }
+
+    #[test]
+    fn a_copied_run_is_not_counted_twice() {
+        let (_folder, store, run) = store(&["run-a"]);
+        let copy = run.with_file_name("run-b");
+        std::fs::create_dir(&copy).unwrap();
+        for file in FILES {
+            std::fs::copy(run.join(file), copy.join(file)).unwrap();
+        }
+        let listing = store.records().unwrap();
+        assert_eq!((listing.records.len(), listing.problems.len()), (1, 1));
+        assert!(listing.problems[0].to_string().contains("belongs elsewhere"), "{}", listing.problems[0]);
+    }
+
+    #[test]
+    fn frames_under_the_right_digest_with_the_wrong_columns_are_refused() {
+        let (_folder, store, run) = store(&["run-a"]);
+        let epochs = std::fs::read(run.join(EPOCHS_FILE)).unwrap();
+        let digest = |file| Digest::of_file(&run.join(file)).unwrap().to_string();
+        rewrite(&run, |text| text.replace(&digest(STEPS_FILE), &digest(EPOCHS_FILE)));
+        std::fs::write(run.join(STEPS_FILE), epochs).unwrap();
+        let problem = only_problem(&store).to_string();
+        assert!(
+            problem.contains("steps.parquet' does not hold the rows") && problem.contains("wall_ns"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_run_is_a_problem_and_hidden_files_are_not() {
+        let (_folder, store, run) = store(&["run-a"]);
+        let trial = run.parent().unwrap();
+        std::fs::write(trial.join("notes.txt"), "x").unwrap();
+        std::fs::write(store.trials().join("more.txt"), "x").unwrap();
+        std::fs::write(trial.join(".DS_Store"), "x").unwrap();
+        std::fs::create_dir(store.trials().join("0123456789ab")).unwrap();
+        let listing = store.records().unwrap();
+        let mut expected = [trial.join("notes.txt"), store.trials().join("more.txt")];
+        expected.sort();
+        assert_eq!(listing.records.len(), 1);
+        assert!(listing.problems.iter().all(|problem| problem.fault == Fault::NotARun));
+        assert!(listing.problems.iter().map(|problem| &problem.folder).eq(&expected));
+    }
+
+    #[test]
+    fn the_order_is_by_run_whatever_the_order_of_sealing() {
+        let (_folder, store, _) = store(&["run-c", "run-a", "run-b"]);
+        let listing = store.records().unwrap();
+        let names: Vec<_> = listing.records.iter().map(|record| record.run.0.as_str()).collect();
+        assert_eq!(names, ["run-a", "run-b", "run-c"]);
+        assert_eq!(store.records().unwrap(), listing);
+    }
+
+    #[test]
+    fn a_damaged_run_is_set_aside_with_its_reason_and_can_be_made_again() {
+        let (_folder, store, run) = store(&["run-a", "run-b"]);
+        for round in ["", "-2"] {
+            samples::flip_a_bit(&run.join(STEPS_FILE));
+            let problem = only_problem(&store);
+            let moved = store.set_aside(&problem).unwrap();
+            let name = format!("{}-run-a{round}", samples::trial(0).id().short());
+            assert_eq!(moved, store.damaged().join(&name));
+            assert_eq!(samples::names(&moved).len(), FILES.len());
+            let why = std::fs::read_to_string(store.damaged().join(format!("{name}.txt"))).unwrap();
+            assert_eq!(why, format!("{problem}\n"));
+            assert_eq!(store.records().unwrap().problems, []);
+            store.seal(&samples::record(0, "run-a"), &samples::steps(50), &samples::epochs()).unwrap();
+        }
+        assert_eq!(store.records().unwrap().records.len(), 2);
+    }
+}

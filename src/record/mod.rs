@@ -1,0 +1,40 @@
+//! What is kept of a run: its record as JSON, its rows as Parquet, and the store that holds both.
+
+mod claim;
+#[cfg(test)]
+mod crash;
+pub mod csv;
+mod error;
+pub mod frame;
+mod listing;
+pub mod parquet;
+mod problem;
+mod run;
+#[cfg(test)]
+mod samples;
+pub mod schema;
+mod select;
+#[cfg(test)]
+mod simulated;
+mod staging;
+mod storage;
+mod store;
+
+pub use claim::{Claim, ClaimError, Holder};
+pub use error::StoreError;
+pub use listing::Listing;
+pub use problem::{Fault, Problem};
+pub use run::{Outcome, RunId, RunRecord, Status};
+pub use select::{Standing, Wanted};
+pub use staging::{Abandoned, Staging};
+pub use store::Store;
+
+use crate::row::{EpochRow, StepRow};
+
+/// A run as readers get it: its record and its rows, verified against the digests in the record.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoadedRun {
+    pub record: RunRecord,
+    pub steps: Vec<StepRow>,
+    pub epochs: Vec<EpochRow>,
+}

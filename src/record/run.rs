@@ -1,0 +1,141 @@
+//! The record of one run: what was asked, how and where it was executed, and what became of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::experiment::{ConfigHash, Plan, PlanHash, Trial, TrialId};
+use crate::machine::{Environment, EnvironmentClass};
+
+/// `run.json`, beside the frames of the run. A failed or diverged run is a record too.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// Version of this format and of the frames; see `record::schema`.
+    pub format: u32,
+    pub run: RunId,
+    /// Experiment and profile that asked for the run. Not part of its identity: another may use it too.
+    pub experiment: String,
+    pub profile: String,
+    pub trial_id: TrialId,
+    pub config_hash: ConfigHash,
+    pub trial: Trial,
+    pub plan_hash: PlanHash,
+    pub plan: Plan,
+    pub environment_class: EnvironmentClass,
+    pub environment: Environment,
+    /// UTC, RFC 3339.
+    pub started: String,
+    pub ended: String,
+    pub status: Status,
+    /// Command that runs the trial again.
+    pub command: String,
+    /// Absent unless the run finished.
+    pub outcome: Option<Outcome>,
+    /// SHA-256 of each file beside this one, by name.
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// UTC time of the start, the process and a count within it, so that names sort by age and never meet.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub String);
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Status {
+    Finished,
+    /// The loss was not finite.
+    Diverged {
+        step: u64,
+        loss: String,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+/// What a finished run is remembered by.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// SHA-256 over all weights and buffers before the first step and after the last.
+    pub initial_weights: Digest,
+    pub final_weights: Digest,
+    pub steps: u64,
+    /// Sum of the steps.
+    pub train_ns: u64,
+    /// Sum of all evaluations.
+    pub evaluate_ns: u64,
+    /// From the first step to the last evaluation.
+    pub wall_ns: u64,
+    pub peak_rss_bytes: u64,
+    /// Share of the host's processor time other virtual machines took meanwhile; `None` where unknown.
+    pub steal_share: Option<f64>,
+    /// Seconds of processor time other processes used meanwhile; `None` where unknown.
+    pub others_cpu_s: Option<f64>,
+}
+
+impl RunId {
+    /// A new id with every call: `20260102T030405.678901Z-4242-0`.
+    ///
+    /// The process and the count keep two runs apart that start in the same microsecond, or again in it after
+    /// the clock was set back.
+    pub fn new(started: Timestamp, pid: u32) -> Self {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let count = CREATED.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{}-{pid}-{count}", started.strftime("%Y%m%dT%H%M%S.%6fZ")))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Status {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Diverged { .. } => "diverged",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn run_ids_sort_by_the_time_of_the_start() {
+        let times = [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.000001Z",
+            "2026-01-02T03:04:06Z",
+            "2026-11-01T00:00:00Z",
+        ];
+        let ids = times.map(|time| RunId::new(at(time), 99));
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids[1].0.starts_with("20260102T030405.000001Z-99-"), "{}", ids[1]);
+    }
+
+    #[test]
+    fn run_ids_never_meet_even_when_the_clock_stands_still() {
+        let start = at("2026-01-02T03:04:05Z");
+        let mut ids: Vec<_> = (0..1000).map(|_| RunId::new(start, 7)).collect();
+        ids.push(RunId::new(start, 8));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1001);
+    }
+}

@@ -1,0 +1,158 @@
+//! Records and rows for the tests of this room.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::clock::{Phase, PhaseTimes};
+use crate::dataset;
+use crate::digest::Digest;
+use crate::experiment::Trial;
+use crate::experiment::config::{Activation, Config, Data, Model, ModelName, Optim, OptimName, Train};
+use crate::experiment::plan::{Device, Plan, PlanName};
+use crate::machine::Environment;
+use crate::record::{Outcome, RunId, RunRecord, Status};
+use crate::row::{EpochRow, Split, StepRow, Usage};
+use crate::stream::Seed;
+
+pub fn trial(seed: u64) -> Trial {
+    let digest = Digest::of(b"data");
+    let set = dataset::Name::Mnist;
+    let config = Config {
+        data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None },
+        model: Model { name: ModelName::SimpleCnn, activation: Activation::Relu, dropout: 0.5 },
+        optim: Optim { name: OptimName::Adam, lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
+        train: Train { batch: 64, epochs: 1 },
+    };
+    Trial { config, seed: Seed(seed) }
+}
+
+pub fn plan() -> Plan {
+    Plan::named(PlanName::Tuned, 2, Device::Cpu)
+}
+
+/// The same on every machine.
+pub fn environment() -> Environment {
+    Environment {
+        cpu: "Sample CPU".to_owned(),
+        cores: 2,
+        memory_bytes: Some(8 << 30),
+        kernel: "6.1".to_owned(),
+        os: "Linux".to_owned(),
+        load_1m: Some(0.1),
+        huge_pages: "madvise".to_owned(),
+        pinbench: "0.1.0".to_owned(),
+        binary: None,
+        rustc: "rustc 1.95.0".to_owned(),
+        git: None,
+        variables: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]),
+        torch: None,
+    }
+}
+
+/// A finished run of the trial with this seed, as it is before it is sealed.
+pub fn record(seed: u64, run: &str) -> RunRecord {
+    let (trial, plan, environment) = (trial(seed), plan(), environment());
+    RunRecord {
+        format: 0,
+        run: RunId(run.to_owned()),
+        experiment: "batch-size".to_owned(),
+        profile: "smoke".to_owned(),
+        trial_id: trial.id(),
+        config_hash: trial.config.hash(),
+        trial,
+        plan_hash: plan.hash(),
+        plan,
+        environment_class: environment.class(),
+        environment,
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        ended: "2026-01-02T03:05:05Z".to_owned(),
+        status: Status::Finished,
+        command: "pinbench run batch-size".to_owned(),
+        outcome: Some(outcome()),
+        files: BTreeMap::new(),
+    }
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        initial_weights: Digest::of(b"initial"),
+        final_weights: Digest::of(b"final"),
+        steps: 3,
+        train_ns: 30_000_000,
+        evaluate_ns: 10_000_000,
+        wall_ns: 40_000_000,
+        peak_rss_bytes: 300 << 20,
+        steal_share: Some(0.0),
+        others_cpu_s: None,
+    }
+}
+
+/// Steps as a real run has them: a loss that falls and jitters, times of a few milliseconds.
+pub fn steps(count: u64) -> Vec<StepRow> {
+    let step = |step: u64| {
+        let noise = Digest::of(&step.to_le_bytes());
+        let jitter = u64::from(noise.bytes()[0]) << 8 | u64::from(noise.bytes()[1]);
+        let phases: [u64; Phase::ALL.len()] = std::array::from_fn(|phase| {
+            100_000 * (phase as u64 + 1) + jitter + u64::from(noise.bytes()[phase])
+        });
+        StepRow {
+            epoch: (step / 750) as u32,
+            step,
+            images: 64,
+            loss: 2.3 / (1.0 + step as f64 / 100.0) + jitter as f64 / 1e6,
+            correct: 40 + (jitter % 25) as u32,
+            times: PhaseTimes::new(phases, phases.iter().sum::<u64>() + 1_234),
+            usage: Usage {
+                user_us: 4_000 + jitter / 64,
+                system_us: jitter % 300,
+                minor_faults: jitter % 7,
+                major_faults: 0,
+                voluntary_switches: jitter % 5,
+                involuntary_switches: jitter % 3,
+            },
+        }
+    };
+    (0..count).map(step).collect()
+}
+
+pub fn epochs() -> Vec<EpochRow> {
+    let row =
+        |split| EpochRow { epoch: 0, split, images: 100, loss: 0.25, accuracy: 0.93, wall_ns: 5_000_000 };
+    Split::ALL.map(row).to_vec()
+}
+
+/// Inverts one bit in the middle of the file.
+pub fn flip_a_bit(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The names in a folder of the disk, sorted; none where it does not exist.
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The child of a test that needs another process: this test program again, running only `test`, which finds
+/// the store in `STORE` and its number in `NUMBER`.
+pub fn child(test: &str, store: &Path, number: u64) -> std::process::Child {
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--ignored"])
+        .env(STORE, store)
+        .env(NUMBER, number.to_string())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+pub const STORE: &str = "PINBENCH_TEST_STORE";
+pub const NUMBER: &str = "PINBENCH_TEST_NUMBER";
+
+/// What `child` was given; `None` when the test was not started by it.
+pub fn as_child() -> Option<(std::path::PathBuf, u64)> {
+    let number = std::env::var(NUMBER).ok()?.parse().unwrap();
+    Some((std::env::var_os(STORE)?.into(), number))
+}

@@ -1,0 +1,127 @@
+//! The version of everything the store writes, and the columns of its two frames.
+//!
+//! # When something changes
+//!
+//! [`FORMAT`] is one number for the layout of the store, `run.json` and both frames. It rises by one with
+//! every change that an older pinbench would misread, a new column included: the frames' columns are checked
+//! exactly, so that a forgotten column is an error and never a silent default.
+//!
+//! The change that raises it also
+//! 1. keeps reading what [`OLDEST`] and later wrote: `listing` upgrades the JSON of an older `run.json` before it is
+//!    parsed, `frame` fills a column that did not exist yet with the value the migration note below states;
+//! 2. adds its line to the table below;
+//! 3. adds a store of the old format to the tests.
+//!
+//! Runs are never rewritten: an older run stays as it was sealed, under its own digests, and is upgraded in
+//! memory. A newer format is refused, because whatever it says cannot be known.
+//!
+//! | format | change | reading older runs |
+//! | --- | --- | --- |
+//! | 1 | the first | – |
+
+use polars::prelude::DataType;
+
+pub const FORMAT: u32 = 1;
+
+/// The oldest format that is still read.
+pub const OLDEST: u32 = 1;
+
+pub const STEPS_FILE: &str = "steps.parquet";
+pub const EPOCHS_FILE: &str = "epochs.parquet";
+
+/// One column as it is on disk. None may hold null; a float may hold NaN or an infinity, which are values.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    pub dtype: DataType,
+    /// Empty for a pure number or a name.
+    pub unit: &'static str,
+}
+
+const fn column(name: &'static str, dtype: DataType, unit: &'static str) -> Column {
+    Column { name, dtype, unit }
+}
+
+/// One row a step, in the order of the steps.
+pub static STEPS: [Column; 18] = [
+    column("epoch", DataType::UInt32, ""),
+    column("step", DataType::UInt64, ""),
+    column("images", DataType::UInt32, "images"),
+    column("loss", DataType::Float64, "nats"),
+    column("correct", DataType::UInt32, "images"),
+    column("load_ns", DataType::UInt64, "ns"),
+    column("copy_ns", DataType::UInt64, "ns"),
+    column("forward_ns", DataType::UInt64, "ns"),
+    column("backward_ns", DataType::UInt64, "ns"),
+    column("optimizer_ns", DataType::UInt64, "ns"),
+    column("read_back_ns", DataType::UInt64, "ns"),
+    column("total_ns", DataType::UInt64, "ns"),
+    column("user_us", DataType::UInt64, "µs"),
+    column("system_us", DataType::UInt64, "µs"),
+    column("minor_faults", DataType::UInt64, "page faults"),
+    column("major_faults", DataType::UInt64, "page faults"),
+    column("voluntary_switches", DataType::UInt64, "context switches"),
+    column("involuntary_switches", DataType::UInt64, "context switches"),
+];
+
+/// One row a measurement over a split, in the order they were taken.
+pub static EPOCHS: [Column; 6] = [
+    column("epoch", DataType::UInt32, ""),
+    column("split", DataType::String, ""),
+    column("images", DataType::UInt32, "images"),
+    column("loss", DataType::Float64, "nats"),
+    column("accuracy", DataType::Float64, "share, 0 to 1"),
+    column("wall_ns", DataType::UInt64, "ns"),
+];
+
+/// A format this pinbench does not read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum UnknownFormat {
+    #[error("format {found} is newer than format {FORMAT}, the latest this pinbench reads; update pinbench")]
+    Newer { found: u32 },
+    #[error(
+        "format {found} is older than format {OLDEST}, the oldest this pinbench reads; use the pinbench that \
+         wrote it"
+    )]
+    Older { found: u32 },
+}
+
+pub fn check_format(found: u32) -> Result<(), UnknownFormat> {
+    match found {
+        OLDEST..=FORMAT => Ok(()),
+        0..OLDEST => Err(UnknownFormat::Older { found }),
+        _ => Err(UnknownFormat::Newer { found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Phase;
+
+    #[test]
+    fn every_phase_has_its_column_in_the_order_of_the_step() {
+        let names: Vec<_> = STEPS.iter().map(|column| column.name).collect();
+        let phases: Vec<_> = Phase::ALL.iter().map(|phase| format!("{}_ns", phase.name())).collect();
+        assert_eq!(names[5..11], phases);
+    }
+
+    #[test]
+    fn column_names_are_unique() {
+        for columns in [&STEPS[..], &EPOCHS[..]] {
+            let mut names: Vec<_> = columns.iter().map(|column| column.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), columns.len());
+        }
+    }
+
+    #[test]
+    fn a_format_outside_the_range_is_refused_with_both_numbers() {
+        assert_eq!(check_format(FORMAT), Ok(()));
+        let newer = check_format(FORMAT + 1).unwrap_err().to_string();
+        assert!(newer.contains("format 2") && newer.contains("format 1"), "{newer}");
+        let older = check_format(0).unwrap_err().to_string();
+        assert!(older.contains("format 0") && older.contains("format 1"), "{older}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Cells of a table: a number with the spread beneath it.
+
+use crate::report::view::CellView;
+use crate::stats::Spread;
+use crate::text;
+
+/// What stands where there is nothing.
+pub const NOTHING: &str = "–";
+
+impl CellView {
+    pub fn number(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    pub fn word(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_word: true, ..Self::default() }
+    }
+
+    pub fn with_note(self, note: String) -> Self {
+        Self { note, ..self }
+    }
+
+    pub fn nothing() -> Self {
+        Self::number(NOTHING)
+    }
+
+    /// A mean with so many decimals, and its standard deviation when there is one.
+    pub fn spread(spread: Option<Spread>, places: usize) -> Self {
+        Self::written(spread, |value| text::fixed(value, places))
+    }
+
+    /// A mean to three figures, or to the unit where it has more.
+    pub fn rate(spread: Option<Spread>) -> Self {
+        let places = spread.map_or(0, |spread| three_figures(spread.mean));
+        let whole = |value: f64| text::count(value.max(0.0).round() as u64);
+        Self::written(spread, |value| if places == 0 { whole(value) } else { text::fixed(value, places) })
+    }
+
+    fn written(spread: Option<Spread>, write: impl Fn(f64) -> String) -> Self {
+        let Some(spread) = spread else { return Self::nothing() };
+        let note = spread.sd.map(|sd| format!("± {}", small(sd, &write))).unwrap_or_default();
+        Self { text: write(spread.mean), note, is_word: false }
+    }
+
+    pub fn optional(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
+        value.map_or_else(Self::nothing, |value| Self::number(write(value)))
+    }
+}
+
+/// A spread that rounding would turn into none is said to be below what is written.
+fn small(sd: f64, write: impl Fn(f64) -> String) -> String {
+    let text = write(sd);
+    let is_zero = text.chars().all(|letter| matches!(letter, '0' | '.'));
+    if is_zero && sd > 0.0 { format!("<{}", nearest_above_zero(&text)) } else { text }
+}
+
+/// `0.001` from `0.000`, and `1` from `0`.
+fn nearest_above_zero(zero: &str) -> String {
+    let kept = zero.len() - 1;
+    format!("{}1", &zero[..kept])
+}
+
+/// Decimals that show three figures of `value`; none from 100 on.
+pub fn three_figures(value: f64) -> usize {
+    match value.abs() {
+        size if size >= 99.95 => 0,
+        size if size >= 9.995 => 1,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(mean: f64, sd: Option<f64>) -> CellView {
+        CellView::rate(Some(Spread { n: 1, mean, sd }))
+    }
+
+    #[test]
+    fn a_mean_and_its_spread_are_written_alike() {
+        assert_eq!(cell(5214.4, Some(12.2)).text, "5,214");
+        assert_eq!(cell(5214.4, Some(12.2)).note, "± 12");
+        assert_eq!(cell(12.34, Some(0.06)).text, "12.3");
+        assert_eq!(cell(12.34, Some(0.06)).note, "± 0.1");
+        assert_eq!(cell(12.34, Some(0.01)).note, "± <0.1");
+        assert_eq!(cell(512.0, Some(0.2)).note, "± <1");
+        assert_eq!(cell(3.0, Some(0.0)).note, "± 0.00");
+        assert_eq!(cell(0.5, None), CellView { text: "0.50".to_owned(), ..CellView::default() });
+    }
+
+    #[test]
+    fn one_value_has_no_spread_and_no_value_is_a_dash() {
+        assert_eq!(CellView::spread(Some(Spread { n: 1, mean: 0.98, sd: None }), 4).note, "");
+        assert_eq!(CellView::spread(None, 4), CellView::nothing());
+        let text = CellView::spread(Some(Spread { n: 2, mean: f64::NAN, sd: None }), 4).text;
+        assert_eq!(text, "not a number");
+    }
+}

@@ -1,0 +1,38 @@
+//! Sideways bars, each under its name: names of any length fit, on a telephone too.
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::report::figure::plot::{Drawn, Margins, Plot, UNITS_PER_PIXEL};
+use crate::report::figure::style::Mark;
+
+/// Pixels from one bar to the next: its name above, the bar, a gap.
+const ROW: i32 = 56;
+const BAR: i32 = 22;
+
+pub const MARGINS: Margins = Margins { top: 4, right: 20, bottom: 44, left: 2 };
+
+/// Height in pixels of a picture of so many bars.
+pub fn height(bars: usize) -> i32 {
+    MARGINS.top + MARGINS.bottom + ROW * bars as i32
+}
+
+/// Where a bar lies on the sheet, from its left end.
+pub struct Place {
+    pub top: i32,
+    pub bottom: i32,
+}
+
+impl Place {
+    /// Of the bar at `index` of `count`, the first on top; writes `heading` above it.
+    pub fn headed(plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Self> {
+        let (left, slot) = plot.place((0.0, (count - index) as f64));
+        let top = slot + (ROW - BAR - 8) * UNITS_PER_PIXEL;
+        let above = (left, top - 5 * UNITS_PER_PIXEL);
+        plot.text(above, Mark::BarLabel, HPos::Left, VPos::Bottom, heading)?;
+        Ok(Self { top, bottom: top + BAR * UNITS_PER_PIXEL })
+    }
+
+    pub fn middle(&self) -> i32 {
+        (self.top + self.bottom) / 2
+    }
+}

@@ -1,0 +1,139 @@
+//! A validation metric after each epoch: every seed faint, their mean bold.
+
+use crate::analyse::{ArmSummary, Summary};
+use crate::record::LoadedRun;
+use crate::report::figure::axis::Axis;
+use crate::report::figure::label::{self, EndLabel};
+use crate::report::figure::plot::{Drawn, Margins, Plot, Size, picture};
+use crate::report::figure::style::{Look, Mark};
+use crate::report::figure::{FigureError, Series, both, describe, extent, legend};
+use crate::report::view::{FigureView, PictureView};
+use crate::row::{EpochRow, Split};
+use crate::text;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Metric {
+    Accuracy,
+    Loss,
+}
+
+struct Curve {
+    seeds: Vec<Vec<(f64, f64)>>,
+    mean: Series,
+    label: String,
+}
+
+pub fn draw(summary: &Summary, metric: Metric) -> Result<FigureView, FigureError> {
+    let id = metric.id();
+    let curves: Vec<Curve> =
+        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, metric)).collect();
+    let means: Vec<Series> = curves.iter().map(|curve| curve.mean.clone()).collect();
+    let range = extent(curves.iter().flat_map(|curve| curve.seeds.iter().flatten()).map(|point| point.1));
+    let failed = |source| FigureError { figure: id, source };
+    let pictures = range.map(|range| both(|size| draw_one(&curves, range, metric, size)));
+    let caption = match range {
+        Some(_) => caption(&curves, metric),
+        None => "No finished run has been evaluated on the validation images yet.".to_owned(),
+    };
+    Ok(FigureView {
+        id: id.to_owned(),
+        title: metric.title().to_owned(),
+        caption,
+        legend: legend(&means).map_err(failed)?,
+        description: describe("epoch", metric.axis(), &means, &|value| text::fixed(value, 4)),
+        pictures: pictures.transpose().map_err(failed)?,
+    })
+}
+
+impl Metric {
+    fn id(self) -> &'static str {
+        match self {
+            Self::Accuracy => "validation-accuracy",
+            Self::Loss => "validation-loss",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Accuracy => "Validation accuracy by epoch",
+            Self::Loss => "Validation loss by epoch",
+        }
+    }
+
+    fn axis(self) -> &'static str {
+        match self {
+            Self::Accuracy => "validation accuracy (share correct)",
+            Self::Loss => "validation loss (nats)",
+        }
+    }
+
+    fn of(self, row: &EpochRow) -> f64 {
+        match self {
+            Self::Accuracy => row.accuracy,
+            Self::Loss => row.loss,
+        }
+    }
+}
+
+impl Curve {
+    /// `None` when no run of the arm counts, or none has a value to show.
+    fn of(arm: &ArmSummary, look: Look, metric: Metric) -> Option<Self> {
+        let seeds: Vec<_> = arm.counted.iter().map(|(run, _)| points(run, metric)).collect();
+        let reach = seeds.iter().map(Vec::len).min()?;
+        let mean = |index: usize| seeds.iter().map(|seed| seed[index].1).sum::<f64>() / seeds.len() as f64;
+        let points: Vec<(f64, f64)> = (0..reach).map(|index| (seeds[0][index].0, mean(index))).collect();
+        let mean = Series { name: arm.name.clone(), look, points };
+        (reach > 0).then(|| Self { seeds, mean, label: arm.arm.label.clone() })
+    }
+}
+
+/// Epochs as people count them, from 1.
+fn points(run: &LoadedRun, metric: Metric) -> Vec<(f64, f64)> {
+    let rows = run.epochs.iter().filter(|row| row.split == Split::Validation);
+    let points = rows.map(|row| (f64::from(row.epoch) + 1.0, metric.of(row)));
+    points.filter(|point| point.1.is_finite()).collect()
+}
+
+/// Reads straight down: axes, seeds, means, markers on top, names beside.
+fn draw_one(curves: &[Curve], range: (f64, f64), metric: Metric, size: Size) -> Drawn<PictureView> {
+    let epochs = curves.iter().flat_map(|curve| &curve.mean.points).map(|point| point.0 as u32);
+    let x = Axis::whole("epoch", 1, epochs.max().unwrap_or(1), size.pick(11, 6));
+    let y = Axis::around(metric.axis(), range.0, range.1, size.pick(7, 6));
+    let right = label::room(curves.iter().map(|curve| curve.label.as_str()));
+    let left = y.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0) as i32 * 7 + 14;
+    let margins = Margins { top: 26, right, bottom: 44, left };
+    picture(size.width(), size.pick(340, 280), |sheet| {
+        let mut plot = Plot::new(sheet, &x, &y, margins)?;
+        for curve in curves.iter().filter(|curve| curve.seeds.len() > 1) {
+            for seed in &curve.seeds {
+                plot.line(seed, curve.mean.look.ink(Mark::Seed))?;
+            }
+        }
+        for curve in curves {
+            plot.line(&curve.mean.points, curve.mean.look.ink(Mark::Line))?;
+        }
+        for curve in curves {
+            for &point in &curve.mean.points {
+                plot.marker(point, curve.mean.look)?;
+            }
+        }
+        let ends = curves.iter().filter_map(|curve| {
+            let end = *curve.mean.points.last()?;
+            Some(EndLabel { text: curve.label.clone(), look: curve.mean.look, end })
+        });
+        label::draw(&plot, &ends.collect::<Vec<_>>())
+    })
+}
+
+fn caption(curves: &[Curve], metric: Metric) -> String {
+    let seeds = curves.iter().map(|curve| curve.seeds.len()).max().unwrap_or(0);
+    let lines = match seeds {
+        0 | 1 => "One seed an arm, so the picture cannot show how much a seed matters",
+        _ => "Bold with markers: mean over seeds; thin: each seed",
+    };
+    let axis = match metric {
+        Metric::Accuracy => "The upright axis does not start at 0",
+        Metric::Loss => "Lower is better",
+    };
+    format!("In eval mode, on images that are never trained, after each epoch. {lines}. {axis}.")
+}

@@ -1,0 +1,260 @@
+//! The loss of every training step, raw and smoothed, over steps or over images seen.
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::analyse::{ArmSummary, Summary};
+use crate::record::{LoadedRun, Status};
+use crate::report::figure::axis::Axis;
+use crate::report::figure::label::{self, EndLabel};
+use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, picture};
+use crate::report::figure::style::{Ink, Look, Mark};
+use crate::report::figure::{FigureError, Series, both, describe, extent, legend, thin};
+use crate::report::view::{FigureView, PictureView};
+use crate::row::StepRow;
+use crate::{stats, text};
+
+/// Part of a run that the smoothed curve averages over: the same number of images in every arm.
+const SMOOTHED_SHARE: f64 = 0.02;
+
+/// Raw values below this share of the lowest smoothed one stand on the edge: single batches that happen to be easy
+/// would otherwise stretch a logarithmic axis over decades that say nothing.
+const LOWEST_SHARE: f64 = 0.2;
+
+/// Stretches of a curve that are told apart, about two pixels each, in the wide and the narrow layout.
+const STRETCHES: [usize; 2] = [320, 160];
+
+/// Names of arms that end early, one below the other in the room above the curves.
+const MOST_EARLY_NAMES: usize = 3;
+
+/// What training is measured along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Along {
+    /// Optimizer steps: how far so many updates bring.
+    Steps,
+    /// Images seen: arms of different batch size side by side.
+    Images,
+}
+
+/// One arm as it is drawn.
+struct Curve {
+    raw: Vec<(f64, f64)>,
+    smooth: Series,
+    label: String,
+}
+
+pub fn draw(summary: &Summary, along: Along) -> Result<FigureView, FigureError> {
+    let id = along.id();
+    let curves: Vec<Curve> =
+        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, along)).collect();
+    let smooth: Vec<Series> = curves.iter().map(|curve| curve.smooth.clone()).collect();
+    let scales = Scales::of(&curves);
+    let pictures = scales.as_ref().map(|scales| both(|size| draw_one(&curves, scales, along, size)));
+    let failed = |source| FigureError { figure: id, source };
+    Ok(FigureView {
+        id: id.to_owned(),
+        title: along.title().to_owned(),
+        caption: caption(&curves, scales.as_ref(), summary, along),
+        legend: legend(&smooth).map_err(failed)?,
+        description: describe(along.axis(), "training loss, logarithmic, smoothed", &smooth, &|loss| {
+            text::fixed(loss, 4)
+        }),
+        pictures: pictures.transpose().map_err(failed)?,
+    })
+}
+
+impl Along {
+    fn id(self) -> &'static str {
+        match self {
+            Self::Steps => "loss-by-step",
+            Self::Images => "loss-by-image",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Steps => "Training loss by step",
+            Self::Images => "Training loss by images seen",
+        }
+    }
+
+    fn axis(self) -> &'static str {
+        match self {
+            Self::Steps => "optimizer steps",
+            Self::Images => "training images seen",
+        }
+    }
+
+    /// `235 steps`.
+    fn count(self, reached: f64) -> String {
+        let unit = match self {
+            Self::Steps => "step",
+            Self::Images => "image",
+        };
+        text::plural(reached as usize, unit)
+    }
+
+    /// How far along each step's end is.
+    fn places(self, steps: &[StepRow]) -> Vec<f64> {
+        let mut sum = 0.0;
+        let advance = |step: &StepRow| {
+            sum += match self {
+                Self::Steps => 1.0,
+                Self::Images => f64::from(step.images),
+            };
+            sum
+        };
+        steps.iter().map(advance).collect()
+    }
+}
+
+impl Curve {
+    /// Of the runs that count, or else of one that did not finish: where it went before is worth seeing.
+    fn of(arm: &ArmSummary, look: Look, along: Along) -> Option<Self> {
+        let counted: Vec<&LoadedRun> = arm.counted.iter().map(|(run, _)| *run).collect();
+        let unfinished = || {
+            let runs = arm.runs.iter().filter(|run| run.record.status != Status::Finished);
+            runs.max_by_key(|run| run.steps.len()).copied()
+        };
+        let runs = if counted.is_empty() { Vec::from_iter(unfinished()) } else { counted };
+        let first = runs.first()?;
+        let name = match &first.record.status {
+            Status::Finished => arm.name.clone(),
+            status => format!("{} ({})", arm.name, status.name()),
+        };
+        let smoothed: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| smooth(&run.steps, along)).collect();
+        let points = mean_curve(&smoothed);
+        let raw = finite(&first.steps, along);
+        (!points.is_empty()).then(|| Self {
+            raw,
+            smooth: Series { name, look, points },
+            label: arm.arm.label.clone(),
+        })
+    }
+
+    /// Whether it ends inside the picture rather than at its right edge.
+    fn ends_early(&self, most: f64) -> bool {
+        self.smooth.points.last().is_some_and(|end| end.0 < 0.98 * most)
+    }
+}
+
+fn finite(steps: &[StepRow], along: Along) -> Vec<(f64, f64)> {
+    let points = along.places(steps).into_iter().zip(steps.iter().map(|step| step.loss));
+    points.filter(|point| point.1.is_finite()).collect()
+}
+
+fn smooth(steps: &[StepRow], along: Along) -> Vec<(f64, f64)> {
+    let points = finite(steps, along);
+    let losses: Vec<f64> = points.iter().map(|point| point.1).collect();
+    let average = stats::moving_average(&losses, losses.len() as f64 * SMOOTHED_SHARE);
+    points.iter().map(|point| point.0).zip(average).collect()
+}
+
+/// The mean of curves that stand at the same places, as far as all of them reach.
+fn mean_curve(curves: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let reach = curves.iter().map(Vec::len).min().unwrap_or(0);
+    let mean = |index: usize| curves.iter().map(|curve| curve[index].1).sum::<f64>() / curves.len() as f64;
+    (0..reach).map(|index| (curves[0][index].0, mean(index))).collect()
+}
+
+/// The range of both axes.
+struct Scales {
+    most: f64,
+    low: f64,
+    high: f64,
+    /// Least raw value.
+    least: f64,
+}
+
+impl Scales {
+    /// `None` when there is no loss above 0 to draw.
+    fn of(curves: &[Curve]) -> Option<Self> {
+        let ends = curves.iter().filter_map(|curve| curve.smooth.points.last()).map(|point| point.0);
+        let (_, most) = extent(ends)?;
+        let positive = |value: &f64| *value > 0.0;
+        let smooth = curves.iter().flat_map(|curve| &curve.smooth.points).map(|point| point.1);
+        let (low, smooth_high) = extent(smooth.filter(positive))?;
+        let raw = || curves.iter().flat_map(|curve| &curve.raw).map(|point| point.1);
+        let (least, raw_high) = extent(raw())?;
+        // A little room below, or the lowest curve lies on the axis.
+        let low = least.max(low * LOWEST_SHARE) * 0.95;
+        // Room above for the names of arms that end early.
+        let room = if curves.iter().any(|curve| curve.ends_early(most)) { 1.5 } else { 1.05 };
+        Some(Self { most, low, high: raw_high.max(smooth_high) * room, least })
+    }
+}
+
+/// Reads straight down: axes, then from the faintest to the boldest, so that means lie on top.
+fn draw_one(curves: &[Curve], scales: &Scales, along: Along, size: Size) -> Drawn<PictureView> {
+    let x = Axis::exact(along.axis(), 0.0, scales.most, size.pick(7, 5));
+    let y = Axis::log("training loss (nats)", scales.low, scales.high, size.pick(8, 6));
+    let right = label::room(curves.iter().map(|curve| curve.label.as_str()));
+    let margins = Margins { top: 26, right, bottom: 44, left: 44 };
+    picture(size.width(), size.pick(400, 320), |sheet| {
+        let mut plot = Plot::new(sheet, &x, &y, margins)?;
+        for curve in curves {
+            let raw = thin::extremes(&curve.raw, size.pick(STRETCHES[0], STRETCHES[1]));
+            plot.line(&raw, curve.smooth.look.ink(Mark::Raw))?;
+        }
+        for curve in curves {
+            let points = thin::evenly(&curve.smooth.points, size.pick(STRETCHES[0], STRETCHES[1]));
+            plot.line(&points, curve.smooth.look.ink(Mark::Line))?;
+        }
+        let ends = |curve: &Curve| curve.smooth.points.last().copied();
+        for (curve, end) in curves.iter().filter_map(|curve| ends(curve).map(|end| (curve, end))) {
+            plot.marker(end, curve.smooth.look)?;
+        }
+        let (last, mut early): (Vec<_>, Vec<_>) = curves
+            .iter()
+            .filter_map(|curve| ends(curve).map(|end| (curve, end)))
+            .partition(|(curve, _)| !curve.ends_early(scales.most));
+        // The first to end is named on top: its name may reach past the others' rules, which stop below it.
+        early.sort_by(|left, right| left.1.0.total_cmp(&right.1.0));
+        // More names than these would come down into the curves; the legend has them all.
+        early.truncate(MOST_EARLY_NAMES);
+        for (row, (curve, end)) in early.into_iter().enumerate() {
+            draw_early_end(&plot, curve, end, row, along)?;
+        }
+        let labels = last.into_iter().map(|(curve, end)| EndLabel {
+            text: curve.label.clone(),
+            look: curve.smooth.look,
+            end,
+        });
+        label::draw(&plot, &labels.collect::<Vec<_>>())
+    })
+}
+
+/// Names an arm that ends inside the picture above its end, where no curve is any more.
+fn draw_early_end(plot: &Plot, curve: &Curve, end: (f64, f64), row: usize, along: Along) -> Drawn {
+    let (x, y) = plot.place(end);
+    let top = plot.place((end.0, f64::INFINITY)).1 + (8 + 15 * row as i32) * UNITS_PER_PIXEL;
+    plot.rule([(x, y - 7 * UNITS_PER_PIXEL), (x, top - 5 * UNITS_PER_PIXEL)], Ink::of(Mark::Leader))?;
+    let ink = curve.smooth.look.ink(Mark::EndLabel);
+    let text = format!("{}: {}", curve.label, along.count(end.0));
+    plot.inked_text((x + 5 * UNITS_PER_PIXEL, top), ink, HPos::Left, VPos::Center, &text)
+}
+
+fn caption(curves: &[Curve], scales: Option<&Scales>, summary: &Summary, along: Along) -> String {
+    let Some(scales) = scales else {
+        return "No run has a step to show yet.".to_owned();
+    };
+    let seeds = summary.arms.iter().map(|arm| arm.counted.len()).max().unwrap_or(0);
+    let mut caption =
+        "Cross-entropy of each batch before its update. Thin: the batches of one seed; thick: ".to_owned();
+    caption.push_str(if seeds > 1 {
+        "all seeds' mean, smoothed over 2 % of a run"
+    } else {
+        "smoothed over 2 % of the run"
+    });
+    caption.push_str(match along {
+        Along::Steps => ". The axis of losses is logarithmic.",
+        Along::Images => ". At one place on this axis every arm has seen the same number of images.",
+    });
+    if scales.least < scales.low {
+        let low = text::fixed(scales.low, 3);
+        caption.push_str(&format!(" Batches below {low} are drawn on the lower edge."));
+    }
+    if curves.iter().any(|curve| curve.raw.len() > 2 * STRETCHES[1]) {
+        caption.push_str(" The thin lines show the least and the greatest batch of each stretch.");
+    }
+    caption
+}

@@ -1,0 +1,80 @@
+//! One function a figure: from a summary to a picture in two layouts, its caption and its text alternative.
+
+mod axis;
+mod bars;
+pub mod epoch_curve;
+mod label;
+pub mod loss_curve;
+pub mod phases;
+mod plot;
+pub mod relative_time;
+mod style;
+mod thin;
+
+use std::io;
+
+use plotters::drawing::DrawingAreaErrorKind;
+
+pub use plot::swatch;
+pub use style::Look;
+
+use crate::report::figure::plot::{Drawn, Size};
+use crate::report::view::{LegendView, PictureView, PicturesView};
+use crate::text;
+
+#[derive(Debug, thiserror::Error)]
+#[error("figure '{figure}' cannot be drawn: {source}")]
+pub struct FigureError {
+    pub figure: &'static str,
+    pub source: DrawingAreaErrorKind<io::Error>,
+}
+
+/// A line of a figure.
+#[derive(Clone)]
+struct Series {
+    name: String,
+    look: Look,
+    points: Vec<(f64, f64)>,
+}
+
+impl Series {
+    /// `batch 64: 5 points, least 0.97, greatest 0.99, last 0.99`.
+    fn description(&self, write: &dyn Fn(f64) -> String) -> Option<String> {
+        let heights = || self.points.iter().map(|point| point.1);
+        let (low, high) = heights().map(|y| (y, y)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let last = heights().next_back()?;
+        let points = text::plural(self.points.len(), "point");
+        Some(format!(
+            "{}: {points}, least {}, greatest {}, last {}",
+            self.name,
+            write(low),
+            write(high),
+            write(last)
+        ))
+    }
+}
+
+/// Titles of the axes, then each series.
+fn describe(x: &str, y: &str, series: &[Series], write: &dyn Fn(f64) -> String) -> String {
+    let lines: Vec<String> = series.iter().filter_map(|series| series.description(write)).collect();
+    format!("Across: {x}. Up: {y}. {}.", lines.join("; "))
+}
+
+/// Least and greatest of what is finite.
+fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values
+        .filter(|value| value.is_finite())
+        .map(|value| (value, value))
+        .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// Both layouts of one drawing.
+fn both(draw: impl Fn(Size) -> Drawn<PictureView>) -> Drawn<PicturesView> {
+    Ok(PicturesView { wide: draw(Size::Wide)?, narrow: draw(Size::Narrow)? })
+}
+
+/// One entry for each series, named as its table row is.
+fn legend(series: &[Series]) -> Drawn<Vec<LegendView>> {
+    let entry = |series: &Series| Ok(LegendView { label: series.name.clone(), swatch: swatch(series.look)? });
+    series.iter().map(entry).collect()
+}

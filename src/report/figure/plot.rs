@@ -1,0 +1,180 @@
+//! The sheet a figure is drawn on: its size, its axes, and marks at data coordinates.
+
+use std::io;
+
+use plotters::backend::SVGBackend;
+use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _};
+use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
+use plotters::prelude::Cartesian2d;
+use plotters::series::LineSeries;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{IntoFont as _, TextStyle};
+
+use crate::report::figure::axis::Axis;
+use crate::report::figure::style::{self, Ink, Look, Mark};
+use crate::report::view::PictureView;
+
+pub type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<io::Error>>;
+
+/// plotters rounds to whole units: a unit is a tenth of a pixel, or curves would show stairs.
+pub const UNITS_PER_PIXEL: i32 = 10;
+
+const MARKER_RADIUS: i32 = 38;
+const HALF_TICK: i32 = 40;
+
+/// The two layouts of a figure. A picture that is merely scaled down to a telephone has letters nobody can read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    Wide,
+    Narrow,
+}
+
+impl Size {
+    /// Width in pixels at which letters have the size of the page's small print.
+    pub fn width(self) -> i32 {
+        match self {
+            Self::Wide => 720,
+            Self::Narrow => 360,
+        }
+    }
+
+    /// The first for the wide layout, the second for the narrow one.
+    pub fn pick<T>(self, wide: T, narrow: T) -> T {
+        match self {
+            Self::Wide => wide,
+            Self::Narrow => narrow,
+        }
+    }
+}
+
+/// Draws on a sheet of so many pixels.
+pub fn picture(width: i32, height: i32, draw: impl FnOnce(&Sheet) -> Drawn) -> Drawn<PictureView> {
+    let size = ((width * UNITS_PER_PIXEL) as u32, (height * UNITS_PER_PIXEL) as u32);
+    let mut svg = String::new();
+    let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    draw(&sheet)?;
+    sheet.present()?;
+    drop(sheet);
+    Ok(PictureView { width: size.0, height: size.1, body: style::classed(&svg) })
+}
+
+/// Where the axes leave room, in pixels.
+#[derive(Clone, Copy)]
+pub struct Margins {
+    pub top: i32,
+    pub right: i32,
+    pub bottom: i32,
+    pub left: i32,
+}
+
+/// A pair of axes on a sheet.
+pub struct Plot<'a, 's> {
+    sheet: &'s Sheet<'a>,
+    chart: ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>,
+}
+
+impl<'a, 's> Plot<'a, 's> {
+    /// Draws the axes: a grid across, ticks below, the name of the upright axis above it where it can be read
+    /// without turning the head.
+    pub fn new(sheet: &'s Sheet<'a>, x: &Axis, y: &Axis, margins: Margins) -> Drawn<Self> {
+        let Margins { top, right, bottom, left } = margins;
+        let mut chart = ChartBuilder::on(sheet)
+            .margin_top(top * UNITS_PER_PIXEL)
+            .margin_right(right * UNITS_PER_PIXEL)
+            .x_label_area_size(bottom * UNITS_PER_PIXEL)
+            .y_label_area_size(left * UNITS_PER_PIXEL)
+            .build_cartesian_2d(x.clone(), y.clone())?;
+        let tick = Ink::of(Mark::Tick);
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_y_axis()
+            .bold_line_style(Ink::of(Mark::Grid).stroke())
+            .axis_style(Ink::of(Mark::Axis).stroke())
+            .label_style(letters(&tick, HPos::Left, VPos::Top))
+            .set_all_tick_mark_size(HALF_TICK)
+            .draw()?;
+        let plot = Self { sheet, chart };
+        let (width, height) = sheet.dim_in_pixel();
+        let title = Mark::AxisTitle;
+        plot.text((0, 0), title, HPos::Left, VPos::Top, &y.title)?;
+        // plotters would draw the upright line along with its labels; the grid is enough.
+        for tick in &y.ticks {
+            let (edge, height) = plot.place((f64::NEG_INFINITY, tick.value));
+            let beside = (edge - 8 * UNITS_PER_PIXEL, height);
+            plot.text(beside, Mark::Tick, HPos::Right, VPos::Center, &tick.label)?;
+        }
+        let below = (width as i32 - right * UNITS_PER_PIXEL, height as i32);
+        plot.text(below, title, HPos::Right, VPos::Bottom, &x.title)?;
+        Ok(plot)
+    }
+
+    /// Where a pair of values stands on the sheet.
+    pub fn place(&self, (x, y): (f64, f64)) -> (i32, i32) {
+        self.chart.plotting_area().map_coordinate(&(x, y))
+    }
+
+    pub fn line(&mut self, points: &[(f64, f64)], ink: Ink) -> Drawn {
+        self.chart.draw_series(LineSeries::new(points.iter().copied(), ink.stroke()))?;
+        Ok(())
+    }
+
+    pub fn marker(&self, at: (f64, f64), look: Look) -> Drawn {
+        marker(self.sheet, self.place(at), look)
+    }
+
+    /// A filled rectangle between two places on the sheet.
+    pub fn bar(&self, corners: [(i32, i32); 2], ink: Ink) -> Drawn {
+        self.sheet.draw(&Rectangle::new(corners, ink.fill()))
+    }
+
+    /// A straight line between two places on the sheet.
+    pub fn rule(&self, ends: [(i32, i32); 2], ink: Ink) -> Drawn {
+        self.sheet.draw(&PathElement::new(ends, ink.stroke()))
+    }
+
+    /// `text` at a place on the sheet.
+    pub fn text(&self, at: (i32, i32), mark: Mark, h: HPos, v: VPos, text: &str) -> Drawn {
+        self.inked_text(at, Ink::of(mark), h, v, text)
+    }
+
+    pub fn inked_text(&self, at: (i32, i32), ink: Ink, h: HPos, v: VPos, text: &str) -> Drawn {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.sheet.draw(&Text::new(text.to_owned(), at, letters(&ink, h, v)))
+    }
+}
+
+fn letters(ink: &Ink, h: HPos, v: VPos) -> TextStyle<'_> {
+    // The size is the stylesheet's; plotters needs one to leave room between an axis and its labels.
+    let size = 12 * UNITS_PER_PIXEL;
+    TextStyle::from(("sans-serif", size).into_font()).color(&ink.0).pos(Pos::new(h, v))
+}
+
+/// An arm's marker: a circle, a square, a triangle, a diamond or a triangle on its head.
+pub fn marker(sheet: &Sheet, (x, y): (i32, i32), look: Look) -> Drawn {
+    let ink = look.ink(Mark::Marker).fill();
+    let r = MARKER_RADIUS;
+    let corners: &[(i32, i32)] = match look.turn {
+        0 => return sheet.draw(&Circle::new((x, y), r, ink)),
+        1 => &[(-r, -r), (r, -r), (r, r), (-r, r)],
+        2 => &[(0, -r - 6), (r + 6, r), (-r - 6, r)],
+        3 => &[(0, -r - 12), (r + 12, 0), (0, r + 12), (-r - 12, 0)],
+        _ => &[(0, r + 6), (r + 6, -r), (-r - 6, -r)],
+    };
+    let corners: Vec<(i32, i32)> = corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
+    sheet.draw(&Polygon::new(corners, ink))
+}
+
+/// An arm's line and marker, as legends and tables show it.
+pub fn swatch(look: Look) -> Drawn<PictureView> {
+    picture(30, 12, |sheet| {
+        let ends = [(0, 6 * UNITS_PER_PIXEL), (30 * UNITS_PER_PIXEL, 6 * UNITS_PER_PIXEL)];
+        sheet.draw(&PathElement::new(ends, look.ink(Mark::Line).stroke()))?;
+        marker(sheet, (15 * UNITS_PER_PIXEL, 6 * UNITS_PER_PIXEL), look)
+    })
+}

@@ -1,0 +1,174 @@
+//! The page in a few sentences, computed from the data.
+//!
+//! They state what was measured, with spread and n, and no verdict: one arm ahead of another by less than the spread
+//! is said to be so.
+
+use std::time::Duration;
+
+use crate::analyse::{ArmSummary, Summary};
+use crate::experiment::ProfileName;
+use crate::stats::Spread;
+use crate::text;
+
+pub fn sentences(summary: &Summary, profile: ProfileName) -> Vec<String> {
+    let runs: usize = summary.arms.iter().map(|arm| arm.counted.len()).sum();
+    let due = summary.arms.len() * summary.seeds.len();
+    if runs == 0 {
+        return vec![format!(
+            "None of {} has finished yet, so there is nothing to compare.",
+            text::plural(due, "run")
+        )];
+    }
+    let sentences = [
+        accuracy(summary),
+        // A smaller setting is not expected to give the notes' numbers.
+        if profile == ProfileName::Full { reference(summary) } else { None },
+        time(summary),
+        throughput(summary),
+        (runs < due)
+            .then(|| format!("{} of {} count here.", text::count(runs as u64), text::plural(due, "run"))),
+    ];
+    sentences.into_iter().flatten().collect()
+}
+
+/// Arms that have a quantity, greatest first.
+fn ranked<'s>(summary: &'s Summary, quantity: fn(&ArmSummary) -> Option<Spread>) -> Vec<(&'s str, Spread)> {
+    let mut ranked: Vec<(&str, Spread)> =
+        summary.arms.iter().filter_map(|arm| Some((arm.name.as_str(), quantity(arm)?))).collect();
+    ranked.sort_by(|left, right| right.1.mean.total_cmp(&left.1.mean));
+    ranked
+}
+
+fn accuracy(summary: &Summary) -> Option<String> {
+    let ranked = ranked(summary, |arm| arm.spreads.val_acc);
+    let (name, best) = ranked.first()?;
+    let value = text::mean_sd(best.mean, best.sd, 4);
+    let mut sentence = format!("Highest validation accuracy: {name} with {value}");
+    sentence.push_str(&format!(" over {}", text::plural(best.n, "seed")));
+    let others: Vec<String> =
+        ranked[1..].iter().map(|(name, other)| lead(best.mean - other.mean, name)).collect();
+    if !others.is_empty() {
+        sentence.push_str(&format!(", {}", and(&others)));
+    }
+    sentence.push('.');
+    let within = ranked[1..].iter().filter(|(_, other)| is_within(*best, *other));
+    let within: Vec<String> = within.map(|(name, _)| (*name).to_owned()).collect();
+    if best.sd.is_none() && ranked[1..].iter().any(|(_, other)| other.mean < best.mean) {
+        sentence.push_str(" One seed cannot tell a difference from chance.");
+    } else if !within.is_empty() {
+        sentence.push_str(&format!(
+            " The lead over {} is within one standard deviation between seeds.",
+            and(&within)
+        ));
+    }
+    Some(sentence)
+}
+
+/// `0.0012 above batch 128`, or `level with` it where four decimals show no difference.
+fn lead(difference: f64, name: &str) -> String {
+    match text::fixed(difference, 4).as_str() {
+        "0.0000" => format!("level with {name}"),
+        difference => format!("{difference} above {name}"),
+    }
+}
+
+fn is_within(best: Spread, other: Spread) -> bool {
+    let sd = best.sd.unwrap_or(0.0).max(other.sd.unwrap_or(0.0));
+    best.mean - other.mean <= sd
+}
+
+/// How far from the notes' validation accuracy we came.
+fn reference(summary: &Summary) -> Option<String> {
+    let difference =
+        |arm: &ArmSummary| Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), arm.name));
+    let differences: Vec<String> = summary.arms.iter().filter_map(difference).collect();
+    (!differences.is_empty())
+        .then(|| format!("Against the notes, validation accuracy differs by {}.", and(&differences)))
+}
+
+fn time(summary: &Summary) -> Option<String> {
+    let (first, others) = summary.arms.split_first()?;
+    let minutes = first.spreads.train_minutes?;
+    let other = |arm: &ArmSummary| {
+        Some(format!("{} {} times as long", arm.name, text::fixed(arm.relative_time?.mean, 2)))
+    };
+    let others: Vec<String> = others.iter().filter_map(other).collect();
+    let took = text::duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
+    let mut sentence = format!("Training with {} took {took}", first.name);
+    if !others.is_empty() {
+        sentence.push_str(&format!("; with {}", and(&others)));
+    }
+    sentence.push('.');
+    Some(sentence)
+}
+
+fn throughput(summary: &Summary) -> Option<String> {
+    let ranked = ranked(summary, |arm| arm.spreads.images_per_s);
+    let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
+    let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
+    Some(if ranked.len() == 1 {
+        format!("Images trained a second: {}.", rate(most))
+    } else {
+        format!("Most images a second: {fast} with {}; fewest: {slow} with {}.", rate(most), rate(least))
+    })
+}
+
+/// `a, b and c`.
+fn and(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::{ArmRuns, samples};
+    use crate::experiment::Experiment;
+
+    /// Arms whose validation accuracies, seed by seed, are as given.
+    fn arms<'a>(experiment: &'a Experiment, accuracies: [&[f64]; 3]) -> Vec<ArmRuns<'a>> {
+        let seeds: Vec<u64> = (0..accuracies[0].len() as u64).collect();
+        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &seeds);
+        for (arm, accuracies) in arms.iter_mut().zip(accuracies) {
+            for (run, accuracy) in arm.runs.iter_mut().zip(accuracies) {
+                samples::set_validation(run, *accuracy);
+            }
+        }
+        arms
+    }
+
+    fn first_sentence(accuracies: [&[f64]; 3]) -> String {
+        let experiment = samples::experiment();
+        let arms = arms(&experiment, accuracies);
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        sentences(&summary, ProfileName::Full).remove(0)
+    }
+
+    #[test]
+    fn the_leader_is_named_with_spread_seeds_and_distance() {
+        let text = first_sentence([&[0.98, 0.99], &[0.95, 0.95], &[0.984, 0.984]]);
+        let expected = "Highest validation accuracy: batch 64 with 0.9850 ± 0.0071 over 2 seeds, 0.0010 above batch 1024 \
+                        and 0.0350 above batch 128. The lead over batch 1024 is within one standard deviation between \
+                        seeds.";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn one_seed_is_said_to_tell_nothing_apart() {
+        let text = first_sentence([&[0.98], &[0.97], &[0.98]]);
+        assert!(text.contains("level with batch 1024") && text.contains("One seed cannot tell"), "{text}");
+    }
+
+    #[test]
+    fn a_smaller_profile_is_not_measured_against_the_notes() {
+        let experiment = samples::experiment();
+        let arms = arms(&experiment, [&[0.98], &[0.97], &[0.98]]);
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let about_notes =
+            |profile| sentences(&summary, profile).iter().any(|text| text.contains("the notes"));
+        assert!(about_notes(ProfileName::Full) && !about_notes(ProfileName::Quick));
+    }
+}

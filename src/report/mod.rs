@@ -1,0 +1,318 @@
+//! Pages of results: one folder an experiment, that needs no network, no script and no server.
+//!
+//! `Input → Summary → view → page`: what is computed is the summary's, what is written is the view's, where it
+//! stands is the template's. Everything is pure and in a fixed order: the same input gives the same bytes.
+
+mod cell;
+mod figure;
+#[cfg(test)]
+mod fixture;
+mod glance;
+mod page;
+mod provenance;
+mod results;
+mod setup;
+mod view;
+
+use tera::{Context, Tera};
+
+use crate::analyse::ArmRuns;
+use crate::experiment::{Experiment, ProfileName};
+use crate::report::figure::FigureError;
+
+/// What the page of one experiment is made from.
+pub struct Input<'a> {
+    pub experiment: &'a Experiment,
+    pub profile: ProfileName,
+    /// Every run there is of each arm of that profile, finished or not; an arm may be absent.
+    pub arms: Vec<ArmRuns<'a>>,
+    /// Runs the whole experiment again.
+    pub command: String,
+    /// Files that are offered beside the page, in this order.
+    pub downloads: Vec<Download>,
+}
+
+/// A file to offer beside a page.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Download {
+    /// A plain file name: it will lie in the page's own folder.
+    pub name: String,
+    /// What is in it, in a few words.
+    pub about: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A file of the report, to be written into the page's own folder.
+#[derive(Clone, PartialEq, Debug)]
+pub struct File {
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    #[error("the page cannot be rendered: {0}; this is a bug in pinbench's templates")]
+    Template(#[from] tera::Error),
+    #[error("download '{0}' cannot lie beside the page: expected a plain file name that no other file has")]
+    Download(String),
+}
+
+const PAGE: &str = "index.html";
+
+/// The page and its downloads.
+pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
+    let mut files = vec![File { name: PAGE.to_owned(), bytes: page_html(input)?.into_bytes() }];
+    for Download { name, bytes, .. } in &input.downloads {
+        let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
+        if !is_plain || files.iter().any(|file| file.name == *name) {
+            return Err(ReportError::Download(name.clone()));
+        }
+        files.push(File { name: name.clone(), bytes: bytes.clone() });
+    }
+    Ok(files)
+}
+
+fn page_html(input: &Input) -> Result<String, ReportError> {
+    let view = page::view(input)?;
+    let mut context = Context::new();
+    context.insert("page", &view);
+    context.insert("style", include_str!("../../templates/style.css"));
+    Ok(templates()?.render("experiment.html", &context)?)
+}
+
+/// The templates are part of the program. Their names end in `.html`, by which tera escapes what is put into them.
+fn templates() -> Result<Tera, tera::Error> {
+    let mut tera = Tera::new();
+    tera.add_raw_templates([
+        ("base.html", include_str!("../../templates/base.html")),
+        ("parts.html", include_str!("../../templates/parts.html")),
+        ("experiment.html", include_str!("../../templates/experiment.html")),
+    ])?;
+    Ok(tera)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::analyse::samples;
+    use crate::record::Status;
+
+    fn html(input: &Input) -> String {
+        String::from_utf8(render(input).unwrap().swap_remove(0).bytes).unwrap()
+    }
+
+    /// `text` with every digest replaced, so that a snapshot does not move with the data set's.
+    fn without_digests(text: &str) -> String {
+        let is_hex = |letter: char| letter.is_ascii_digit() || ('a'..='f').contains(&letter);
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(is_hex) {
+            let end =
+                rest[start..].find(|letter| !is_hex(letter)).map_or(rest.len(), |length| start + length);
+            out.push_str(&rest[..start]);
+            out.push_str(if matches!(end - start, 12 | 40 | 64) {
+                "‹digest›"
+            } else {
+                &rest[start..end]
+            });
+            rest = &rest[end..];
+        }
+        out + rest
+    }
+
+    /// Puts the length of a picture in place of it: pictures have a snapshot of their own, in the page.
+    fn without_pictures(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    match value.as_str() {
+                        Some(body) if key == "body" => {
+                            *value = Value::from(format!("{} elements", body.lines().count()))
+                        }
+                        _ => without_pictures(value),
+                    }
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(without_pictures),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_view_of_the_study_is_as_it_was() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = fixture::study(profile, &[0, 1, 2]);
+        fixture::cut(&mut arms[1].runs[2], Status::Failed { reason: "killed by signal 9".to_owned() }, 700);
+        let view = page::view(&fixture::input(&experiment, arms)).unwrap();
+        let mut json = serde_json::to_value(&view).unwrap();
+        without_pictures(&mut json);
+        insta::assert_snapshot!(without_digests(&serde_json::to_string_pretty(&json).unwrap()));
+    }
+
+    #[test]
+    fn a_small_page_is_as_it_was() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
+        let style = include_str!("../../templates/style.css");
+        assert!(page.contains(style));
+        insta::assert_snapshot!(without_digests(&page.replace(style, "")));
+    }
+
+    #[test]
+    fn the_same_runs_give_the_same_bytes() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = || render(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2]))).unwrap();
+        assert_eq!(page(), page());
+    }
+
+    #[test]
+    fn the_page_of_a_full_study_stays_small() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2])));
+        assert!(page.len() < 1_500_000, "{} bytes", page.len());
+    }
+
+    #[test]
+    fn script_in_a_title_a_reason_or_a_label_is_text() {
+        let script = "<script>alert('x')</script>";
+        let text = samples::TOML
+            .replace("Batch size on MNIST", script)
+            .replace("The notes found", script)
+            .replace("label = \"batch\"", &format!("label = \"{script}\""))
+            .replace("value = 128, colour", &format!("value = 128, label = \"{script}\", colour"))
+            .replace("MNIST notes, experiment 1", script)
+            .replace("the notes' table", script)
+            .replace("One data set", script);
+        let experiment = samples::parse(&text);
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = fixture::study(profile, &[0]);
+        fixture::cut(&mut arms[0].runs[0], Status::Failed { reason: script.to_owned() }, 100);
+        arms[1].runs[0].record.environment.cpu = script.to_owned();
+        let mut input = fixture::input(&experiment, arms);
+        input.command = script.to_owned();
+        input.downloads[0].name = format!("{}.csv", script.replace('/', ""));
+        input.downloads[0].about = script.to_owned();
+        let page = html(&input);
+        assert!(!page.contains("<script"), "{}", &page[page.find("<script").unwrap()..][..200]);
+        assert!(page.matches("&lt;script&gt;").count() > 20);
+    }
+
+    #[test]
+    fn the_page_asks_the_network_for_nothing_and_has_no_colour_of_its_own() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
+        let body = &page[page.find("</style>").unwrap()..];
+        for foreign in
+            ["http:", "https:", "src=", "<link", "<script", "url(", "style=", "fill=\"#", "stroke=\"#"]
+        {
+            assert!(!body.contains(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn ids_are_unique_and_what_is_referred_to_is_there() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
+        let values = |attribute: &str| -> Vec<String> {
+            let start = format!(" {attribute}=\"");
+            let parts = page.split(&start).skip(1);
+            parts.flat_map(|part| part[..part.find('"').unwrap()].split(' ').map(str::to_owned)).collect()
+        };
+        let ids = values("id");
+        for (index, id) in ids.iter().enumerate() {
+            assert!(!ids[..index].contains(id), "{id} is there twice");
+        }
+        let links = values("href").into_iter().filter_map(|link| link.strip_prefix('#').map(str::to_owned));
+        for target in links.chain(values("aria-labelledby")) {
+            assert!(ids.contains(&target), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_runs_says_so() {
+        let experiment = samples::experiment();
+        let page = html(&fixture::input(&experiment, vec![]));
+        assert!(page.contains("None of 9 runs has finished yet"));
+        assert!(page.contains("No run has a step to show yet."));
+    }
+
+    #[test]
+    fn a_diverged_run_is_shown_with_its_step_and_left_out_of_the_means() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = fixture::study(profile, &[0]);
+        fixture::cut(&mut arms[2].runs[0], Status::Diverged { step: 60, loss: "NaN".to_owned() }, 61);
+        arms[2].runs[0].steps[60].loss = f64::NAN;
+        let page = html(&fixture::input(&experiment, arms));
+        assert!(page.contains("diverged at step 60"));
+        assert!(page.contains("batch 1024 (diverged)"));
+        assert!(!page.contains("NaN,") && !page.contains(",NaN"), "a coordinate is not a number");
+    }
+
+    #[test]
+    fn an_experiment_without_factors_and_reference_has_a_page() {
+        let text = samples::TOML.replace("[[factors]]", "[[factors]]\n#");
+        let factors = text.find("[[factors]]").unwrap();
+        let profiles = text.find("[profiles.smoke]").unwrap();
+        let reference = text.find("[reference]").unwrap();
+        let text = format!("{}{}", &text[..factors], &text[profiles..reference]);
+        let experiment = samples::parse(&text);
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
+        assert!(page.contains(">base<") && !page.contains("notes 0"));
+    }
+
+    #[test]
+    fn a_smaller_profile_says_what_it_changes() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Smoke);
+        let mut input = fixture::input(&experiment, samples::arms(profile, &[0]));
+        input.profile = ProfileName::Smoke;
+        let page = html(&input);
+        assert!(page.contains("Profile smoke") && page.contains("data.train_limit = 2048"));
+        assert!(page.contains("do not reproduce theirs"));
+    }
+
+    #[test]
+    fn a_download_that_would_leave_the_folder_is_refused() {
+        let experiment = samples::experiment();
+        for name in ["", "../up.csv", "a/b", ".hidden", "index.html", "c:\\x"] {
+            let mut input = fixture::input(&experiment, vec![]);
+            input.downloads[0].name = name.to_owned();
+            let error = render(&input).unwrap_err().to_string();
+            assert!(error.contains(&format!("'{name}'")), "{error}");
+        }
+    }
+
+    /// `PINBENCH_PAGES=folder cargo test … -- --ignored pages_to_look_at`, then open them in a browser.
+    #[test]
+    #[ignore = "writes pages for people to look at"]
+    fn pages_to_look_at() {
+        let folder = std::path::PathBuf::from(std::env::var("PINBENCH_PAGES").unwrap());
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let mut gaps = fixture::study(profile, &[0]);
+        gaps[1].runs[0].record.environment_class = serde_json::from_str("\"4 × Other CPU\"").unwrap();
+        fixture::cut(&mut gaps[2].runs[0], Status::Diverged { step: 60, loss: "NaN".to_owned() }, 60);
+        for (name, profile, arms) in [
+            ("study", ProfileName::Full, fixture::study(profile, &[0, 1, 2])),
+            ("gaps", ProfileName::Full, gaps),
+            ("small", ProfileName::Smoke, samples::arms(experiment.profile(ProfileName::Smoke), &[0])),
+            ("empty", ProfileName::Quick, vec![]),
+        ] {
+            let input = Input { profile, ..fixture::input(&experiment, arms) };
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+            std::fs::write(folder.join(name).join(PAGE), html(&input)).unwrap();
+        }
+    }
+}

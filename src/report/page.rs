@@ -1,0 +1,66 @@
+//! The page of one experiment, from a summary to the view its template gets.
+
+use crate::analyse::{Caveat, Summary};
+use crate::report::figure::epoch_curve::{self, Metric};
+use crate::report::figure::loss_curve::{self, Along};
+use crate::report::figure::{FigureError, phases, relative_time};
+use crate::report::view::{DownloadView, PageView};
+use crate::report::{Download, Input, glance, provenance, results, setup};
+use crate::text;
+
+pub fn view(input: &Input) -> Result<PageView, FigureError> {
+    let experiment = input.experiment;
+    let profile = experiment.profile(input.profile);
+    let reference = experiment.reference.as_ref();
+    let summary = Summary::of(experiment, input.profile, &input.arms);
+    let (gaps, warnings): (Vec<&Caveat>, Vec<&Caveat>) =
+        summary.caveats.iter().partition(|caveat| is_gap(caveat));
+    Ok(PageView {
+        id: experiment.id.clone(),
+        title: experiment.title.clone(),
+        why: experiment.why.clone(),
+        source: experiment.source.clone(),
+        profile: setup::profile(input.profile, profile),
+        glance: glance::sentences(&summary, input.profile),
+        warnings: warnings.into_iter().map(sentence).collect(),
+        gaps: gaps.into_iter().map(sentence).collect(),
+        results: results::learning(&summary, reference)?,
+        reference: reference.map(|reference| reference.source.clone()),
+        times: results::times(&summary)?,
+        phases: results::shares(&summary)?,
+        learning: vec![
+            loss_curve::draw(&summary, Along::Steps)?,
+            loss_curve::draw(&summary, Along::Images)?,
+            epoch_curve::draw(&summary, Metric::Accuracy)?,
+            epoch_curve::draw(&summary, Metric::Loss)?,
+        ],
+        timing: vec![relative_time::draw(&summary)?, phases::draw(&summary)?],
+        setup: setup::facts(&profile.arms, &experiment.factors),
+        methods: setup::methods(),
+        limits: experiment.limits.clone(),
+        runs: results::runs(&summary)?,
+        provenance: provenance::view(&summary, &input.command)?,
+        downloads: input.downloads.iter().map(download).collect(),
+    })
+}
+
+/// Whether a caveat says that a run is not there, rather than that one must be read with care.
+fn is_gap(caveat: &Caveat) -> bool {
+    matches!(caveat, Caveat::Missing { .. } | Caveat::Failed { .. } | Caveat::Diverged { .. })
+}
+
+/// A message, which is lower case, as a sentence of a page.
+fn sentence(caveat: &Caveat) -> String {
+    let message = caveat.to_string();
+    let mut letters = message.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+fn download(download: &Download) -> DownloadView {
+    DownloadView {
+        name: download.name.clone(),
+        about: download.about.clone(),
+        size: text::bytes(download.bytes.len() as u64),
+    }
+}

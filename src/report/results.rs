@@ -1,0 +1,221 @@
+//! The tables of what came out: learning beside the notes' numbers, and time.
+
+use crate::analyse::{ArmSummary, Summary};
+use crate::experiment::{Reference, ReferenceRow};
+use crate::record::{LoadedRun, Status};
+use crate::report::figure::{FigureError, Look, phases, swatch};
+use crate::report::view::{CellView, ColumnView, RowView, TableView};
+use crate::stream::Seed;
+use crate::text;
+
+const ACCURACY_PLACES: usize = 4;
+const LOSS_PLACES: usize = 4;
+const MINUTE_PLACES: usize = 3;
+
+/// Ours, the notes' and the difference under each other for each arm, so that a column compares the arms.
+pub fn learning(summary: &Summary, reference: Option<&Reference>) -> Result<TableView, FigureError> {
+    let mut rows = Vec::new();
+    for (arm, look) in Look::each(summary) {
+        let kind = format!("ours, n = {}", arm.counted.len());
+        rows.push(arm_row(arm, look, &kind, ours(arm))?);
+        if arm.reference.is_some() {
+            rows.push(follow_row(arm, look, "notes", notes(arm)));
+            rows.push(follow_row(arm, look, "difference", difference(arm)));
+        }
+    }
+    let caption = match reference {
+        Some(reference) => format!(
+            "After the last epoch: mean over seeds, ± one standard deviation; beside it {} and our mean minus theirs.",
+            reference.source
+        ),
+        None => "After the last epoch: mean over seeds, ± one standard deviation.".to_owned(),
+    };
+    let columns = [
+        ("train accuracy", "as trained"),
+        ("train accuracy", "eval mode"),
+        ("validation accuracy", ""),
+        ("test accuracy", ""),
+        ("train loss", "as trained"),
+        ("validation loss", ""),
+        ("training time", "min"),
+    ];
+    Ok(table(caption, "arm", &columns, rows))
+}
+
+fn ours(arm: &ArmSummary) -> Vec<CellView> {
+    let spreads = &arm.spreads;
+    vec![
+        CellView::spread(spreads.train_acc, ACCURACY_PLACES),
+        CellView::spread(spreads.train_eval_acc, ACCURACY_PLACES),
+        CellView::spread(spreads.val_acc, ACCURACY_PLACES),
+        CellView::spread(spreads.test_acc, ACCURACY_PLACES),
+        CellView::spread(spreads.train_loss, LOSS_PLACES),
+        CellView::spread(spreads.val_loss, LOSS_PLACES),
+        CellView::spread(spreads.train_minutes, MINUTE_PLACES),
+    ]
+}
+
+/// As the notes wrote them: more decimals would claim more than they did.
+fn notes(arm: &ArmSummary) -> Vec<CellView> {
+    let value = |pick: fn(&ReferenceRow) -> Option<f64>| {
+        CellView::optional(arm.reference.and_then(pick), |value| value.to_string())
+    };
+    vec![
+        value(|row| row.train_acc),
+        CellView::nothing(),
+        value(|row| row.val_acc),
+        CellView::nothing(),
+        value(|row| row.train_loss),
+        value(|row| row.val_loss),
+        value(|row| row.minutes),
+    ]
+}
+
+fn difference(arm: &ArmSummary) -> Vec<CellView> {
+    let differences = &arm.differences;
+    let signed = |value, places| CellView::optional(value, |value| text::signed(value, places));
+    vec![
+        signed(differences.train_acc, ACCURACY_PLACES),
+        CellView::default(),
+        signed(differences.val_acc, ACCURACY_PLACES),
+        CellView::default(),
+        signed(differences.train_loss, LOSS_PLACES),
+        signed(differences.val_loss, LOSS_PLACES),
+        signed(differences.minutes, MINUTE_PLACES),
+    ]
+}
+
+pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
+    let mut rows = Vec::new();
+    for (arm, look) in Look::each(summary) {
+        let spreads = &arm.spreads;
+        let steps = arm.counted.first().map(|(run, _)| text::count(run.steps.len() as u64));
+        let cells = vec![
+            CellView::spread(spreads.train_minutes, MINUTE_PLACES),
+            CellView::spread(arm.relative_time, 2),
+            CellView::spread(spreads.total_minutes, MINUTE_PLACES),
+            steps.map_or_else(CellView::nothing, CellView::number),
+            CellView::rate(spreads.step_ms),
+            CellView::rate(spreads.images_per_s),
+            CellView::rate(spreads.minor_faults),
+        ];
+        rows.push(arm_row(arm, look, "", cells)?);
+    }
+    let columns = [
+        ("training time", "min"),
+        ("relative", "× first arm"),
+        ("with evaluation", "min"),
+        ("steps", "a run"),
+        ("step", "ms"),
+        ("throughput", "images/s"),
+        ("page faults", "a step"),
+    ];
+    let caption = if summary.times_are_comparable() {
+        "Mean over seeds, ± one standard deviation."
+    } else {
+        "No times: the runs were executed under different plans or in different environments, so a mean would mix \
+         them. Each run's own time stands under Runs."
+    };
+    let caption = caption.to_owned();
+    Ok(table(caption, "arm", &columns, rows))
+}
+
+/// Shares of a step's time, under the figure that shows them as bars.
+pub fn shares(summary: &Summary) -> Result<TableView, FigureError> {
+    let mut rows = Vec::new();
+    for (arm, look) in Look::each(summary) {
+        let Some((shares, rest)) = arm.spreads.phase_shares() else { continue };
+        let percent = |share: &f64| CellView::number(text::fixed(share * 100.0, 1));
+        let cells = shares.iter().chain([&rest]).map(percent).collect();
+        rows.push(arm_row(arm, look, "", cells)?);
+    }
+    let columns: Vec<(&str, &str)> = (0..phases::PARTS).map(|part| (phases::name(part), "%")).collect();
+    Ok(table("Shares of a step's time, warm.".to_owned(), "arm", &columns, rows))
+}
+
+/// Every run there is, finished or not, and a row for every seed that has none.
+pub fn runs(summary: &Summary) -> Result<TableView, FigureError> {
+    let mut rows = Vec::new();
+    for (arm, look) in Look::each(summary) {
+        for run in &arm.runs {
+            rows.push(arm_row(arm, look, "", run_cells(arm, run))?);
+        }
+        let is_missing = |seed: &&Seed| arm.runs.iter().all(|run| run.record.trial.seed != **seed);
+        for seed in summary.seeds.iter().filter(is_missing) {
+            let mut cells = vec![CellView::number(seed.to_string()), CellView::word("missing")];
+            cells.resize_with(RUN_COLUMNS.len(), CellView::nothing);
+            rows.push(arm_row(arm, look, "", cells)?);
+        }
+    }
+    Ok(table("Each run is one process.".to_owned(), "arm", &RUN_COLUMNS, rows))
+}
+
+const RUN_COLUMNS: [(&str, &str); 6] = [
+    ("seed", ""),
+    ("status", ""),
+    ("test accuracy", ""),
+    ("validation accuracy", ""),
+    ("training time", "min"),
+    ("final weights", "SHA-256"),
+];
+
+fn run_cells(arm: &ArmSummary, run: &LoadedRun) -> Vec<CellView> {
+    let record = &run.record;
+    let counted = arm.counted.iter().find(|(counted, _)| counted.record.run == record.run);
+    let status = match (&record.status, counted) {
+        (Status::Finished, None) => "finished, not counted",
+        (status, _) => status.name(),
+    };
+    let measures = counted.map(|(_, measures)| measures);
+    let fixed = |value: Option<f64>, places| CellView::optional(value, |value| text::fixed(value, places));
+    let digest = record.outcome.as_ref().map(|outcome| outcome.final_weights.short());
+    vec![
+        CellView::number(record.trial.seed.to_string()),
+        CellView::word(status),
+        fixed(measures.and_then(|run| run.test).map(|test| test.accuracy), ACCURACY_PLACES),
+        fixed(measures.and_then(|run| run.validation).map(|score| score.accuracy), ACCURACY_PLACES),
+        fixed(measures.and_then(|run| run.train_minutes), MINUTE_PLACES),
+        digest.map_or_else(CellView::nothing, CellView::word),
+    ]
+}
+
+pub fn table(caption: String, corner: &str, columns: &[(&str, &str)], rows: Vec<RowView>) -> TableView {
+    let is_word = |index: usize| rows.iter().any(|row| row.cells.get(index).is_some_and(|cell| cell.is_word));
+    let column = |(index, (name, unit)): (usize, &(&str, &str))| ColumnView {
+        name: (*name).to_owned(),
+        unit: (*unit).to_owned(),
+        is_word: is_word(index),
+    };
+    let columns = columns.iter().enumerate().map(column).collect();
+    TableView { caption, corner: corner.to_owned(), columns, rows }
+}
+
+/// A row that begins with an arm's line, marker and name.
+pub fn arm_row(
+    arm: &ArmSummary,
+    look: Look,
+    kind: &str,
+    cells: Vec<CellView>,
+) -> Result<RowView, FigureError> {
+    let picture = swatch(look).map_err(|source| FigureError { figure: "legend", source })?;
+    Ok(RowView {
+        class: look.class(),
+        swatch: Some(picture),
+        name: arm.name.clone(),
+        kind: kind.to_owned(),
+        starts_group: true,
+        cells,
+    })
+}
+
+/// A further row of the arm above.
+fn follow_row(arm: &ArmSummary, look: Look, kind: &str, cells: Vec<CellView>) -> RowView {
+    RowView {
+        class: look.class(),
+        swatch: None,
+        name: arm.name.clone(),
+        kind: kind.to_owned(),
+        starts_group: false,
+        cells,
+    }
+}

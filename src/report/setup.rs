@@ -1,0 +1,103 @@
+//! What was trained: every value of the config, and how each number of the page is computed.
+
+use crate::analyse::WARM_UP_STEPS;
+use crate::experiment::{Arm, Config, Factor, Profile, ProfileName};
+use crate::report::provenance::leaves;
+use crate::report::view::{FactView, MethodView, ProfileView};
+use crate::text;
+
+pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
+    let seeds: Vec<String> = profile.seeds.iter().map(ToString::to_string).collect();
+    ProfileView {
+        name: name.to_string(),
+        is_full: name == ProfileName::Full,
+        changes: profile.changes.clone(),
+        seeds: format!("{} ({})", text::plural(seeds.len(), "seed"), seeds.join(", ")),
+    }
+}
+
+/// Each value once, or each level where a factor varies it.
+pub fn facts(arms: &[Arm], factors: &[Factor]) -> Vec<FactView> {
+    let Some(first) = arms.first() else { return Vec::new() };
+    let images = images(&first.config);
+    let values: Vec<Vec<(String, String)>> = arms
+        .iter()
+        // A checked config holds finite numbers and strings, which always have a JSON form.
+        .map(|arm| leaves(&serde_json::to_value(&arm.config).unwrap_or_default()))
+        .collect();
+    let fact = |(key, value): &(String, String)| {
+        let varies = factors.iter().any(|factor| factor.key == *key);
+        let mut levels: Vec<&str> = Vec::new();
+        for arm in &values {
+            let level = arm.iter().find(|(name, _)| name == key).map_or(value.as_str(), |(_, level)| level);
+            if !levels.contains(&level) {
+                levels.push(level);
+            }
+        }
+        FactView { name: key.clone(), value: levels.join(", "), varies }
+    };
+    let images = FactView { name: "images".to_owned(), value: images, varies: false };
+    std::iter::once(images).chain(values[0].iter().map(fact)).collect()
+}
+
+/// `48,000 to train, 12,000 to validate, 10,000 to test`.
+fn images(config: &Config) -> String {
+    let data = &config.data;
+    let held_out = (f64::from(data.set.train_len()) * data.validation).round() as u32;
+    let train = data.train_limit.unwrap_or(data.set.train_len() - held_out);
+    let limited = |images: u32| u64::from(data.eval_limit.map_or(images, |limit| limit.min(images)));
+    format!(
+        "{} to train, {} to validate, {} to test",
+        text::count(u64::from(train)),
+        text::count(limited(held_out)),
+        text::count(limited(data.set.test_len()))
+    )
+}
+
+pub fn methods() -> Vec<MethodView> {
+    let method = |name: &str, text: String| MethodView { name: name.to_owned(), text };
+    vec![
+        method(
+            "mean ± sd",
+            "Arithmetic mean and sample standard deviation (n − 1) over the seeds that finished; n counts them. One \
+             seed has no spread, which is not a spread of 0."
+                .to_owned(),
+        ),
+        method(
+            "as trained, eval mode",
+            "As trained: over the training images while the weights moved, with dropout on. Eval mode: dropout off, \
+             weights of the epoch's end, over as many training images as there are validation images."
+                .to_owned(),
+        ),
+        method("loss", "Mean cross-entropy of softmax over the logits, in nats.".to_owned()),
+        method(
+            "training time",
+            "Sum of all steps of a run; no evaluation, no start-up. The notes do not say what their minutes include. \
+             “With evaluation” runs from the first step to the last evaluation."
+                .to_owned(),
+        ),
+        method(
+            "relative",
+            "A run's training time divided by that of the first arm's run of the same seed; runs of one seed follow \
+             each other closely, so a machine that slows down over hours slows both."
+                .to_owned(),
+        ),
+        method(
+            "step, throughput",
+            format!(
+                "Median over the steps of a run without its first {WARM_UP_STEPS}, in which allocator, caches and \
+                 threads settle; then the mean over seeds. Page faults are minor faults, a mean over the same steps."
+            ),
+        ),
+        method(
+            "smoothed loss",
+            "Exponential moving average with bias correction over 2 % of the run's steps, so over the same number of \
+             images in every arm; then the mean over seeds."
+                .to_owned(),
+        ),
+        method(
+            "difference",
+            "Our mean minus the notes' number. They gave one run of unknown seed and no spread.".to_owned(),
+        ),
+    ]
+}

@@ -1,0 +1,97 @@
+//! The raw measurements a run yields: one row a step and one row a measurement over a split.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::PhaseTimes;
+
+/// One optimizer step.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct StepRow {
+    /// From 0.
+    pub epoch: u32,
+    /// From 0, through the whole run.
+    pub step: u64,
+    /// Images in the batch.
+    pub images: u32,
+    /// Mean cross-entropy of the batch in nats, before the update.
+    pub loss: f64,
+    /// Images whose largest logit was the label's, in train mode.
+    pub correct: u32,
+    pub times: PhaseTimes,
+    pub usage: Usage,
+}
+
+/// What the operating system counted for this process; in a row, the difference over the step.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Usage {
+    pub user_us: u64,
+    pub system_us: u64,
+    /// Page faults that needed no disk.
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    pub voluntary_switches: u64,
+    pub involuntary_switches: u64,
+}
+
+impl Usage {
+    /// The counts since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            user_us: self.user_us.saturating_sub(earlier.user_us),
+            system_us: self.system_us.saturating_sub(earlier.system_us),
+            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
+            major_faults: self.major_faults.saturating_sub(earlier.major_faults),
+            voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
+            involuntary_switches: self.involuntary_switches.saturating_sub(earlier.involuntary_switches),
+        }
+    }
+}
+
+/// Loss and accuracy over one split after one epoch.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// From 0.
+    pub epoch: u32,
+    pub split: Split,
+    pub images: u32,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Share of images whose largest logit is the label's, 0 to 1.
+    pub accuracy: f64,
+    /// Time the measurement took; for `Train`, the sum of the epoch's steps.
+    pub wall_ns: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The training images as they were trained: in train mode, while the weights moved.
+    Train,
+    /// Training images in eval mode with the weights of the epoch's end: the first so many of the split as the
+    /// validation split has, so that a gap between the two is not a difference in sample size.
+    TrainEval,
+    Validation,
+    /// Measured once, after the last epoch.
+    Test,
+}
+
+impl Split {
+    pub const ALL: [Self; 4] = [Self::Train, Self::TrainEval, Self::Validation, Self::Test];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::TrainEval => "train_eval",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
