@@ -10,6 +10,9 @@ pub mod machine;
 pub mod record;
 pub mod report;
 pub mod row;
+pub mod schedule;
 pub mod stats;
 pub mod stream;
 pub mod text;
+#[cfg(feature = "torch")]
+pub mod train;

@@ -1,1 +1,57 @@
-fn main() {}
+//! The `pinbench` command.
+
+mod cli;
+mod cmd;
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+use pinbench::experiment::ExperimentError;
+use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
+
+use cli::{Cli, DataVerb, Verb};
+use cmd::{WrongUsage, console};
+
+fn main() -> ExitCode {
+    run(Cli::parse()).unwrap_or_else(|error| leave(&error))
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let workspace = cmd::Workspace::of(&cli.global)?;
+    match cli.verb {
+        Verb::Reproduce(args) => cmd::reproduce::run(&workspace, &args),
+        Verb::Run(args) => cmd::run::run(&workspace, &args),
+        Verb::Report(args) => cmd::report::run(&workspace, &args),
+        Verb::List(args) => cmd::list::run(&workspace, &args),
+        Verb::Show(args) => cmd::show::run(&workspace, &args),
+        Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
+        Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
+        Verb::Data(DataVerb::List) => cmd::data::list(),
+        Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
+        #[cfg(feature = "torch")]
+        Verb::Train => cmd::train::run(),
+        #[cfg(not(feature = "torch"))]
+        Verb::Train => Err(cmd::without_torch()),
+    }
+}
+
+/// The one door for errors: what it says to a person, and the exit code it means.
+fn leave(error: &anyhow::Error) -> ExitCode {
+    if is_closed_output(error) {
+        // `pinbench list | head` has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    console::say(&format!("error: {error:#}"));
+    let is = |wrong: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wrong);
+    if is(|cause| matches!(cause.downcast_ref(), Some(ExclusiveError::Interrupted))) {
+        return ExitCode::from(EXIT_INTERRUPTED);
+    }
+    let is_usage = is(|cause| cause.is::<WrongUsage>() || cause.is::<ExperimentError>());
+    ExitCode::from(if is_usage { cmd::EXIT_USAGE } else { cmd::EXIT_FAILURE })
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

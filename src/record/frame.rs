@@ -1,7 +1,7 @@
 //! Rows to polars frames and back, exactly: every bit of a float, NaN and the infinities included.
 //!
-//! `rows → DataFrame → rows` is the identity. A frame from outside has to match `schema` column by column; null is
-//! an error wherever it stands, because a value that is missing and one that is NaN say different things.
+//! `rows → DataFrame → rows` is the identity. A frame from outside has to match `schema` column by column; null
+//! is an error wherever it stands, because a value that is missing and one that is NaN say different things.
 
 use polars::prelude::{
     ChunkedArray, DataFrame, Float64Type, IntoColumn as _, IntoSeries, NewChunkedArray as _, PlSmallStr,

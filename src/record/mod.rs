@@ -1,5 +1,6 @@
 //! What is kept of a run: its record as JSON, its rows as Parquet, and the store that holds both.
 
+pub mod bundle;
 mod claim;
 #[cfg(test)]
 mod crash;

@@ -24,8 +24,8 @@ use crate::record::schema::FORMAT;
 /// A store is read over and over and lives for years, beside minutes of training a file: the smallest wins.
 const COMPRESSION: ParquetCompression = ParquetCompression::Zstd(None);
 
-/// `frame` as the content of `file`, which says in its own metadata what it is and whose: a frame that was copied
-/// out of the store still names its run.
+/// `frame` as the content of `file`, which says in its own metadata what it is and whose: a frame that was
+/// copied out of the store still names its run.
 pub fn encode(
     file: &'static str,
     frame: &mut DataFrame,

@@ -7,8 +7,8 @@
 //! exactly, so that a forgotten column is an error and never a silent default.
 //!
 //! The change that raises it also
-//! 1. keeps reading what [`OLDEST`] and later wrote: `listing` upgrades the JSON of an older `run.json` before it is
-//!    parsed, `frame` fills a column that did not exist yet with the value the migration note below states;
+//! 1. keeps reading what [`OLDEST`] and later wrote: `listing` upgrades the JSON of an older `run.json` before
+//!    it is parsed, `frame` fills a column that did not exist yet with the value the note below states;
 //! 2. adds its line to the table below;
 //! 3. adds a store of the old format to the tests.
 //!

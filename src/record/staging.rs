@@ -1,8 +1,9 @@
 //! A run on its way into the store: written and synced in a folder of its own, then moved into place at once.
 //!
-//! `stage → add … → seal`. Whatever ends the process before the rename in `seal` leaves a folder under `staging/`
-//! that no reader looks at; what ends it after leaves a complete run. The folder belongs to the holder of its lock,
-//! which dies with its process, so that [`Store::clean`] can tell a living run from a dead one.
+//! `stage → add … → seal`. Whatever ends the process before the rename in `seal` leaves a folder under
+//! `staging/` that no reader looks at; what ends it after leaves a complete run. The folder belongs to the
+//! holder of its lock, which dies with its process, so that [`Store::clean`] can tell a living run from a dead
+//! one.
 
 use std::collections::BTreeMap;
 use std::io;

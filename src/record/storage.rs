@@ -16,8 +16,8 @@ pub trait Storage: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Creates a file that must not exist, with content that is durable on return; its name is not before
-    /// `sync_dir`. Creating, writing and syncing are one operation so that the sync is on the descriptor that wrote:
-    /// only there does the kernel promise to report a failed write-back (fsync(2), errors).
+    /// `sync_dir`. Creating, writing and syncing are one operation so that the sync is on the descriptor that
+    /// wrote: only there does the kernel promise to report a failed write-back (fsync(2), errors).
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Atomic. A folder replaces at most an empty one.

@@ -1,0 +1,359 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pinbench::data;
+use pinbench::experiment::plan::{Device, PlanName};
+use pinbench::experiment::{Plan, ProfileName};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything asked for is there
+  1    something failed, or a run diverged
+  2    wrong usage: an unknown option, experiment or id, or a mistake in a TOML file
+  130  interrupted
+
+Environment:
+  PINBENCH_STORE  folder of the runs, as --store
+  PINBENCH_DATA   folder of the data sets; else pinbench/data in the XDG cache
+
+Examples:
+  pinbench reproduce m1                 train what is missing, then make the report
+  pinbench reproduce --profile smoke    the same for every experiment, in seconds
+  pinbench list m1 --json               what would run, for scripts
+  pinbench doctor                       why does it not work here?";
+
+/// Reproducible benchmarks of small CNN trainings.
+///
+/// An experiment is a TOML file with a question, a config and factors. Each point of its grid under each seed is a
+/// trial; a trial is trained once, in a process of its own, and its rows are stored. Reports are made from the store.
+#[derive(Parser)]
+#[command(version, max_term_width = 80, after_help = EXIT_CODES, infer_long_args = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Args)]
+pub struct Global {
+    /// Folder of the runs [default: $PINBENCH_STORE, else runs]
+    ///
+    /// Another one when you want to run trials again that are done: a stored run is never overwritten.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Folder of the experiments' TOML files
+    #[arg(long, global = true, value_name = "DIR", default_value = "experiments")]
+    pub experiments: PathBuf,
+    /// No progress; warnings and errors stay
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    Reproduce(ReproduceArgs),
+    Run(RunArgs),
+    Report(ReportArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Doctor(DoctorArgs),
+    /// Fetch, list and verify the data sets
+    #[command(subcommand)]
+    Data(DataVerb),
+    /// Train one trial: what `run` starts as a child
+    #[command(hide = true)]
+    Train,
+}
+
+/// Train what is missing of the experiments, then make their reports
+///
+/// The one command to get from a fresh clone to the pages. Trials that are done are not trained again, so that after
+/// an interruption the same command goes on. Before it starts it says what is done, what is due and how long that
+/// takes. The path of each report is printed on standard output.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench reproduce m1 --profile full
+  pinbench reproduce --profile smoke --report /tmp/reports
+  pinbench reproduce m1 --plan eager        times of a plain PyTorch script
+
+A run that failed or diverged is in the report, and the exit code is 1.")]
+pub struct ReproduceArgs {
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+    /// Folder the reports are written into, one folder an experiment
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub report: PathBuf,
+}
+
+/// Train what is missing of the experiments, without a report
+///
+/// When you want the runs first and the pages later, or one trial alone.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench run m1 --profile full --seeds 1
+  pinbench run m1 --trial 3f9a                one trial, by the start of its id")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+    /// Only the trial whose id starts so; `pinbench list` has the ids
+    #[arg(long, value_name = "ID")]
+    pub trial: Option<String>,
+}
+
+#[derive(Args)]
+pub struct SweepArgs {
+    /// Ids of experiments, or unique starts of them; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    #[command(flatten)]
+    pub seeds: SeedsArg,
+}
+
+#[derive(Args)]
+pub struct ProfileArg {
+    /// Size of the experiment: smoke takes seconds, quick minutes, full is the notes' own setting
+    #[arg(long = "profile", value_enum, value_name = "NAME", default_value = "quick", hide_possible_values = true)]
+    name: ProfileChoice,
+}
+
+#[derive(Args)]
+pub struct SeedsArg {
+    /// Only the first N seeds of the profile, for a first look
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: Option<u32>,
+}
+
+/// How trials are executed; it changes times, not the question.
+#[derive(Args)]
+pub struct PlanArgs {
+    /// How trials are executed: tuned is the fastest, eager what a plain PyTorch script does
+    #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
+    plan: PlanChoice,
+    /// Threads of libtorch [default: the cores of this machine]
+    ///
+    /// Another number is another plan: its runs are not mixed with those there are.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Where to train; only cpu for now
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+}
+
+/// Make the reports of the runs there are
+///
+/// When runs came from elsewhere, or you want the page of a sweep that is still under way. Takes the runs of the
+/// newest plan and machine; trains nothing and needs no libtorch.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench report m1
+  pinbench report --profile full --plan eager --out /tmp/reports
+
+Writes DIR/EXPERIMENT/index.html and, beside it, epochs.csv, epochs.parquet, steps.parquet and runs.json.")]
+pub struct ReportArgs {
+    /// Ids of experiments, or unique starts of them; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// Only runs of this plan: tuned or eager [default: that of the newest run]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    plan: Option<PlanChoice>,
+    /// Folder the reports are written into, one folder an experiment
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub out: PathBuf,
+}
+
+/// List every trial and where it stands: exactly what `run` would do
+///
+/// Trials that are missing or failed would run; those that are done, diverged or running would not.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench list m1 --profile full
+  pinbench list --json | jq -r '.[] | select(.status == \"missing\") | .trial_id'
+
+--json prints an array of objects. Their keys stay:
+  experiment, profile, arm, seed
+  trial_id    SHA-256 of config and seed, 64 hex digits
+  config      the resolved config
+  plan_hash   SHA-256 of the plan
+  status      done, diverged, running, failed or missing
+  run         id of the run that stands for the trial, or null")]
+pub struct ListArgs {
+    /// Ids of experiments, or unique starts of them; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    #[command(flatten)]
+    pub seeds: SeedsArg,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show one run, or every run of a trial: its record and its final numbers
+///
+/// When a number in a report looks odd and you want to know what exactly ran, where, and what became of it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench show 3f9a21                          every run of a trial
+  pinbench show 20260102T030405.678901Z-4242-0  one run
+
+--json prints one object: `runs`, each with its `record` and its `final` numbers
+(null where there are none), and `problems`, a list of texts.")]
+pub struct ShowArgs {
+    /// Id of a run, or of a trial, or the start of one
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Check this machine, the data sets and the store, with the next step for what is wrong
+///
+/// When something does not work, before a long sweep, and for a bug report.
+#[derive(Args)]
+#[command(after_help = "\
+--json prints an array of objects with the keys name, state (ok, warn or fail),
+value, and advice (null when ok). The exit code is 1 when training cannot work.")]
+pub struct DoctorArgs {
+    /// Read and check every file of every data set and run, which takes seconds
+    #[arg(long)]
+    pub verify: bool,
+    /// Remove what killed runs left, and set damaged runs aside
+    #[arg(long)]
+    pub clean: bool,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum DataVerb {
+    Fetch(FetchArgs),
+    /// List the data sets, where each is and the digest that trials carry
+    List,
+    Verify(VerifyArgs),
+}
+
+/// Get data sets into the cache, verified
+///
+/// `reproduce` and `run` do this by themselves; this is for a machine that is offline later, or for data of your own
+/// source. What counts is content: every file's SHA-256 is pinned.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench data fetch mnist
+  pinbench data fetch --from ~/Downloads/cifar-10-binary.tar.gz cifar10")]
+pub struct FetchArgs {
+    /// mnist, fashion_mnist or cifar10; all when none is given
+    #[arg(value_name = "SET")]
+    pub sets: Vec<data::Name>,
+    /// A folder or .tar.gz with the files, tried before the network; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub from: Vec<PathBuf>,
+}
+
+/// Read and check every file of the data sets in the cache
+///
+/// Each run does so for its own set; this is for a doubtful disk.
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// mnist, fashion_mnist or cifar10; those in the cache when none is given
+    #[arg(value_name = "SET")]
+    pub sets: Vec<data::Name>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProfileChoice {
+    Smoke,
+    Quick,
+    Full,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PlanChoice {
+    Tuned,
+    Eager,
+}
+
+impl ProfileArg {
+    pub fn name(&self) -> ProfileName {
+        match self.name {
+            ProfileChoice::Smoke => ProfileName::Smoke,
+            ProfileChoice::Quick => ProfileName::Quick,
+            ProfileChoice::Full => ProfileName::Full,
+        }
+    }
+}
+
+impl SeedsArg {
+    pub fn limit(&self) -> Option<usize> {
+        self.seeds.map(|seeds| seeds as usize)
+    }
+}
+
+impl PlanChoice {
+    fn name(self) -> PlanName {
+        match self {
+            Self::Tuned => PlanName::Tuned,
+            Self::Eager => PlanName::Eager,
+        }
+    }
+}
+
+impl PlanArgs {
+    pub fn plan(&self) -> Plan {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        Plan::named(self.plan.name(), self.threads.unwrap_or(cores), self.device)
+    }
+}
+
+impl ReportArgs {
+    pub fn plan(&self) -> Option<PlanName> {
+        self.plan.map(PlanChoice::name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_eighty_columns() {
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            for inner in command.get_subcommands_mut() {
+                check(inner);
+            }
+        }
+        let mut command = Cli::command().term_width(80);
+        command.build();
+        check(&mut command);
+    }
+}

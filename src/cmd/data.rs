@@ -1,0 +1,138 @@
+//! `pinbench data …`: the data sets in the cache.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use pinbench::data::{self, Name, Options};
+use pinbench::text;
+
+use crate::cli::{FetchArgs, VerifyArgs};
+use crate::cmd::console::{print, say, table, warn};
+use crate::cmd::progress::is_terminal;
+use crate::cmd::{EXIT_FAILURE, Workspace};
+
+pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
+    let root = data::root()?;
+    let options = Options { from: args.from.clone() };
+    let sets = if args.sets.is_empty() { &Name::ALL[..] } else { &args.sets };
+    for &name in sets {
+        let fetched = data::fetch(name, &root, &options, &mut FetchProgress::new(workspace.quiet))?;
+        let how = if fetched.sources.is_empty() {
+            "was there already".to_owned()
+        } else {
+            format!("from {}", fetched.sources.join(", "))
+        };
+        workspace.note(&format!("{name}: verified, {how}"));
+        print(&fetched.folder.display().to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn list() -> Result<ExitCode> {
+    let root = data::root()?;
+    let mut rows = vec![["set", "state", "images", "digest", "folder"].map(str::to_owned).to_vec()];
+    for name in Name::ALL {
+        let folder = root.join(name.as_str());
+        rows.push(vec![
+            name.to_string(),
+            if folder.is_dir() { "present" } else { "missing" }.to_owned(),
+            format!(
+                "{} + {}",
+                text::count(name.train_len().into()),
+                text::count(name.test_len().into())
+            ),
+            name.digest().short(),
+            folder.display().to_string(),
+        ]);
+    }
+    table(&rows).iter().try_for_each(|line| print(line))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
+    let root = data::root()?;
+    let present = |name: &Name| root.join(name.as_str()).exists();
+    let mut sets = args.sets.clone();
+    if sets.is_empty() {
+        sets = Name::ALL.into_iter().filter(present).collect();
+    }
+    if sets.is_empty() {
+        anyhow::bail!("no data set in '{}'; run `pinbench data fetch`", root.display());
+    }
+    let mut code = ExitCode::SUCCESS;
+    for name in sets {
+        match data::load(name, &root) {
+            Ok(_) => print(&format!("{name}: verified, {}", root.join(name.as_str()).display()))?,
+            Err(error) => {
+                say(&format!("error: {error}"));
+                code = ExitCode::from(EXIT_FAILURE);
+            }
+        }
+    }
+    workspace.note("each file has the SHA-256 it is pinned to, unless named above");
+    Ok(code)
+}
+
+/// Fetches those of `sets` that are not in the cache.
+pub fn fetch_missing(workspace: &Workspace, sets: impl Iterator<Item = Name>, root: &Path) -> Result<()> {
+    for name in sets {
+        if !root.join(name.as_str()).exists() {
+            data::fetch(name, root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes and a bar on a terminal, notes alone elsewhere.
+struct FetchProgress {
+    quiet: bool,
+    bar: ProgressBar,
+    what: String,
+    /// When the bar was last moved: it is told of every block.
+    moved: Instant,
+}
+
+const THROTTLE: Duration = Duration::from_millis(100);
+
+impl FetchProgress {
+    fn new(quiet: bool) -> Self {
+        let bar = if quiet || !is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { quiet, bar, what: String::new(), moved: Instant::now() }
+    }
+}
+
+impl data::Observer for FetchProgress {
+    fn note(&mut self, text: &str) {
+        // Said also under --quiet where something was wrong; a source that is tried is only progress.
+        if text.contains("set aside") {
+            self.bar.suspend(|| warn(text));
+        } else if !self.quiet {
+            self.bar.suspend(|| say(text));
+        }
+    }
+
+    fn progress(&mut self, what: &str, done: u64, total: Option<u64>) {
+        let is_new = self.what != what;
+        if is_new {
+            what.clone_into(&mut self.what);
+            self.bar.reset();
+            self.bar.set_message(self.what.clone());
+        } else if self.moved.elapsed() < THROTTLE && total != Some(done) {
+            return;
+        }
+        self.moved = Instant::now();
+        self.bar.set_length(total.unwrap_or(done));
+        self.bar.set_position(done);
+    }
+}
+
+impl Drop for FetchProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,28 @@
+//! The verbs: one file each, glue only.
+
+pub mod console;
+pub mod data;
+pub mod doctor;
+pub mod list;
+mod progress;
+pub mod report;
+pub mod reproduce;
+pub mod run;
+pub mod show;
+mod sweep;
+#[cfg(feature = "torch")]
+pub mod train;
+mod workspace;
+
+pub use workspace::{WrongUsage, Workspace};
+
+pub const EXIT_FAILURE: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
+
+#[cfg(not(feature = "torch"))]
+pub fn without_torch() -> anyhow::Error {
+    anyhow::anyhow!(
+        "this pinbench was built without libtorch and cannot train; build it with the feature `torch`, which is on \
+         by default: `cargo build --release`"
+    )
+}

@@ -1,0 +1,256 @@
+//! One run in a process of its own: libtorch's seed, thread counts and allocator belong to the process, and a run that
+//! dies must not take the sweep with it.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::record::{RunId, Status};
+use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job};
+
+/// Of the child's last words.
+const TAIL_BYTES: usize = 8 * 1024;
+/// A line of output that is longer is noise, not an event.
+const LINE_BYTES: u64 = 64 * 1024;
+/// How soon a signal is passed on.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Runs jobs. A trait so that a sweep can be tested without processes.
+pub trait Executor {
+    /// Runs `job` to its end. An error says that no child could be run at all.
+    fn execute(&mut self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending>;
+}
+
+/// How a child ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ending {
+    /// The run is in the store.
+    Sealed {
+        run: RunId,
+        status: Status,
+    },
+    /// It ended before it could seal.
+    Died {
+        reason: String,
+    },
+    /// Another process has the trial.
+    Busy,
+    Interrupted,
+}
+
+/// `program train` in the environment of the plan.
+pub struct Children {
+    pub program: PathBuf,
+    pub interrupt: Interrupt,
+}
+
+impl Children {
+    /// Children of the program that is running.
+    pub fn of_this_program(interrupt: &Interrupt) -> io::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, interrupt: interrupt.clone() })
+    }
+
+    fn spawn(&self, job: &Job) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.arg("train").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in job.plan.environment() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.spawn()
+    }
+
+    /// Passes events to `observer` until the child closes its output; returns what the last one sealed.
+    fn follow(
+        &self,
+        child: &Child,
+        events: &mpsc::Receiver<Event>,
+        observer: &mut dyn FnMut(&Event),
+    ) -> Option<(RunId, Status)> {
+        let mut sealed = None;
+        loop {
+            match events.recv_timeout(POLL) {
+                Ok(event) => {
+                    observer(&event);
+                    if let Event::Sealed { run, status } = event {
+                        sealed = Some((run, status));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return sealed,
+            }
+            if self.interrupt.take_terminate() {
+                // SAFETY: the child is not waited for before this returns, so that the number is still its own. It may
+                // be gone already, which is no error here.
+                unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+            }
+        }
+    }
+}
+
+impl Executor for Children {
+    fn execute(&mut self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+        let mut child = self.spawn(job)?;
+        let (sender, events) = mpsc::channel();
+        let output = child.stdout.take().map(|pipe| thread::spawn(move || read_events(pipe, &sender)));
+        let errors = child.stderr.take().map(|pipe| thread::spawn(move || read_tail(pipe)));
+        if let Some(mut input) = child.stdin.take() {
+            // A child that is gone before it has read its job says why by its exit.
+            let _ = input.write_all(&serde_json::to_vec(job)?);
+        }
+        let sealed = self.follow(&child, &events, observer);
+        let status = child.wait()?;
+        let tail = [errors, output].into_iter().flatten().map(joined).collect::<String>();
+        Ok(ending(status, sealed, &tail, self.interrupt.is_asked()))
+    }
+}
+
+fn joined(reader: JoinHandle<String>) -> String {
+    reader.join().unwrap_or_else(|_| "(its output could not be read)".to_owned())
+}
+
+fn ending(status: ExitStatus, sealed: Option<(RunId, Status)>, tail: &str, asked: bool) -> Ending {
+    match (sealed, status.code()) {
+        (Some((run, status)), _) => Ending::Sealed { run, status },
+        (None, Some(code)) if code == i32::from(EXIT_BUSY) => Ending::Busy,
+        (None, Some(code)) if code == i32::from(EXIT_INTERRUPTED) => Ending::Interrupted,
+        // A signal that came before the child could catch it.
+        (None, None) if asked => Ending::Interrupted,
+        (None, _) => Ending::Died { reason: reason(status, tail) },
+    }
+}
+
+fn reason(status: ExitStatus, tail: &str) -> String {
+    let how = match (status.signal(), status.code()) {
+        (Some(libc::SIGKILL), _) => "killed by signal 9; the machine may have run out of memory".to_owned(),
+        (Some(signal), _) => format!("killed by signal {signal}"),
+        (None, Some(0)) => "ended without a run".to_owned(),
+        (None, code) => format!("ended with exit code {}", code.unwrap_or_default()),
+    };
+    match tail.trim() {
+        "" => how,
+        tail => format!("{how}: {}", tail.strip_prefix("error: ").unwrap_or(tail)),
+    }
+}
+
+/// Sends the events of a child; returns the end of what was none.
+fn read_events(pipe: impl Read, events: &Sender<Event>) -> String {
+    let (mut reader, mut noise, mut line) = (BufReader::new(pipe), Tail::default(), Vec::new());
+    loop {
+        line.clear();
+        match reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return noise.text(),
+            Ok(_) => match serde_json::from_slice(&line) {
+                // Nobody to tell: the sweep is gone, and this process with it.
+                Ok(event) => drop(events.send(event)),
+                Err(_) => noise.push(&line),
+            },
+        }
+    }
+}
+
+fn read_tail(mut pipe: impl Read) -> String {
+    let (mut tail, mut buffer) = (Tail::default(), [0; 4096]);
+    loop {
+        match pipe.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return tail.text(),
+            Ok(count) => tail.push(&buffer[..count]),
+        }
+    }
+}
+
+/// The last bytes of a text that may be long.
+#[derive(Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let surplus = self.0.len().saturating_sub(TAIL_BYTES);
+        self.0.drain(..surplus);
+    }
+
+    fn text(mut self) -> String {
+        String::from_utf8_lossy(self.0.make_contiguous()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::analyse::samples;
+
+    fn job() -> Job {
+        let record = samples::finished(&samples::profile().arms[0], 0).record;
+        Job {
+            experiment: "m1".to_owned(),
+            profile: "full".to_owned(),
+            trial: record.trial,
+            plan: record.plan,
+            store: PathBuf::from("runs"),
+            data: PathBuf::from("data"),
+            workspace: PathBuf::from("."),
+            command: record.command,
+        }
+    }
+
+    /// A child that is this shell script.
+    fn run(script: &str) -> (Ending, Vec<Event>) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("child");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut seen = Vec::new();
+        let mut children = Children { program, interrupt: Interrupt::default() };
+        let ending = children.execute(&job(), &mut |event| seen.push(event.clone())).unwrap();
+        (ending, seen)
+    }
+
+    #[test]
+    fn a_child_that_seals_is_believed_and_its_other_output_is_passed_over() {
+        let sealed = r#"{"event":"sealed","run":"run-1","status":{"state":"finished"}}"#;
+        let (ending, seen) = run(&format!("cat >/dev/null; echo noise; echo '{sealed}'"));
+        assert_eq!(ending, Ending::Sealed { run: RunId("run-1".to_owned()), status: Status::Finished });
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn the_job_reaches_the_child_in_the_plans_environment() {
+        let (ending, _) =
+            run(r#"grep -q '"experiment":"m1"' && echo "threads $OMP_NUM_THREADS" >&2; exit 1"#);
+        let Ending::Died { reason } = ending else { panic!("{ending:?}") };
+        assert_eq!(reason, format!("ended with exit code 1: threads {}", job().plan.threads));
+    }
+
+    #[test]
+    fn a_child_that_dies_says_by_what_and_with_its_last_words() {
+        let died = |script| match run(script).0 {
+            Ending::Died { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            died("echo 'error: no memory' >&2; kill -9 $$").contains("may have run out of memory: no memory")
+        );
+        assert_eq!(died("kill -11 $$"), "killed by signal 11");
+        assert_eq!(died("exit 0"), "ended without a run");
+        let long = died("head -c 100000 /dev/zero | tr '\\0' x >&2; echo END >&2; exit 1");
+        assert!(long.len() < TAIL_BYTES + 100 && long.ends_with("END"), "{} bytes", long.len());
+    }
+
+    #[test]
+    fn busy_and_interrupted_are_no_failures() {
+        assert_eq!(run("exit 75").0, Ending::Busy);
+        assert_eq!(run("exit 130").0, Ending::Interrupted);
+    }
+}

@@ -1,0 +1,68 @@
+//! Training: models, optimizer, loader and the loop, on libtorch.
+//!
+//! [`train`] runs one trial under one plan and hands its rows to an [`Observer`]; it knows no files. libtorch's
+//! seed and thread counts belong to the process, so a process trains one trial.
+
+mod activation;
+mod evaluate;
+mod layer;
+pub mod model;
+mod optimizer;
+mod parameters;
+mod resident;
+mod run;
+mod shim;
+
+pub use evaluate::EVALUATION_BATCH;
+pub use run::{Control, Ending, Observer, Started, Trained, train};
+
+use crate::data;
+use crate::machine::Torch;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error("libtorch: {0}")]
+    Torch(String),
+    #[error(
+        "device '{0}' is not supported yet: steps are timed by the host's clock, which does not see a GPU's work; \
+         use `--device cpu`"
+    )]
+    Device(String),
+    #[error(transparent)]
+    Split(#[from] data::SplitError),
+    #[error("the config asks for data set '{expected}', '{found}' was loaded")]
+    OtherData { expected: data::Name, found: data::Name },
+    #[error("{0}; this is a bug in pinbench")]
+    Internal(String),
+}
+
+impl From<tch::TchError> for TrainError {
+    fn from(error: tch::TchError) -> Self {
+        // The first line says what; the rest is libtorch's own call stack.
+        let text = error.to_string();
+        Self::Torch(text.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// What libtorch says of itself, at the thread count it has now.
+pub fn torch() -> Result<Torch, TrainError> {
+    Ok(Torch {
+        version: shim::version()?,
+        capability: shim::capability()?,
+        threads: tch::get_num_threads() as u32,
+        parallel: shim::parallel_info()?,
+        cuda: tch::utils::has_cuda(),
+    })
+}
+
+/// Fixes what is global to the process: thread counts and deterministic kernels. Before the first tensor.
+pub fn prepare_process(threads: u32) -> Result<(), TrainError> {
+    tch::set_num_threads(threads as i32);
+    // One operator at a time: a second one would contend for the same cores.
+    tch::set_num_interop_threads(1);
+    shim::use_deterministic_algorithms()
+}
+
+/// libtorch's generator is global, and tests are threads of one process.
+#[cfg(test)]
+static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());

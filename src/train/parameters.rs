@@ -1,0 +1,113 @@
+//! The tensors of a model by name, in the order they were made, and how they start.
+//!
+//! Initial values are PyTorch's `reset_parameters`, drawn in PyTorch's order (layer by layer, weight before bias)
+//! from libtorch's generator, so that one seed gives the same weights as a Python script. tch's own layers do not:
+//! their bounds are √6 larger, convolution biases 0, BatchNorm weights uniform, and biases are drawn first.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::digest::{Digest, Hasher};
+use crate::experiment::plan::MemoryFormat;
+use crate::stream::Key;
+use crate::train::TrainError;
+
+pub struct Parameters {
+    format: MemoryFormat,
+    names: Vec<String>,
+    tensors: Vec<Tensor>,
+}
+
+impl Parameters {
+    /// Starts libtorch's generator from `init`; the layers then draw from it one after the other.
+    pub fn new(init: &Key, format: MemoryFormat) -> Self {
+        tch::manual_seed(init.torch_seed());
+        Self { format, names: Vec::new(), tensors: Vec::new() }
+    }
+
+    /// Kaiming-uniform with a = √5, as `nn.Conv2d` and `nn.Linear` have it: U(−1/√fan_in, 1/√fan_in), computed
+    /// as PyTorch does so that the bound has the same bits.
+    pub fn weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+        let gain = (2.0_f64 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
+        let bound = 3.0_f64.sqrt() * (gain / (fan_in(shape) as f64).sqrt());
+        let drawn = uniform(shape, bound)?;
+        let tensor = match (self.format, shape.len()) {
+            (MemoryFormat::ChannelsLast, 4) => channels_last(&drawn)?,
+            _ => drawn,
+        };
+        self.trainable(name, tensor)
+    }
+
+    /// U(−1/√fan_in, 1/√fan_in), where the fan-in is that of the weight.
+    pub fn bias(&mut self, name: &str, weight_shape: &[i64]) -> Result<Tensor, TchError> {
+        let bound = 1.0 / (fan_in(weight_shape) as f64).sqrt();
+        let tensor = uniform(&weight_shape[..1], bound)?;
+        self.trainable(name, tensor)
+    }
+
+    pub fn constant(&mut self, name: &str, len: i64, value: f64) -> Result<Tensor, TchError> {
+        let tensor = Tensor::f_full([len], value, (Kind::Float, Device::Cpu))?;
+        self.trainable(name, tensor)
+    }
+
+    /// A tensor the forward pass updates and no gradient reaches.
+    pub fn buffer(&mut self, name: &str, len: i64, value: f64) -> Result<Tensor, TchError> {
+        let tensor = Tensor::f_full([len], value, (Kind::Float, Device::Cpu))?;
+        self.register(name, &tensor);
+        Ok(tensor)
+    }
+
+    fn trainable(&mut self, name: &str, tensor: Tensor) -> Result<Tensor, TchError> {
+        let tensor = tensor.f_set_requires_grad(true)?;
+        self.register(name, &tensor);
+        Ok(tensor)
+    }
+
+    fn register(&mut self, name: &str, tensor: &Tensor) {
+        self.names.push(name.to_owned());
+        self.tensors.push(tensor.shallow_clone());
+    }
+
+    pub fn trainable_tensors(&self) -> Vec<Tensor> {
+        self.tensors.iter().filter(|tensor| tensor.requires_grad()).map(Tensor::shallow_clone).collect()
+    }
+
+    /// Number of trained values.
+    pub fn count(&self) -> usize {
+        self.trainable_tensors().iter().map(Tensor::numel).sum()
+    }
+
+    /// SHA-256 over name, shape and values of every tensor, buffers too, in the order they were made. Values are
+    /// little-endian floats in logical order, so the memory format does not show.
+    pub fn digest(&self) -> Result<Digest, TrainError> {
+        let mut hasher = Hasher::new();
+        for (name, tensor) in self.names.iter().zip(&self.tensors) {
+            hasher.update(format!("{name} {:?}\n", tensor.size()).as_bytes());
+            let flat = tensor.f_detach()?.f_contiguous()?;
+            let mut values = vec![0_f32; flat.numel()];
+            flat.f_copy_data(&mut values, flat.numel())?;
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.update(&bytes);
+        }
+        Ok(hasher.finish())
+    }
+}
+
+fn fan_in(shape: &[i64]) -> i64 {
+    shape[1..].iter().product()
+}
+
+fn uniform(shape: &[i64], bound: f64) -> Result<Tensor, TchError> {
+    Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)
+}
+
+/// The strides are spelled out because for one input channel both layouts have the same size-1 stride and libtorch
+/// would leave the tensor as it is.
+fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let [_, channels, height, width] = tensor.size()[..] else {
+        return Ok(tensor.shallow_clone());
+    };
+    let strides = [channels * height * width, 1, width * channels, channels];
+    let mut out = Tensor::f_empty_strided(tensor.size(), strides, (tensor.kind(), tensor.device()))?;
+    out.f_copy_(tensor)?;
+    Ok(out)
+}

@@ -1,0 +1,53 @@
+//! The loader: a whole split as one tensor on the device, a batch as one `index_select`.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::data::Images;
+use crate::experiment::plan::MemoryFormat;
+use crate::train::TrainError;
+
+pub struct Resident {
+    /// [N, C, H, W], or [N, H, W, C] when channels come last; pixels scaled to [0, 1].
+    pixels: Tensor,
+    labels: Tensor,
+    format: MemoryFormat,
+}
+
+pub struct Batch {
+    /// [n, C, H, W] in the plan's memory format.
+    pub images: Tensor,
+    /// [n], class indices.
+    pub labels: Tensor,
+}
+
+impl Resident {
+    pub fn new(images: &Images, format: MemoryFormat) -> Result<Self, TrainError> {
+        let shape = images.shape;
+        let size = [images.len(), shape.channels, shape.height, shape.width].map(|side| side as i64);
+        let pixels = Tensor::f_from_slice(&images.pixels)?.f_view(size)?.f_to_kind(Kind::Float)?;
+        // As torchvision's ToTensor: convert, then divide.
+        let pixels = pixels.f_div_scalar(255.0)?;
+        let pixels = match format {
+            MemoryFormat::Contiguous => pixels,
+            MemoryFormat::ChannelsLast => pixels.f_permute([0, 2, 3, 1])?.f_contiguous()?,
+        };
+        let labels = Tensor::f_from_slice(&images.labels)?.f_to_kind(Kind::Int64)?;
+        Ok(Self { pixels, labels, format })
+    }
+
+    /// The images at `indices`, a tensor [n] of 64-bit integers.
+    pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
+        let images = self.pixels.f_index_select(0, indices)?;
+        let images = match self.format {
+            MemoryFormat::Contiguous => images,
+            MemoryFormat::ChannelsLast => images.f_permute([0, 3, 1, 2])?,
+        };
+        Ok(Batch { images, labels: self.labels.f_index_select(0, indices)? })
+    }
+}
+
+/// Positions in a set as a tensor to cut batches from.
+pub fn indices(positions: &[u32]) -> Result<Tensor, TrainError> {
+    let positions: Vec<i64> = positions.iter().map(|&position| i64::from(position)).collect();
+    Ok(Tensor::f_from_slice(&positions)?.f_to_device(Device::Cpu)?)
+}

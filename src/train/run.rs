@@ -1,0 +1,253 @@
+//! One trial from its first weight to its last evaluation.
+
+use tch::{Reduction, Tensor};
+
+use crate::clock::{Clock, Monotonic, Phase, Stopwatch};
+use crate::data::{self, DataSet, Limits};
+use crate::digest::Digest;
+use crate::experiment::plan::Device;
+use crate::experiment::{Config, Plan, Trial};
+use crate::machine;
+use crate::row::{EpochRow, Split, StepRow};
+use crate::stream::{Key, Seed, Stream};
+use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
+use crate::train::model::{self, Built};
+use crate::train::optimizer::Adam;
+use crate::train::resident::{Resident, indices};
+use crate::train::{TrainError, prepare_process};
+
+/// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split.
+pub trait Observer {
+    fn started(&mut self, started: &Started);
+    fn stepped(&mut self, row: &StepRow) -> Control;
+    fn measured(&mut self, row: &EpochRow);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control {
+    Continue,
+    /// End after this step, with what there is.
+    Stop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    pub steps: u64,
+    pub steps_per_epoch: u64,
+    /// Training images an epoch.
+    pub images: u64,
+    pub parameters: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Ending {
+    Finished,
+    /// The loss of `step` was not finite.
+    Diverged {
+        step: u64,
+        loss: f64,
+    },
+    /// The observer asked to stop after `step`.
+    Stopped {
+        step: u64,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Trained {
+    pub ending: Ending,
+    pub initial_weights: Digest,
+    pub final_weights: Digest,
+    pub steps: u64,
+    /// Sum of the steps, sum of the evaluations, and everything from the first step on.
+    pub train_ns: u64,
+    pub evaluate_ns: u64,
+    pub wall_ns: u64,
+}
+
+/// Trains `trial` under `plan`. The process must not have trained before and must have the plan's environment.
+pub fn train(
+    trial: &Trial,
+    plan: &Plan,
+    data: &DataSet,
+    observer: &mut dyn Observer,
+) -> Result<Trained, TrainError> {
+    if plan.device != Device::Cpu {
+        return Err(TrainError::Device(plan.device.to_string()));
+    }
+    if data.name != trial.config.data.set {
+        return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
+    }
+    prepare_process(plan.threads)?;
+    Training::new(trial, plan, data)?.run(observer)
+}
+
+struct Training<'a> {
+    config: &'a Config,
+    seed: Seed,
+    clock: Monotonic,
+    built: Built,
+    optimizer: Adam,
+    train_set: Resident,
+    test_set: Resident,
+    /// Positions in the training file.
+    train: Vec<u32>,
+    train_eval: Tensor,
+    validation: Tensor,
+    test: Tensor,
+    step: u64,
+    train_ns: u64,
+    evaluate_ns: u64,
+}
+
+impl<'a> Training<'a> {
+    fn new(trial: &'a Trial, plan: &Plan, data: &DataSet) -> Result<Self, TrainError> {
+        let (config, seed) = (&trial.config, trial.seed);
+        let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
+        let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
+        let init = Key::new(seed, Stream::Init, 0, 0);
+        let built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
+        let optimizer = Adam::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
+        let compared = split.train.len().min(split.validation.len());
+        let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
+        Ok(Self {
+            config,
+            seed,
+            clock: Monotonic::start(),
+            built,
+            optimizer,
+            train_set: Resident::new(&data.train, plan.memory_format)?,
+            test_set: Resident::new(&data.test, plan.memory_format)?,
+            train_eval: indices(&split.train[..compared])?,
+            validation: indices(&split.validation)?,
+            test: indices(&(0..tested).collect::<Vec<_>>())?,
+            train: split.train,
+            step: 0,
+            train_ns: 0,
+            evaluate_ns: 0,
+        })
+    }
+
+    fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
+        let initial_weights = self.built.parameters.digest()?;
+        observer.started(&self.started());
+        let began_ns = self.clock.now_ns();
+        let mut ending = Ending::Finished;
+        for epoch in 0..self.config.train.epochs {
+            ending = self.epoch(epoch, observer)?;
+            if ending != Ending::Finished {
+                break;
+            }
+            self.measure(epoch, Split::TrainEval, observer)?;
+            self.measure(epoch, Split::Validation, observer)?;
+        }
+        if ending == Ending::Finished {
+            self.measure(self.config.train.epochs - 1, Split::Test, observer)?;
+        }
+        Ok(Trained {
+            ending,
+            initial_weights,
+            wall_ns: self.clock.now_ns() - began_ns,
+            final_weights: self.built.parameters.digest()?,
+            steps: self.step,
+            train_ns: self.train_ns,
+            evaluate_ns: self.evaluate_ns,
+        })
+    }
+
+    fn started(&self) -> Started {
+        let images = self.train.len() as u64;
+        let steps_per_epoch = images.div_ceil(u64::from(self.config.train.batch));
+        Started {
+            steps: steps_per_epoch * u64::from(self.config.train.epochs),
+            steps_per_epoch,
+            images,
+            parameters: self.built.parameters.count(),
+        }
+    }
+
+    /// One pass over the training images in the epoch's own order; the last batch takes what is left.
+    fn epoch(&mut self, epoch: u32, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
+        let order =
+            Key::new(self.seed, Stream::Order, u64::from(epoch), 0).permutation(self.train.len() as u32);
+        let order: Vec<u32> = order.into_iter().map(|position| self.train[position as usize]).collect();
+        let order = indices(&order)?;
+        let (images, batch) = (order.numel() as i64, i64::from(self.config.train.batch));
+        let (mut loss, mut correct, mut wall_ns) = (0.0, 0_u64, 0);
+        for start in (0..images).step_by(batch as usize) {
+            let row = self.step(epoch, &order.f_narrow(0, start, batch.min(images - start))?)?;
+            loss += row.loss * f64::from(row.images);
+            correct += u64::from(row.correct);
+            wall_ns += row.times.total_ns;
+            let control = observer.stepped(&row);
+            if !row.loss.is_finite() {
+                return Ok(Ending::Diverged { step: row.step, loss: row.loss });
+            }
+            if control == Control::Stop {
+                return Ok(Ending::Stopped { step: row.step });
+            }
+        }
+        let (loss, accuracy) = (loss / images as f64, correct as f64 / images as f64);
+        observer.measured(&EpochRow {
+            epoch,
+            split: Split::Train,
+            images: images as u32,
+            loss,
+            accuracy,
+            wall_ns,
+        });
+        Ok(Ending::Finished)
+    }
+
+    /// One optimizer step. What a step's time holds is this function between `start` and `stop`: from choosing the
+    /// batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle and the observer are
+    /// outside. The counters are read outside too: reading them takes a microsecond.
+    fn step(&mut self, epoch: u32, batch: &Tensor) -> Result<StepRow, TrainError> {
+        let usage = machine::usage();
+        let mut watch = Stopwatch::start(&self.clock);
+        // The dropout stream is set at every step, so that no draw depends on how many came before.
+        tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
+        let batch = self.train_set.batch(batch)?;
+        watch.mark(Phase::Load);
+        let logits = self.built.model.forward(&batch.images, true)?;
+        let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
+        watch.mark(Phase::Forward);
+        self.optimizer.clear_grads()?;
+        loss.f_backward()?;
+        watch.mark(Phase::Backward);
+        self.optimizer.step()?;
+        watch.mark(Phase::Optimizer);
+        let loss = loss.f_double_value(&[])?;
+        let correct = correct_count(&logits, &batch.labels)? as u32;
+        watch.mark(Phase::ReadBack);
+        let times = watch.stop();
+        let usage = machine::usage().since(usage);
+        let row =
+            StepRow { epoch, step: self.step, images: logits.size()[0] as u32, loss, correct, times, usage };
+        self.step += 1;
+        self.train_ns += times.total_ns;
+        Ok(row)
+    }
+
+    fn measure(&mut self, epoch: u32, split: Split, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let (set, indices) = match split {
+            Split::Train | Split::TrainEval => (&self.train_set, &self.train_eval),
+            Split::Validation => (&self.train_set, &self.validation),
+            Split::Test => (&self.test_set, &self.test),
+        };
+        let began_ns = self.clock.now_ns();
+        let score = evaluate(self.built.model.as_ref(), set, indices)?;
+        let wall_ns = self.clock.now_ns() - began_ns;
+        self.evaluate_ns += wall_ns;
+        let images = indices.numel() as u32;
+        observer.measured(&EpochRow {
+            epoch,
+            split,
+            images,
+            loss: score.loss,
+            accuracy: score.accuracy,
+            wall_ns,
+        });
+        Ok(())
+    }
+}

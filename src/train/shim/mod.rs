@@ -1,0 +1,139 @@
+//! Safe calls into the C++ shim; see `shim.cpp` for what each does in libtorch.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+
+use tch::Tensor;
+
+use crate::train::TrainError;
+
+/// Adam's settings, laid out as in `shim.cpp`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AdamKnobs {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+}
+
+/// Parameters and, in the same order, what Adam remembers of each.
+pub struct AdamTensors<'a> {
+    pub params: &'a [Tensor],
+    pub exp_avgs: &'a [Tensor],
+    pub exp_avg_sqs: &'a [Tensor],
+    /// Steps taken so far, a float scalar a parameter.
+    pub steps: &'a [Tensor],
+}
+
+type AdamStep = unsafe extern "C" fn(
+    *mut *mut c_void,
+    *mut *mut c_void,
+    *mut *mut c_void,
+    *mut *mut c_void,
+    i64,
+    AdamKnobs,
+) -> c_int;
+
+unsafe extern "C" {
+    fn pb_last_error() -> *const c_char;
+    fn pb_free(text: *mut c_char);
+    fn pb_version(out: *mut *mut c_char) -> c_int;
+    fn pb_capability(out: *mut *mut c_char) -> c_int;
+    fn pb_parallel_info(out: *mut *mut c_char) -> c_int;
+    fn pb_use_deterministic_algorithms() -> c_int;
+    fn pb_clear_grads(params: *mut *mut c_void, count: i64) -> c_int;
+    fn pb_adam_fused(
+        params: *mut *mut c_void,
+        exp_avgs: *mut *mut c_void,
+        exp_avg_sqs: *mut *mut c_void,
+        steps: *mut *mut c_void,
+        count: i64,
+        knobs: AdamKnobs,
+    ) -> c_int;
+    fn pb_adam_loop(
+        params: *mut *mut c_void,
+        exp_avgs: *mut *mut c_void,
+        exp_avg_sqs: *mut *mut c_void,
+        steps: *mut *mut c_void,
+        count: i64,
+        knobs: AdamKnobs,
+    ) -> c_int;
+}
+
+pub fn version() -> Result<String, TrainError> {
+    text(pb_version)
+}
+
+/// Instruction set of the dispatched kernels, such as `AVX2`.
+pub fn capability() -> Result<String, TrainError> {
+    text(pb_capability)
+}
+
+pub fn parallel_info() -> Result<String, TrainError> {
+    text(pb_parallel_info)
+}
+
+pub fn use_deterministic_algorithms() -> Result<(), TrainError> {
+    // SAFETY: no arguments; exceptions are caught in the shim.
+    check(unsafe { pb_use_deterministic_algorithms() })
+}
+
+pub fn clear_grads(params: &[Tensor]) -> Result<(), TrainError> {
+    let mut params = pointers(params);
+    // SAFETY: `count` live tensors, which tch keeps while `params` is borrowed.
+    check(unsafe { pb_clear_grads(params.as_mut_ptr(), params.len() as i64) })
+}
+
+pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+    adam(pb_adam_fused, tensors, knobs)
+}
+
+pub fn adam_loop(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+    adam(pb_adam_loop, tensors, knobs)
+}
+
+fn adam(step: AdamStep, tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+    let [mut params, mut exp_avgs, mut exp_avg_sqs, mut steps] =
+        [tensors.params, tensors.exp_avgs, tensors.exp_avg_sqs, tensors.steps].map(pointers);
+    let count = params.len();
+    if [&exp_avgs, &exp_avg_sqs, &steps].iter().any(|list| list.len() != count) {
+        return Err(TrainError::Internal("Adam's state does not match its parameters".to_owned()));
+    }
+    // SAFETY: four lists of `count` live tensors, which tch keeps while `tensors` is borrowed.
+    check(unsafe {
+        step(
+            params.as_mut_ptr(),
+            exp_avgs.as_mut_ptr(),
+            exp_avg_sqs.as_mut_ptr(),
+            steps.as_mut_ptr(),
+            count as i64,
+            knobs,
+        )
+    })
+}
+
+fn pointers(tensors: &[Tensor]) -> Vec<*mut c_void> {
+    tensors.iter().map(|tensor| tensor.as_ptr() as *mut c_void).collect()
+}
+
+fn text(ask: unsafe extern "C" fn(*mut *mut c_char) -> c_int) -> Result<String, TrainError> {
+    let mut out = ptr::null_mut();
+    // SAFETY: on success `out` is a fresh NUL-terminated string that only we free.
+    unsafe {
+        check(ask(&mut out))?;
+        let text = CStr::from_ptr(out).to_string_lossy().into_owned();
+        pb_free(out);
+        Ok(text)
+    }
+}
+
+fn check(code: c_int) -> Result<(), TrainError> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim keeps the text of this thread's last error until the next one.
+    let reason = unsafe { CStr::from_ptr(pb_last_error()) };
+    Err(TrainError::Torch(reason.to_string_lossy().into_owned()))
+}

@@ -1,0 +1,137 @@
+// The part of libtorch that tch does not reach, behind a C interface.
+//
+// Every function returns 0, or 1 with the reason in pb_last_error(): no exception crosses into Rust.
+// Tensors are `at::Tensor*` owned by tch; nothing here frees one.
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/GradMode.h>
+#include <torch/version.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+thread_local std::string last_error;
+
+template <class Body>
+int guard(Body&& body) {
+  try {
+    body();
+    return 0;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "an exception that is no std::exception";
+  }
+  return 1;
+}
+
+char* copy(const std::string& text) { return strdup(text.c_str()); }
+
+// One parameter with what Adam remembers of it.
+struct Slot {
+  at::Tensor param, grad, exp_avg, exp_avg_sq, step;
+};
+
+std::vector<Slot> slots(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count) {
+  auto tensor = [](void* pointer) -> at::Tensor& { return *static_cast<at::Tensor*>(pointer); };
+  std::vector<Slot> found;
+  for (int64_t i = 0; i < count; i++) {
+    const at::Tensor& grad = tensor(params[i]).grad();
+    // A parameter the loss does not depend on has none, and PyTorch leaves it alone.
+    if (grad.defined())
+      found.push_back({tensor(params[i]), grad, tensor(exp_avgs[i]), tensor(exp_avg_sqs[i]), tensor(steps[i])});
+  }
+  return found;
+}
+
+}  // namespace
+
+extern "C" {
+
+struct AdamKnobs {
+  double lr, beta1, beta2, eps, weight_decay;
+};
+
+const char* pb_last_error() { return last_error.c_str(); }
+
+void pb_free(char* text) { free(text); }
+
+int pb_version(char** out) {
+  return guard([&] { *out = copy(TORCH_VERSION); });
+}
+
+int pb_capability(char** out) {
+  return guard([&] { *out = copy(at::get_cpu_capability()); });
+}
+
+int pb_parallel_info(char** out) {
+  return guard([&] { *out = copy(at::get_parallel_info()); });
+}
+
+// Operators without a deterministic form raise an error instead of giving other bits each time.
+int pb_use_deterministic_algorithms() {
+  return guard([&] {
+    auto& context = at::globalContext();
+    context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+    context.setDeterministicCuDNN(true);
+    context.setBenchmarkCuDNN(false);
+    // Filling every fresh tensor with NaN finds bugs but costs a pass over memory.
+    context.setDeterministicFillUninitializedMemory(false);
+  });
+}
+
+// As optimizer.zero_grad(set_to_none=True).
+int pb_clear_grads(void** params, int64_t count) {
+  return guard([&] {
+    for (int64_t i = 0; i < count; i++) static_cast<at::Tensor*>(params[i])->mutable_grad().reset();
+  });
+}
+
+// As torch.optim.Adam(fused=True), whose kernel it is.
+int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k) {
+  return guard([&] {
+    c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> p, g, m, v, s;
+    for (auto& slot : slots(params, exp_avgs, exp_avg_sqs, steps, count)) {
+      p.push_back(slot.param);
+      g.push_back(slot.grad);
+      m.push_back(slot.exp_avg);
+      v.push_back(slot.exp_avg_sq);
+      s.push_back(slot.step);
+    }
+    if (p.empty()) return;
+    at::_foreach_add_(s, 1);
+    at::_fused_adam_(p, g, m, v, {}, s, k.lr, k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
+                     /*maximize=*/false);
+  });
+}
+
+// As torch.optim.Adam's default on a CPU: operator by operator in the order of torch/optim/adam.py,
+// _single_tensor_adam, so that the rounding is the same too.
+int pb_adam_loop(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k) {
+  return guard([&] {
+    c10::NoGradGuard no_grad;
+    for (auto& slot : slots(params, exp_avgs, exp_avg_sqs, steps, count)) {
+      slot.step.add_(1);
+      at::Tensor grad = k.weight_decay != 0 ? slot.grad.add(slot.param, k.weight_decay) : slot.grad;
+      slot.exp_avg.lerp_(grad, 1 - k.beta1);
+      slot.exp_avg_sq.mul_(k.beta2).addcmul_(grad, grad, 1 - k.beta2);
+      double step = slot.step.item<double>();
+      double step_size = k.lr / (1 - std::pow(k.beta1, step));
+      double correction = std::sqrt(1 - std::pow(k.beta2, step));
+      at::Tensor denominator = (slot.exp_avg_sq.sqrt() / correction).add_(k.eps);
+      slot.param.addcdiv_(slot.exp_avg, denominator, -step_size);
+    }
+  });
+}
+
+}  // extern "C"
