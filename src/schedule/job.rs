@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::{Plan, Trial};
+use crate::machine::Environment;
+use crate::record::schema::FORMAT;
+use crate::record::{RunId, RunRecord, Status};
 
 /// One run, with everything the child needs to know: it reads no experiment file and no option.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -21,4 +25,29 @@ pub struct Job {
     pub workspace: PathBuf,
     /// Runs the trial again; goes into the record.
     pub command: String,
+}
+
+impl Job {
+    /// The record of the run of this job that started then and ends now; the store fills in its files.
+    pub fn record(&self, run: RunId, started: Timestamp, environment: &Environment, status: Status) -> RunRecord {
+        RunRecord {
+            format: FORMAT,
+            run,
+            experiment: self.experiment.clone(),
+            profile: self.profile.clone(),
+            trial_id: self.trial.id(),
+            config_hash: self.trial.config.hash(),
+            trial: self.trial.clone(),
+            plan_hash: self.plan.hash(),
+            plan: self.plan.clone(),
+            environment_class: environment.class(),
+            environment: environment.clone(),
+            started: started.to_string(),
+            ended: Timestamp::now().to_string(),
+            status,
+            command: self.command.clone(),
+            outcome: None,
+            files: Default::default(),
+        }
+    }
 }

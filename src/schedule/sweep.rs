@@ -79,25 +79,8 @@ impl Sweep<'_> {
     fn settled(&self, job: &Job, started: Timestamp, ending: Ending) -> Result<Ending, StoreError> {
         let Ending::Died { reason } = ending else { return Ok(ending) };
         let status = Status::Failed { reason };
-        let record = RunRecord {
-            format: FORMAT,
-            run: RunId::new(started, std::process::id()),
-            experiment: job.experiment.clone(),
-            profile: job.profile.clone(),
-            trial_id: job.trial.id(),
-            config_hash: job.trial.config.hash(),
-            trial: job.trial.clone(),
-            plan_hash: job.plan.hash(),
-            plan: job.plan.clone(),
-            environment_class: self.environment.class(),
-            environment: self.environment.clone(),
-            started: started.to_string(),
-            ended: Timestamp::now().to_string(),
-            status,
-            command: job.command.clone(),
-            outcome: None,
-            files: Default::default(),
-        };
+        let run = RunId::new(started, std::process::id());
+        let record = job.record(run, started, &self.environment, status);
         let record = self.store.seal(&record, &[], &[])?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }

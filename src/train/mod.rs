@@ -55,7 +55,8 @@ pub fn torch() -> Result<Torch, TrainError> {
     })
 }
 
-/// Fixes what is global to the process: thread counts and deterministic kernels. Before the first tensor.
+/// Fixes what is global to the process: thread counts and deterministic kernels. Once, before the first tensor:
+/// libtorch refuses to change its pool of operators afterwards.
 pub fn prepare_process(threads: u32) -> Result<(), TrainError> {
     tch::set_num_threads(threads as i32);
     // One operator at a time: a second one would contend for the same cores.

@@ -14,7 +14,7 @@ use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
 use crate::train::optimizer::Adam;
 use crate::train::resident::{Resident, indices};
-use crate::train::{TrainError, prepare_process};
+use crate::train::TrainError;
 
 /// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split.
 pub trait Observer {
@@ -65,7 +65,8 @@ pub struct Trained {
     pub wall_ns: u64,
 }
 
-/// Trains `trial` under `plan`. The process must not have trained before and must have the plan's environment.
+/// Trains `trial` under `plan`, in a process that has the plan's environment and was prepared for its threads
+/// ([`super::prepare_process`]).
 pub fn train(
     trial: &Trial,
     plan: &Plan,
@@ -78,7 +79,6 @@ pub fn train(
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
-    prepare_process(plan.threads)?;
     Training::new(trial, plan, data)?.run(observer)
 }
 
