@@ -45,7 +45,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Folder of the experiments' TOML files
-    #[arg(long, global = true, value_name = "DIR", default_value = "experiments")]
+    #[arg(id = "folder", long = "experiments", global = true, value_name = "DIR", default_value = "experiments")]
     pub experiments: PathBuf,
     /// No progress; warnings and errors stay
     #[arg(long, short, global = true)]
@@ -108,7 +108,7 @@ pub struct RunArgs {
 #[derive(Args)]
 pub struct SweepArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(value_name = "EXPERIMENT")]
+    #[arg(id = "chosen", value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
@@ -121,7 +121,13 @@ pub struct SweepArgs {
 #[derive(Args)]
 pub struct ProfileArg {
     /// Size of the experiment: smoke takes seconds, quick minutes, full is the notes' own setting
-    #[arg(long = "profile", value_enum, value_name = "NAME", default_value = "quick", hide_possible_values = true)]
+    #[arg(
+        long = "profile",
+        value_enum,
+        value_name = "NAME",
+        default_value = "quick",
+        hide_possible_values = true
+    )]
     name: ProfileChoice,
 }
 
@@ -161,7 +167,7 @@ Examples:
 Writes DIR/EXPERIMENT/index.html and, beside it, epochs.csv, epochs.parquet, steps.parquet and runs.json.")]
 pub struct ReportArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(value_name = "EXPERIMENT")]
+    #[arg(id = "chosen", value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
@@ -191,7 +197,7 @@ Examples:
   run         id of the run that stands for the trial, or null")]
 pub struct ListArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(value_name = "EXPERIMENT")]
+    #[arg(id = "chosen", value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,

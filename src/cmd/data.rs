@@ -39,11 +39,7 @@ pub fn list() -> Result<ExitCode> {
         rows.push(vec![
             name.to_string(),
             if folder.is_dir() { "present" } else { "missing" }.to_owned(),
-            format!(
-                "{} + {}",
-                text::count(name.train_len().into()),
-                text::count(name.test_len().into())
-            ),
+            format!("{} + {}", text::count(name.train_len().into()), text::count(name.test_len().into())),
             name.digest().short(),
             folder.display().to_string(),
         ]);

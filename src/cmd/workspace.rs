@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use pinbench::experiment::{Experiment, Plan};
@@ -137,7 +137,8 @@ fn find<'a>(known: &'a [(String, PathBuf)], asked: &str) -> Result<&'a (String, 
     if let Some(exact) = known.iter().find(|(id, _)| id == asked) {
         return Ok(exact);
     }
-    let starting: Vec<_> = known.iter().filter(|(id, _)| !asked.is_empty() && id.starts_with(asked)).collect();
+    let starting: Vec<_> =
+        known.iter().filter(|(id, _)| !asked.is_empty() && id.starts_with(asked)).collect();
     match starting[..] {
         [one] => Ok(one),
         [] => Err(unknown(known, asked)),
@@ -151,7 +152,7 @@ fn find<'a>(known: &'a [(String, PathBuf)], asked: &str) -> Result<&'a (String, 
 fn unknown(known: &[(String, PathBuf)], asked: &str) -> String {
     let near = known
         .iter()
-        .map(|(id, _)| (strsim(id, asked), id))
+        .map(|(id, _)| (start_distance(id, asked), id))
         .filter(|(distance, id)| *distance <= 2.max(id.len().min(asked.len()) / 3))
         .min();
     let hint = near.map(|(_, id)| format!("; did you mean '{id}'?")).unwrap_or_default();
@@ -160,7 +161,7 @@ fn unknown(known: &[(String, PathBuf)], asked: &str) -> String {
 }
 
 /// The smaller of the edit distances of `asked` to `id` and to the start of `id` that is as long.
-fn strsim(id: &str, asked: &str) -> usize {
+fn start_distance(id: &str, asked: &str) -> usize {
     let start: String = id.chars().take(asked.chars().count()).collect();
     edit_distance(id, asked).min(edit_distance(&start, asked))
 }
@@ -192,11 +193,6 @@ pub fn command(verb: &str, experiment: &str, profile: &dyn std::fmt::Display, pl
         plan.name,
         plan.threads
     )
-}
-
-/// For messages: relative to the current folder where it lies in it.
-pub fn short<'a>(root: &Path, path: &'a Path) -> std::path::Display<'a> {
-    path.strip_prefix(root).unwrap_or(path).display()
 }
 
 #[cfg(test)]

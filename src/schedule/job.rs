@@ -29,7 +29,13 @@ pub struct Job {
 
 impl Job {
     /// The record of the run of this job that started then and ends now; the store fills in its files.
-    pub fn record(&self, run: RunId, started: Timestamp, environment: &Environment, status: Status) -> RunRecord {
+    pub fn record(
+        &self,
+        run: RunId,
+        started: Timestamp,
+        environment: &Environment,
+        status: Status,
+    ) -> RunRecord {
         RunRecord {
             format: FORMAT,
             run,

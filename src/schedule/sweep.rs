@@ -5,8 +5,7 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::machine::Environment;
-use crate::record::schema::FORMAT;
-use crate::record::{RunId, RunRecord, Status, Store, StoreError};
+use crate::record::{RunId, Status, Store, StoreError};
 use crate::schedule::child::{Ending, Executor};
 use crate::schedule::{Event, Interrupt, Job};
 
@@ -80,7 +79,7 @@ impl Sweep<'_> {
         let Ending::Died { reason } = ending else { return Ok(ending) };
         let status = Status::Failed { reason };
         let run = RunId::new(started, std::process::id());
-        let record = job.record(run, started, &self.environment, status);
+        let record = job.record(run, started, self.environment, status);
         let record = self.store.seal(&record, &[], &[])?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }
@@ -104,6 +103,7 @@ mod tests {
 
     use super::*;
     use crate::analyse::samples;
+    use crate::record::RunRecord;
 
     /// Ends each job as told, and presses Ctrl-C during one of them.
     struct Scripted {

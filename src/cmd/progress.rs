@@ -1,0 +1,208 @@
+//! What a sweep says while it runs: bars on a terminal, a line an epoch elsewhere, nothing under `--quiet`.
+
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use pinbench::record::Status;
+use pinbench::row::Split;
+use pinbench::schedule::{Basis, Ending, Event, Item, Observer};
+use pinbench::text;
+
+use crate::cmd::console::{say, warn};
+
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+pub struct Progress {
+    quiet: bool,
+    /// Of the run and of the sweep.
+    bars: Option<(ProgressBar, ProgressBar)>,
+    names: Vec<String>,
+    epochs: Vec<u32>,
+    estimates: Vec<Duration>,
+    /// Estimated and real time of the runs that are over: how far off the estimates are.
+    estimated: Duration,
+    spent: Duration,
+    began: Instant,
+    current: Current,
+}
+
+/// The run that is under way.
+#[derive(Default)]
+struct Current {
+    images_per_epoch: u64,
+    images_per_s: f64,
+    left: Option<Duration>,
+    /// Loss and accuracy of the epoch's training.
+    train: Option<(Option<f64>, f64)>,
+}
+
+impl Progress {
+    pub fn new(quiet: bool, due: &[&Item], times: &[(Duration, Basis)]) -> Self {
+        let name =
+            |item: &&Item| format!("{}, seed {} ({})", item.arm_name(), item.trial.seed, item.id.short());
+        let bars = (!quiet && is_terminal() && !due.is_empty()).then(|| bars(due.len() as u64));
+        Self {
+            quiet,
+            bars,
+            names: due.iter().map(name).collect(),
+            epochs: due.iter().map(|item| item.trial.config.train.epochs).collect(),
+            estimates: times.iter().map(|(time, _)| *time).collect(),
+            estimated: Duration::ZERO,
+            spent: Duration::ZERO,
+            began: Instant::now(),
+            current: Current::default(),
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some((run, sweep)) = &self.bars {
+            run.finish_and_clear();
+            sweep.finish_and_clear();
+        }
+    }
+
+    /// Above the bars, where there are any.
+    fn line(&self, line: &str) {
+        match &self.bars {
+            Some((run, _)) => run.suspend(|| say(line)),
+            None if !self.quiet => say(line),
+            None => {}
+        }
+    }
+
+    /// Left of the runs that were not started yet.
+    fn rest(&self, index: usize) -> Duration {
+        let rest: Duration = self.estimates.iter().skip(index + 1).sum();
+        if self.estimated.is_zero() {
+            rest
+        } else {
+            rest.mul_f64(self.spent.div_duration_f64(self.estimated))
+        }
+    }
+
+    fn sweep_left(&self, index: usize) -> String {
+        let run =
+            self.current.left.unwrap_or_else(|| self.estimates[index].saturating_sub(self.began.elapsed()));
+        format!("{} left", text::duration(run + self.rest(index)))
+    }
+
+    fn progressed(&mut self, index: usize, epoch: u32, images: u64, (loss, accuracy): (f64, f64)) {
+        let all = self.current.images_per_epoch * u64::from(self.epochs[index]);
+        let rate = self.current.images_per_s;
+        let left = all.saturating_sub(images) as f64 / rate;
+        self.current.left = Duration::try_from_secs_f64(left).ok();
+        let Some((run, sweep)) = &self.bars else { return };
+        run.set_length(all);
+        run.set_position(images);
+        run.set_message(format!(
+            "epoch {}/{}  loss {}  accuracy {}  {} images/s  {} left",
+            epoch + 1,
+            self.epochs[index],
+            text::fixed(loss, 4),
+            text::fixed(accuracy, 4),
+            text::count(rate as u64),
+            self.current.left.map_or_else(|| "?".to_owned(), text::duration)
+        ));
+        sweep.set_message(self.sweep_left(index));
+    }
+
+    fn measured(&mut self, index: usize, epoch: u32, split: Split, loss: Option<f64>, accuracy: f64) {
+        let score = |loss: Option<f64>, accuracy: f64| {
+            let loss = loss.map_or_else(|| "not finite".to_owned(), |loss| text::fixed(loss, 4));
+            format!("loss {loss}, accuracy {}", text::fixed(accuracy, 4))
+        };
+        match split {
+            Split::Train => self.current.train = Some((loss, accuracy)),
+            Split::TrainEval => {}
+            Split::Validation => {
+                let train = self.current.train.take().map(|(loss, accuracy)| score(loss, accuracy));
+                // An epoch may be over before its speed was said once.
+                let rate = match self.current.images_per_s {
+                    0.0 => String::new(),
+                    rate => format!("; {} images/s", text::count(rate as u64)),
+                };
+                self.line(&format!(
+                    "  epoch {}/{}: train {}; validation {}{rate}",
+                    epoch + 1,
+                    self.epochs[index],
+                    train.unwrap_or_else(|| "unknown".to_owned()),
+                    score(loss, accuracy)
+                ));
+            }
+            Split::Test => self.line(&format!("  test {}", score(loss, accuracy))),
+        }
+    }
+}
+
+fn bars(runs: u64) -> (ProgressBar, ProgressBar) {
+    let style = |template: &str| {
+        ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╾─")
+    };
+    let both = MultiProgress::new();
+    let run = both.add(ProgressBar::new(0));
+    run.set_style(style("{bar:24} {percent:>3}%  {wide_msg}"));
+    let sweep = both.add(ProgressBar::new(runs));
+    sweep.set_style(style("{bar:24} {pos}/{len} runs  {wide_msg}"));
+    (run, sweep)
+}
+
+impl Observer for Progress {
+    fn begin(&mut self, index: usize) {
+        (self.began, self.current) = (Instant::now(), Current::default());
+        self.line(&format!("[{}/{}] {}", index + 1, self.names.len(), self.names[index]));
+        if let Some((run, sweep)) = &self.bars {
+            run.reset();
+            run.set_message("starting");
+            sweep.set_message(self.sweep_left(index));
+        }
+    }
+
+    fn event(&mut self, index: usize, event: &Event) {
+        match *event {
+            Event::Started { images, .. } => self.current.images_per_epoch = images,
+            Event::Progress { epoch, images, loss, accuracy, images_per_s, .. } => {
+                self.current.images_per_s = images_per_s;
+                self.progressed(index, epoch, images, (loss, accuracy));
+            }
+            Event::Measured { epoch, split, loss, accuracy } => {
+                self.measured(index, epoch, split, loss, accuracy);
+            }
+            Event::Sealed { .. } => {}
+        }
+    }
+
+    fn end(&mut self, index: usize, ending: &Ending) {
+        let took = self.began.elapsed();
+        let name = &self.names[index];
+        let failed = match ending {
+            Ending::Sealed { status: Status::Finished, .. } => {
+                self.estimated += self.estimates[index];
+                self.spent += took;
+                self.line(&format!("  finished in {}", text::duration(took)));
+                None
+            }
+            Ending::Sealed { status: Status::Diverged { step, loss }, .. } => {
+                Some(format!("{name}: diverged: the loss of step {step} was {loss}"))
+            }
+            Ending::Sealed { status: Status::Failed { reason }, .. } | Ending::Died { reason } => {
+                Some(format!("{name}: failed: {reason}"))
+            }
+            Ending::Busy => Some(format!("{name}: another process runs it; left to that one")),
+            Ending::Interrupted => None,
+        };
+        if let Some(failed) = failed {
+            match &self.bars {
+                Some((run, _)) => run.suspend(|| warn(&failed)),
+                None => warn(&failed),
+            }
+        }
+        if let Some((_, sweep)) = &self.bars {
+            sweep.inc(1);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `pinbench reproduce`: train what is due, then make the reports.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::ReproduceArgs;
+use crate::cmd::Workspace;
+use crate::cmd::console::print;
+use crate::cmd::report::{Choice, Reporter};
+use crate::cmd::sweep::sweep;
+
+pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
+    let swept = sweep(workspace, &args.sweep, None)?;
+    if swept.tally.interrupted {
+        return Ok(swept.exit_code());
+    }
+    let choice = Choice::Exactly(swept.plan.hash(), swept.class.clone());
+    let listing = swept.store.records()?;
+    let reporter = Reporter {
+        store: Some(&swept.store),
+        records: &listing.records,
+        profile: swept.profile,
+        out: &args.report,
+    };
+    for experiment in &swept.experiments {
+        let page = reporter.write(experiment, &choice, Some(&swept.plan))?;
+        print(&page.display().to_string())?;
+    }
+    Ok(swept.exit_code())
+}

@@ -1,0 +1,224 @@
+//! What `run` and `reproduce` share: say what is due, then run it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use pinbench::data;
+use pinbench::experiment::{Experiment, Plan, ProfileName, TrialId};
+use pinbench::machine::EnvironmentClass;
+use pinbench::record::{Listing, Standing, Store};
+use pinbench::schedule::{
+    Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, items,
+};
+use pinbench::text;
+
+use crate::cli::SweepArgs;
+use crate::cmd::console::{say, this_command, warn};
+use crate::cmd::progress::Progress;
+use crate::cmd::workspace::command;
+use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
+
+/// What a sweep was asked for and what became of it.
+pub struct Swept {
+    pub experiments: Vec<Experiment>,
+    pub profile: ProfileName,
+    pub plan: Plan,
+    pub class: Option<EnvironmentClass>,
+    pub store: Store,
+    pub tally: Tally,
+    /// Trials that are not done although nothing went wrong in this sweep: diverged before, or another's.
+    open: usize,
+}
+
+impl Swept {
+    pub fn exit_code(&self) -> ExitCode {
+        match self.tally {
+            Tally { interrupted: true, .. } => ExitCode::from(EXIT_INTERRUPTED),
+            tally if tally.is_clean() && self.open == 0 => ExitCode::SUCCESS,
+            _ => ExitCode::from(EXIT_FAILURE),
+        }
+    }
+}
+
+/// The trials of a command line.
+struct Asked<'a> {
+    experiments: &'a [Experiment],
+    profile: ProfileName,
+    seeds: Option<usize>,
+    plan: &'a Plan,
+    class: Option<&'a EnvironmentClass>,
+    /// Start of the one trial's id.
+    trial: Option<&'a str>,
+}
+
+/// Stays whole: it is the order in which things have to happen, and each of its lines depends on the one before.
+pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
+    let experiments = workspace.experiments(&args.experiments)?;
+    let (profile, plan) = (args.profile.name(), args.plan.plan());
+    let (environment, class) = workspace.environment(&plan)?;
+    let store = workspace.open_store()?;
+    let listing = workspace.listing(Some(&store))?;
+    let seeds = args.seeds.limit();
+    let asked =
+        Asked { experiments: &experiments, profile, seeds, plan: &plan, class: class.as_ref(), trial };
+    let mut tally = Tally::default();
+    let found = asked.items(&store, &listing)?;
+    let mut open = not_done(&found);
+    if found.iter().any(Item::is_due) {
+        require_torch()?;
+        let root = std::path::absolute(data::root()?)?;
+        sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
+        // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
+        let interrupt = Interrupt::install()?;
+        let _machine = Exclusive::wait(&interrupt, &mut |holder| {
+            say(&format!("another sweep has this machine: waiting for {holder} to end …"));
+        })?;
+        // Whoever had the machine may have run some of these.
+        let listing = store.records()?;
+        let found = asked.items(&store, &listing)?;
+        open = not_done(&found);
+        let due: Vec<&Item> = due(&found);
+        let times = asked.times(&due, &listing);
+        announce(workspace, &found, &due, &times);
+        let jobs = asked.jobs(&due, workspace, &root);
+        let mut progress = Progress::new(workspace.quiet, &due, &times);
+        let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
+        let mut children = Children::of_this_program(&interrupt)?;
+        tally = sweep.run(&jobs, &mut children, &mut progress)?;
+        progress.finish();
+        conclude(workspace, &tally, due.len());
+    } else {
+        announce(workspace, &found, &[], &[]);
+    }
+    Ok(Swept { experiments, profile, plan, class, store, tally, open })
+}
+
+fn not_done(found: &[Item]) -> usize {
+    let is_open = |item: &&Item| matches!(item.standing, Standing::Diverged(_) | Standing::Running(_));
+    found.iter().filter(is_open).count()
+}
+
+/// Each trial once, also where two experiments ask for it.
+fn due<'a, 'b>(found: &'b [Item<'a>]) -> Vec<&'b Item<'a>> {
+    let mut seen: BTreeSet<TrialId> = BTreeSet::new();
+    found.iter().filter(|item| item.is_due() && seen.insert(item.id)).collect()
+}
+
+impl<'a> Asked<'a> {
+    fn items<'b>(&self, store: &Store, listing: &'b Listing) -> Result<Vec<Item<'b>>>
+    where
+        'a: 'b,
+    {
+        let hash = self.plan.hash();
+        let mut found = Vec::new();
+        for experiment in self.experiments {
+            let asked = (experiment, self.profile);
+            let holder = |id: &TrialId| store.holder(id, &hash);
+            found.extend(items(asked, self.seeds, (hash, self.class), &listing.records, holder)?);
+        }
+        let Some(start) = self.trial else { return Ok(found) };
+        found.retain(|item| item.id.to_string().starts_with(start));
+        let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
+        match ids.len() {
+            1 => Ok(found),
+            0 => Err(WrongUsage(format!(
+                "no trial of the profile '{}' has an id that starts with '{start}'; `pinbench list` has the ids",
+                self.profile
+            ))
+            .into()),
+            _ => Err(WrongUsage(format!("'{start}' is the start of several trial ids; give more of it")).into()),
+        }
+    }
+
+    fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
+        let time = |item: &&Item| {
+            let pace = Pace::of(&item.trial.config, self.plan, self.class, &listing.records);
+            (pace.time(&item.trial.config), pace.basis)
+        };
+        due.iter().map(time).collect()
+    }
+
+    fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
+        let job = |item: &&Item| {
+            let again = command("run", &item.experiment.id, &item.profile, self.plan);
+            Job {
+                experiment: item.experiment.id.clone(),
+                profile: item.profile.to_string(),
+                trial: item.trial.clone(),
+                plan: self.plan.clone(),
+                store: workspace.store.clone(),
+                data: data.to_owned(),
+                workspace: workspace.root.clone(),
+                command: format!("{again} --trial {}", item.id.short()),
+            }
+        };
+        due.iter().map(job).collect()
+    }
+}
+
+#[cfg(feature = "torch")]
+fn require_torch() -> Result<()> {
+    Ok(())
+}
+
+#[cfg(not(feature = "torch"))]
+fn require_torch() -> Result<()> {
+    Err(crate::cmd::without_torch())
+}
+
+fn announce(workspace: &Workspace, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {
+    for item in found {
+        match &item.standing {
+            Standing::Running(holder) => warn(&format!(
+                "{}, seed {}: is being run by {holder} and left to it",
+                item.arm_name(),
+                item.trial.seed
+            )),
+            Standing::Diverged(record) => warn(&format!(
+                "{}, seed {}: diverged in run {} and is not run again",
+                item.arm_name(),
+                item.trial.seed,
+                record.run
+            )),
+            _ => {}
+        }
+    }
+    let done = found.iter().filter(|item| matches!(item.standing, Standing::Done(_))).count();
+    workspace.note(&format!("{} of {} done, {} due", done, text::plural(found.len(), "trial"), due.len()));
+    if due.is_empty() {
+        return;
+    }
+    let total = times.iter().map(|(time, _)| *time).sum();
+    let guessed = times.iter().filter(|(_, basis)| *basis == Basis::Guess).count();
+    let basis = match guessed {
+        0 => "from runs of the same plan on this machine".to_owned(),
+        all if all == times.len() => {
+            "a guess from another machine: nothing like it was run here yet".to_owned()
+        }
+        some => format!("{} by a guess from another machine", text::plural(some, "run")),
+    };
+    workspace.note(&format!("this will take about {} ({basis})", text::duration(total)));
+}
+
+fn conclude(workspace: &Workspace, tally: &Tally, due: usize) {
+    let mut parts = vec![format!("{} finished", tally.finished)];
+    for (count, what) in
+        [(tally.diverged, "diverged"), (tally.failed, "failed"), (tally.busy, "left to another process")]
+    {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    workspace.note(&format!("{}: {}", text::plural(due, "run"), parts.join(", ")));
+    if tally.interrupted {
+        say(&format!(
+            "interrupted; what is done is kept, and the same command goes on:\n  {}",
+            this_command()
+        ));
+    } else if tally.failed > 0 {
+        say(&format!("to try what failed again:\n  {}", this_command()));
+    }
+}
