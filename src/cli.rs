@@ -11,7 +11,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for is there
   1    something failed, or a run diverged
-  2    wrong usage: an unknown option, experiment or id, or a mistake in a TOML file
+  2    wrong usage: an unknown option or id, or a mistake in a TOML file
   130  interrupted
 
 Environment:
@@ -19,10 +19,10 @@ Environment:
   PINBENCH_DATA   folder of the data sets; else pinbench/data in the XDG cache
 
 Examples:
-  pinbench reproduce m1                 train what is missing, then make the report
-  pinbench reproduce --profile smoke    the same for every experiment, in seconds
-  pinbench list m1 --json               what would run, for scripts
-  pinbench doctor                       why does it not work here?";
+  pinbench reproduce m1               train what is missing, make the report
+  pinbench reproduce --profile smoke  the same for all experiments, in seconds
+  pinbench list m1 --json             what would run, for scripts
+  pinbench doctor                     why does it not work here?";
 
 /// Reproducible benchmarks of small CNN trainings.
 ///
@@ -38,6 +38,7 @@ pub struct Cli {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Folder of the runs [default: $PINBENCH_STORE, else runs]
     ///
@@ -45,7 +46,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Folder of the experiments' TOML files
-    #[arg(id = "folder", long = "experiments", global = true, value_name = "DIR", default_value = "experiments")]
+    #[arg(
+        id = "folder",
+        long = "experiments",
+        global = true,
+        value_name = "DIR",
+        default_value = "experiments"
+    )]
     pub experiments: PathBuf,
     /// No progress; warnings and errors stay
     #[arg(long, short, global = true)]
@@ -108,7 +115,7 @@ pub struct RunArgs {
 #[derive(Args)]
 pub struct SweepArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(id = "chosen", value_name = "EXPERIMENT")]
+    #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
@@ -167,7 +174,7 @@ Examples:
 Writes DIR/EXPERIMENT/index.html and, beside it, epochs.csv, epochs.parquet, steps.parquet and runs.json.")]
 pub struct ReportArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(id = "chosen", value_name = "EXPERIMENT")]
+    #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
@@ -197,7 +204,7 @@ Examples:
   run         id of the run that stands for the trial, or null")]
 pub struct ListArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
-    #[arg(id = "chosen", value_name = "EXPERIMENT")]
+    #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,

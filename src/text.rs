@@ -80,6 +80,21 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", self::count(count as u64), if count == 1 { "" } else { "s" })
 }
 
+/// Levenshtein's distance: how many letters differ, to find what a typo meant.
+pub fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in right.iter().enumerate() {
+            let substitute = corner + usize::from(a != *b);
+            corner = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[right.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,8 +100,8 @@ def measure_pinbench(plan: str, threads: int, folder: pathlib.Path) -> dict[int,
         shown = subprocess.run(
             [program, "show", row["run"], *common, "--json"], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
-        record = json.loads(shown)
-        record = record.get("record", record)
+        (run,) = json.loads(shown)["runs"]
+        record = run["record"]
         rates[row["config"]["train"]["batch"]] = IMAGES * EPOCHS / (record["outcome"]["train_ns"] / 1e9)
     return rates
 

@@ -70,15 +70,16 @@ pub fn run(workspace: &Workspace, args: &DoctorArgs) -> Result<ExitCode> {
 }
 
 fn print_lines(checks: &[Check]) -> Result<()> {
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or_default();
     for Check { name, state, value, advice } in checks {
         let state = match state {
             State::Ok => "ok",
             State::Warn => "warn",
             State::Fail => "FAIL",
         };
-        print(&format!("{state:<4}  {name:<16}  {value}"))?;
+        print(&format!("{state:<4}  {name:<width$}  {value}"))?;
         if let Some(advice) = advice {
-            print(&format!("{:<24}→ {advice}", ""))?;
+            print(&format!("{:<indent$}→ {advice}", "", indent = width + 8))?;
         }
     }
     Ok(())

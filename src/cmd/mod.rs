@@ -14,7 +14,7 @@ mod sweep;
 pub mod train;
 mod workspace;
 
-pub use workspace::{WrongUsage, Workspace};
+pub use workspace::{Workspace, WrongUsage};
 
 pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;

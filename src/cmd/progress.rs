@@ -33,10 +33,29 @@ pub struct Progress {
 #[derive(Default)]
 struct Current {
     images_per_epoch: u64,
-    images_per_s: f64,
+    /// Trained on when last heard of.
+    images: u64,
+    /// Images and seconds of the epoch that were heard of: a single report is of a moment, and jumps.
+    epoch: (u64, f64),
     left: Option<Duration>,
     /// Loss and accuracy of the epoch's training.
     train: Option<(Option<f64>, f64)>,
+}
+
+impl Current {
+    fn heard(&mut self, images: u64, images_per_s: f64) {
+        let more = images.saturating_sub(self.images);
+        self.images = images;
+        if images_per_s > 0.0 {
+            self.epoch = (self.epoch.0 + more, self.epoch.1 + more as f64 / images_per_s);
+        }
+    }
+
+    /// Of the epoch so far.
+    fn images_per_s(&self) -> Option<f64> {
+        let (images, seconds) = self.epoch;
+        (seconds > 0.0).then(|| images as f64 / seconds)
+    }
 }
 
 impl Progress {
@@ -90,21 +109,21 @@ impl Progress {
     }
 
     fn progressed(&mut self, index: usize, epoch: u32, images: u64, (loss, accuracy): (f64, f64)) {
+        let rate = self.current.images_per_s().unwrap_or(f64::NAN);
         let all = self.current.images_per_epoch * u64::from(self.epochs[index]);
-        let rate = self.current.images_per_s;
         let left = all.saturating_sub(images) as f64 / rate;
         self.current.left = Duration::try_from_secs_f64(left).ok();
         let Some((run, sweep)) = &self.bars else { return };
         run.set_length(all);
         run.set_position(images);
         run.set_message(format!(
-            "epoch {}/{}  loss {}  accuracy {}  {} images/s  {} left",
+            "epoch {}/{}  {} left  loss {}  acc {}  {} img/s",
             epoch + 1,
             self.epochs[index],
+            self.current.left.map_or_else(|| "?".to_owned(), text::duration),
             text::fixed(loss, 4),
             text::fixed(accuracy, 4),
-            text::count(rate as u64),
-            self.current.left.map_or_else(|| "?".to_owned(), text::duration)
+            text::count(rate as u64)
         ));
         sweep.set_message(self.sweep_left(index));
     }
@@ -120,10 +139,10 @@ impl Progress {
             Split::Validation => {
                 let train = self.current.train.take().map(|(loss, accuracy)| score(loss, accuracy));
                 // An epoch may be over before its speed was said once.
-                let rate = match self.current.images_per_s {
-                    0.0 => String::new(),
-                    rate => format!("; {} images/s", text::count(rate as u64)),
-                };
+                let rate = self.current.images_per_s();
+                let rate =
+                    rate.map_or_else(String::new, |rate| format!("; {} images/s", text::count(rate as u64)));
+                self.current.epoch = (0, 0.0);
                 self.line(&format!(
                     "  epoch {}/{}: train {}; validation {}{rate}",
                     epoch + 1,
@@ -137,6 +156,7 @@ impl Progress {
     }
 }
 
+/// What is in them fits into 80 columns.
 fn bars(runs: u64) -> (ProgressBar, ProgressBar) {
     let style = |template: &str| {
         ProgressStyle::with_template(template)
@@ -144,10 +164,10 @@ fn bars(runs: u64) -> (ProgressBar, ProgressBar) {
             .progress_chars("━╾─")
     };
     let both = MultiProgress::new();
-    let run = both.add(ProgressBar::new(0));
-    run.set_style(style("{bar:24} {percent:>3}%  {wide_msg}"));
+    let run = both.add(ProgressBar::new(1));
+    run.set_style(style("{bar:12} {percent:>3}%  {wide_msg}"));
     let sweep = both.add(ProgressBar::new(runs));
-    sweep.set_style(style("{bar:24} {pos}/{len} runs  {wide_msg}"));
+    sweep.set_style(style("{bar:12} {pos}/{len} runs  {wide_msg}"));
     (run, sweep)
 }
 
@@ -157,6 +177,8 @@ impl Observer for Progress {
         self.line(&format!("[{}/{}] {}", index + 1, self.names.len(), self.names[index]));
         if let Some((run, sweep)) = &self.bars {
             run.reset();
+            // Of nothing, a bar is full.
+            run.set_length(1);
             run.set_message("starting");
             sweep.set_message(self.sweep_left(index));
         }
@@ -166,7 +188,7 @@ impl Observer for Progress {
         match *event {
             Event::Started { images, .. } => self.current.images_per_epoch = images,
             Event::Progress { epoch, images, loss, accuracy, images_per_s, .. } => {
-                self.current.images_per_s = images_per_s;
+                self.current.heard(images, images_per_s);
                 self.progressed(index, epoch, images, (loss, accuracy));
             }
             Event::Measured { epoch, split, loss, accuracy } => {
@@ -204,5 +226,22 @@ impl Observer for Progress {
         if let Some((_, sweep)) = &self.bars {
             sweep.inc(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line of an epoch said "65 images/s": the speed of its last quarter of a second, in which others ran.
+    #[test]
+    fn the_speed_of_an_epoch_is_that_of_all_its_images() {
+        let mut current = Current::default();
+        assert_eq!(current.images_per_s(), None);
+        current.heard(1000, 2000.0);
+        current.heard(1500, 1000.0);
+        assert_eq!(current.images_per_s(), Some(1500.0));
+        current.heard(1500, 0.0);
+        assert_eq!(current.images_per_s(), Some(1500.0));
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use pinbench::analyse::ArmRuns;
 use pinbench::experiment::plan::PlanName;
-use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, Profile, ProfileName};
+use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, ProfileName};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store, bundle};
 use pinbench::report::{Download, File, Input, render};
@@ -16,7 +16,7 @@ use pinbench::text;
 
 use crate::cli::ReportArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::{print, say, shell_word, warn};
+use crate::cmd::console::{print, shell_word, warn};
 use crate::cmd::workspace::command;
 
 /// Every report has it; a folder without it is not replaced.
@@ -41,7 +41,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
 
 /// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
 pub enum Choice {
-    Exactly(PlanHash, Option<EnvironmentClass>),
+    Exactly(PlanHash, EnvironmentClass),
     /// Plan and class of the newest finished run; only of a plan of that name, if one is given.
     Newest(Option<PlanName>),
 }
@@ -59,7 +59,7 @@ impl Reporter<'_> {
     /// `plan` is what the page says to run again where there is no run to take it from.
     pub fn write(&self, experiment: &Experiment, choice: &Choice, plan: Option<&Plan>) -> Result<PathBuf> {
         let profile = experiment.profile(self.profile);
-        let chosen = self.choose(profile, choice);
+        let chosen = self.choose(experiment, choice);
         let plan = chosen.first().map(|record| &record.plan).or(plan);
         let command = match plan {
             Some(plan) => command("reproduce", &experiment.id, &self.profile, plan),
@@ -75,16 +75,14 @@ impl Reporter<'_> {
         Ok(folder.join(PAGE))
     }
 
-    fn choose(&self, profile: &Profile, choice: &Choice) -> Vec<&RunRecord> {
-        let trials: Vec<_> = profile.trials().map(|(_, trial)| trial.id()).collect();
+    fn choose(&self, experiment: &Experiment, choice: &Choice) -> Vec<&RunRecord> {
+        let trials: Vec<_> = experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect();
         let of_profile = self.records.iter().filter(|record| trials.contains(&record.trial_id));
         let group = |record: &RunRecord| (record.plan_hash, record.environment_class.clone());
         match choice {
             Choice::Exactly(plan, class) => {
-                let is_chosen = |record: &&RunRecord| {
-                    let is_class = class.as_ref().is_none_or(|class| *class == record.environment_class);
-                    record.plan_hash == *plan && is_class
-                };
+                let is_chosen =
+                    |record: &&RunRecord| record.plan_hash == *plan && record.environment_class == *class;
                 of_profile.filter(is_chosen).collect()
             }
             Choice::Newest(name) => {
@@ -97,8 +95,9 @@ impl Reporter<'_> {
                 let (chosen, others): (Vec<_>, Vec<_>) =
                     candidates.into_iter().partition(|record| group(record) == newest);
                 if !others.is_empty() {
-                    say(&format!(
-                        "note: {} of another plan or machine left out; `--plan` chooses",
+                    warn(&format!(
+                        "{}: {} of another plan or machine left out; `--plan` chooses the plan",
+                        experiment.id,
                         text::plural(others.len(), "run")
                     ));
                 }

@@ -15,7 +15,10 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     if swept.tally.interrupted {
         return Ok(swept.exit_code());
     }
-    let choice = Choice::Exactly(swept.plan.hash(), swept.class.clone());
+    let choice = match swept.class.clone() {
+        Some(class) => Choice::Exactly(swept.plan.hash(), class),
+        None => Choice::Newest(Some(swept.plan.name)),
+    };
     let listing = swept.store.records()?;
     let reporter = Reporter {
         store: Some(&swept.store),

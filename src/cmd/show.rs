@@ -121,7 +121,7 @@ fn print_all(shown: &Shown) -> Result<()> {
             print("")?;
         }
         for (name, value) in facts(&run.record).into_iter().chain(numbers(run)) {
-            print(&format!("{name:<16}{value}"))?;
+            print(&format!("{name:<18}{value}"))?;
         }
     }
     shown.problems.iter().for_each(|problem| warn(problem));

@@ -74,7 +74,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
         let interrupt = Interrupt::install()?;
         let _machine = Exclusive::wait(&interrupt, &mut |holder| {
-            say(&format!("another sweep has this machine: waiting for {holder} to end …"));
+            say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
         })?;
         // Whoever had the machine may have run some of these.
         let listing = store.records()?;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use pinbench::experiment::{Experiment, Plan};
 use pinbench::machine::{Environment, EnvironmentClass, Torch};
 use pinbench::record::{Listing, Store};
+use pinbench::text::edit_distance;
 
 use crate::cli::Global;
 use crate::cmd::console;
@@ -97,10 +98,10 @@ impl Workspace {
 
     /// The store if there is one: reading makes none.
     pub fn existing_store(&self) -> Result<Option<Store>> {
-        match self.store.try_exists() {
-            Ok(false) => Ok(None),
-            _ => Ok(Some(self.open_store()?)),
-        }
+        // What cannot be looked at is an error of opening it, which says what to do.
+        let is_missing = matches!(self.store.try_exists(), Ok(false));
+        let is_empty = fs::read_dir(&self.store).is_ok_and(|mut entries| entries.next().is_none());
+        if is_missing || is_empty { Ok(None) } else { Ok(Some(self.open_store()?)) }
     }
 
     /// Every run there is; what cannot be used is a warning.
@@ -164,21 +165,6 @@ fn unknown(known: &[(String, PathBuf)], asked: &str) -> String {
 fn start_distance(id: &str, asked: &str) -> usize {
     let start: String = id.chars().take(asked.chars().count()).collect();
     edit_distance(id, asked).min(edit_distance(&start, asked))
-}
-
-/// Levenshtein's.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let substitute = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// `pinbench VERB EXPERIMENT …` with what is not the default.

@@ -16,6 +16,7 @@ use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
 };
 use crate::stream::Seed;
+use crate::text::edit_distance;
 
 /// A config under construction, and where each of its values was written.
 #[derive(Clone)]
@@ -255,25 +256,12 @@ fn bare(value: &Value) -> String {
 
 fn unknown<'a>(what: &str, found: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    let near =
-        known.iter().min_by_key(|name| distance(name, found)).filter(|name| distance(name, found) <= 3);
+    let near = known
+        .iter()
+        .min_by_key(|name| edit_distance(name, found))
+        .filter(|name| edit_distance(name, found) <= 3);
     let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     format!("unknown {what} `{found}`{hint} (known: {})", known.join(", "))
-}
-
-/// Levenshtein's edit distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let substitute = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

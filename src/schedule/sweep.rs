@@ -70,6 +70,9 @@ impl Sweep<'_> {
             let ending = self.settled(job, started, ending)?;
             observer.end(index, &ending);
             tally.count(&ending);
+            if tally.interrupted {
+                break;
+            }
         }
         Ok(tally)
     }

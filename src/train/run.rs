@@ -10,11 +10,11 @@ use crate::experiment::{Config, Plan, Trial};
 use crate::machine;
 use crate::row::{EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
+use crate::train::TrainError;
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
 use crate::train::optimizer::Adam;
 use crate::train::resident::{Resident, indices};
-use crate::train::TrainError;
 
 /// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split.
 pub trait Observer {
