@@ -9,7 +9,7 @@ use crate::record::{Fault, Problem, RunRecord, Store, StoreError, samples};
 use crate::stream::{Key, Seed, Stream};
 
 fn open(disk: &SimulatedDisk) -> Result<Store, StoreError> {
-    Store::open_on(Arc::new(disk.clone()), Path::new("/work/runs"))
+    Store::open_on(Arc::new(disk.clone()), Path::new("/home/someone/runs"))
 }
 
 /// Three runs of two trials.

@@ -207,9 +207,9 @@ mod tests {
 
     #[test]
     fn the_store_is_where_the_variable_says_else_in_the_workspace() {
-        let workspace = Path::new("/work");
-        assert_eq!(path_from(None, workspace), Path::new("/work/runs"));
-        assert_eq!(path_from(Some("".into()), workspace), Path::new("/work/runs"));
+        let workspace = Path::new("/home/someone");
+        assert_eq!(path_from(None, workspace), Path::new("/home/someone/runs"));
+        assert_eq!(path_from(Some("".into()), workspace), Path::new("/home/someone/runs"));
         assert_eq!(path_from(Some("/elsewhere".into()), workspace), Path::new("/elsewhere"));
     }
 
