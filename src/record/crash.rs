@@ -163,7 +163,7 @@ fn a_disk_that_fills_up_at_any_operation_is_named_and_nothing_half_stays() {
         disk.fail_after(stop, Failure::Full);
         let (sealed, error) = work(&disk);
         match error {
-            Some(error) => assert!(error.to_string().contains("no space left to write '/work"), "{error}"),
+            Some(error) => assert!(error.to_string().contains("no space left to write '/home"), "{error}"),
             // What came after needed no space.
             None => assert_eq!(sealed.len(), 3, "{stop}"),
         }
