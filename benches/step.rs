@@ -41,9 +41,31 @@ fn trial(batch: u32) -> Trial {
     let set = Name::Mnist;
     let config = Config {
         data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: Some(500) },
-        model: Model { name: ModelName::SimpleCnn, activation: Activation::Relu, dropout: 0.5 },
-        optim: Optim { name: OptimName::Adam, lr: 0.001, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
-        train: Train { batch, epochs: 100 },
+        model: Model {
+            name: ModelName::SimpleCnn,
+            activation: Activation::Relu,
+            dropout: 0.5,
+            pooling: None,
+            norm: None,
+        },
+        optim: Optim {
+            name: OptimName::Adam,
+            lr: 0.001,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: None,
+            schedule: None,
+        },
+        train: Train {
+            batch,
+            epochs: 100,
+            max_steps: None,
+            patience: None,
+            min_delta: None,
+            replicate: None,
+        },
+        augment: None,
     };
     Trial { config, seed: Seed(0) }
 }

@@ -95,3 +95,79 @@ impl fmt::Display for Split {
         f.write_str(self.name())
     }
 }
+
+/// One cell of a confusion matrix over one split after one epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfusionRow {
+    /// From 0.
+    pub epoch: u32,
+    pub split: Split,
+    /// The class the image is of.
+    pub label: u8,
+    /// The class of the largest logit.
+    pub predicted: u8,
+    pub images: u32,
+}
+
+/// One further number measured after one epoch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DiagnosticRow {
+    /// From 0.
+    pub epoch: u32,
+    pub diagnostic: Diagnostic,
+    /// What it is of: a split's name, a layer's name, or empty for the whole model.
+    pub of: String,
+    pub value: f64,
+}
+
+/// What a diagnostic row holds; `train/diagnose/` says how each is measured and where its definition comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Diagnostic {
+    /// Share of a split's images whose label is among the three largest logits.
+    Top3,
+    /// Expected calibration error of a split, 15 bins of equal width.
+    CalibrationError,
+    /// 2-norm of the gradient of a layer's weights.
+    GradientNorm,
+    /// Share of a layer's activations that are saturated; sigmoid and tanh only.
+    SaturatedShare,
+    /// Share of a layer's units (channels) that are zero for every image looked at; ReLU only.
+    DeadShare,
+    /// Unbiased estimate of the squared 2-norm of the true gradient.
+    GradientSquared,
+    /// Unbiased estimate of the trace of the covariance of one image's gradient.
+    GradientVariance,
+    /// Largest eigenvalue of the Hessian of the loss.
+    HessianEigenvalue,
+    /// Keskar's φ, in percent.
+    EpsilonSharpness,
+}
+
+impl Diagnostic {
+    pub const ALL: [Self; 9] = [
+        Self::Top3,
+        Self::CalibrationError,
+        Self::GradientNorm,
+        Self::SaturatedShare,
+        Self::DeadShare,
+        Self::GradientSquared,
+        Self::GradientVariance,
+        Self::HessianEigenvalue,
+        Self::EpsilonSharpness,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Top3 => "top3",
+            Self::CalibrationError => "calibration_error",
+            Self::GradientNorm => "gradient_norm",
+            Self::SaturatedShare => "saturated_share",
+            Self::DeadShare => "dead_share",
+            Self::GradientSquared => "gradient_squared",
+            Self::GradientVariance => "gradient_variance",
+            Self::HessianEigenvalue => "hessian_eigenvalue",
+            Self::EpsilonSharpness => "epsilon_sharpness",
+        }
+    }
+}

@@ -7,7 +7,9 @@ mod measure;
 #[cfg(test)]
 pub mod samples;
 mod summary;
+mod verdict;
 
 pub use caveat::Caveat;
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use summary::{ArmRuns, ArmSummary, Differences, Spreads, Summary};
+pub use verdict::{Assessment, Evidence, Verdict};

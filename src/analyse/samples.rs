@@ -91,7 +91,7 @@ pub fn finished(arm: &Arm, seed: u64) -> LoadedRun {
     let step_ns = 20_000_000 + u64::from(batch) * 100_000;
     let steps: Vec<StepRow> = (0..40).map(|index| step(index, batch, step_ns)).collect();
     let epochs = (0..2).flat_map(|epoch| epoch_rows(epoch, 0.9 + 0.02 * f64::from(epoch))).collect();
-    LoadedRun { record: record(arm, seed, &steps), steps, epochs }
+    LoadedRun { record: record(arm, seed, &steps), steps, epochs, confusion: vec![], diagnostics: vec![] }
 }
 
 /// A step of `total_ns`; its loss falls with its index.

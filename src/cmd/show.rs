@@ -97,7 +97,13 @@ fn matching(listing: Listing, id: &str) -> Result<(Vec<RunRecord>, Vec<Problem>)
 fn load(store: &Store, record: RunRecord, problems: &mut Vec<Problem>) -> ShownRun {
     let run = store.load(&record).unwrap_or_else(|problem| {
         problems.push(problem);
-        LoadedRun { record: record.clone(), steps: Vec::new(), epochs: Vec::new() }
+        LoadedRun {
+            record: record.clone(),
+            steps: vec![],
+            epochs: vec![],
+            confusion: vec![],
+            diagnostics: vec![],
+        }
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });

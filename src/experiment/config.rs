@@ -17,6 +17,9 @@ pub struct Config {
     pub model: Model,
     pub optim: Optim,
     pub train: Train,
+    /// Random changes of the training images; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augment: Option<Augment>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,12 +45,38 @@ pub struct Model {
     pub activation: Activation,
     /// Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.
     pub dropout: f64,
+    /// Max-pooling window; 2×2 with stride 2 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// Normalisation after each convolution; BatchNorm when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<Norm>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelName {
     SimpleCnn,
+    ImprovedCnn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// 2×2, stride 2. The default: a config holds `None` in its place.
+    Plain,
+    /// 3×3, stride 2 (Krizhevsky, Sutskever and Hinton, NIPS 2012, section 3.4).
+    Overlapping,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// The default: a config holds `None` in its place.
+    BatchNorm,
+    /// Local response normalisation, k = 2, n = 5, α = 1e-4, β = 0.75 (Krizhevsky et al., NIPS 2012, section 3.3).
+    Lrn,
+    Off,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -56,6 +85,13 @@ pub enum Activation {
     Relu,
     Sigmoid,
     Tanh,
+    LeakyRelu,
+    Prelu,
+    Elu,
+    Selu,
+    Gelu,
+    Silu,
+    Mish,
 }
 
 impl Activation {
@@ -64,12 +100,12 @@ impl Activation {
         match self {
             Self::Relu => true,
             // Monotone on paper; libtorch's vectorised tails have not been shown to be so bit for bit.
-            Self::Sigmoid | Self::Tanh => false,
+            _ => false,
         }
     }
 }
 
-/// Kingma and Ba, arXiv 1412.6980; defaults as in PyTorch.
+/// Defaults as in PyTorch. `betas` and `eps` are Adam's and AdamW's, `momentum` is SGD's.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optim {
@@ -79,14 +115,37 @@ pub struct Optim {
     /// Decay rates of the two moments.
     pub betas: [f64; 2],
     pub eps: f64,
-    /// L2 penalty that is added to the gradient.
+    /// L2 penalty that is added to the gradient; for AdamW, decoupled from it.
     pub weight_decay: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// How the learning rate changes over the steps; not at all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// The default: a config holds `None` in its place.
+    Constant,
+    /// From `lr` to 0 along half a cosine, step by step (Loshchilov and Hutter, arXiv 1608.03983, without restarts).
+    Cosine,
+    /// Up to `lr` and down again (Smith and Topin, arXiv 1708.07120), with the defaults of PyTorch's `OneCycleLR`
+    /// and no cycle of the momentum.
+    OneCycle,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimName {
+    /// Kingma and Ba, arXiv 1412.6980.
     Adam,
+    /// Loshchilov and Hutter, arXiv 1711.05101.
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// With momentum as in PyTorch: no dampening, no Nesterov.
+    Sgd,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -95,6 +154,40 @@ pub struct Train {
     /// Images a step; the last step of an epoch takes what is left.
     pub batch: u32,
     pub epochs: u32,
+    /// End after so many steps, within whatever epoch that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u32>,
+    /// End after so many epochs without a new best validation loss, and keep the weights of the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
+    /// By so much, in nats, a validation loss must fall to be a new best; 0 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_delta: Option<f64>,
+    /// Changes nothing in the computation: it makes another trial of the same one, for A/A tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicate: Option<u32>,
+}
+
+/// Each is off when absent; those that are on are applied in this order to every training image, drawn anew each
+/// epoch for each image. What comes in from outside an image is 0.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augment {
+    /// Uniform in −n…n pixels along each axis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<u32>,
+    /// Uniform in −d…d degrees about the centre, bilinear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<f64>,
+    /// Mirrored left to right with probability ½.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<bool>,
+    /// Padded by n pixels of 0 on each side, then cut to the old size at a uniform place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<u32>,
+    /// A square of n pixels a side about a uniform centre is set to 0 (DeVries and Taylor, arXiv 1708.04552).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<u32>,
 }
 
 /// A value that parses but cannot be trained, with the dotted key it stands at.
@@ -122,7 +215,7 @@ impl Config {
         let dropout = self.model.dropout;
         check("model.dropout", &dropout, (0.0..1.0).contains(&dropout), || "0 ≤ p < 1".to_owned())?;
         self.optim.check()?;
-        let Train { batch, epochs } = self.train;
+        let Train { batch, epochs, .. } = self.train;
         let images = train_limit.unwrap_or(file - held_out);
         check("train.batch", &batch, (1..=images).contains(&batch), || {
             format!("1 to {images}, the training images there are")

@@ -101,15 +101,31 @@ mod tests {
         let set = dataset::Name::Mnist;
         let config = Config {
             data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
-            model: Model { name: ModelName::SimpleCnn, activation: Activation::Relu, dropout: 0.5 },
+            model: Model {
+                name: ModelName::SimpleCnn,
+                activation: Activation::Relu,
+                dropout: 0.5,
+                pooling: None,
+                norm: None,
+            },
             optim: Optim {
                 name: OptimName::Adam,
                 lr: 0.001,
                 betas: [0.9, 0.999],
                 eps: 1e-8,
                 weight_decay: 0.0,
+                momentum: None,
+                schedule: None,
             },
-            train: Train { batch: 64, epochs: 5 },
+            train: Train {
+                batch: 64,
+                epochs: 5,
+                max_steps: None,
+                patience: None,
+                min_delta: None,
+                replicate: None,
+            },
+            augment: None,
         };
         Trial { config, seed: Seed(0) }
     }

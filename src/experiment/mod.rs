@@ -1,9 +1,11 @@
 //! An experiment is one question: a base config, factors whose grid gives its arms, seeds and sizes by profile, and
 //! the numbers it is compared with. It is read from TOML and fully checked before anything runs.
 
+pub mod claim;
 pub mod config;
 mod identity;
 mod located;
+pub mod metric;
 pub mod plan;
 mod resolve;
 mod wire;
@@ -36,6 +38,7 @@ pub struct Experiment {
     pub factors: Vec<Factor>,
     profiles: BTreeMap<ProfileName, Profile>,
     pub reference: Option<Reference>,
+    pub claims: Vec<claim::Claim>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -29,8 +29,8 @@ struct Draft {
 pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let wire: WireExperiment = toml::from_str(source.text)
         .map_err(|error: toml::de::Error| source.error(error.span(), error.message()))?;
-    let WireExperiment { title, why, source: origin, limits, data, model, optim, train, .. } = wire;
-    let tree = serde_json::to_value(WireConfig { data, model, optim, train })
+    let WireExperiment { title, why, source: origin, limits, data, model, optim, train, augment, .. } = wire;
+    let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment })
         .map_err(|error| source.error(None, error))?;
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
@@ -48,7 +48,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Experiment { id, title, why, source: origin, limits, factors, profiles, reference })
+    Ok(Experiment { id, title, why, source: origin, limits, factors, profiles, reference, claims: vec![] })
 }
 
 fn level_places(factor: &WireFactor) -> Vec<Range<usize>> {

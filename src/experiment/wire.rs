@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::dataset;
-use crate::experiment::config::{Config, Data, Model, Optim, OptimName, Train};
+use crate::experiment::config::{
+    Activation, Augment, Config, Data, Model, ModelName, Norm, Optim, OptimName, Pooling, Schedule, Train,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,9 +19,11 @@ pub struct WireExperiment {
     #[serde(default)]
     pub limits: Vec<String>,
     pub data: WireData,
-    pub model: Model,
+    pub model: WireModel,
     pub optim: WireOptim,
-    pub train: Train,
+    pub train: WireTrain,
+    #[serde(default)]
+    pub augment: WireAugment,
     #[serde(default)]
     pub factors: Vec<WireFactor>,
     pub profiles: WireProfiles,
@@ -31,9 +35,11 @@ pub struct WireExperiment {
 #[serde(deny_unknown_fields)]
 pub struct WireConfig {
     pub data: WireData,
-    pub model: Model,
+    pub model: WireModel,
     pub optim: WireOptim,
-    pub train: Train,
+    pub train: WireTrain,
+    #[serde(default)]
+    pub augment: WireAugment,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -43,6 +49,39 @@ pub struct WireData {
     pub validation: f64,
     pub train_limit: Option<u32>,
     pub eval_limit: Option<u32>,
+}
+
+// Unlike the config's own types these write what is absent as null: every key a factor or a profile may set is there.
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireModel {
+    pub name: ModelName,
+    pub activation: Activation,
+    pub dropout: f64,
+    pub pooling: Option<Pooling>,
+    pub norm: Option<Norm>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireTrain {
+    pub batch: u32,
+    pub epochs: u32,
+    pub max_steps: Option<u32>,
+    pub patience: Option<u32>,
+    pub min_delta: Option<f64>,
+    pub replicate: Option<u32>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireAugment {
+    pub shift: Option<u32>,
+    pub rotation: Option<f64>,
+    pub flip: Option<bool>,
+    pub crop: Option<u32>,
+    pub cutout: Option<u32>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -56,6 +95,32 @@ pub struct WireOptim {
     pub eps: f64,
     #[serde(default)]
     pub weight_decay: f64,
+    pub momentum: Option<f64>,
+    pub schedule: Option<Schedule>,
+    /// Scale `lr`, which is meant for a batch of `lr_base_batch`, to the batch there is; the config holds the result.
+    pub lr_rule: Option<LrRule>,
+    pub lr_base_batch: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrRule {
+    Constant,
+    /// k times the batch, k times the rate (Goyal et al., arXiv 1706.02677): equal noise scale lr·N/B.
+    Linear,
+    /// √k times the rate (Krizhevsky, arXiv 1404.5997).
+    Sqrt,
+}
+
+impl WireOptim {
+    fn rate(&self, batch: u32) -> f64 {
+        let times = f64::from(batch) / f64::from(self.lr_base_batch.unwrap_or(batch));
+        match self.lr_rule {
+            Some(LrRule::Linear) => self.lr * times,
+            Some(LrRule::Sqrt) => self.lr * times.sqrt(),
+            Some(LrRule::Constant) | None => self.lr,
+        }
+    }
 }
 
 fn default_betas() -> [f64; 2] {
@@ -121,14 +186,35 @@ pub struct WireReferenceRow {
 }
 
 impl From<WireConfig> for Config {
-    fn from(WireConfig { data, model, optim, train }: WireConfig) -> Self {
+    /// What is written out and the default alike become absent, so that one setting has one identity.
+    fn from(WireConfig { data, model, optim, train, augment }: WireConfig) -> Self {
+        let lr = optim.rate(train.batch);
         let WireData { set, validation, train_limit, eval_limit } = data;
-        let WireOptim { name, lr, betas, eps, weight_decay } = optim;
+        let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
+        let WireModel { name: model_name, activation, dropout, pooling, norm } = model;
+        let WireTrain { batch, epochs, max_steps, patience, min_delta, replicate } = train;
+        let WireAugment { shift, rotation, flip, crop, cutout } = augment;
+        let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
         Self {
             data: Data { set, digest: set.digest(), validation, train_limit, eval_limit },
-            model,
-            optim: Optim { name, lr, betas, eps, weight_decay },
-            train,
+            model: Model {
+                name: model_name,
+                activation,
+                dropout,
+                pooling: pooling.filter(|&pooling| pooling != Pooling::Plain),
+                norm: norm.filter(|&norm| norm != Norm::BatchNorm),
+            },
+            optim: Optim {
+                name,
+                lr,
+                betas,
+                eps,
+                weight_decay,
+                momentum,
+                schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),
+            },
+            train: Train { batch, epochs, max_steps, patience, min_delta, replicate },
+            augment: (augment != Augment::default()).then_some(augment),
         }
     }
 }

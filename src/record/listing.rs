@@ -88,7 +88,7 @@ impl Store {
         let epochs = parquet::decode(EPOCHS_FILE, self.verified(record, EPOCHS_FILE)?)
             .and_then(|frame| frame::to_epochs(&frame))
             .map_err(undecodable(EPOCHS_FILE))?;
-        Ok(LoadedRun { record: record.clone(), steps, epochs })
+        Ok(LoadedRun { record: record.clone(), steps, epochs, confusion: vec![], diagnostics: vec![] })
     }
 
     /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read

@@ -30,7 +30,7 @@ pub use select::{Standing, Wanted};
 pub use staging::{Abandoned, Staging};
 pub use store::Store;
 
-use crate::row::{EpochRow, StepRow};
+use crate::row::{ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 
 /// A run as readers get it: its record and its rows, verified against the digests in the record.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,4 +38,8 @@ pub struct LoadedRun {
     pub record: RunRecord,
     pub steps: Vec<StepRow>,
     pub epochs: Vec<EpochRow>,
+    /// Empty for runs of format 1, which had none.
+    pub confusion: Vec<ConfusionRow>,
+    /// Empty for runs of format 1, which had none.
+    pub diagnostics: Vec<DiagnosticRow>,
 }

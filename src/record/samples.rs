@@ -19,9 +19,31 @@ pub fn trial(seed: u64) -> Trial {
     let set = dataset::Name::Mnist;
     let config = Config {
         data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None },
-        model: Model { name: ModelName::SimpleCnn, activation: Activation::Relu, dropout: 0.5 },
-        optim: Optim { name: OptimName::Adam, lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
-        train: Train { batch: 64, epochs: 1 },
+        model: Model {
+            name: ModelName::SimpleCnn,
+            activation: Activation::Relu,
+            dropout: 0.5,
+            pooling: None,
+            norm: None,
+        },
+        optim: Optim {
+            name: OptimName::Adam,
+            lr: 1e-3,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: None,
+            schedule: None,
+        },
+        train: Train {
+            batch: 64,
+            epochs: 1,
+            max_steps: None,
+            patience: None,
+            min_delta: None,
+            replicate: None,
+        },
+        augment: None,
     };
     Trial { config, seed: Seed(seed) }
 }

@@ -60,7 +60,13 @@ fn run(arm: &Arm, seed: u64) -> LoadedRun {
         let quality = f64::from(epoch) + 1.0 + 80.0 / f64::from(batch + 60) + 0.15 * noise.draw();
         epochs.extend(rows(epoch, quality));
     }
-    let mut run = LoadedRun { record: samples::record(arm, seed, &steps), steps, epochs };
+    let mut run = LoadedRun {
+        record: samples::record(arm, seed, &steps),
+        steps,
+        epochs,
+        confusion: vec![],
+        diagnostics: vec![],
+    };
     run.record.run = RunId(format!("20260102T{:02}{:02}05Z-{}", seed + 3, batch % 60, 4000 + batch));
     run
 }

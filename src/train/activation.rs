@@ -14,5 +14,6 @@ pub fn apply(activation: Activation, x: Tensor, in_place: bool) -> Result<Tensor
         Activation::Relu => x.f_relu(),
         Activation::Sigmoid => x.f_sigmoid(),
         Activation::Tanh => x.f_tanh(),
+        other => Err(TchError::Kind(format!("{other:?} is not built"))),
     }
 }

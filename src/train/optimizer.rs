@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::experiment::config::{Optim, OptimName};
+use crate::experiment::config::Optim;
 use crate::experiment::plan::OptimizerForm;
 use crate::train::TrainError;
 use crate::train::shim::{self, AdamKnobs, AdamTensors};
@@ -19,7 +19,7 @@ pub struct Adam {
 
 impl Adam {
     pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
-        let Optim { name: OptimName::Adam, lr, betas: [beta1, beta2], eps, weight_decay } = *config;
+        let Optim { lr, betas: [beta1, beta2], eps, weight_decay, .. } = *config;
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
@@ -56,6 +56,8 @@ impl Adam {
 mod tests {
     use tch::Device;
 
+    use crate::experiment::config::OptimName;
+
     use super::*;
 
     /// p ← p − lr·sign(g) to rounding on the first step, whatever the size of the gradient (§2.1 of the paper).
@@ -63,8 +65,15 @@ mod tests {
     fn the_first_step_moves_every_weight_by_the_learning_rate_against_its_gradient() {
         for form in [OptimizerForm::Loop, OptimizerForm::Fused] {
             let param = Tensor::zeros([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-            let config =
-                Optim { name: OptimName::Adam, lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+            let config = Optim {
+                name: OptimName::Adam,
+                lr: 0.1,
+                betas: [0.9, 0.999],
+                eps: 1e-8,
+                weight_decay: 0.0,
+                momentum: None,
+                schedule: None,
+            };
             let mut adam = Adam::new(&config, form, vec![param.shallow_clone()]).unwrap();
             (&param * Tensor::from_slice(&[2.0_f32, -0.5, 30.0])).sum(Kind::Float).backward();
             adam.step().unwrap();

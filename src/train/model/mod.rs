@@ -49,6 +49,7 @@ pub fn build(
         ModelName::SimpleCnn => {
             Box::new(simple_cnn::SimpleCnn::new(&mut parameters, config, order, shape, classes)?)
         }
+        ModelName::ImprovedCnn => return Err(TrainError::Internal("not built".to_owned())),
     };
     Ok(Built { model, parameters })
 }

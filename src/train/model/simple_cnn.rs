@@ -96,7 +96,13 @@ mod tests {
     }
 
     fn config() -> ModelConfig {
-        ModelConfig { name: ModelName::SimpleCnn, activation: Activation::Relu, dropout: 0.5 }
+        ModelConfig {
+            name: ModelName::SimpleCnn,
+            activation: Activation::Relu,
+            dropout: 0.5,
+            pooling: None,
+            norm: None,
+        }
     }
 
     /// Called under `GENERATOR`, for it draws.
