@@ -61,6 +61,7 @@ fn trial(batch: u32) -> Trial {
             batch,
             epochs: 100,
             max_steps: None,
+            target_loss: None,
             patience: None,
             min_delta: None,
             replicate: None,

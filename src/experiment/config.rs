@@ -157,6 +157,9 @@ pub struct Train {
     /// End after so many steps, within whatever epoch that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u32>,
+    /// End once the mean training loss of the last 6,400 images is not above this, in nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_loss: Option<f64>,
     /// End after so many epochs without a new best validation loss, and keep the weights of the best.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u32>,

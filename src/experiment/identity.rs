@@ -121,6 +121,7 @@ mod tests {
                 batch: 64,
                 epochs: 5,
                 max_steps: None,
+                target_loss: None,
                 patience: None,
                 min_delta: None,
                 replicate: None,

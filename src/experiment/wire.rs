@@ -69,6 +69,7 @@ pub struct WireTrain {
     pub batch: u32,
     pub epochs: u32,
     pub max_steps: Option<u32>,
+    pub target_loss: Option<f64>,
     pub patience: Option<u32>,
     pub min_delta: Option<f64>,
     pub replicate: Option<u32>,
@@ -192,7 +193,7 @@ impl From<WireConfig> for Config {
         let WireData { set, validation, train_limit, eval_limit } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
         let WireModel { name: model_name, activation, dropout, pooling, norm } = model;
-        let WireTrain { batch, epochs, max_steps, patience, min_delta, replicate } = train;
+        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, replicate } = train;
         let WireAugment { shift, rotation, flip, crop, cutout } = augment;
         let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
         Self {
@@ -213,7 +214,7 @@ impl From<WireConfig> for Config {
                 momentum,
                 schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),
             },
-            train: Train { batch, epochs, max_steps, patience, min_delta, replicate },
+            train: Train { batch, epochs, max_steps, target_loss, patience, min_delta, replicate },
             augment: (augment != Augment::default()).then_some(augment),
         }
     }

@@ -39,6 +39,7 @@ pub fn trial(seed: u64) -> Trial {
             batch: 64,
             epochs: 1,
             max_steps: None,
+            target_loss: None,
             patience: None,
             min_delta: None,
             replicate: None,
