@@ -34,6 +34,8 @@ pub enum Stream {
     Order,
     /// Dropout masks; one draw a step.
     Dropout,
+    /// Which images diagnostics look at, and what they draw; nothing a training depends on.
+    Diagnose,
 }
 
 impl Stream {
@@ -43,6 +45,7 @@ impl Stream {
             Self::Split => "split",
             Self::Order => "order",
             Self::Dropout => "dropout",
+            Self::Diagnose => "diagnose",
         }
     }
 }

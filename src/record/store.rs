@@ -282,7 +282,8 @@ mod tests {
         }
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.records().unwrap().records, []);
-        let error = store.seal(&samples::record(0, "run-a"), &[], &[]).unwrap_err().to_string();
+        let error =
+            store.seal(&samples::record(0, "run-a"), crate::record::Rows::default()).unwrap_err().to_string();
         assert!(error.contains("no permission to create") && error.contains("PINBENCH_STORE"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 //! seed and thread counts belong to the process, so a process trains one trial.
 
 mod activation;
+mod diagnose;
 mod evaluate;
 mod layer;
 pub mod model;
@@ -12,6 +13,7 @@ mod parameters;
 mod resident;
 mod run;
 mod shim;
+mod tally;
 
 pub use evaluate::EVALUATION_BATCH;
 pub use run::{Control, Ending, Observer, Started, Trained, train};

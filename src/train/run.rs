@@ -8,19 +8,23 @@ use crate::digest::Digest;
 use crate::experiment::plan::Device;
 use crate::experiment::{Config, Plan, Trial};
 use crate::machine;
-use crate::row::{EpochRow, Split, StepRow};
+use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
+use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
 use crate::train::optimizer::Adam;
 use crate::train::resident::{Resident, indices};
 
-/// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split.
+/// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split. What else
+/// is known of a split follows its `measured`.
 pub trait Observer {
     fn started(&mut self, started: &Started);
     fn stepped(&mut self, row: &StepRow) -> Control;
     fn measured(&mut self, row: &EpochRow);
+    fn diagnosed(&mut self, rows: &[DiagnosticRow]);
+    fn confused(&mut self, rows: &[ConfusionRow]);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +66,8 @@ pub struct Trained {
     /// Sum of the steps, sum of the evaluations, and everything from the first step on.
     pub train_ns: u64,
     pub evaluate_ns: u64,
+    /// Sum of the diagnostics.
+    pub diagnose_ns: u64,
     pub wall_ns: u64,
 }
 
@@ -71,6 +77,7 @@ pub fn train(
     trial: &Trial,
     plan: &Plan,
     data: &DataSet,
+    diagnostics: Diagnostics,
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
     if plan.device != Device::Cpu {
@@ -79,7 +86,7 @@ pub fn train(
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
-    Training::new(trial, plan, data)?.run(observer)
+    Training::new(trial, plan, data, diagnostics)?.run(observer)
 }
 
 struct Training<'a> {
@@ -95,13 +102,21 @@ struct Training<'a> {
     train_eval: Tensor,
     validation: Tensor,
     test: Tensor,
+    classes: u8,
+    diagnosis: Option<Diagnosis>,
     step: u64,
     train_ns: u64,
     evaluate_ns: u64,
+    diagnose_ns: u64,
 }
 
 impl<'a> Training<'a> {
-    fn new(trial: &'a Trial, plan: &Plan, data: &DataSet) -> Result<Self, TrainError> {
+    fn new(
+        trial: &'a Trial,
+        plan: &Plan,
+        data: &DataSet,
+        diagnostics: Diagnostics,
+    ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
@@ -110,6 +125,10 @@ impl<'a> Training<'a> {
         let optimizer = Adam::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
+        let diagnosis = match diagnostics {
+            Diagnostics::On => Some(Diagnosis::new(&split.train, seed)?),
+            Diagnostics::Off => None,
+        };
         Ok(Self {
             config,
             seed,
@@ -122,9 +141,12 @@ impl<'a> Training<'a> {
             validation: indices(&split.validation)?,
             test: indices(&(0..tested).collect::<Vec<_>>())?,
             train: split.train,
+            classes: data.name.classes(),
+            diagnosis,
             step: 0,
             train_ns: 0,
             evaluate_ns: 0,
+            diagnose_ns: 0,
         })
     }
 
@@ -140,9 +162,14 @@ impl<'a> Training<'a> {
             }
             self.measure(epoch, Split::TrainEval, observer)?;
             self.measure(epoch, Split::Validation, observer)?;
+            if epoch == 0 || epoch + 1 == self.config.train.epochs / 2 {
+                self.diagnose(epoch, Depth::Cheap, observer)?;
+            }
         }
         if ending == Ending::Finished {
-            self.measure(self.config.train.epochs - 1, Split::Test, observer)?;
+            let last = self.config.train.epochs - 1;
+            self.measure(last, Split::Test, observer)?;
+            self.diagnose(last, Depth::Full, observer)?;
         }
         Ok(Trained {
             ending,
@@ -152,6 +179,7 @@ impl<'a> Training<'a> {
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
+            diagnose_ns: self.diagnose_ns,
         })
     }
 
@@ -236,7 +264,7 @@ impl<'a> Training<'a> {
             Split::Test => (&self.test_set, &self.test),
         };
         let began_ns = self.clock.now_ns();
-        let score = evaluate(self.built.model.as_ref(), set, indices)?;
+        let score = evaluate(self.built.model.as_ref(), set, indices, self.classes)?;
         let wall_ns = self.clock.now_ns() - began_ns;
         self.evaluate_ns += wall_ns;
         let images = indices.numel() as u32;
@@ -248,6 +276,23 @@ impl<'a> Training<'a> {
             accuracy: score.accuracy,
             wall_ns,
         });
+        let diagnostic =
+            |diagnostic, value| DiagnosticRow { epoch, diagnostic, of: split.name().to_owned(), value };
+        observer.diagnosed(&[
+            diagnostic(Diagnostic::Top3, score.tally.top3()),
+            diagnostic(Diagnostic::CalibrationError, score.tally.calibration_error()),
+        ]);
+        let cell = |(label, predicted, images)| ConfusionRow { epoch, split, label, predicted, images };
+        observer.confused(&score.tally.confusion().map(cell).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn diagnose(&mut self, epoch: u32, depth: Depth, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let Some(diagnosis) = &self.diagnosis else { return Ok(()) };
+        let began_ns = self.clock.now_ns();
+        let rows = diagnosis.rows(epoch, depth, &self.built, self.config, &self.train_set)?;
+        self.diagnose_ns += self.clock.now_ns() - began_ns;
+        observer.diagnosed(&rows);
         Ok(())
     }
 }
