@@ -71,13 +71,14 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: Interrupt) -> an
     };
     let own_s = (own.user_us + own.system_us) as f64 / 1e6;
     let mut record = job.record(run, started, &environment, status);
-    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, host, own_s));
+    record.outcome =
+        (record.status == Status::Finished).then(|| outcome(&trained, observer.peak_rss_bytes, host, own_s));
     let record = staging.seal(&record, observer.rows())?;
     say(&Event::Sealed { run: record.run, status: record.status });
     Ok(ExitCode::from(EXIT_SEALED))
 }
 
-fn outcome(trained: &Trained, before: Option<HostTime>, own_s: f64) -> Outcome {
+fn outcome(trained: &Trained, peak_rss_bytes: u64, before: Option<HostTime>, own_s: f64) -> Outcome {
     let host = before.zip(HostTime::now());
     Outcome {
         initial_weights: trained.initial_weights,
@@ -88,7 +89,7 @@ fn outcome(trained: &Trained, before: Option<HostTime>, own_s: f64) -> Outcome {
         diagnose_ns: Some(trained.diagnose_ns),
         kept_epoch: None,
         wall_ns: trained.wall_ns,
-        peak_rss_bytes: machine::peak_rss_bytes(),
+        peak_rss_bytes,
         steal_share: host.map(|(before, now)| now.steal_share_since(before)),
         others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),
     }
@@ -101,6 +102,8 @@ struct Observer {
     epochs: Vec<EpochRow>,
     confusion: Vec<ConfusionRow>,
     diagnostics: Vec<DiagnosticRow>,
+    /// Until the last evaluation: the diagnostics after it need more than a training does.
+    peak_rss_bytes: u64,
     images: u64,
     /// Of the epoch so far: its number, images and correct ones.
     epoch: (u32, u64, u64),
@@ -117,6 +120,7 @@ impl Observer {
             epochs: Vec::new(),
             confusion: Vec::new(),
             diagnostics: Vec::new(),
+            peak_rss_bytes: 0,
             images: 0,
             epoch: (0, 0, 0),
             said,
@@ -171,6 +175,7 @@ impl train::Observer for Observer {
 
     fn measured(&mut self, row: &EpochRow) {
         self.epochs.push(*row);
+        self.peak_rss_bytes = machine::peak_rss_bytes();
         let loss = row.loss.is_finite().then_some(row.loss);
         say(&Event::Measured { epoch: row.epoch, split: row.split, loss, accuracy: row.accuracy });
         // An evaluation is not training speed.

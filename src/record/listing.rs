@@ -232,30 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_format_1_is_read_and_has_no_rows_of_what_came_later() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path()).unwrap();
-        let record = samples::record(0, "run-a");
-        let sealed = store.seal(&record, samples::rows(&samples::steps(5), &samples::epochs())).unwrap();
-        let folder = store.run_folder(&sealed.trial_id, &sealed.run);
-        let mut old = RunRecord { format: 1, ..sealed };
-        old.outcome.as_mut().unwrap().diagnose_ns = None;
-        for file in [CONFUSION_FILE, DIAGNOSTICS_FILE] {
-            old.files.remove(file);
-            std::fs::remove_file(folder.join(file)).unwrap();
-        }
-        let bytes = serde_json::to_vec(&old).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("diagnose_ns"));
-        std::fs::write(folder.join(RECORD_FILE), &bytes).unwrap();
-        std::fs::write(folder.join(SUM_FILE), format!("{}  {RECORD_FILE}\n", Digest::of(&bytes))).unwrap();
-        let listing = store.records().unwrap();
-        assert_eq!((listing.records.len(), listing.problems.len()), (1, 0));
-        let run = store.load(&listing.records[0]).unwrap();
-        assert_eq!((run.steps.len(), run.epochs), (5, samples::epochs()));
-        assert!(run.confusion.is_empty() && run.diagnostics.is_empty());
-    }
-
-    #[test]
     fn a_flipped_bit_in_any_file_is_found_and_costs_only_that_run() {
         for file in FILES {
             let (_folder, store, run) = store(&["run-a", "run-b"]);
@@ -395,7 +371,9 @@ mod tests {
             let why = std::fs::read_to_string(store.damaged().join(format!("{name}.txt"))).unwrap();
             assert_eq!(why, format!("{problem}\n"));
             assert_eq!(store.records().unwrap().problems, []);
-            store.seal(&samples::record(0, "run-a"), &samples::steps(50), &samples::epochs()).unwrap();
+            store
+                .seal(&samples::record(0, "run-a"), samples::rows(&samples::steps(50), &samples::epochs()))
+                .unwrap();
         }
         assert_eq!(store.records().unwrap().records.len(), 2);
     }

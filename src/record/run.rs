@@ -77,7 +77,7 @@ pub struct Outcome {
     /// With early stopping, the epoch whose weights were kept; from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_epoch: Option<u32>,
-    /// From the first step to the last evaluation.
+    /// From the first step to the last evaluation, diagnostics left out.
     pub wall_ns: u64,
     pub peak_rss_bytes: u64,
     /// Share of the host's processor time other virtual machines took meanwhile; `None` where unknown.

@@ -160,6 +160,7 @@ mod tests {
                 store: PathBuf::new(),
                 data: PathBuf::new(),
                 workspace: PathBuf::new(),
+                diagnostics: Default::default(),
                 command: record.command,
             }
         };

@@ -63,7 +63,7 @@ pub struct Trained {
     pub initial_weights: Digest,
     pub final_weights: Digest,
     pub steps: u64,
-    /// Sum of the steps, sum of the evaluations, and everything from the first step on.
+    /// Sum of the steps, sum of the evaluations, and everything from the first step on but the diagnostics.
     pub train_ns: u64,
     pub evaluate_ns: u64,
     /// Sum of the diagnostics.
@@ -162,7 +162,8 @@ impl<'a> Training<'a> {
             }
             self.measure(epoch, Split::TrainEval, observer)?;
             self.measure(epoch, Split::Validation, observer)?;
-            if epoch == 0 || epoch + 1 == self.config.train.epochs / 2 {
+            let last = self.config.train.epochs - 1;
+            if epoch < last && (epoch == 0 || epoch == last / 2) {
                 self.diagnose(epoch, Depth::Cheap, observer)?;
             }
         }
@@ -174,7 +175,7 @@ impl<'a> Training<'a> {
         Ok(Trained {
             ending,
             initial_weights,
-            wall_ns: self.clock.now_ns() - began_ns,
+            wall_ns: self.clock.now_ns() - began_ns - self.diagnose_ns,
             final_weights: self.built.parameters.digest()?,
             steps: self.step,
             train_ns: self.train_ns,

@@ -44,7 +44,7 @@ impl Tally {
         self.confusion[label * self.classes + predicted] += 1;
         // At equal logits the class of the lower index comes first, as for the largest.
         let before = |&(index, &logit): &(usize, &f32)| {
-            logit.total_cmp(&logits[label]).then(label.cmp(&index)).is_gt()
+            above(logit, logits[label]) || (index < label && !above(logits[label], logit))
         };
         self.top3 += u64::from(logits.iter().enumerate().filter(before).count() < 3);
         let confidence = confidence(logits, predicted);
@@ -79,11 +79,16 @@ impl Tally {
     }
 }
 
-/// The first of the largest; NaN is larger than every number, as for libtorch's `argmax`.
+/// NaN is above every number, as for libtorch's `argmax`.
+fn above(a: f32, b: f32) -> bool {
+    a > b || (a.is_nan() && !b.is_nan())
+}
+
+/// The first of the largest.
 fn largest(logits: &[f32]) -> usize {
     let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if logit.total_cmp(&logits[best]).is_gt() {
+    for (index, &logit) in logits.iter().enumerate() {
+        if above(logit, logits[best]) {
             best = index;
         }
     }
@@ -137,8 +142,11 @@ mod tests {
     #[test]
     fn logits_that_are_not_numbers_are_counted_and_do_not_panic() {
         let mut tally = Tally::new(3);
-        tally.add(&[f32::NAN, 0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN], &[0, 2]);
-        assert_eq!(tally.correct(), 2);
-        assert_eq!(tally.confusion().map(|(_, _, images)| images).sum::<u32>(), 2);
+        tally.add(&[-f32::NAN, 0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN], &[0, 2]);
+        tally.add(&[-0.0, 0.0, -1.0], &[0]);
+        assert_eq!(tally.correct(), 3);
+        // A confidence that is not a number is seen in the error, not lost.
+        assert!(tally.calibration_error().is_nan());
+        assert_eq!(tally.confusion().map(|(_, _, images)| images).sum::<u32>(), 3);
     }
 }

@@ -6,6 +6,7 @@ use crate::experiment::config::Activation;
 use crate::row::Diagnostic;
 use crate::train::TrainError;
 use crate::train::diagnose::Reading;
+use crate::train::evaluate::EVALUATION_BATCH;
 use crate::train::model::Model;
 use crate::train::resident::Batch;
 
@@ -29,9 +30,10 @@ pub fn readings(
     };
     let _no_grad = tch::no_grad_guard();
     let mut shares = Vec::new();
-    let _logits = model.forward_seen(&batch.images, false, &mut |name, output| {
-        shares.push((name.to_owned(), share(output)))
-    })?;
+    // As many images as an evaluation looks at once, so that this is not where a run's memory peaks.
+    let images = batch.images.f_narrow(0, 0, batch.images.size()[0].min(EVALUATION_BATCH))?;
+    let _logits = model
+        .forward_seen(&images, false, &mut |name, output| shares.push((name.to_owned(), share(output))))?;
     shares.into_iter().map(|(layer, share)| Ok((diagnostic, layer, share?))).collect()
 }
 

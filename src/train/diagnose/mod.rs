@@ -19,7 +19,7 @@ use crate::train::evaluate::cross_entropy;
 use crate::train::model::Built;
 use crate::train::resident::{Batch, Resident, indices};
 
-/// Images the gradient is taken over, at most; a quarter of the training images of a small run.
+/// Images the gradient is taken over, at most; half of the training images of a small run.
 const GRADIENT_IMAGES: usize = 1024;
 /// Images the curvature is taken over, at most. A Hessian-vector product costs about four training steps of as many
 /// images.
@@ -51,7 +51,7 @@ impl Diagnosis {
             )
         };
         Ok(Self {
-            gradient: first(GRADIENT_IMAGES.min(train.len() / 4))?,
+            gradient: first(GRADIENT_IMAGES.min(train.len() / 2))?,
             curvature: first(CURVATURE_IMAGES.min(train.len() / 16))?,
             key,
         })
