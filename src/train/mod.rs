@@ -4,6 +4,7 @@
 //! seed and thread counts belong to the process, so a process trains one trial.
 
 mod activation;
+mod augment;
 mod evaluate;
 mod layer;
 pub mod model;
@@ -11,7 +12,10 @@ mod optimizer;
 mod parameters;
 mod resident;
 mod run;
+mod schedule;
 mod shim;
+mod stopping;
+mod target;
 
 pub use evaluate::EVALUATION_BATCH;
 pub use run::{Control, Ending, Observer, Started, Trained, train};
