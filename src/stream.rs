@@ -132,7 +132,7 @@ mod tests {
     }
     const PINNED_TORCH_SEED: i64 = -6_663_696_649_940_170_788;
     const PINNED_PERMUTATION: [u32; 10] = [9, 5, 8, 7, 4, 2, 0, 6, 1, 3];
-    const PINNED_WORDS: [u64; 2] = [0, 0];
+    const PINNED_WORDS: [u64; 2] = [6_391_696_494_636_337_371, 3_223_949_314_699_991_304];
 
     #[test]
     fn a_permutation_holds_every_index_once() {

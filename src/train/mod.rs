@@ -17,7 +17,9 @@ mod shim;
 mod stopping;
 mod target;
 
+pub use augment::Augmenter;
 pub use evaluate::EVALUATION_BATCH;
+pub use resident::{Batch, Resident, indices};
 pub use run::{Control, Ending, Observer, Started, Trained, train};
 
 use crate::data;

@@ -179,6 +179,49 @@ mod tests {
         }
     }
 
+    /// One PNG a data set, a row a transform: `PINBENCH_SHEETS=target/sheets cargo test --release --lib -- --ignored
+    /// sheets_to_look_at`.
+    #[test]
+    #[ignore = "writes pictures for people; needs the data sets"]
+    fn sheets_to_look_at() {
+        use crate::data::{self, Name};
+        let folder = std::path::PathBuf::from(std::env::var_os("PINBENCH_SHEETS").expect("a folder"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let none = Augment::default();
+        let rows = [
+            none.clone(),
+            Augment { shift: Some(4), ..none.clone() },
+            Augment { rotation: Some(30.0), ..none.clone() },
+            Augment { flip: Some(true), ..none.clone() },
+            Augment { crop: Some(4), ..none.clone() },
+            Augment { cutout: Some(10), ..none },
+            all(),
+        ];
+        for set in [Name::Mnist, Name::Cifar10] {
+            let images = data::load(set, &data::root().unwrap()).unwrap().train;
+            let first = indices(&(0..16).collect::<Vec<_>>()).unwrap();
+            let rows: Vec<Tensor> = rows
+                .iter()
+                .map(|augment| {
+                    let mut augmenter = Augmenter::new(augment, &images, Seed(0), MemoryFormat::Contiguous);
+                    // [n, C, H, W] to [H, n·W, C]: images side by side.
+                    let row = augmenter.batch(0, &first).unwrap().images.permute([2, 0, 3, 1]);
+                    let [height, n, width, channels] = row.size()[..] else {
+                        unreachable!("four dimensions")
+                    };
+                    row.reshape([height, n * width, channels])
+                })
+                .collect();
+            let sheet = (Tensor::cat(&rows, 0) * 255.0).round().to_kind(tch::Kind::Uint8);
+            let [height, width, channels] = sheet.size()[..] else { unreachable!("three dimensions") };
+            let file = std::fs::File::create(folder.join(format!("{set}.png"))).unwrap();
+            let mut encoder = png::Encoder::new(file, width as u32, height as u32);
+            encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
+            let bytes = Vec::<u8>::try_from(sheet.flatten(0, -1)).unwrap();
+            encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+        }
+    }
+
     #[test]
     fn an_index_outside_the_file_is_an_error() {
         let images = images(COLOUR, 20);

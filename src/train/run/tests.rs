@@ -172,11 +172,12 @@ fn a_run_that_keeps_getting_better_keeps_its_last_epoch() {
 #[test]
 fn a_target_loss_ends_the_run_within_an_epoch_once_its_window_is_full() {
     let mut easy = config(100);
-    easy.train.target_loss = Some(100.0);
+    (easy.train.target_loss, easy.data.train_limit) = (Some(100.0), Some(120));
     let (trained, rows) = trained(&easy);
-    // 50 epochs of 128 images are 6,400.
-    assert_eq!(trained.steps, 50 * STEPS_PER_EPOCH);
-    assert_eq!(rows.of(Split::Test)[0].0, 49);
+    // 53 epochs of 120 images and one batch are the first to be 6,400 images or more.
+    assert_eq!(trained.steps, 53 * STEPS_PER_EPOCH + 1);
+    assert_eq!(rows.of(Split::Train)[53].1, BATCH);
+    assert_eq!(rows.of(Split::Test)[0].0, 53);
 }
 
 #[test]
