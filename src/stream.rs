@@ -36,6 +36,9 @@ pub enum Stream {
     Dropout,
     /// Which images diagnostics look at, and what they draw; nothing a training depends on.
     Diagnose,
+    /// Changes of one training image; one draw an epoch and image. In place of the step, the key has the image's
+    /// index in the training file.
+    Augment,
 }
 
 impl Stream {
@@ -46,6 +49,7 @@ impl Stream {
             Self::Order => "order",
             Self::Dropout => "dropout",
             Self::Diagnose => "diagnose",
+            Self::Augment => "augment",
         }
     }
 }
@@ -70,6 +74,12 @@ impl Key {
     /// Seed for libtorch's global generator, which is set from this before each use.
     pub fn torch_seed(&self) -> i64 {
         i64::from_le_bytes(std::array::from_fn(|index| self.0[index]))
+    }
+
+    /// The first `N` words of ChaCha8 from this key, each uniform in 0…2⁶⁴ − 1.
+    pub fn words<const N: usize>(&self) -> [u64; N] {
+        let mut random = ChaCha8Rng::from_seed(self.0);
+        std::array::from_fn(|_| random.next_u64())
     }
 
     /// A uniform permutation of `0..len`: Fisher and Yates over ChaCha8.
@@ -121,9 +131,11 @@ mod tests {
         let key = Key::new(Seed(0), Stream::Order, 0, 0);
         assert_eq!(key.torch_seed(), PINNED_TORCH_SEED);
         assert_eq!(key.permutation(10), PINNED_PERMUTATION);
+        assert_eq!(key.words(), PINNED_WORDS);
     }
     const PINNED_TORCH_SEED: i64 = -6_663_696_649_940_170_788;
     const PINNED_PERMUTATION: [u32; 10] = [9, 5, 8, 7, 4, 2, 0, 6, 1, 3];
+    const PINNED_WORDS: [u64; 2] = [6_391_696_494_636_337_371, 3_223_949_314_699_991_304];
 
     #[test]
     fn a_permutation_holds_every_index_once() {

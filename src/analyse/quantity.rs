@@ -8,8 +8,8 @@ use crate::row::{Diagnostic, Split, StepRow};
 use crate::stats;
 
 /// Images the training loss is averaged over before it is compared with a target: the same number at every batch, so
-/// that no batch has the smoother curve.
-const WINDOW_IMAGES: u64 = 3_200;
+/// that no batch has the smoother curve. As many as `train.target_loss` looks at.
+const WINDOW_IMAGES: u64 = 6_400;
 
 /// The value of `metric`; `None` where the run's rows do not say, as for what was never measured or never reached.
 pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64> {
@@ -195,7 +195,7 @@ mod tests {
 
     fn with_losses(losses: impl IntoIterator<Item = f64>) -> LoadedRun {
         let mut run = run();
-        let step = |(index, loss)| StepRow { loss, ..samples::step(index as u64, 640, 1_000_000) };
+        let step = |(index, loss)| StepRow { loss, ..samples::step(index as u64, 1280, 1_000_000) };
         run.steps = losses.into_iter().enumerate().map(step).collect();
         run
     }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_target_is_reached_when_the_mean_of_the_window_is() {
-        // Five steps of 640 images are a window: the mean of losses 1 (…5 steps) then 0 is 0.4 after three zeros.
+        // Five steps of 1,280 images are a window: the mean of losses 1 (…5 steps) then 0 is 0.4 after three zeros.
         let run = with_losses([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(of(&run, "updates_to_train_loss@0.4"), Some(8.0));
         assert_eq!(of(&run, "updates_to_train_loss@1"), Some(5.0));

@@ -20,7 +20,6 @@ pub struct Progress {
     /// Of the run and of the sweep.
     bars: Option<(ProgressBar, ProgressBar)>,
     names: Vec<String>,
-    epochs: Vec<u32>,
     estimates: Vec<Duration>,
     /// Estimated and real time of the runs that are over: how far off the estimates are.
     estimated: Duration,
@@ -32,7 +31,8 @@ pub struct Progress {
 /// The run that is under way.
 #[derive(Default)]
 struct Current {
-    images_per_epoch: u64,
+    /// Images and epochs of the whole run, at most.
+    all: (u64, u64),
     /// Trained on when last heard of.
     images: u64,
     /// Images and seconds of the epoch that were heard of: a single report is of a moment, and jumps.
@@ -67,7 +67,6 @@ impl Progress {
             quiet,
             bars,
             names: due.iter().map(name).collect(),
-            epochs: due.iter().map(|item| item.trial.config.train.epochs).collect(),
             estimates: times.iter().map(|(time, _)| *time).collect(),
             estimated: Duration::ZERO,
             spent: Duration::ZERO,
@@ -110,16 +109,15 @@ impl Progress {
 
     fn progressed(&mut self, index: usize, epoch: u32, images: u64, (loss, accuracy): (f64, f64)) {
         let rate = self.current.images_per_s().unwrap_or(f64::NAN);
-        let all = self.current.images_per_epoch * u64::from(self.epochs[index]);
+        let (all, epochs) = self.current.all;
         let left = all.saturating_sub(images) as f64 / rate;
         self.current.left = Duration::try_from_secs_f64(left).ok();
         let Some((run, sweep)) = &self.bars else { return };
         run.set_length(all);
         run.set_position(images);
         run.set_message(format!(
-            "epoch {}/{}  {} left  loss {}  acc {}  {} img/s",
+            "epoch {}/{epochs}  {} left  loss {}  acc {}  {} img/s",
             epoch + 1,
-            self.epochs[index],
             self.current.left.map_or_else(|| "?".to_owned(), text::duration),
             text::fixed(loss, 4),
             text::fixed(accuracy, 4),
@@ -128,7 +126,7 @@ impl Progress {
         sweep.set_message(self.sweep_left(index));
     }
 
-    fn measured(&mut self, index: usize, epoch: u32, split: Split, loss: Option<f64>, accuracy: f64) {
+    fn measured(&mut self, epoch: u32, split: Split, loss: Option<f64>, accuracy: f64) {
         let score = |loss: Option<f64>, accuracy: f64| {
             let loss = loss.map_or_else(|| "not finite".to_owned(), |loss| text::fixed(loss, 4));
             format!("loss {loss}, accuracy {}", text::fixed(accuracy, 4))
@@ -146,7 +144,7 @@ impl Progress {
                 self.line(&format!(
                     "  epoch {}/{}: train {}; validation {}{rate}",
                     epoch + 1,
-                    self.epochs[index],
+                    self.current.all.1,
                     train.unwrap_or_else(|| "unknown".to_owned()),
                     score(loss, accuracy)
                 ));
@@ -186,13 +184,17 @@ impl Observer for Progress {
 
     fn event(&mut self, index: usize, event: &Event) {
         match *event {
-            Event::Started { images, .. } => self.current.images_per_epoch = images,
+            Event::Started { steps, steps_per_epoch, images } => {
+                let steps_per_epoch = steps_per_epoch.max(1);
+                // Of whole epochs exactly; a part of one to within a batch.
+                self.current.all = (images * steps / steps_per_epoch, steps.div_ceil(steps_per_epoch));
+            }
             Event::Progress { epoch, images, loss, accuracy, images_per_s, .. } => {
                 self.current.heard(images, images_per_s);
                 self.progressed(index, epoch, images, (loss, accuracy));
             }
             Event::Measured { epoch, split, loss, accuracy } => {
-                self.measured(index, epoch, split, loss, accuracy);
+                self.measured(epoch, split, loss, accuracy);
             }
             Event::Sealed { .. } => {}
         }

@@ -87,7 +87,7 @@ fn outcome(trained: &Trained, peak_rss_bytes: u64, before: Option<HostTime>, own
         train_ns: trained.train_ns,
         evaluate_ns: trained.evaluate_ns,
         diagnose_ns: Some(trained.diagnose_ns),
-        kept_epoch: None,
+        kept_epoch: trained.kept_epoch,
         wall_ns: trained.wall_ns,
         peak_rss_bytes,
         steal_share: host.map(|(before, now)| now.steal_share_since(before)),

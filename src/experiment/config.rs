@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset;
+use crate::dataset::{self, Shape};
 use crate::digest::Digest;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -223,7 +223,48 @@ impl Config {
         check("train.batch", &batch, (1..=images).contains(&batch), || {
             format!("1 to {images}, the training images there are")
         })?;
-        check("train.epochs", &epochs, epochs >= 1, || "at least 1".to_owned())
+        check("train.epochs", &epochs, epochs >= 1, || "at least 1".to_owned())?;
+        self.train.check_ending()?;
+        self.augment.as_ref().map_or(Ok(()), |augment| augment.check(set.shape()))
+    }
+}
+
+impl Train {
+    fn check_ending(&self) -> Result<(), Impossible> {
+        for (key, count) in [("train.max_steps", self.max_steps), ("train.patience", self.patience)] {
+            check_some(key, count, |count| count >= 1, "at least 1")?;
+        }
+        check_some(
+            "train.target_loss",
+            self.target_loss,
+            |loss| loss.is_finite() && loss > 0.0,
+            "a number above 0",
+        )?;
+        let is_delta = |delta: f64| delta.is_finite() && delta >= 0.0 && self.patience.is_some();
+        check_some("train.min_delta", self.min_delta, is_delta, "0 or a number above it, beside a `patience`")
+    }
+}
+
+impl Augment {
+    /// Of images of `shape`: what moves or hides all of every image would leave nothing to learn.
+    fn check(&self, shape: Shape) -> Result<(), Impossible> {
+        let side = shape.width.min(shape.height) as u32;
+        let inside = format!("less than the {side} pixels of an image's side");
+        for (key, pixels) in [("augment.shift", self.shift), ("augment.crop", self.crop)] {
+            check_some(key, pixels, |pixels| pixels < side, &inside)?;
+        }
+        check_some(
+            "augment.rotation",
+            self.rotation,
+            |most| (0.0..=180.0).contains(&most),
+            "0 to 180 degrees",
+        )?;
+        check_some(
+            "augment.cutout",
+            self.cutout,
+            |pixels| (1..side).contains(&pixels),
+            &format!("at least 1 and {inside}"),
+        )
     }
 }
 
@@ -249,6 +290,15 @@ fn check_limit(key: &'static str, limit: Option<u32>, most: u32) -> Result<(), I
         }
         None => Ok(()),
     }
+}
+
+fn check_some<T: Copy + fmt::Display>(
+    key: &'static str,
+    found: Option<T>,
+    holds: impl FnOnce(T) -> bool,
+    expected: &str,
+) -> Result<(), Impossible> {
+    found.map_or(Ok(()), |found| check(key, &found, holds(found), || expected.to_owned()))
 }
 
 fn check(

@@ -5,6 +5,7 @@ pub mod claim;
 mod claims;
 pub mod config;
 mod identity;
+mod length;
 mod located;
 pub mod metric;
 pub mod plan;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::Config;
 pub use identity::{ConfigHash, MAX_SEED, PlanHash, Trial, TrialId};
+pub use length::Length;
 pub use located::LocatedError;
 pub use plan::Plan;
 

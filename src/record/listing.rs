@@ -288,7 +288,7 @@ mod tests {
         });
         let problem = only_problem(&store);
         let text = problem.to_string();
-        assert!(text.contains("format 7") && text.contains("format 1") && text.contains("update"), "{text}");
+        assert!(text.contains("format 7") && text.contains("format 2") && text.contains("update"), "{text}");
         assert!(matches!(store.set_aside(&problem), Err(StoreError::NotDamaged(_))));
         assert!(run.join(RECORD_FILE).exists());
     }

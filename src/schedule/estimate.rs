@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use crate::experiment::{Config, Plan};
+use crate::experiment::config::ModelName;
+use crate::experiment::{Config, Length, Plan};
 use crate::machine::EnvironmentClass;
 use crate::record::RunRecord;
 
 /// Starting a process with libtorch and decoding the data set, on the machine pinbench was written on.
 const START_UP: Duration = Duration::from_secs(2);
 
-/// Images a second and core of SimpleCNN on a small virtual machine: good for the order of magnitude only.
-const GUESSED_TRAIN_PER_CORE: f64 = 1_000.0;
-const GUESSED_EVALUATE_PER_CORE: f64 = 3_500.0;
+/// Images of 28×28 pixels a second and core of SimpleCNN on two small virtual machines, between their 1,250 and 1,900:
+/// good for the order of magnitude only.
+const GUESSED_TRAIN_PER_CORE: f64 = 1_500.0;
+const GUESSED_EVALUATE_PER_CORE: f64 = 5_000.0;
 
 /// Speed of training and of evaluation, in images a second.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -43,14 +45,15 @@ impl Pace {
         let alike: Vec<_> = records.iter().filter(comparable).collect();
         let same: Vec<_> = alike.iter().copied().filter(|record| record.config_hash == hash).collect();
         let used = if same.is_empty() { alike } else { same };
-        Self::measured(&used).unwrap_or_else(|| Self::guess(plan))
+        Self::measured(&used).unwrap_or_else(|| Self::guess(config, plan))
     }
 
     fn measured(records: &[&RunRecord]) -> Option<Self> {
         let (mut trained, mut evaluated, mut train_s, mut evaluate_s) = (0.0, 0.0, 0.0, 0.0);
         for record in records {
             let outcome = record.outcome.as_ref()?;
-            let work = Work::of(&record.trial.config);
+            // Of the steps there were: a run may have ended sooner than its config allows.
+            let work = Work::after(&record.trial.config, Some(outcome.steps));
             trained += work.trained;
             evaluated += work.evaluated;
             train_s += outcome.train_ns as f64 / 1e9;
@@ -61,35 +64,55 @@ impl Pace {
         is_useful.then(|| Self { train: trained / train_s, evaluate: evaluated / evaluate_s, basis })
     }
 
-    fn guess(plan: &Plan) -> Self {
-        let cores = f64::from(plan.threads.clamp(1, 8));
-        let (train, evaluate) = (GUESSED_TRAIN_PER_CORE * cores, GUESSED_EVALUATE_PER_CORE * cores);
+    fn guess(config: &Config, plan: &Plan) -> Self {
+        let speed = f64::from(plan.threads.clamp(1, 8)) / cost(config);
+        let (train, evaluate) = (GUESSED_TRAIN_PER_CORE * speed, GUESSED_EVALUATE_PER_CORE * speed);
         Self { train, evaluate, basis: Basis::Guess }
     }
 
-    /// Of one run of `config`, start to end.
+    /// Of one run of `config`, start to end; at most, where it may end early.
     pub fn time(&self, config: &Config) -> Duration {
-        let work = Work::of(config);
+        let work = Work::after(config, None);
         START_UP + Duration::from_secs_f64(work.trained / self.train + work.evaluated / self.evaluate)
     }
 }
 
-/// Images of a whole run.
+/// Time an image takes, SimpleCNN on 28×28 pixels being 1. ImprovedCNN has 22 times the multiplications of SimpleCNN on
+/// CIFAR-10, 134 million to 6.1, and makes them a little faster.
+fn cost(config: &Config) -> f64 {
+    let shape = config.data.set.shape();
+    let pixels = (shape.height * shape.width) as f64 / (28.0 * 28.0);
+    match config.model.name {
+        ModelName::SimpleCnn => pixels,
+        ModelName::ImprovedCnn => 19.0 * pixels,
+    }
+}
+
+/// Images of a run.
 struct Work {
     trained: f64,
     evaluated: f64,
 }
 
 impl Work {
-    fn of(config: &Config) -> Self {
+    /// After `steps`, or at the end.
+    fn after(config: &Config, steps: Option<u64>) -> Self {
         let data = &config.data;
-        let limit = |count: f64, limit: Option<u32>| limit.map_or(count, |limit| count.min(f64::from(limit)));
-        let all = f64::from(data.set.train_len());
-        let train = limit(all * (1.0 - data.validation), data.train_limit);
-        let validation = limit(all * data.validation, data.eval_limit);
-        let test = limit(f64::from(data.set.test_len()), data.eval_limit);
-        let epochs = f64::from(config.train.epochs);
-        Self { trained: train * epochs, evaluated: (validation + validation.min(train)) * epochs + test }
+        let limit = |count: u32, limit: Option<u32>| limit.map_or(count, |limit| count.min(limit));
+        let all = data.set.train_len();
+        let held_out = (f64::from(all) * data.validation).round() as u32;
+        let train = limit(all.saturating_sub(held_out), data.train_limit);
+        let validation = limit(held_out, data.eval_limit);
+        let test = limit(data.set.test_len(), data.eval_limit);
+        let length = match steps {
+            Some(steps) => Length::after(&config.train, u64::from(train), steps),
+            None => Length::of(&config.train, u64::from(train)),
+        };
+        let an_epoch = f64::from(validation) + f64::from(validation.min(train));
+        Self {
+            trained: length.images as f64,
+            evaluated: an_epoch * f64::from(length.epochs) + f64::from(test),
+        }
     }
 }
 
@@ -101,7 +124,11 @@ mod tests {
     #[test]
     fn the_same_config_is_measured_first_and_a_guess_says_that_it_is_one() {
         let profile = samples::profile();
-        let [fast, slow] = [0, 1].map(|arm| samples::finished(&profile.arms[arm], 0).record);
+        let [fast, slow] = [0, 1].map(|arm| {
+            let mut record = samples::finished(&profile.arms[arm], 0).record;
+            record.outcome.as_mut().unwrap().steps = steps(&record.trial.config);
+            record
+        });
         let (plan, class) = (fast.plan.clone(), fast.environment_class.clone());
         let records = [fast.clone(), slow.clone()];
         let pace = |arm: usize, records: &[RunRecord]| {
@@ -114,5 +141,45 @@ mod tests {
         let expected = START_UP + Duration::from_nanos(outcome.train_ns + outcome.evaluate_ns);
         let found = pace(0, &records).time(&profile.arms[0].config);
         assert!(found.abs_diff(expected) < Duration::from_millis(1), "{found:?} {expected:?}");
+    }
+
+    /// Of the whole run, on 48,000 training images.
+    fn steps(config: &Config) -> u64 {
+        Length::of(&config.train, 48_000).steps
+    }
+
+    #[test]
+    fn a_run_that_ended_early_is_paced_by_the_steps_it_made() {
+        let arm = &samples::profile().arms[0];
+        let whole = samples::finished(arm, 0).record;
+        let [mut whole, mut half] = [whole.clone(), whole];
+        let outcome = whole.outcome.as_mut().unwrap();
+        (outcome.steps, outcome.train_ns) = (steps(&arm.config), 100_000_000_000);
+        let outcome = half.outcome.as_mut().unwrap();
+        (outcome.steps, outcome.train_ns) = (steps(&arm.config) / 2, 50_000_000_000);
+        let [whole, half] = [whole, half].map(|record| Pace::measured(&[&record]).unwrap().train);
+        assert!((whole - half).abs() < 0.001 * whole, "{whole} {half}");
+    }
+
+    #[test]
+    fn a_budget_of_steps_cuts_the_images_and_the_evaluations() {
+        let mut config = samples::profile().arms[0].config.clone();
+        config.train.batch = 64;
+        config.train.max_steps = Some(750 + 75);
+        let work = Work::after(&config, None);
+        assert_eq!(work.trained, 48_000.0 + 4_800.0);
+        // Two epochs are begun: 12,000 images of training and of validation each time, and the test.
+        assert_eq!(work.evaluated, 2.0 * 24_000.0 + 10_000.0);
+    }
+
+    #[test]
+    fn the_deep_model_is_guessed_to_be_slower_by_its_work() {
+        let plan = samples::finished(&samples::profile().arms[0], 0).record.plan;
+        let small = samples::profile().arms[0].config.clone();
+        let mut deep = small.clone();
+        deep.model.name = ModelName::ImprovedCnn;
+        deep.data.set = crate::dataset::Name::Cifar10;
+        let [small, deep] = [small, deep].map(|config| Pace::guess(&config, &plan).train);
+        assert!((20.0..30.0).contains(&(small / deep)), "{small} {deep}");
     }
 }

@@ -10,6 +10,7 @@ use crate::row::Split;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Started {
+        /// At most: a run may end early.
         steps: u64,
         steps_per_epoch: u64,
         /// Training images an epoch.

@@ -4,6 +4,7 @@
 //! seed and thread counts belong to the process, so a process trains one trial.
 
 mod activation;
+mod augment;
 mod diagnose;
 mod evaluate;
 mod layer;
@@ -12,10 +13,15 @@ mod optimizer;
 mod parameters;
 mod resident;
 mod run;
+mod schedule;
 mod shim;
+mod stopping;
 mod tally;
+mod target;
 
+pub use augment::Augmenter;
 pub use evaluate::EVALUATION_BATCH;
+pub use resident::{Batch, Resident, indices};
 pub use run::{Control, Ending, Observer, Started, Trained, train};
 
 use crate::data;

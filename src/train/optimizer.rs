@@ -34,6 +34,11 @@ impl Adam {
         })
     }
 
+    /// The step size of the steps that follow.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.knobs.lr = lr;
+    }
+
     pub fn clear_grads(&self) -> Result<(), TrainError> {
         shim::clear_grads(&self.params)
     }

@@ -87,6 +87,23 @@ impl Parameters {
         self.trainable_tensors().iter().map(Tensor::numel).sum()
     }
 
+    /// Copies of all tensors, buffers too, in the order they were made.
+    pub fn copy(&self) -> Result<Vec<Tensor>, TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let copy = |tensor: &Tensor| {
+            let mut copy = tensor.f_empty_like()?;
+            copy.f_copy_(tensor)?;
+            Ok(copy)
+        };
+        self.tensors.iter().map(copy).collect()
+    }
+
+    /// Puts the values of [`Self::copy`] back, bit for bit, into the tensors the model holds.
+    pub fn restore(&mut self, kept: &[Tensor]) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        self.tensors.iter_mut().zip(kept).try_for_each(|(tensor, kept)| tensor.f_copy_(kept))
+    }
+
     /// SHA-256 over name, shape and values of every tensor, buffers too, in the order they were made. Values are
     /// little-endian floats in logical order, so the memory format does not show.
     pub fn digest(&self) -> Result<Digest, TrainError> {

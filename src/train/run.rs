@@ -6,19 +6,23 @@ use crate::clock::{Clock, Monotonic, Phase, Stopwatch};
 use crate::data::{self, DataSet, Limits};
 use crate::digest::Digest;
 use crate::experiment::plan::Device;
-use crate::experiment::{Config, Plan, Trial};
+use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
 use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
+use crate::train::augment::Augmenter;
 use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
 use crate::train::optimizer::Adam;
 use crate::train::resident::{Resident, indices};
+use crate::train::schedule;
+use crate::train::stopping::{Stopping, Verdict};
+use crate::train::target::Target;
 
-/// Called as `started → (stepped … → measured …) per epoch`; the last epoch also measures the test split. What else
-/// is known of a split follows its `measured`.
+/// Called as `started → (stepped … → measured …) per epoch → measured`, the last time for the test split. What else is
+/// known of a split follows its `measured`.
 pub trait Observer {
     fn started(&mut self, started: &Started);
     fn stepped(&mut self, row: &StepRow) -> Control;
@@ -36,6 +40,7 @@ pub enum Control {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Started {
+    /// At most: early stopping or a target loss may end the run sooner.
     pub steps: u64,
     pub steps_per_epoch: u64,
     /// Training images an epoch.
@@ -61,7 +66,10 @@ pub enum Ending {
 pub struct Trained {
     pub ending: Ending,
     pub initial_weights: Digest,
+    /// Those that were kept, with early stopping.
     pub final_weights: Digest,
+    /// The epoch whose weights were kept and tested: of every finished run with early stopping, and of no other.
+    pub kept_epoch: Option<u32>,
     pub steps: u64,
     /// Sum of the steps, sum of the evaluations, and everything from the first step on but the diagnostics.
     pub train_ns: u64,
@@ -92,10 +100,13 @@ pub fn train(
 struct Training<'a> {
     config: &'a Config,
     seed: Seed,
+    length: Length,
     clock: Monotonic,
     built: Built,
     optimizer: Adam,
     train_set: Resident,
+    /// Loads the training batches of a config with `augment`, in place of `train_set`.
+    augmenter: Option<Augmenter<'a>>,
     test_set: Resident,
     /// Positions in the training file.
     train: Vec<u32>,
@@ -104,6 +115,10 @@ struct Training<'a> {
     test: Tensor,
     classes: u8,
     diagnosis: Option<Diagnosis>,
+    stopping: Option<Stopping<Vec<Tensor>>>,
+    target: Option<Target>,
+    /// Training ends with this epoch.
+    is_over: bool,
     step: u64,
     train_ns: u64,
     evaluate_ns: u64,
@@ -114,7 +129,7 @@ impl<'a> Training<'a> {
     fn new(
         trial: &'a Trial,
         plan: &Plan,
-        data: &DataSet,
+        data: &'a DataSet,
         diagnostics: Diagnostics,
     ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
@@ -124,6 +139,7 @@ impl<'a> Training<'a> {
         let built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
         let optimizer = Adam::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
+        let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
         let diagnosis = match diagnostics {
             Diagnostics::On => Some(Diagnosis::new(&split.train, seed)?),
@@ -132,10 +148,12 @@ impl<'a> Training<'a> {
         Ok(Self {
             config,
             seed,
+            length: Length::of(&config.train, split.train.len() as u64),
             clock: Monotonic::start(),
             built,
             optimizer,
             train_set: Resident::new(&data.train, plan.memory_format)?,
+            augmenter: config.augment.as_ref().map(augmenter),
             test_set: Resident::new(&data.test, plan.memory_format)?,
             train_eval: indices(&split.train[..compared])?,
             validation: indices(&split.validation)?,
@@ -143,6 +161,9 @@ impl<'a> Training<'a> {
             train: split.train,
             classes: data.name.classes(),
             diagnosis,
+            stopping: Stopping::new(&config.train),
+            target: config.train.target_loss.map(Target::new),
+            is_over: false,
             step: 0,
             train_ns: 0,
             evaluate_ns: 0,
@@ -155,26 +176,35 @@ impl<'a> Training<'a> {
         observer.started(&self.started());
         let began_ns = self.clock.now_ns();
         let mut ending = Ending::Finished;
-        for epoch in 0..self.config.train.epochs {
+        let mut last = 0;
+        for epoch in 0..self.length.epochs {
             ending = self.epoch(epoch, observer)?;
             if ending != Ending::Finished {
                 break;
             }
             self.measure(epoch, Split::TrainEval, observer)?;
-            self.measure(epoch, Split::Validation, observer)?;
-            let last = self.config.train.epochs - 1;
-            if epoch < last && (epoch == 0 || epoch == last / 2) {
+            let loss = self.measure(epoch, Split::Validation, observer)?;
+            self.judge(epoch, loss)?;
+            last = epoch;
+            if self.is_over {
+                break;
+            }
+            let planned = self.length.epochs - 1;
+            if epoch < planned && (epoch == 0 || epoch == planned / 2) {
                 self.diagnose(epoch, Depth::Cheap, observer)?;
             }
         }
+        let mut kept_epoch = None;
         if ending == Ending::Finished {
-            let last = self.config.train.epochs - 1;
-            self.measure(last, Split::Test, observer)?;
-            self.diagnose(last, Depth::Full, observer)?;
+            kept_epoch = self.restore_best()?;
+            let kept = kept_epoch.unwrap_or(last);
+            self.measure(kept, Split::Test, observer)?;
+            self.diagnose(kept, Depth::Full, observer)?;
         }
         Ok(Trained {
             ending,
             initial_weights,
+            kept_epoch,
             wall_ns: self.clock.now_ns() - began_ns - self.diagnose_ns,
             final_weights: self.built.parameters.digest()?,
             steps: self.step,
@@ -184,27 +214,42 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// Asks early stopping, which copies the weights of a new best epoch. `loss` is of validation, in nats.
+    fn judge(&mut self, epoch: u32, loss: f64) -> Result<(), TrainError> {
+        let Some(stopping) = &mut self.stopping else { return Ok(()) };
+        let verdict = stopping.judge(epoch, loss, || self.built.parameters.copy())?;
+        self.is_over |= verdict == Verdict::Stop;
+        Ok(())
+    }
+
+    /// Puts the weights of the best epoch back, and says which it was.
+    fn restore_best(&mut self) -> Result<Option<u32>, TrainError> {
+        let Some(best) = self.stopping.as_ref().and_then(Stopping::best) else { return Ok(None) };
+        self.built.parameters.restore(&best.kept)?;
+        Ok(Some(best.epoch))
+    }
+
     fn started(&self) -> Started {
-        let images = self.train.len() as u64;
-        let steps_per_epoch = images.div_ceil(u64::from(self.config.train.batch));
         Started {
-            steps: steps_per_epoch * u64::from(self.config.train.epochs),
-            steps_per_epoch,
-            images,
+            steps: self.length.steps,
+            steps_per_epoch: self.length.steps_per_epoch,
+            images: self.train.len() as u64,
             parameters: self.built.parameters.count(),
         }
     }
 
-    /// One pass over the training images in the epoch's own order; the last batch takes what is left.
+    /// One pass over the training images in the epoch's own order, or the part of one until the run is over; the last
+    /// batch takes what is left.
     fn epoch(&mut self, epoch: u32, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
         let order =
             Key::new(self.seed, Stream::Order, u64::from(epoch), 0).permutation(self.train.len() as u32);
         let order: Vec<u32> = order.into_iter().map(|position| self.train[position as usize]).collect();
         let order = indices(&order)?;
-        let (images, batch) = (order.numel() as i64, i64::from(self.config.train.batch));
-        let (mut loss, mut correct, mut wall_ns) = (0.0, 0_u64, 0);
-        for start in (0..images).step_by(batch as usize) {
-            let row = self.step(epoch, &order.f_narrow(0, start, batch.min(images - start))?)?;
+        let (all, batch) = (order.numel() as i64, i64::from(self.config.train.batch));
+        let (mut images, mut loss, mut correct, mut wall_ns) = (0, 0.0, 0_u64, 0);
+        for start in (0..all).step_by(batch as usize) {
+            let row = self.step(epoch, &order.f_narrow(0, start, batch.min(all - start))?)?;
+            images += row.images;
             loss += row.loss * f64::from(row.images);
             correct += u64::from(row.correct);
             wall_ns += row.times.total_ns;
@@ -215,28 +260,32 @@ impl<'a> Training<'a> {
             if control == Control::Stop {
                 return Ok(Ending::Stopped { step: row.step });
             }
+            let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
+            self.is_over = reached || self.step == self.length.steps;
+            if self.is_over {
+                break;
+            }
         }
-        let (loss, accuracy) = (loss / images as f64, correct as f64 / images as f64);
-        observer.measured(&EpochRow {
-            epoch,
-            split: Split::Train,
-            images: images as u32,
-            loss,
-            accuracy,
-            wall_ns,
-        });
+        let (loss, accuracy) = (loss / f64::from(images), correct as f64 / f64::from(images));
+        observer.measured(&EpochRow { epoch, split: Split::Train, images, loss, accuracy, wall_ns });
         Ok(Ending::Finished)
     }
 
     /// One optimizer step. What a step's time holds is this function between `start` and `stop`: from choosing the
-    /// batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle and the observer are
-    /// outside. The counters are read outside too: reading them takes a microsecond.
+    /// batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle, the rate and the
+    /// observer are outside. The counters are read outside too: reading them takes a microsecond.
     fn step(&mut self, epoch: u32, batch: &Tensor) -> Result<StepRow, TrainError> {
+        let lr =
+            schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
+        self.optimizer.set_lr(lr);
         let usage = machine::usage();
         let mut watch = Stopwatch::start(&self.clock);
         // The dropout stream is set at every step, so that no draw depends on how many came before.
         tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
-        let batch = self.train_set.batch(batch)?;
+        let batch = match &mut self.augmenter {
+            Some(augmenter) => augmenter.batch(epoch, batch)?,
+            None => self.train_set.batch(batch)?,
+        };
         watch.mark(Phase::Load);
         let logits = self.built.model.forward(&batch.images, true)?;
         let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
@@ -258,7 +307,8 @@ impl<'a> Training<'a> {
         Ok(row)
     }
 
-    fn measure(&mut self, epoch: u32, split: Split, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    /// Evaluates the weights there are on a split: its loss in nats.
+    fn measure(&mut self, epoch: u32, split: Split, observer: &mut dyn Observer) -> Result<f64, TrainError> {
         let (set, indices) = match split {
             Split::Train | Split::TrainEval => (&self.train_set, &self.train_eval),
             Split::Validation => (&self.train_set, &self.validation),
@@ -285,7 +335,7 @@ impl<'a> Training<'a> {
         ]);
         let cell = |(label, predicted, images)| ConfusionRow { epoch, split, label, predicted, images };
         observer.confused(&score.tally.confusion().map(cell).collect::<Vec<_>>());
-        Ok(())
+        Ok(score.loss)
     }
 
     fn diagnose(&mut self, epoch: u32, depth: Depth, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -297,3 +347,6 @@ impl<'a> Training<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,7 +144,7 @@ mod tests {
     fn restoring_brings_every_bit_back() {
         let tensors = [Tensor::randn([3, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true)];
         let kept = copies(&tensors).unwrap();
-        tch::no_grad(|| tensors[0].shallow_clone().fill_(7.0));
+        let _filled = tch::no_grad(|| tensors[0].shallow_clone().fill_(7.0));
         assert!(!tensors[0].equal(&kept[0]));
         restore(&tensors, &kept).unwrap();
         assert!(tensors[0].equal(&kept[0]));
