@@ -27,6 +27,8 @@ use crate::stream::Seed;
 const ALPHA: f64 = 0.05;
 /// More seeds than these are not worth naming.
 const MOST_SEEDS: usize = 1000;
+/// What is asked for when the number of seeds is planned (Cohen, Statistical Power Analysis, 1988).
+const POWER: f64 = 0.8;
 
 /// The verdict on every claim of `experiment`, in its order.
 pub fn assess<'a>(experiment: &'a Experiment, summary: &Summary) -> Vec<Assessment<'a>> {
@@ -83,12 +85,12 @@ enum Kind {
 impl Comparison {
     fn all(test: &Test, summary: &Summary, remarks: &mut Vec<String>) -> Vec<Self> {
         let metric = test.metric;
-        if metric.quantity.facts().is_timing && !summary.times_are_comparable() {
+        let is_barred = metric.quantity.facts().is_timing && !summary.times_are_comparable();
+        if is_barred {
             remark(remarks, format!("{metric}: the runs were not executed alike, so times are not compared"));
-            return Vec::new();
         }
         let mut arms = Arms { test, summary, remarks };
-        match &test.statement {
+        let mut comparisons = match &test.statement {
             Statement::Order(list) => {
                 let pair = |pair: &[usize]| arms.pair(pair[0], pair[1], "above", Kind::Above);
                 list.windows(2).map(pair).collect()
@@ -98,7 +100,12 @@ impl Comparison {
             Statement::Below(arm, bound) => vec![arms.bound(*arm, *bound, -1.0)],
             Statement::Rises(list) => vec![arms.trend(list, 1.0)],
             Statement::Falls(list) => vec![arms.trend(list, -1.0)],
+        };
+        if is_barred {
+            // They stay, so that the claim is not decided by what is left of it.
+            comparisons.iter_mut().for_each(|comparison| comparison.values.clear());
         }
+        comparisons
     }
 
     /// As one of `count` comparisons of its claim.
@@ -118,8 +125,9 @@ impl Comparison {
             estimate: stats::mean(&values).map(show),
             interval: interval.map(|(low, high)| (show(low), show(high))),
             margin: show(self.margin),
+            is_two_sided: self.kind == Kind::Equal,
             effect_size: stats::mean(&values).zip(sd).map(|(mean, sd)| mean / sd),
-            seeds_more: (verdict == Verdict::Inconclusive).then(|| self.seeds_more(&values)).flatten(),
+            seeds_more: (verdict == Verdict::Inconclusive).then(|| self.seeds_more(&values, count)).flatten(),
             verdict,
             method: match self.kind {
                 Kind::Above => "paired t, 95 % interval",
@@ -157,16 +165,22 @@ impl Comparison {
     }
 
     /// How many more seeds would decide it one way or the other, if mean and spread are as they seem.
-    fn seeds_more(&self, values: &[f64]) -> Option<u32> {
+    fn seeds_more(&self, values: &[f64], count: usize) -> Option<u32> {
         let (mean, sd, n) = (stats::mean(values)?, stats::sample_sd(values)?, values.len());
-        let (effect, alpha) = match self.kind {
-            Kind::Equal if mean.abs() < self.margin => (self.margin - mean.abs(), ALPHA),
-            Kind::Equal => (mean.abs() - self.margin, ALPHA / 2.0),
-            Kind::Above | Kind::Bound if mean >= self.margin => (mean, ALPHA / 2.0),
-            Kind::Above | Kind::Bound => (self.margin - mean, ALPHA / 2.0),
+        let needed =
+            |effect, alpha, power| inference::values_needed(effect, sd, (n + 1, MOST_SEEDS), alpha, power);
+        let (margin, refuting) = (self.margin, ALPHA / 2.0 / count as f64);
+        let needed = match self.kind {
+            // Both sides must be excluded, so each with less than half of the risk.
+            Kind::Equal if mean.abs() < margin => needed(margin - mean.abs(), ALPHA, 0.9),
+            Kind::Equal => needed(mean.abs() - margin, refuting, POWER),
+            // The interval must leave 0 out, and the mean must come out above the margin again.
+            Kind::Above | Kind::Bound if mean >= margin => {
+                Some(needed(mean, ALPHA / 2.0, POWER)?.max(needed(mean - margin, 0.5, POWER)?))
+            }
+            Kind::Above | Kind::Bound => needed(margin - mean, refuting, POWER),
         };
-        let needed = inference::values_needed(effect, sd, n + 1, alpha, MOST_SEEDS)?;
-        Some((needed - n) as u32)
+        Some((needed? - n) as u32)
     }
 }
 
@@ -181,7 +195,17 @@ impl Arms<'_> {
     fn pair(&mut self, a: usize, b: usize, relation: &str, kind: Kind) -> Comparison {
         let (first, second) = (self.values(a, kind), self.values(b, kind));
         let difference = |(seed, value): (&Seed, &f64)| Some((*seed, value - second.get(seed)?));
-        let values = first.iter().filter_map(difference).collect();
+        let values: Vec<(Seed, f64)> = first.iter().filter_map(difference).collect();
+        for seed in first.keys().chain(second.keys()) {
+            if !(first.contains_key(seed) && second.contains_key(seed)) {
+                let text = format!(
+                    "seed {seed}: only one of {} and {} has it, left out",
+                    self.name(a),
+                    self.name(b)
+                );
+                remark(self.remarks, text);
+            }
+        }
         self.comparison(format!("{} {relation} {}", self.name(a), self.name(b)), kind, values)
     }
 
@@ -192,8 +216,7 @@ impl Arms<'_> {
         self.comparison(format!("{} {relation} {bound}", self.name(arm)), Kind::Bound, values)
     }
 
-    /// The mean change from each arm to the next, which is that from the first to the last over their distance, but
-    /// with every arm having its say: the slope of least squares over the arms' ranks.
+    /// The slope of least squares over the arms' ranks: the mean change from an arm to the next.
     fn trend(&mut self, list: &[usize], sign: f64) -> Comparison {
         let arms: Vec<BTreeMap<Seed, f64>> = list.iter().map(|&arm| self.values(arm, Kind::Above)).collect();
         let slope = |seed: &Seed| {

@@ -1,6 +1,5 @@
 //! The numbers of one run, from its rows.
 
-use crate::analyse::quantity::last_epoch;
 use crate::clock::Phase;
 use crate::record::LoadedRun;
 use crate::row::{Split, StepRow};
@@ -67,8 +66,10 @@ impl Measures {
 }
 
 fn last_score(run: &LoadedRun, split: Split) -> Option<Score> {
-    let last = last_epoch(run)?;
-    let row = run.epochs.iter().rfind(|row| row.split == split && row.epoch == last)?;
+    let kept = run.record.outcome.as_ref().and_then(|outcome| outcome.kept_epoch);
+    let rows = run.epochs.iter().filter(|row| row.split == split);
+    // Of two rows of one epoch `max_by_key` takes the later.
+    let row = rows.filter(|row| kept.is_none_or(|kept| row.epoch == kept)).max_by_key(|row| row.epoch)?;
     Some(Score { loss: row.loss, accuracy: row.accuracy })
 }
 

@@ -38,7 +38,7 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
         Quantity::Roughness => roughness(&run.steps),
         Quantity::EpochsToTrainLoss => {
             let images = images_to(&run.steps, at?)?.1;
-            Some(images as f64 / images_per_epoch(&run.steps)?)
+            Some(images as f64 / images_per_epoch(run))
         }
         Quantity::UpdatesToTrainLoss => Some(images_to(&run.steps, at?)?.0 as f64),
         Quantity::GradientNoiseScale => noise_scale(run),
@@ -105,10 +105,17 @@ fn last(run: &LoadedRun, diagnostic: Diagnostic) -> Option<f64> {
 
 /// The values of a diagnostic by layer, from the input on, as they were last measured.
 pub fn layers(run: &LoadedRun, diagnostic: Diagnostic) -> Vec<(&str, f64)> {
-    let rows = || run.diagnostics.iter().filter(|row| row.diagnostic == diagnostic);
-    let last = rows().map(|row| row.epoch).max();
-    let rows = rows().filter(|row| Some(row.epoch) == last);
-    rows.map(|row| (row.of.as_str(), row.value)).collect()
+    let last = last_epoch(run);
+    let rows = run.diagnostics.iter().filter(|row| row.diagnostic == diagnostic && Some(row.epoch) == last);
+    let mut layers: Vec<(&str, f64)> = Vec::new();
+    for row in rows {
+        // An epoch that early stopping kept may have been looked at before: the later row stands.
+        match layers.iter_mut().find(|(layer, _)| *layer == row.of) {
+            Some((_, value)) => *value = row.value,
+            None => layers.push((&row.of, row.value)),
+        }
+    }
+    layers
 }
 
 fn mean_of_layers(run: &LoadedRun, diagnostic: Diagnostic) -> Option<f64> {
@@ -127,14 +134,14 @@ fn noise_scale(run: &LoadedRun) -> Option<f64> {
     (variance > 0.0 && squared > 0.0).then(|| variance / squared)
 }
 
-fn images_per_epoch(steps: &[StepRow]) -> Option<f64> {
-    let images: u64 = steps.iter().filter(|step| step.epoch == 0).map(|step| u64::from(step.images)).sum();
-    (images > 0).then_some(images as f64)
+/// By the config: a run may end within its first epoch.
+fn images_per_epoch(run: &LoadedRun) -> f64 {
+    f64::from(run.record.trial.config.data.train_images())
 }
 
-/// Mean loss of the images of the first `epochs`, step by step.
+/// Mean loss of the images of the first `epochs`, step by step; `None` of a run that ended before.
 fn early_loss(run: &LoadedRun, epochs: f64) -> Option<f64> {
-    let most = images_per_epoch(&run.steps)? * epochs;
+    let most = images_per_epoch(run) * epochs;
     let (mut sum, mut images) = (0.0, 0.0);
     for step in &run.steps {
         if images >= most {
@@ -143,7 +150,7 @@ fn early_loss(run: &LoadedRun, epochs: f64) -> Option<f64> {
         sum += step.loss * f64::from(step.images);
         images += f64::from(step.images);
     }
-    Some(sum / images)
+    (images > 0.0 && images >= most).then(|| sum / images)
 }
 
 /// Standard deviation of the step loss about its own slow course: the root of half the mean square successive
@@ -210,7 +217,7 @@ mod tests {
         }
         run.confusion =
             vec![ConfusionRow { epoch: 1, split: Split::Test, label: 1, predicted: 1, images: 9 }];
-        run.steps.iter_mut().for_each(|step| (step.images, step.usage.user_us) = (1024, 5));
+        run.steps.iter_mut().for_each(|step| (step.images, step.usage.user_us) = (1280, 5));
         for quantity in Quantity::ALL {
             let at =
                 (quantity.facts().parameter == crate::experiment::metric::Parameter::Loss).then_some(2.0);
@@ -256,13 +263,14 @@ mod tests {
         assert_eq!(of(&run, "updates_to_train_loss@0.4"), Some(8.0));
         assert_eq!(of(&run, "updates_to_train_loss@1"), Some(5.0));
         assert_eq!(of(&run, "updates_to_train_loss@0.1"), None);
-        assert_eq!(of(&run, "epochs_to_train_loss@0.4"), Some(8.0 / 9.0));
+        assert_eq!(of(&run, "epochs_to_train_loss@0.4"), Some(8.0 * 1280.0 / 48_000.0));
     }
 
     #[test]
     fn the_loss_at_the_start_is_of_the_first_images() {
         let run = with_losses([4.0, 2.0, 1.0, 1.0]);
-        assert_eq!((of(&run, "early_loss@0.5"), of(&run, "early_loss")), (Some(3.0), Some(2.0)));
+        assert_eq!((of(&run, "early_loss@0.05"), of(&run, "early_loss@0.1")), (Some(3.0), Some(2.0)));
+        assert_eq!(of(&run, "early_loss"), None, "the run is shorter than an epoch");
     }
 
     #[test]

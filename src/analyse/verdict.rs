@@ -41,6 +41,8 @@ pub struct Evidence {
     /// Two-sided 95 % confidence interval; `None` below two seeds.
     pub interval: Option<(f64, f64)>,
     pub margin: f64,
+    /// The margin counts on both sides of 0: a claim of equality.
+    pub is_two_sided: bool,
     /// Estimate over the standard deviation of `values`: Cohen's d of paired differences.
     pub effect_size: Option<f64>,
     /// So many seeds more would decide it with 80 % power if the effect is as estimated; `None` when it is decided,

@@ -1,7 +1,8 @@
 //! `pinbench report`: pages of the runs there are.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use pinbench::experiment::plan::PlanName;
 use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, ProfileName};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store, bundle};
-use pinbench::report::{Download, File, Input, render};
+use pinbench::report::{Download, File, Input, render, render_index};
 use pinbench::text;
 
 use crate::cli::ReportArgs;
@@ -36,6 +37,8 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
         let page = reporter.write(experiment, &Choice::Newest(args.plan()), None)?;
         print(&page.display().to_string())?;
     }
+    let index = reporter.write_index(&workspace.readable_experiments()?, &Choice::Newest(args.plan()))?;
+    print(&index.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,6 +61,38 @@ impl Reporter<'_> {
     ///
     /// `plan` is what the page says to run again where there is no run to take it from.
     pub fn write(&self, experiment: &Experiment, choice: &Choice, plan: Option<&Plan>) -> Result<PathBuf> {
+        let input = self.input(experiment, choice, plan)?;
+        let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
+        let folder = self.out.join(&experiment.id);
+        replace(&folder, &files)?;
+        Ok(folder.join(PAGE))
+    }
+
+    /// Writes the pages over all experiments beside their folders, and returns the path of the first.
+    pub fn write_index(&self, experiments: &[Experiment], choice: &Choice) -> Result<PathBuf> {
+        let inputs = experiments.iter().map(|experiment| self.input(experiment, choice, None));
+        let inputs = inputs.collect::<Result<Vec<Input>>>()?;
+        let command = format!("pinbench reproduce --profile {}", self.profile);
+        let files = render_index(&inputs, self.profile, &command).context("the index of the reports")?;
+        let writing =
+            || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
+        fs::create_dir_all(self.out).with_context(writing)?;
+        for File { name, bytes } in files {
+            let mut draft = tempfile::NamedTempFile::new_in(self.out).with_context(writing)?;
+            draft.write_all(&bytes).with_context(writing)?;
+            let kept = draft.persist(self.out.join(&name)).with_context(writing)?;
+            // A temporary file is its owner's alone; a page is everybody's.
+            kept.set_permissions(fs::Permissions::from_mode(0o644)).with_context(writing)?;
+        }
+        Ok(self.out.join(PAGE))
+    }
+
+    fn input<'e>(
+        &self,
+        experiment: &'e Experiment,
+        choice: &Choice,
+        plan: Option<&Plan>,
+    ) -> Result<Input<'e>> {
         let profile = experiment.profile(self.profile);
         let chosen = self.choose(experiment, choice);
         let plan = chosen.first().map(|record| &record.plan).or(plan);
@@ -68,11 +103,7 @@ impl Reporter<'_> {
         let arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| ArmRuns { arm, runs: self.load(arm, &chosen) }).collect();
         let downloads = downloads(&arms)?;
-        let input = Input { experiment, profile: self.profile, arms, command, downloads };
-        let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
-        let folder = self.out.join(&experiment.id);
-        replace(&folder, &files)?;
-        Ok(folder.join(PAGE))
+        Ok(Input { experiment, profile: self.profile, arms, command, downloads })
     }
 
     fn choose(&self, experiment: &Experiment, choice: &Choice) -> Vec<&RunRecord> {

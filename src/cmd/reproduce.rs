@@ -30,5 +30,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         let page = reporter.write(experiment, &choice, Some(&swept.plan))?;
         print(&page.display().to_string())?;
     }
+    let index = reporter.write_index(&workspace.readable_experiments()?, &choice)?;
+    print(&index.display().to_string())?;
     Ok(swept.exit_code())
 }

@@ -63,7 +63,25 @@ impl Workspace {
             let reason = format!("no experiment in '{}': expected a .toml file", self.experiments.display());
             return Err(WrongUsage(reason).into());
         }
-        chosen.into_iter().map(|(_, path)| Ok(Experiment::load(path)?)).collect()
+        let experiments: Vec<Experiment> =
+            chosen.into_iter().map(|(_, path)| Ok(Experiment::load(path)?)).collect::<Result<_>>()?;
+        let mistakes = experiments.iter().flat_map(|experiment| &experiment.claims);
+        for mistake in mistakes.filter_map(|claim| claim.mistake.as_ref()) {
+            console::warn(&format!("a claim is left out: {mistake}"));
+        }
+        Ok(experiments)
+    }
+
+    /// Those that can be read, for pages over all of them; the others are a warning.
+    pub fn readable_experiments(&self) -> Result<Vec<Experiment>> {
+        let mut readable = Vec::new();
+        for (_, path) in self.known_experiments()? {
+            match Experiment::load(&path) {
+                Ok(experiment) => readable.push(experiment),
+                Err(error) => console::warn(&format!("left out of the index: {error}")),
+            }
+        }
+        Ok(readable)
     }
 
     fn in_folder(&self, reason: &str) -> String {

@@ -49,6 +49,21 @@ impl Name {
         }
     }
 
+    /// What the images of a class show.
+    pub fn class_name(self, class: u8) -> &'static str {
+        let names = match self {
+            Self::Mnist => ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            Self::FashionMnist => [
+                "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+                "boot",
+            ],
+            Self::Cifar10 => {
+                ["airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+            }
+        };
+        names.get(usize::from(class)).copied().unwrap_or("?")
+    }
+
     pub fn shape(self) -> Shape {
         match self {
             Self::Mnist | Self::FashionMnist => Shape { channels: 1, height: 28, width: 28 },

@@ -99,7 +99,10 @@ enum Form {
 fn statement_of_text(text: &str, form: Form, arms: &[Arm]) -> Result<Statement, String> {
     match form {
         Form::Equal => match text.split('=').collect::<Vec<_>>()[..] {
-            [a, b] => Ok(Statement::Equal(arm(a, arms)?, arm(b, arms)?)),
+            [a, b] => {
+                let pair = different(vec![arm(a, arms)?, arm(b, arms)?], arms)?;
+                Ok(Statement::Equal(pair[0], pair[1]))
+            }
             _ => Err(format!("'{text}': expected two arms, as in 'A = B'")),
         },
         Form::Bound => bound(text, arms),
@@ -109,6 +112,7 @@ fn statement_of_text(text: &str, form: Form, arms: &[Arm]) -> Result<Statement, 
 
 fn statement_of_list(labels: &[String], form: Form, arms: &[Arm]) -> Result<Statement, String> {
     let list = labels.iter().map(|label| arm(label, arms)).collect::<Result<Vec<usize>, _>>()?;
+    let list = different(list, arms)?;
     if list.len() < 2 {
         return Err("a trend needs at least two arms".to_owned());
     }
@@ -125,7 +129,8 @@ fn order(text: &str, arms: &[Arm]) -> Result<Statement, String> {
             ));
         }
     };
-    let mut list = text.split(sign).map(|label| arm(label, arms)).collect::<Result<Vec<usize>, _>>()?;
+    let list = text.split(sign).map(|label| arm(label, arms)).collect::<Result<Vec<usize>, _>>()?;
+    let mut list = different(list, arms)?;
     if sign == '<' {
         list.reverse();
     }
@@ -145,10 +150,22 @@ fn bound(text: &str, arms: &[Arm]) -> Result<Statement, String> {
     })
 }
 
-/// The arm of that label, whatever its case.
+/// An arm beside itself would make a statement that cannot fail.
+fn different(list: Vec<usize>, arms: &[Arm]) -> Result<Vec<usize>, String> {
+    for (index, arm) in list.iter().enumerate() {
+        if list[..index].contains(arm) {
+            return Err(format!("the arm '{}' is compared with itself", arms[*arm].label));
+        }
+    }
+    Ok(list)
+}
+
+/// The arm of that label, or else of that label in another case.
 fn arm(label: &str, arms: &[Arm]) -> Result<usize, String> {
     let label = label.trim();
-    let position = arms.iter().position(|arm| arm.label.to_lowercase() == label.to_lowercase());
+    let position = arms.iter().position(|arm| arm.label == label);
+    let position =
+        position.or_else(|| arms.iter().position(|arm| arm.label.to_lowercase() == label.to_lowercase()));
     position.ok_or_else(|| {
         let known: Vec<String> = arms.iter().map(|arm| format!("'{}'", arm.label)).collect();
         format!("there is no arm '{label}' (arms: {})", known.join(", "))

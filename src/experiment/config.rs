@@ -95,11 +95,26 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Never falls as its input grows, and rounds monotonically: so it commutes exactly with a maximum.
+    pub const ALL: [Self; 10] = [
+        Self::Relu,
+        Self::Sigmoid,
+        Self::Tanh,
+        Self::LeakyRelu,
+        Self::Prelu,
+        Self::Elu,
+        Self::Selu,
+        Self::Gelu,
+        Self::Silu,
+        Self::Mish,
+    ];
+
+    /// Never falls as its input grows and is constant only where its slope is 0: so it commutes exactly with a maximum,
+    /// gradient included.
     pub fn is_monotone(self) -> bool {
         match self {
             Self::Relu => true,
-            // Monotone on paper; libtorch's vectorised tails have not been shown to be so bit for bit.
+            // Monotone on paper, some of them; but where rounding makes unequal inputs equal, as in a saturated tail,
+            // the maximum takes another of them, and the gradient goes elsewhere.
             _ => false,
         }
     }
@@ -229,6 +244,15 @@ impl Config {
     }
 }
 
+impl Data {
+    /// Training images an epoch.
+    pub fn train_images(&self) -> u32 {
+        let file = self.set.train_len();
+        let held_out = (f64::from(file) * self.validation).round() as u32;
+        self.train_limit.unwrap_or(file - held_out)
+    }
+}
+
 impl Train {
     fn check_ending(&self) -> Result<(), Impossible> {
         for (key, count) in [("train.max_steps", self.max_steps), ("train.patience", self.patience)] {
@@ -276,6 +300,12 @@ impl Optim {
             check("optim.betas", &beta, (0.0..1.0).contains(&beta), || "0 ≤ beta < 1".to_owned())?;
         }
         check("optim.eps", &self.eps, positive(self.eps), || "a number above 0".to_owned())?;
+        check_some(
+            "optim.momentum",
+            self.momentum,
+            |momentum| self.name == OptimName::Sgd && (0.0..1.0).contains(&momentum),
+            "0 ≤ momentum < 1, with the optimizer `sgd` only",
+        )?;
         let decay = self.weight_decay;
         check("optim.weight_decay", &decay, decay.is_finite() && decay >= 0.0, || {
             "0 or a number above it".to_owned()

@@ -4,10 +4,13 @@
 //! stands is the template's. Everything is pure and in a fixed order: the same input gives the same bytes.
 
 mod cell;
+mod claims;
 mod figure;
 #[cfg(test)]
 mod fixture;
 mod glance;
+mod index;
+mod metrics;
 mod page;
 mod provenance;
 mod results;
@@ -60,6 +63,7 @@ pub enum ReportError {
 }
 
 const PAGE: &str = "index.html";
+const QUESTIONS: &str = "open-questions.html";
 
 /// The page and its downloads.
 pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
@@ -82,6 +86,27 @@ fn page_html(input: &Input) -> Result<String, ReportError> {
     Ok(templates()?.render("experiment.html", &context)?)
 }
 
+/// The pages over all experiments: the index, the open questions, and the claims as a table to download.
+///
+/// `inputs` are of one profile, also of experiments without a run; `command` runs all of it again.
+pub fn render_index(inputs: &[Input], profile: ProfileName, command: &str) -> Result<Vec<File>, ReportError> {
+    let claims = Download {
+        name: "claims.csv".to_owned(),
+        about: "every claim with its evidence and verdict, CSV".to_owned(),
+        bytes: index::claims_csv(inputs),
+    };
+    let view = index::view(inputs, profile, command, std::slice::from_ref(&claims))?;
+    let mut context = Context::new();
+    context.insert("index", &view);
+    context.insert("style", include_str!("../../templates/style.css"));
+    let templates = templates()?;
+    let mut files = vec![File { name: claims.name, bytes: claims.bytes }];
+    for (name, template) in [(PAGE, "index.html"), (QUESTIONS, "open-questions.html")] {
+        files.push(File { name: name.to_owned(), bytes: templates.render(template, &context)?.into_bytes() });
+    }
+    Ok(files)
+}
+
 /// The templates are part of the program. Their names end in `.html`, by which tera escapes what is put into them.
 fn templates() -> Result<Tera, tera::Error> {
     let mut tera = Tera::new();
@@ -89,6 +114,8 @@ fn templates() -> Result<Tera, tera::Error> {
         ("base.html", include_str!("../../templates/base.html")),
         ("parts.html", include_str!("../../templates/parts.html")),
         ("experiment.html", include_str!("../../templates/experiment.html")),
+        ("index.html", include_str!("../../templates/index.html")),
+        ("open-questions.html", include_str!("../../templates/open-questions.html")),
     ])?;
     Ok(tera)
 }

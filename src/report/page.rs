@@ -1,11 +1,11 @@
 //! The page of one experiment, from a summary to the view its template gets.
 
-use crate::analyse::{Caveat, Summary};
+use crate::analyse::{Caveat, Summary, assess};
 use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
 use crate::report::figure::{FigureError, phases, relative_time};
 use crate::report::view::{DownloadView, PageView};
-use crate::report::{Download, Input, glance, provenance, results, setup};
+use crate::report::{Download, Input, claims, glance, metrics, provenance, results, setup};
 use crate::text;
 
 pub fn view(input: &Input) -> Result<PageView, FigureError> {
@@ -24,6 +24,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         glance: glance::sentences(&summary, input.profile),
         warnings: warnings.into_iter().map(sentence).collect(),
         gaps: gaps.into_iter().map(sentence).collect(),
+        claims: claims::views(&assess(experiment, &summary))?,
         results: results::learning(&summary, reference)?,
         reference: reference.map(|reference| reference.source.clone()),
         times: results::times(&summary)?,
@@ -34,6 +35,10 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
             epoch_curve::draw(&summary, Metric::Accuracy)?,
             epoch_curve::draw(&summary, Metric::Loss)?,
         ],
+        metrics: metrics::scores(&summary)?,
+        by_class: metrics::by_class(&summary)?,
+        confusion: metrics::confusion(&summary),
+        diagnostics: metrics::diagnostics(&summary)?,
         timing: vec![relative_time::draw(&summary)?, phases::draw(&summary)?],
         setup: setup::facts(&profile.arms),
         methods: setup::methods(),

@@ -20,6 +20,7 @@ pub struct PageView {
     pub warnings: Vec<String>,
     /// Runs that are missing or did not finish.
     pub gaps: Vec<String>,
+    pub claims: Vec<ClaimView>,
     pub results: TableView,
     /// Where the notes' numbers are from; absent without a reference.
     pub reference: Option<String>,
@@ -27,12 +28,112 @@ pub struct PageView {
     pub phases: TableView,
     pub learning: Vec<FigureView>,
     pub timing: Vec<FigureView>,
+    /// Empty where no run has a confusion matrix.
+    pub metrics: Vec<TableView>,
+    pub by_class: Vec<TableView>,
+    pub confusion: Vec<ConfusionView>,
+    /// Empty where no run has diagnostics.
+    pub diagnostics: Vec<TableView>,
     pub setup: Vec<FactView>,
     pub methods: Vec<MethodView>,
     pub limits: Vec<String>,
     pub runs: TableView,
     pub provenance: ProvenanceView,
     pub downloads: Vec<DownloadView>,
+}
+
+/// A claim and what the runs say of it.
+#[derive(Serialize)]
+pub struct ClaimView {
+    pub id: String,
+    /// Id of its place on the page.
+    pub anchor: String,
+    pub says: String,
+    pub verdict: VerdictView,
+    pub note: Option<String>,
+    pub evidence: Vec<EvidenceView>,
+    pub remarks: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct VerdictView {
+    pub word: String,
+    pub sign: String,
+    pub class: String,
+}
+
+#[derive(Serialize)]
+pub struct EvidenceView {
+    pub id: String,
+    pub what: String,
+    pub estimate: String,
+    pub interval: Option<String>,
+    pub margin: String,
+    pub seeds: String,
+    pub effect_size: Option<String>,
+    /// Seeds it would take to decide.
+    pub more: Option<String>,
+    pub method: String,
+    pub verdict: VerdictView,
+    /// For readers who do not see the picture.
+    pub description: String,
+    pub picture: Option<PictureView>,
+}
+
+/// Images by class and by predicted class, of one arm.
+#[derive(Serialize)]
+pub struct ConfusionView {
+    pub name: String,
+    pub caption: String,
+    pub classes: Vec<String>,
+    pub rows: Vec<ConfusionRowView>,
+}
+
+#[derive(Serialize)]
+pub struct ConfusionRowView {
+    pub name: String,
+    pub cells: Vec<HeatView>,
+}
+
+#[derive(Serialize)]
+pub struct HeatView {
+    pub text: String,
+    /// From 0, none of the row, to 9, all of it.
+    pub heat: u8,
+}
+
+/// The study at a glance.
+#[derive(Serialize)]
+pub struct IndexView {
+    pub profile: String,
+    pub is_full: bool,
+    /// How many claims have which verdict.
+    pub counts: Vec<CountView>,
+    pub claims: usize,
+    pub experiments: Vec<IndexEntryView>,
+    pub command: String,
+    pub downloads: Vec<DownloadView>,
+}
+
+#[derive(Serialize)]
+pub struct CountView {
+    pub verdict: VerdictView,
+    pub count: usize,
+}
+
+#[derive(Serialize)]
+pub struct IndexEntryView {
+    pub id: String,
+    pub title: String,
+    pub question: Option<String>,
+    pub why: String,
+    /// Runs that count, of how many, over which seeds.
+    pub runs: String,
+    pub has_page: bool,
+    /// What the profile changes, in one line; empty for the notes' own setting.
+    pub changes: String,
+    pub glance: Vec<String>,
+    pub claims: Vec<ClaimView>,
 }
 
 #[derive(Serialize)]

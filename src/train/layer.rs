@@ -65,3 +65,39 @@ impl Linear {
         x.f_linear(&self.weight, Some(&self.bias))
     }
 }
+
+/// Local response normalisation over five neighbouring channels: x / (k + α · mean of their squares)^β with k = 2,
+/// α = 1e-4, β = 0.75. Krizhevsky et al. (NIPS 2012, section 3.3) have the sum where PyTorch, and so we, have the
+/// mean: their α is a fifth of ours.
+pub fn local_response_norm(x: &Tensor) -> Result<Tensor, TchError> {
+    const WIDTH: i64 = 5;
+    let channels = x.size()[1];
+    let padded = x.f_square()?.f_constant_pad_nd([0, 0, 0, 0, WIDTH / 2, WIDTH / 2])?;
+    let mut sum = padded.f_narrow(1, 0, channels)?;
+    for offset in 1..WIDTH {
+        sum = sum.f_add(&padded.f_narrow(1, offset, channels)?)?;
+    }
+    let scale = sum.f_mul_scalar(1e-4 / WIDTH as f64)?.f_add_scalar(2.0)?.f_pow_tensor_scalar(0.75)?;
+    x.f_div(&scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_is_scaled_by_the_squares_of_its_neighbours() {
+        // One pixel of seven channels; the second sees channels 0 to 3, the fourth 1 to 5.
+        let values = [100.0_f32, -200.0, 300.0, 50.0, 0.0, 400.0, -100.0];
+        let x = Tensor::from_slice(&values).view([1, 7, 1, 1]);
+        let found = Vec::<f32>::try_from(local_response_norm(&x).unwrap().view(-1)).unwrap();
+        let expected = |channel: usize| {
+            let neighbours = &values[channel.saturating_sub(2)..(channel + 3).min(7)];
+            let squares: f64 = neighbours.iter().map(|&value| f64::from(value).powi(2)).sum();
+            f64::from(values[channel]) / (2.0 + 1e-4 * squares / 5.0).powf(0.75)
+        };
+        for (channel, &found) in found.iter().enumerate() {
+            assert!((f64::from(found) - expected(channel)).abs() < 1e-4, "{channel}: {found}");
+        }
+    }
+}

@@ -1,24 +1,71 @@
-//! Adam, in the form the plan asks for.
+//! The optimizers a config can name, as `torch.optim` computes them.
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::experiment::config::Optim;
+use crate::experiment::config::{Optim, OptimName};
 use crate::experiment::plan::OptimizerForm;
 use crate::train::TrainError;
 use crate::train::shim::{self, AdamKnobs, AdamTensors};
 
-/// Kingma and Ba, arXiv 1412.6980, as `torch.optim.Adam` computes it.
-pub struct Adam {
+pub struct Optimizer {
+    params: Vec<Tensor>,
+    lr: f64,
+    weight_decay: f64,
+    rule: Rule,
+}
+
+enum Rule {
+    Adam(Adam),
+    Sgd(Sgd),
+}
+
+/// Kingma and Ba, arXiv 1412.6980; with `decoupled`, the weight decay of Loshchilov and Hutter, arXiv 1711.05101.
+struct Adam {
     knobs: AdamKnobs,
     form: OptimizerForm,
-    params: Vec<Tensor>,
+    decoupled: bool,
     exp_avgs: Vec<Tensor>,
     exp_avg_sqs: Vec<Tensor>,
     steps: Vec<Tensor>,
 }
 
-impl Adam {
+/// v ← μ·v + g, w ← w − lr·v: momentum as in Sutskever et al. (ICML 2013) but for the place of the rate, without
+/// dampening.
+struct Sgd {
+    momentum: f64,
+    /// Absent before the first step, which takes the gradient as it is.
+    velocity: Option<Vec<Tensor>>,
+}
+
+impl Optimizer {
     pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
+        let rule = match config.name {
+            OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
+            // A pass over the parameters is all there is to fuse: both forms are the same.
+            OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
+        };
+        Ok(Self { params, lr: config.lr, weight_decay: config.weight_decay, rule })
+    }
+
+    /// The step size of the steps that follow.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    pub fn clear_grads(&self) -> Result<(), TrainError> {
+        shim::clear_grads(&self.params)
+    }
+
+    pub fn step(&mut self) -> Result<(), TrainError> {
+        match &mut self.rule {
+            Rule::Adam(adam) => adam.step(&self.params, self.lr, self.weight_decay),
+            Rule::Sgd(sgd) => sgd.step(&self.params, self.lr, self.weight_decay),
+        }
+    }
+}
+
+impl Adam {
+    fn new(config: &Optim, form: OptimizerForm, params: &[Tensor]) -> Result<Self, TchError> {
         let Optim { lr, betas: [beta1, beta2], eps, weight_decay, .. } = *config;
         // zeros_like keeps the parameter's memory format.
         let zeros =
@@ -27,25 +74,24 @@ impl Adam {
         Ok(Self {
             knobs: AdamKnobs { lr, beta1, beta2, eps, weight_decay },
             form,
+            decoupled: config.name == OptimName::AdamW,
             exp_avgs: zeros()?,
             exp_avg_sqs: zeros()?,
             steps: params.iter().map(step).collect::<Result<_, _>>()?,
-            params,
         })
     }
 
-    /// The step size of the steps that follow.
-    pub fn set_lr(&mut self, lr: f64) {
+    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: f64) -> Result<(), TrainError> {
         self.knobs.lr = lr;
-    }
-
-    pub fn clear_grads(&self) -> Result<(), TrainError> {
-        shim::clear_grads(&self.params)
-    }
-
-    pub fn step(&mut self) -> Result<(), TrainError> {
+        if self.decoupled {
+            self.knobs.weight_decay = 0.0;
+            let _no_grad = tch::no_grad_guard();
+            for param in params {
+                let _param = param.shallow_clone().f_mul_scalar_(1.0 - lr * weight_decay)?;
+            }
+        }
         let tensors = AdamTensors {
-            params: &self.params,
+            params,
             exp_avgs: &self.exp_avgs,
             exp_avg_sqs: &self.exp_avg_sqs,
             steps: &self.steps,
@@ -57,37 +103,108 @@ impl Adam {
     }
 }
 
+impl Sgd {
+    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: f64) -> Result<(), TrainError> {
+        let _no_grad = tch::no_grad_guard();
+        let gradient = |param: &Tensor| match weight_decay {
+            0.0 => Ok(param.grad()),
+            decay => param.grad().f_add(&param.f_mul_scalar(decay)?),
+        };
+        let gradients = params.iter().map(gradient).collect::<Result<Vec<_>, TchError>>()?;
+        let directions = self.directions(gradients)?;
+        for (param, direction) in params.iter().zip(&directions) {
+            let _param = param.shallow_clone().f_sub_(&direction.f_mul_scalar(lr)?)?;
+        }
+        Ok(())
+    }
+
+    fn directions(&mut self, gradients: Vec<Tensor>) -> Result<Vec<Tensor>, TchError> {
+        if self.momentum == 0.0 {
+            return Ok(gradients);
+        }
+        let Some(velocity) = &mut self.velocity else {
+            // A copy: the gradients are cleared before the next step, and may be written into by then.
+            let copies = gradients.iter().map(|gradient| gradient.f_mul_scalar(1.0));
+            let copies = self.velocity.insert(copies.collect::<Result<_, _>>()?);
+            return Ok(copies.iter().map(Tensor::shallow_clone).collect());
+        };
+        for (velocity, gradient) in velocity.iter_mut().zip(&gradients) {
+            *velocity = velocity.f_mul_scalar(self.momentum)?.f_add(gradient)?;
+        }
+        Ok(velocity.iter().map(Tensor::shallow_clone).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tch::Device;
 
-    use crate::experiment::config::OptimName;
-
     use super::*;
+
+    fn config(name: OptimName) -> Optim {
+        Optim {
+            name,
+            lr: 0.1,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: None,
+            schedule: None,
+        }
+    }
+
+    /// A parameter of three ones, stepped `steps` times down the slopes 2, −0.5 and 30.
+    fn stepped(config: &Optim, form: OptimizerForm, steps: usize) -> Vec<f32> {
+        let param = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let mut optimizer = Optimizer::new(config, form, vec![param.shallow_clone()]).unwrap();
+        for _ in 0..steps {
+            optimizer.clear_grads().unwrap();
+            assert!(!param.grad().defined());
+            (&param * Tensor::from_slice(&[2.0_f32, -0.5, 30.0])).sum(Kind::Float).backward();
+            optimizer.step().unwrap();
+        }
+        Vec::try_from(param.detach()).unwrap()
+    }
+
+    fn assert_near(found: &[f32], expected: [f64; 3]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 2e-6 * expected.abs().max(1.0),
+                "{found} {expected}"
+            );
+        }
+    }
+
+    const FORMS: [OptimizerForm; 2] = [OptimizerForm::Loop, OptimizerForm::Fused];
 
     /// p ← p − lr·sign(g) to rounding on the first step, whatever the size of the gradient (§2.1 of the paper).
     #[test]
-    fn the_first_step_moves_every_weight_by_the_learning_rate_against_its_gradient() {
-        for form in [OptimizerForm::Loop, OptimizerForm::Fused] {
-            let param = Tensor::zeros([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-            let config = Optim {
-                name: OptimName::Adam,
-                lr: 0.1,
-                betas: [0.9, 0.999],
-                eps: 1e-8,
-                weight_decay: 0.0,
-                momentum: None,
-                schedule: None,
-            };
-            let mut adam = Adam::new(&config, form, vec![param.shallow_clone()]).unwrap();
-            (&param * Tensor::from_slice(&[2.0_f32, -0.5, 30.0])).sum(Kind::Float).backward();
-            adam.step().unwrap();
-            let moved = Vec::<f32>::try_from(param.detach()).unwrap();
-            for (moved, expected) in moved.iter().zip([-0.1_f32, 0.1, -0.1]) {
-                assert!((moved - expected).abs() < 1e-6, "{moved} {expected}");
-            }
-            adam.clear_grads().unwrap();
-            assert!(!param.grad().defined());
+    fn adams_first_step_moves_every_weight_by_the_learning_rate_against_its_gradient() {
+        for form in FORMS {
+            assert_near(&stepped(&config(OptimName::Adam), form, 1), [0.9, 1.1, 0.9]);
         }
+    }
+
+    /// The decay shrinks the weight by lr·λ and stays out of the moments; Adam's own is swallowed by their quotient.
+    #[test]
+    fn adamw_decays_the_weights_and_adam_the_gradient() {
+        for form in FORMS {
+            let decayed = Optim { weight_decay: 0.5, ..config(OptimName::AdamW) };
+            assert_near(&stepped(&decayed, form, 1), [0.85, 1.05, 0.85]);
+            let penalised = Optim { weight_decay: 0.1, ..config(OptimName::Adam) };
+            assert_near(&stepped(&penalised, form, 1), [0.9, 1.1, 0.9]);
+        }
+    }
+
+    #[test]
+    fn sgd_steps_down_the_gradient_and_momentum_adds_up() {
+        let sgd = config(OptimName::Sgd);
+        assert_near(&stepped(&sgd, OptimizerForm::Loop, 2), [0.6, 1.1, -5.0]);
+        // Velocities g, 1.9·g and 2.71·g: 5.61·g·lr in all.
+        let heavy = Optim { momentum: Some(0.9), ..sgd.clone() };
+        assert_near(&stepped(&heavy, OptimizerForm::Fused, 3), [1.0 - 1.122, 1.0 + 0.2805, 1.0 - 16.83]);
+        // The penalty's gradient is λ·w: 1 − 0.1·(2 + 0.5·1) = 0.75.
+        let penalised = Optim { weight_decay: 0.5, ..sgd };
+        assert_near(&stepped(&penalised, OptimizerForm::Loop, 1), [0.75, 1.0, -2.05]);
     }
 }

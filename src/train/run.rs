@@ -15,7 +15,7 @@ use crate::train::augment::Augmenter;
 use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
-use crate::train::optimizer::Adam;
+use crate::train::optimizer::Optimizer;
 use crate::train::resident::{Resident, indices};
 use crate::train::schedule;
 use crate::train::stopping::{Stopping, Verdict};
@@ -103,7 +103,7 @@ struct Training<'a> {
     length: Length,
     clock: Monotonic,
     built: Built,
-    optimizer: Adam,
+    optimizer: Optimizer,
     train_set: Resident,
     /// Loads the training batches of a config with `augment`, in place of `train_set`.
     augmenter: Option<Augmenter<'a>>,
@@ -137,7 +137,7 @@ impl<'a> Training<'a> {
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
         let init = Key::new(seed, Stream::Init, 0, 0);
         let built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
-        let optimizer = Adam::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
+        let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
         let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);

@@ -1,4 +1,4 @@
-//! A validation metric after each epoch: every seed faint, their mean bold.
+//! A validation metric after each epoch: a band over the seeds, every seed faint, their mean bold.
 
 use crate::analyse::{ArmSummary, Summary};
 use crate::record::LoadedRun;
@@ -85,9 +85,21 @@ impl Curve {
         let mean = Series { name: arm.name.clone(), look, points };
         (reach > 0).then(|| Self { seeds, mean, label: arm.arm.label.clone() })
     }
+
+    /// The outline from the least to the greatest of the seeds, over the epochs all of them have.
+    fn band(&self) -> Vec<(f64, f64)> {
+        let edge = |pick: fn(f64, f64) -> f64| {
+            let at = move |index: usize| {
+                let heights = self.seeds.iter().map(|seed| seed[index].1);
+                (self.mean.points[index].0, heights.reduce(pick).unwrap_or_default())
+            };
+            (0..self.mean.points.len()).map(at)
+        };
+        edge(f64::min).chain(edge(f64::max).rev()).collect()
+    }
 }
 
-/// Epochs as people count them, from 1.
+/// Epochs as people count them, from 1. The last row of an epoch counts.
 fn points(run: &LoadedRun, metric: Metric) -> Vec<(f64, f64)> {
     let rows = run.epochs.iter().filter(|row| row.split == Split::Validation);
     let points = rows.map(|row| (f64::from(row.epoch) + 1.0, metric.of(row)));
@@ -105,6 +117,7 @@ fn draw_one(curves: &[Curve], range: (f64, f64), metric: Metric, size: Size) -> 
     picture(size.width(), size.pick(340, 280), |sheet| {
         let mut plot = Plot::new(sheet, &x, &y, margins)?;
         for curve in curves.iter().filter(|curve| curve.seeds.len() > 1) {
+            plot.area(&curve.band(), curve.mean.look.ink(Mark::Band))?;
             for seed in &curve.seeds {
                 plot.line(seed, curve.mean.look.ink(Mark::Seed))?;
             }

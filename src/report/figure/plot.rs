@@ -122,6 +122,12 @@ impl<'a, 's> Plot<'a, 's> {
         Ok(())
     }
 
+    /// The area inside an outline.
+    pub fn area(&self, outline: &[(f64, f64)], ink: Ink) -> Drawn {
+        let places: Vec<(i32, i32)> = outline.iter().map(|&point| self.place(point)).collect();
+        self.sheet.draw(&Polygon::new(places, ink.fill()))
+    }
+
     pub fn marker(&self, at: (f64, f64), look: Look) -> Drawn {
         marker(self.sheet, self.place(at), look)
     }

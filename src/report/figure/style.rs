@@ -33,10 +33,18 @@ pub enum Mark {
     Reference,
     Phase,
     OnPhase,
+    /// From the least to the greatest of the seeds.
+    Band,
+    /// Where nothing differs.
+    Zero,
+    /// The least effect that matters.
+    Margin,
+    /// What one seed says.
+    Dot,
 }
 
 impl Mark {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 20] = [
         Self::Axis,
         Self::Grid,
         Self::Tick,
@@ -53,6 +61,10 @@ impl Mark {
         Self::Reference,
         Self::Phase,
         Self::OnPhase,
+        Self::Band,
+        Self::Zero,
+        Self::Margin,
+        Self::Dot,
     ];
 
     fn class(self) -> &'static str {
@@ -73,6 +85,10 @@ impl Mark {
             Self::Reference => "reference",
             Self::Phase => "phase",
             Self::OnPhase => "on-phase",
+            Self::Band => "band",
+            Self::Zero => "zero",
+            Self::Margin => "margin",
+            Self::Dot => "dot",
         }
     }
 }

@@ -1,0 +1,124 @@
+//! What both models are made of: convolution, normalisation, activation and, at the end of a group, pooling.
+
+use tch::{TchError, Tensor};
+
+use crate::experiment::config::{Model as ModelConfig, Norm, Pooling};
+use crate::train::activation::Act;
+use crate::train::layer::{BatchNorm, Conv3x3, local_response_norm};
+use crate::train::model::Order;
+use crate::train::parameters::Parameters;
+
+pub struct Block {
+    conv: Conv3x3,
+    norm: Normalisation,
+    act: Act,
+    pool: Option<Pool>,
+    order: Order,
+    /// `act1`
+    name: String,
+}
+
+enum Normalisation {
+    BatchNorm(BatchNorm),
+    Lrn,
+    Off,
+}
+
+/// Max pooling, which halves both sides.
+#[derive(Clone, Copy)]
+pub enum Pool {
+    /// 2×2, stride 2.
+    Plain,
+    /// 3×3, stride 2. Padded by one, unlike AlexNet's, so that even sides come out as from plain pooling: the arms
+    /// then have the same shapes and start from the same weights.
+    Overlapping,
+}
+
+impl Block {
+    /// Block `number`, from 1; its layers are `conv1`, `bn1`, `act1`.
+    pub fn new(
+        parameters: &mut Parameters,
+        number: usize,
+        (input, output): (i64, i64),
+        pool: Option<Pool>,
+        config: &ModelConfig,
+        order: Order,
+    ) -> Result<Self, TchError> {
+        let conv = Conv3x3::new(parameters, &format!("conv{number}"), input, output)?;
+        let norm = match config.norm {
+            None | Some(Norm::BatchNorm) => {
+                Normalisation::BatchNorm(BatchNorm::new(parameters, &format!("bn{number}"), output)?)
+            }
+            Some(Norm::Lrn) => Normalisation::Lrn,
+            Some(Norm::Off) => Normalisation::Off,
+        };
+        let name = format!("act{number}");
+        let act = Act::new(parameters, &name, config.activation)?;
+        Ok(Self { conv, norm, act, pool, order, name })
+    }
+
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        let x = self.before_activation(x, train)?;
+        match self.pool {
+            // BatchNorm's output is needed by nobody else; the maximum of the same numbers has the same bits.
+            Some(pool) if self.order.pool_first && self.act.is_monotone() && !self.has_lrn() => {
+                self.act.apply(pool.forward(&x)?, true)
+            }
+            _ => self.after_activation(self.act.apply(x, self.order.pool_first)?),
+        }
+    }
+
+    /// The same, showing `see` the activation before any pooling.
+    pub fn forward_seen(
+        &self,
+        x: &Tensor,
+        train: bool,
+        see: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor, TchError> {
+        let x = self.act.apply(self.before_activation(x, train)?, false)?;
+        see(&self.name, &x);
+        self.after_activation(x)
+    }
+
+    fn has_lrn(&self) -> bool {
+        matches!(self.norm, Normalisation::Lrn)
+    }
+
+    fn before_activation(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        let x = self.conv.forward(x)?;
+        match &self.norm {
+            Normalisation::BatchNorm(norm) => norm.forward(&x, train),
+            Normalisation::Lrn | Normalisation::Off => Ok(x),
+        }
+    }
+
+    /// AlexNet normalises what it has activated, and pools that.
+    fn after_activation(&self, x: Tensor) -> Result<Tensor, TchError> {
+        let x = if self.has_lrn() { local_response_norm(&x)? } else { x };
+        self.pool.map_or(Ok(x.shallow_clone()), |pool| pool.forward(&x))
+    }
+}
+
+impl Pool {
+    pub fn of(config: &ModelConfig) -> Self {
+        match config.pooling {
+            None | Some(Pooling::Plain) => Self::Plain,
+            Some(Pooling::Overlapping) => Self::Overlapping,
+        }
+    }
+
+    fn forward(self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Plain => x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
+            Self::Overlapping => x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+        }
+    }
+
+    /// A side of `length` after pooling.
+    pub fn side(self, length: usize) -> usize {
+        match self {
+            Self::Plain => length / 2,
+            Self::Overlapping => length.div_ceil(2),
+        }
+    }
+}
