@@ -13,7 +13,7 @@ use pinbench::data::{self, DataSet, Name};
 use pinbench::experiment::config::{Activation, Data, Model, ModelName, Optim, OptimName, Train};
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::{Config, Trial};
-use pinbench::row::{EpochRow, StepRow};
+use pinbench::row::{ConfusionRow, DiagnosticRow, Diagnostics, EpochRow, StepRow};
 use pinbench::stream::Seed;
 use pinbench::train::{self, Control, Observer, Started};
 
@@ -35,6 +35,8 @@ impl Observer for Timed {
     }
 
     fn measured(&mut self, _: &EpochRow) {}
+    fn diagnosed(&mut self, _: &[DiagnosticRow]) {}
+    fn confused(&mut self, _: &[ConfusionRow]) {}
 }
 
 fn trial(batch: u32) -> Trial {
@@ -73,7 +75,8 @@ fn trial(batch: u32) -> Trial {
 
 fn steps(plan: &Plan, batch: u32, wanted: u64, data: &DataSet) -> Duration {
     let mut timed = Timed { wanted, total_ns: 0 };
-    train::train(&trial(batch), plan, data, &mut timed).expect("a benchmark has nobody to recover for");
+    train::train(&trial(batch), plan, data, Diagnostics::Off, &mut timed)
+        .expect("a benchmark has nobody to recover for");
     Duration::from_nanos(timed.total_ns)
 }
 

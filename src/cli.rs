@@ -123,6 +123,11 @@ pub struct SweepArgs {
     pub plan: PlanArgs,
     #[command(flatten)]
     pub seeds: SeedsArg,
+    /// Leave out what is measured between epochs: gradients, dead units, curvature
+    ///
+    /// The weights come out the same; claims about what is left out cannot be decided.
+    #[arg(long)]
+    pub no_diagnostics: bool,
 }
 
 #[derive(Args)]

@@ -120,6 +120,15 @@ pub struct DiagnosticRow {
     pub value: f64,
 }
 
+/// Whether a training is looked at between its epochs. Its result is the same either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Diagnostics {
+    #[default]
+    On,
+    Off,
+}
+
 /// What a diagnostic row holds; `train/diagnose/` says how each is measured and where its definition comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

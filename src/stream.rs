@@ -34,6 +34,8 @@ pub enum Stream {
     Order,
     /// Dropout masks; one draw a step.
     Dropout,
+    /// Which images diagnostics look at, and what they draw; nothing a training depends on.
+    Diagnose,
     /// Changes of one training image; one draw an epoch and image. In place of the step, the key has the image's
     /// index in the training file.
     Augment,
@@ -46,6 +48,7 @@ impl Stream {
             Self::Split => "split",
             Self::Order => "order",
             Self::Dropout => "dropout",
+            Self::Diagnose => "diagnose",
             Self::Augment => "augment",
         }
     }

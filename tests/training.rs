@@ -57,7 +57,13 @@ impl Workspace {
     }
 
     fn list(&self, profile: &str, plan: &str) -> Vec<Value> {
-        let (code, out, err) = self.run(&["list", "tiny", "--profile", profile, "--plan", plan, "--json"]);
+        self.list_with(profile, plan, &[])
+    }
+
+    fn list_with(&self, profile: &str, plan: &str, more: &[&str]) -> Vec<Value> {
+        let mut arguments = vec!["list", "tiny", "--profile", profile, "--plan", plan, "--json"];
+        arguments.extend(more);
+        let (code, out, err) = self.run(&arguments);
         assert_eq!(code, 0, "{err}");
         serde_json::from_str(&out).unwrap()
     }
@@ -88,6 +94,25 @@ fn the_same_trial_gives_the_same_weights_in_two_processes() {
     assert_eq!(digests[0], digests[1]);
     assert_ne!(digests[0].1, digests[0].2, "training moved no weight");
     assert_eq!(digests[0].2.as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn diagnostics_change_no_bit_of_the_weights() {
+    let digest = |more: &[&str]| {
+        let workspace = Workspace::new();
+        let mut arguments = vec!["run", "tiny", "--profile", "smoke", "--threads", "1"];
+        arguments.extend(more);
+        let (code, _, err) = workspace.run(&arguments);
+        assert_eq!(code, 0, "{err}");
+        let trial =
+            workspace.list_with("smoke", "tuned", &["--threads", "1"])[0]["run"].as_str().unwrap().to_owned();
+        let (_, out, _) = workspace.run(&["show", &trial, "--json"]);
+        let outcome = serde_json::from_str::<Value>(&out).unwrap()["runs"][0]["record"]["outcome"].clone();
+        (outcome["final_weights"].clone(), outcome["diagnose_ns"].as_u64().unwrap())
+    };
+    let (with, without) = (digest(&[]), digest(&["--no-diagnostics"]));
+    assert_eq!(with.0, without.0);
+    assert!(with.1 > 0 && without.1 == 0);
 }
 
 #[test]

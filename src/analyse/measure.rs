@@ -1,8 +1,9 @@
 //! The numbers of one run, from its rows.
 
+use crate::analyse::quantity::last_epoch;
 use crate::clock::Phase;
 use crate::record::LoadedRun;
-use crate::row::{EpochRow, Split, StepRow};
+use crate::row::{Split, StepRow};
 use crate::stats;
 
 /// Steps at the start of a run that no timing counts: the allocator, the caches and the thread pool are still
@@ -50,7 +51,7 @@ pub struct StepTiming {
 
 impl Measures {
     pub fn of(run: &LoadedRun) -> Self {
-        let score = |split| last_score(&run.epochs, split);
+        let score = |split| last_score(run, split);
         let train_ns: u64 = run.steps.iter().map(|step| step.times.total_ns).sum();
         let outcome = run.record.outcome.as_ref();
         Self {
@@ -65,12 +66,19 @@ impl Measures {
     }
 }
 
-fn last_score(epochs: &[EpochRow], split: Split) -> Option<Score> {
-    let rows = epochs.iter().filter(|row| row.split == split);
-    rows.max_by_key(|row| row.epoch).map(|row| Score { loss: row.loss, accuracy: row.accuracy })
+fn last_score(run: &LoadedRun, split: Split) -> Option<Score> {
+    let last = last_epoch(run)?;
+    let row = run.epochs.iter().rfind(|row| row.split == split && row.epoch == last)?;
+    Some(Score { loss: row.loss, accuracy: row.accuracy })
 }
 
 impl StepTiming {
+    /// Share of a step's time in which its batch was made.
+    pub fn load_share(&self) -> f64 {
+        let total = self.phase_us_per_image.iter().sum::<f64>() + self.rest_us_per_image;
+        self.phase_us_per_image[Phase::Load as usize] / total
+    }
+
     /// `None` of no steps, or of steps that took no time or held no image.
     fn of(steps: &[StepRow]) -> Option<Self> {
         let images: u64 = steps.iter().map(|step| u64::from(step.images)).sum();

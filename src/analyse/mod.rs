@@ -2,13 +2,17 @@
 //!
 //! Pure functions over loaded runs. Tables, figures and their wording are the report's.
 
+mod assess;
 mod caveat;
+pub mod confusion;
 mod measure;
+pub mod quantity;
 #[cfg(test)]
 pub mod samples;
 mod summary;
 mod verdict;
 
+pub use assess::assess;
 pub use caveat::Caveat;
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use summary::{ArmRuns, ArmSummary, Differences, Spreads, Summary};

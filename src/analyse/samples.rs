@@ -170,6 +170,8 @@ fn outcome(seed: u64, batch: u32, steps: &[StepRow]) -> Outcome {
         final_weights: Digest::of(format!("{seed} {batch}").as_bytes()),
         steps: steps.len() as u64,
         train_ns,
+        diagnose_ns: None,
+        kept_epoch: None,
         evaluate_ns,
         wall_ns: train_ns + evaluate_ns,
         peak_rss_bytes: 640 << 20,

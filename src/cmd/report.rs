@@ -128,7 +128,7 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
     let records: Vec<&RunRecord> = labelled.iter().map(|(_, run)| &run.record).collect();
     let download =
         |name: &str, about: &str, bytes| Download { name: name.to_owned(), about: about.to_owned(), bytes };
-    Ok(vec![
+    let mut downloads = vec![
         download(
             "epochs.csv",
             "loss and accuracy of every split after every epoch, CSV",
@@ -145,7 +145,16 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
             "the run records: configs, plans, environments and digests, JSON",
             serde_json::to_vec_pretty(&records)?,
         ),
-    ])
+    ];
+    if labelled.iter().any(|(_, run)| !run.confusion.is_empty()) {
+        let about = "confusion matrices of every split after every epoch, CSV";
+        downloads.push(download("confusion.csv", about, bundle::confusion_csv(&labelled)?));
+    }
+    if labelled.iter().any(|(_, run)| !run.diagnostics.is_empty()) {
+        let about = "top-3 share, calibration, gradients, units and curvature by epoch, CSV";
+        downloads.push(download("diagnostics.csv", about, bundle::diagnostics_csv(&labelled)?));
+    }
+    Ok(downloads)
 }
 
 /// Puts `files` in place of the report in `folder`: whole, or not at all.

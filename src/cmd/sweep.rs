@@ -10,6 +10,7 @@ use pinbench::data;
 use pinbench::experiment::{Experiment, Plan, ProfileName, TrialId};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{Listing, Standing, Store};
+use pinbench::row::Diagnostics;
 use pinbench::schedule::{
     Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, items,
 };
@@ -50,6 +51,7 @@ struct Asked<'a> {
     seeds: Option<usize>,
     plan: &'a Plan,
     class: Option<&'a EnvironmentClass>,
+    diagnostics: Diagnostics,
     /// Start of the one trial's id.
     trial: Option<&'a str>,
 }
@@ -62,8 +64,16 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let store = workspace.open_store()?;
     let listing = workspace.listing(Some(&store))?;
     let seeds = args.seeds.limit();
-    let asked =
-        Asked { experiments: &experiments, profile, seeds, plan: &plan, class: class.as_ref(), trial };
+    let diagnostics = if args.no_diagnostics { Diagnostics::Off } else { Diagnostics::On };
+    let asked = Asked {
+        experiments: &experiments,
+        profile,
+        seeds,
+        plan: &plan,
+        class: class.as_ref(),
+        diagnostics,
+        trial,
+    };
     let mut tally = Tally::default();
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
@@ -152,6 +162,7 @@ impl<'a> Asked<'a> {
                 store: workspace.store.clone(),
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
+                diagnostics: self.diagnostics,
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, HostTime};
-use pinbench::record::{ClaimError, Outcome, RunId, Status, Store};
-use pinbench::row::{EpochRow, StepRow};
+use pinbench::record::{ClaimError, Outcome, Rows, RunId, Status, Store};
+use pinbench::row::{ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job};
 use pinbench::train::{self, Control, Ending, Started, Trained};
 
@@ -62,7 +62,7 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: Interrupt) -> an
     let staging = store.stage(&run)?;
     let mut observer = Observer::new(interrupt);
     let before = machine::usage();
-    let trained = train::train(&job.trial, &job.plan, data, &mut observer)?;
+    let trained = train::train(&job.trial, &job.plan, data, job.diagnostics, &mut observer)?;
     let own = machine::usage().since(before);
     let status = match trained.ending {
         Ending::Finished => Status::Finished,
@@ -71,13 +71,14 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: Interrupt) -> an
     };
     let own_s = (own.user_us + own.system_us) as f64 / 1e6;
     let mut record = job.record(run, started, &environment, status);
-    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, host, own_s));
-    let record = staging.seal(&record, &observer.steps, &observer.epochs)?;
+    record.outcome =
+        (record.status == Status::Finished).then(|| outcome(&trained, observer.peak_rss_bytes, host, own_s));
+    let record = staging.seal(&record, observer.rows())?;
     say(&Event::Sealed { run: record.run, status: record.status });
     Ok(ExitCode::from(EXIT_SEALED))
 }
 
-fn outcome(trained: &Trained, before: Option<HostTime>, own_s: f64) -> Outcome {
+fn outcome(trained: &Trained, peak_rss_bytes: u64, before: Option<HostTime>, own_s: f64) -> Outcome {
     let host = before.zip(HostTime::now());
     Outcome {
         initial_weights: trained.initial_weights,
@@ -85,8 +86,10 @@ fn outcome(trained: &Trained, before: Option<HostTime>, own_s: f64) -> Outcome {
         steps: trained.steps,
         train_ns: trained.train_ns,
         evaluate_ns: trained.evaluate_ns,
+        diagnose_ns: Some(trained.diagnose_ns),
+        kept_epoch: trained.kept_epoch,
         wall_ns: trained.wall_ns,
-        peak_rss_bytes: machine::peak_rss_bytes(),
+        peak_rss_bytes,
         steal_share: host.map(|(before, now)| now.steal_share_since(before)),
         others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),
     }
@@ -97,6 +100,10 @@ struct Observer {
     interrupt: Interrupt,
     steps: Vec<StepRow>,
     epochs: Vec<EpochRow>,
+    confusion: Vec<ConfusionRow>,
+    diagnostics: Vec<DiagnosticRow>,
+    /// Until the last evaluation: the diagnostics after it need more than a training does.
+    peak_rss_bytes: u64,
     images: u64,
     /// Of the epoch so far: its number, images and correct ones.
     epoch: (u32, u64, u64),
@@ -107,7 +114,22 @@ struct Observer {
 impl Observer {
     fn new(interrupt: Interrupt) -> Self {
         let said = (Instant::now(), 0);
-        Self { interrupt, steps: Vec::new(), epochs: Vec::new(), images: 0, epoch: (0, 0, 0), said }
+        Self {
+            interrupt,
+            steps: Vec::new(),
+            epochs: Vec::new(),
+            confusion: Vec::new(),
+            diagnostics: Vec::new(),
+            peak_rss_bytes: 0,
+            images: 0,
+            epoch: (0, 0, 0),
+            said,
+        }
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        let Self { steps, epochs, confusion, diagnostics, .. } = self;
+        Rows { steps, epochs, confusion, diagnostics }
     }
 
     fn count(&mut self, row: &StepRow) {
@@ -153,10 +175,20 @@ impl train::Observer for Observer {
 
     fn measured(&mut self, row: &EpochRow) {
         self.epochs.push(*row);
+        self.peak_rss_bytes = machine::peak_rss_bytes();
         let loss = row.loss.is_finite().then_some(row.loss);
         say(&Event::Measured { epoch: row.epoch, split: row.split, loss, accuracy: row.accuracy });
         // An evaluation is not training speed.
         self.said = (Instant::now(), self.images);
+    }
+
+    fn diagnosed(&mut self, rows: &[DiagnosticRow]) {
+        self.diagnostics.extend_from_slice(rows);
+        self.said = (Instant::now(), self.images);
+    }
+
+    fn confused(&mut self, rows: &[ConfusionRow]) {
+        self.confusion.extend_from_slice(rows);
     }
 }
 

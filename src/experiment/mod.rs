@@ -2,6 +2,7 @@
 //! the numbers it is compared with. It is read from TOML and fully checked before anything runs.
 
 pub mod claim;
+mod claims;
 pub mod config;
 mod identity;
 mod length;
@@ -33,6 +34,8 @@ pub struct Experiment {
     pub title: String,
     /// Why the experiment exists.
     pub why: String,
+    /// Which open question of the notes it answers, such as `F1`.
+    pub question: Option<String>,
     /// Where the setting comes from.
     pub source: Option<String>,
     /// What a reader must not conclude from it.
@@ -45,16 +48,19 @@ pub struct Experiment {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor {
-    /// Dotted key of the config value that varies.
-    pub key: String,
+    /// Dotted key of the config value that varies; of a factor whose levels set several, its label.
+    pub name: String,
     pub label: String,
     pub levels: Vec<Level>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
+    /// By which reference rows name the level; its label where it sets several values.
     pub value: serde_json::Value,
     pub label: String,
+    /// What the level sets in the config, by dotted key.
+    pub set: Vec<(String, serde_json::Value)>,
     pub colour: Option<Colour>,
 }
 

@@ -6,11 +6,12 @@ use std::ops::Range;
 use serde_json::Value;
 use toml::Spanned;
 
+use crate::experiment::claims;
 use crate::experiment::config::Config;
 use crate::experiment::identity::MAX_SEED;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::wire::{
-    WireConfig, WireExperiment, WireFactor, WireProfile, WireReference, WireReferenceRow,
+    WireConfig, WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
 };
 use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
@@ -29,13 +30,14 @@ struct Draft {
 pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let wire: WireExperiment = toml::from_str(source.text)
         .map_err(|error: toml::de::Error| source.error(error.span(), error.message()))?;
-    let WireExperiment { title, why, source: origin, limits, data, model, optim, train, augment, .. } = wire;
+    let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
+    let WireExperiment { data, model, optim, train, augment, .. } = wire;
     let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment })
         .map_err(|error| source.error(None, error))?;
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
     let factors = factors.collect::<Result<Vec<Factor>, _>>()?;
-    let places: Vec<_> = wire.factors.iter().map(level_places).collect();
+    let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
     let mut profiles = BTreeMap::new();
     for (name, profile) in [
         (ProfileName::Smoke, &wire.profiles.smoke),
@@ -48,32 +50,73 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Experiment { id, title, why, source: origin, limits, factors, profiles, reference, claims: vec![] })
+    let claims = claims::claims(source, wire.claims, arms);
+    Ok(Experiment { id, title, why, question, source: origin, limits, factors, profiles, reference, claims })
 }
 
+/// Where each level was written.
 fn level_places(factor: &WireFactor) -> Vec<Range<usize>> {
-    factor.levels.get_ref().iter().map(|level| level.value.span()).collect()
+    let place = |level: &Spanned<WireLevel>| match &level.get_ref().value {
+        Some(value) => value.span(),
+        None => level.span(),
+    };
+    factor.levels.get_ref().iter().map(place).collect()
 }
 
 fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Factor, LocatedError> {
-    base.require(source, &wire.key)?;
-    let key = wire.key.get_ref();
+    let name = match &wire.key {
+        Some(key) => {
+            base.require(source, key)?;
+            key.get_ref().clone()
+        }
+        None => wire.label.clone(),
+    };
     if wire.levels.get_ref().len() < 2 {
-        let message = format!("factor `{key}` has fewer than two levels: there is nothing to compare");
+        let message = format!("factor `{name}` has fewer than two levels: there is nothing to compare");
         return Err(source.error(Some(wire.levels.span()), message));
     }
     let mut levels: Vec<Level> = Vec::new();
-    for (index, level) in wire.levels.get_ref().iter().enumerate() {
-        let value = json(source, &level.value)?;
-        if levels.iter().any(|other| other.value == value) {
-            let message = format!("factor `{key}` has the level {value} twice");
-            return Err(source.error(Some(level.value.span()), message));
+    for (index, (wire_level, place)) in wire.levels.get_ref().iter().zip(level_places(wire)).enumerate() {
+        let level = check_level(source, base, wire, wire_level, index)?;
+        if levels.iter().any(|other| other.value == level.value) {
+            let message = format!("factor `{name}` has the level {} twice", level.value);
+            return Err(source.error(Some(place), message));
         }
-        let label = level.label.clone().unwrap_or_else(|| bare(&value));
-        let colour = level.colour.or(Some(Colour::ALL[index % Colour::ALL.len()]));
-        levels.push(Level { value, label, colour });
+        levels.push(level);
     }
-    Ok(Factor { key: key.clone(), label: wire.label.clone(), levels })
+    Ok(Factor { name, label: wire.label.clone(), levels })
+}
+
+/// A level of a factor with a key has a value; one of a factor without has a label and what it sets.
+fn check_level(
+    source: &Source,
+    base: &Draft,
+    factor: &WireFactor,
+    wire: &Spanned<WireLevel>,
+    index: usize,
+) -> Result<Level, LocatedError> {
+    let WireLevel { value, set, label, colour } = wire.get_ref();
+    let colour = colour.or(Some(Colour::ALL[index % Colour::ALL.len()]));
+    match (&factor.key, value, label) {
+        (Some(key), Some(value), _) if set.is_empty() => {
+            let value = json(source, value)?;
+            let label = label.clone().unwrap_or_else(|| bare(&value));
+            Ok(Level { set: vec![(key.get_ref().clone(), value.clone())], value, label, colour })
+        }
+        (None, None, Some(label)) if !set.is_empty() => {
+            let set = set.iter().map(|(key, value)| {
+                base.require(source, key)?;
+                Ok((key.get_ref().clone(), json(source, value)?))
+            });
+            let set = set.collect::<Result<_, LocatedError>>()?;
+            Ok(Level { value: Value::String(label.clone()), label: label.clone(), set, colour })
+        }
+        _ => {
+            let message = "a level has a `value` where its factor has a `key`; without a `key`, it has a `label` \
+                           and `set = { \"dotted.key\" = value, … }`";
+            Err(source.error(Some(wire.span()), message))
+        }
+    }
 }
 
 fn check_profile(
@@ -91,12 +134,21 @@ fn check_profile(
         changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
         draft.set(source, key.get_ref(), level, value.span())?;
     }
+    for (key, most) in &wire.cap {
+        base.require(source, key)?;
+        changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
+    }
     let seeds = check_seeds(source, wire)?;
     let mut arms = Vec::new();
     for levels in grid(factors) {
         let mut draft = draft.clone();
         for ((factor, places), &level) in factors.iter().zip(places).zip(&levels) {
-            draft.set(source, &factor.key, factor.levels[level].value.clone(), places[level].clone())?;
+            for (key, value) in &factor.levels[level].set {
+                draft.set(source, key, value.clone(), places[level].clone())?;
+            }
+        }
+        for (key, most) in &wire.cap {
+            draft.cap(source, key, most)?;
         }
         let config = draft.finish(source)?;
         arms.push(arm(factors, levels, arms.len(), config));
@@ -170,8 +222,8 @@ fn find_arm(
 ) -> Result<usize, LocatedError> {
     let mut levels = vec![None; factors.len()];
     for (key, value) in &row.arm {
-        let Some(position) = factors.iter().position(|factor| factor.key == *key.get_ref()) else {
-            let known = factors.iter().map(|factor| factor.key.as_str());
+        let Some(position) = factors.iter().position(|factor| factor.name == *key.get_ref()) else {
+            let known = factors.iter().map(|factor| factor.name.as_str());
             return Err(source.error(Some(key.span()), unknown("factor", key.get_ref(), known)));
         };
         let wanted = json(source, value)?;
@@ -228,6 +280,25 @@ impl Draft {
             Ok(_) => Ok(()),
             Err(error) => Err(source.error(Some(place), format!("`{key}`: {error}"))),
         }
+    }
+
+    /// Lowers the number at `key` to `most`; what is absent stays so.
+    fn cap(
+        &mut self,
+        source: &Source,
+        key: &Spanned<String>,
+        most: &Spanned<toml::Value>,
+    ) -> Result<(), LocatedError> {
+        let value = json(source, most)?;
+        let Some(limit) = value.as_f64() else {
+            let message = format!("`{}` is capped by a number, found {value}", key.get_ref());
+            return Err(source.error(Some(most.span()), message));
+        };
+        let found = self.tree.pointer(&Self::pointer(key.get_ref())).and_then(Value::as_f64);
+        if found.is_some_and(|found| found > limit) {
+            self.set(source, key.get_ref(), value, most.span())?;
+        }
+        Ok(())
     }
 
     fn finish(self, source: &Source) -> Result<Config, LocatedError> {

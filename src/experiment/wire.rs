@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::dataset;
+use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
     Activation, Augment, Config, Data, Model, ModelName, Norm, Optim, OptimName, Pooling, Schedule, Train,
 };
@@ -15,6 +16,7 @@ use crate::experiment::config::{
 pub struct WireExperiment {
     pub title: String,
     pub why: String,
+    pub question: Option<String>,
     pub source: Option<String>,
     #[serde(default)]
     pub limits: Vec<String>,
@@ -28,6 +30,8 @@ pub struct WireExperiment {
     pub factors: Vec<WireFactor>,
     pub profiles: WireProfiles,
     pub reference: Option<WireReference>,
+    #[serde(default)]
+    pub claims: Vec<WireClaim>,
 }
 
 /// The base config, without the data set's digest: a file names the set, pinbench knows its content.
@@ -135,16 +139,20 @@ fn default_eps() -> f64 {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireFactor {
-    /// Dotted key of the config value that varies.
-    pub key: Spanned<String>,
+    /// Dotted key of the config value that varies; absent where each level sets several.
+    pub key: Option<Spanned<String>>,
     pub label: String,
-    pub levels: Spanned<Vec<WireLevel>>,
+    pub levels: Spanned<Vec<Spanned<WireLevel>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireLevel {
-    pub value: Spanned<toml::Value>,
+    /// For a factor with a key.
+    pub value: Option<Spanned<toml::Value>>,
+    /// For a factor without one: config values by dotted key.
+    #[serde(default)]
+    pub set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     /// Shown instead of the value.
     pub label: Option<String>,
     pub colour: Option<super::Colour>,
@@ -162,9 +170,12 @@ pub struct WireProfiles {
 #[serde(deny_unknown_fields)]
 pub struct WireProfile {
     pub seeds: Spanned<Vec<Spanned<u64>>>,
-    /// What this profile changes in the config, by dotted key.
+    /// What this profile changes in the config, by dotted key; a level's own value goes before it.
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    /// Numbers that no arm exceeds, whatever its levels say.
+    #[serde(default)]
+    pub cap: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use polars::prelude::{
 };
 
 use crate::record::frame::{self, FrameError};
-use crate::record::schema::{EPOCHS_FILE, STEPS_FILE};
+use crate::record::schema::{CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, STEPS_FILE};
 use crate::record::{LoadedRun, csv};
 
 /// A run and the name of its arm.
@@ -25,6 +25,16 @@ pub fn epochs_parquet(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
 pub fn steps_parquet(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
     let steps = |run: &LoadedRun| frame::from_steps(&run.steps);
     parquet(STEPS_FILE, &mut joined(STEPS_FILE, runs, steps)?)
+}
+
+pub fn confusion_csv(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
+    let confusion = |run: &LoadedRun| frame::from_confusion(&run.confusion);
+    csv::encode(CONFUSION_FILE, &mut joined(CONFUSION_FILE, runs, confusion)?)
+}
+
+pub fn diagnostics_csv(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
+    let diagnostics = |run: &LoadedRun| frame::from_diagnostics(&run.diagnostics);
+    csv::encode(DIAGNOSTICS_FILE, &mut joined(DIAGNOSTICS_FILE, runs, diagnostics)?)
 }
 
 fn joined(

@@ -18,7 +18,7 @@ fn runs() -> [RunRecord; 3] {
 }
 
 fn seal(store: &Store, record: &RunRecord) -> Result<RunRecord, StoreError> {
-    store.seal(record, &samples::steps(5), &samples::epochs())
+    store.seal(record, samples::rows(&samples::steps(5), &samples::epochs()))
 }
 
 /// What a process does before anything goes wrong: the runs whose `seal` returned, and the error it ended

@@ -9,8 +9,10 @@ use polars::prelude::{
 };
 
 use crate::clock::{Phase, PhaseTimes};
-use crate::record::schema::{self, EPOCHS, EPOCHS_FILE, STEPS, STEPS_FILE};
-use crate::row::{EpochRow, Split, StepRow, Usage};
+use crate::record::schema::{
+    self, CONFUSION, CONFUSION_FILE, DIAGNOSTICS, DIAGNOSTICS_FILE, EPOCHS, EPOCHS_FILE, STEPS, STEPS_FILE,
+};
+use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 
 pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
     let phase = |phase: Phase| move |row: &StepRow| row.times.ns(phase);
@@ -30,6 +32,19 @@ pub fn from_epochs(rows: &[EpochRow]) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(EPOCHS_FILE, &EPOCHS, rows);
     frame.u32(|row| row.epoch).text(|row| row.split.name()).u32(|row| row.images);
     frame.f64(|row| row.loss).f64(|row| row.accuracy).u64(|row| row.wall_ns);
+    frame.finish()
+}
+
+pub fn from_confusion(rows: &[ConfusionRow]) -> Result<DataFrame, FrameError> {
+    let mut frame = Builder::new(CONFUSION_FILE, &CONFUSION, rows);
+    frame.u32(|row| row.epoch).text(|row| row.split.name()).u32(|row| u32::from(row.label));
+    frame.u32(|row| u32::from(row.predicted)).u32(|row| row.images);
+    frame.finish()
+}
+
+pub fn from_diagnostics(rows: &[DiagnosticRow]) -> Result<DataFrame, FrameError> {
+    let mut frame = Builder::new(DIAGNOSTICS_FILE, &DIAGNOSTICS, rows);
+    frame.u32(|row| row.epoch).text(|row| row.diagnostic.name()).text(|row| &row.of).f64(|row| row.value);
     frame.finish()
 }
 
@@ -70,6 +85,34 @@ pub fn to_epochs(frame: &DataFrame) -> Result<Vec<EpochRow>, FrameError> {
     Ok((0..frame.height()).map(row).collect())
 }
 
+pub fn to_confusion(frame: &DataFrame) -> Result<Vec<ConfusionRow>, FrameError> {
+    let mut read = Reader::new(CONFUSION_FILE, &CONFUSION, frame)?;
+    let (epoch, split) = (read.u32()?, read.splits()?);
+    let (label, predicted, images) = (read.classes()?, read.classes()?, read.u32()?);
+    let row = |index: usize| ConfusionRow {
+        epoch: epoch[index],
+        split: split[index],
+        label: label[index],
+        predicted: predicted[index],
+        images: images[index],
+    };
+    Ok((0..frame.height()).map(row).collect())
+}
+
+pub fn to_diagnostics(frame: &DataFrame) -> Result<Vec<DiagnosticRow>, FrameError> {
+    let mut read = Reader::new(DIAGNOSTICS_FILE, &DIAGNOSTICS, frame)?;
+    let (epoch, diagnostic) = (read.u32()?, read.diagnostics()?);
+    let (of, value) = (read.text()?, read.f64()?);
+    let rows = diagnostic.into_iter().zip(of).enumerate();
+    let row = |(index, (diagnostic, of)): (usize, (Diagnostic, String))| DiagnosticRow {
+        epoch: epoch[index],
+        diagnostic,
+        of,
+        value: value[index],
+    };
+    Ok(rows.map(row).collect())
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("'{file}' has the columns {found}, expected {expected}; it was not written by this pinbench")]
@@ -80,8 +123,8 @@ pub enum FrameError {
     Type { file: &'static str, column: &'static str, expected: String, found: String },
     #[error("'{file}': column '{column}' is null in row {row}, expected a value; rerun the trial")]
     Null { file: &'static str, column: &'static str, row: usize },
-    #[error("'{file}': '{found}' in row {row} is not a split, expected one of {expected}; rerun the trial")]
-    Split { file: &'static str, row: usize, expected: String, found: String },
+    #[error("'{file}': '{found}' in row {row} is not a {what}, expected {expected}; rerun the trial")]
+    Name { file: &'static str, row: usize, what: &'static str, expected: String, found: String },
     #[error("'{file}' cannot be written or read as a frame: {source}; rerun the trial")]
     Polars { file: &'static str, source: PolarsError },
 }
@@ -121,7 +164,7 @@ impl<'a, R> Builder<'a, R> {
         self
     }
 
-    fn text(&mut self, value: impl Fn(&R) -> &'static str) -> &mut Self {
+    fn text(&mut self, value: impl Fn(&'a R) -> &'a str) -> &mut Self {
         let values = self.rows.iter().map(value);
         let array = StringChunked::from_iter_values(self.name(), values);
         self.columns.push(array.into_column());
@@ -188,18 +231,54 @@ impl<'a> Reader<'a> {
         Ok((0..self.frame.height()).map(usage).collect())
     }
 
-    fn splits(&mut self) -> Result<Vec<Split>, FrameError> {
-        let names = self.take::<StringType, _>(|array, row| array.get(row).map(str::to_owned))?;
-        let split = |(row, name): (usize, &String)| {
-            let split = Split::ALL.into_iter().find(|split| split.name() == name);
-            split.ok_or_else(|| FrameError::Split {
-                file: self.file,
+    fn text(&mut self) -> Result<Vec<String>, FrameError> {
+        self.take::<StringType, _>(|array, row| array.get(row).map(str::to_owned))
+    }
+
+    fn classes(&mut self) -> Result<Vec<u8>, FrameError> {
+        let (file, numbers) = (self.file, self.u32()?);
+        let class = |(row, &number): (usize, &u32)| {
+            u8::try_from(number).map_err(|_| FrameError::Name {
+                file,
                 row,
-                expected: Split::ALL.map(Split::name).join(", "),
-                found: name.clone(),
+                what: "class",
+                expected: "0 to 255".to_owned(),
+                found: number.to_string(),
             })
         };
-        names.iter().enumerate().map(split).collect()
+        numbers.iter().enumerate().map(class).collect()
+    }
+
+    fn splits(&mut self) -> Result<Vec<Split>, FrameError> {
+        self.named("split", &Split::ALL, Split::name)
+    }
+
+    fn diagnostics(&mut self) -> Result<Vec<Diagnostic>, FrameError> {
+        self.named("diagnostic", &Diagnostic::ALL, Diagnostic::name)
+    }
+
+    /// The next column as names out of a fixed list.
+    fn named<T: Copy>(
+        &mut self,
+        what: &'static str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Result<Vec<T>, FrameError> {
+        let (file, names) = (self.file, self.text()?);
+        let find = |(row, found): (usize, String)| {
+            let value = all.iter().copied().find(|&value| name(value) == found);
+            value.ok_or_else(|| FrameError::Name {
+                file,
+                row,
+                what,
+                expected: format!(
+                    "one of {}",
+                    all.iter().map(|&value| name(value)).collect::<Vec<_>>().join(", ")
+                ),
+                found,
+            })
+        };
+        names.into_iter().enumerate().map(find).collect()
     }
 
     /// The next column as `T`, every value there.
@@ -249,6 +328,12 @@ mod tests {
         let rows = samples::epochs();
         assert_eq!(to_epochs(&from_epochs(&rows).unwrap()).unwrap(), rows);
         assert_eq!(to_epochs(&from_epochs(&[]).unwrap()).unwrap(), []);
+        let rows = samples::confusion();
+        assert_eq!(to_confusion(&from_confusion(&rows).unwrap()).unwrap(), rows);
+        let rows = samples::diagnostics();
+        let read = to_diagnostics(&from_diagnostics(&rows).unwrap()).unwrap();
+        let text = |rows: &[DiagnosticRow]| format!("{rows:?}");
+        assert_eq!(text(&read), text(&rows), "NaN is not equal to itself");
     }
 
     #[test]
@@ -256,6 +341,8 @@ mod tests {
         let frames = [
             (from_steps(&samples::steps(2)).unwrap(), &STEPS[..]),
             (from_epochs(&samples::epochs()).unwrap(), &EPOCHS[..]),
+            (from_confusion(&samples::confusion()).unwrap(), &CONFUSION[..]),
+            (from_diagnostics(&samples::diagnostics()).unwrap(), &DIAGNOSTICS[..]),
         ];
         for (frame, schema) in frames {
             assert_eq!(frame.width(), schema.len());

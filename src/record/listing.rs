@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::digest::Digest;
 use crate::record::frame::FrameError;
 use crate::record::problem::{Fault, Problem};
-use crate::record::schema::{EPOCHS_FILE, STEPS_FILE, check_format};
+use crate::record::schema::{self, CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, STEPS_FILE, check_format};
 use crate::record::staging::{RECORD_FILE, SUM_FILE};
 use crate::record::{LoadedRun, RunRecord, Store, StoreError, frame, parquet};
 
@@ -79,16 +79,19 @@ impl Store {
     /// Reads the rows of a run whose record is at hand; each file is verified before it is decoded.
     pub fn load(&self, record: &RunRecord) -> Result<LoadedRun, Problem> {
         let folder = self.run_folder(&record.trial_id, &record.run);
-        let undecodable = |file| {
-            move |error: FrameError| Problem::new(&folder, file, Fault::Frame { reason: error.to_string() })
+        let mut run = LoadedRun {
+            record: record.clone(),
+            steps: Vec::new(),
+            epochs: Vec::new(),
+            confusion: Vec::new(),
+            diagnostics: Vec::new(),
         };
-        let steps = parquet::decode(STEPS_FILE, self.verified(record, STEPS_FILE)?)
-            .and_then(|frame| frame::to_steps(&frame))
-            .map_err(undecodable.clone()(STEPS_FILE))?;
-        let epochs = parquet::decode(EPOCHS_FILE, self.verified(record, EPOCHS_FILE)?)
-            .and_then(|frame| frame::to_epochs(&frame))
-            .map_err(undecodable(EPOCHS_FILE))?;
-        Ok(LoadedRun { record: record.clone(), steps, epochs, confusion: vec![], diagnostics: vec![] })
+        for &file in schema::frames(record.format) {
+            let bytes = self.verified(record, file)?;
+            read_frame(&mut run, file, bytes)
+                .map_err(|error| Problem::new(&folder, file, Fault::Frame { reason: error.to_string() }))?;
+        }
+        Ok(run)
     }
 
     /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read
@@ -108,6 +111,18 @@ impl Store {
     fn read(&self, folder: &Path, name: &str) -> Result<Vec<u8>, Problem> {
         self.storage.read(&folder.join(name)).map_err(|error| Problem::io(folder, name, &error))
     }
+}
+
+fn read_frame(run: &mut LoadedRun, file: &'static str, bytes: Vec<u8>) -> Result<(), FrameError> {
+    let frame = parquet::decode(file, bytes)?;
+    match file {
+        STEPS_FILE => run.steps = frame::to_steps(&frame)?,
+        EPOCHS_FILE => run.epochs = frame::to_epochs(&frame)?,
+        CONFUSION_FILE => run.confusion = frame::to_confusion(&frame)?,
+        DIAGNOSTICS_FILE => run.diagnostics = frame::to_diagnostics(&frame)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Hidden files belong to file managers and version control.
@@ -155,7 +170,8 @@ fn check_place(folder: &Path, record: &RunRecord) -> Result<(), Problem> {
 }
 
 fn check_files(folder: &Path, record: &RunRecord, names: &[String]) -> Result<(), Problem> {
-    let mut expected = record.files.keys().map(String::as_str).chain([STEPS_FILE, EPOCHS_FILE]);
+    let mut expected =
+        record.files.keys().map(String::as_str).chain(schema::frames(record.format).iter().copied());
     match expected.find(|file| !names.iter().any(|name| name == file)) {
         Some(missing) => Err(Problem::new(folder, missing, Fault::Missing)),
         None => Ok(()),
@@ -170,7 +186,8 @@ mod tests {
     use crate::record::schema::FORMAT;
     use crate::record::{StoreError, samples};
 
-    const FILES: [&str; 4] = [RECORD_FILE, SUM_FILE, STEPS_FILE, EPOCHS_FILE];
+    const FILES: [&str; 6] =
+        [RECORD_FILE, SUM_FILE, STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE];
 
     /// A store with runs of these names, and the folder of the first.
     fn store(runs: &[&str]) -> (tempfile::TempDir, Store, PathBuf) {
@@ -178,7 +195,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         for (seed, run) in runs.iter().enumerate() {
             let record = samples::record(seed as u64, run);
-            store.seal(&record, &samples::steps(50), &samples::epochs()).unwrap();
+            store.seal(&record, samples::rows(&samples::steps(50), &samples::epochs())).unwrap();
         }
         let first = samples::record(0, runs[0]);
         let first = store.run_folder(&first.trial_id, &first.run);
@@ -199,6 +216,19 @@ mod tests {
         std::fs::write(folder.join(RECORD_FILE), &text).unwrap();
         let sum = format!("{}  {RECORD_FILE}\n", Digest::of(text.as_bytes()));
         std::fs::write(folder.join(SUM_FILE), sum).unwrap();
+    }
+
+    /// The golden store of format 1, which had neither confusion matrices nor diagnostics: it stays for ever.
+    #[test]
+    fn a_run_of_format_1_is_read_and_has_no_rows_of_what_came_later() {
+        let store = Store::open(Path::new("tests/data/store-format-1")).unwrap();
+        let Listing { records, problems } = store.records().unwrap();
+        assert_eq!((records.len(), &problems[..]), (1, &[][..]));
+        let run = store.load(&records[0]).unwrap();
+        assert_eq!((run.record.format, run.record.trial_id), (1, run.record.trial.id()));
+        assert_eq!((run.steps.len(), run.epochs.len()), (4, 7));
+        assert_eq!((run.confusion, run.diagnostics), (vec![], vec![]));
+        assert_eq!(run.record.outcome.unwrap().diagnose_ns, None);
     }
 
     #[test]
@@ -258,7 +288,7 @@ mod tests {
         });
         let problem = only_problem(&store);
         let text = problem.to_string();
-        assert!(text.contains("format 7") && text.contains("format 1") && text.contains("update"), "{text}");
+        assert!(text.contains("format 7") && text.contains("format 2") && text.contains("update"), "{text}");
         assert!(matches!(store.set_aside(&problem), Err(StoreError::NotDamaged(_))));
         assert!(run.join(RECORD_FILE).exists());
     }
@@ -341,7 +371,9 @@ mod tests {
             let why = std::fs::read_to_string(store.damaged().join(format!("{name}.txt"))).unwrap();
             assert_eq!(why, format!("{problem}\n"));
             assert_eq!(store.records().unwrap().problems, []);
-            store.seal(&samples::record(0, "run-a"), &samples::steps(50), &samples::epochs()).unwrap();
+            store
+                .seal(&samples::record(0, "run-a"), samples::rows(&samples::steps(50), &samples::epochs()))
+                .unwrap();
         }
         assert_eq!(store.records().unwrap().records.len(), 2);
     }

@@ -32,6 +32,15 @@ pub use store::Store;
 
 use crate::row::{ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 
+/// The rows of a run as its observer collected them.
+#[derive(Clone, Copy, Default)]
+pub struct Rows<'a> {
+    pub steps: &'a [StepRow],
+    pub epochs: &'a [EpochRow],
+    pub confusion: &'a [ConfusionRow],
+    pub diagnostics: &'a [DiagnosticRow],
+}
+
 /// A run as readers get it: its record and its rows, verified against the digests in the record.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LoadedRun {

@@ -71,7 +71,13 @@ pub struct Outcome {
     pub train_ns: u64,
     /// Sum of all evaluations.
     pub evaluate_ns: u64,
-    /// From the first step to the last evaluation.
+    /// Sum of all diagnostics; absent in runs of format 1, which had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnose_ns: Option<u64>,
+    /// With early stopping, the epoch whose weights were kept; from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_epoch: Option<u32>,
+    /// From the first step to the last evaluation, diagnostics left out.
     pub wall_ns: u64,
     pub peak_rss_bytes: u64,
     /// Share of the host's processor time other virtual machines took meanwhile; `None` where unknown.

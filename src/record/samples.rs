@@ -10,8 +10,8 @@ use crate::experiment::Trial;
 use crate::experiment::config::{Activation, Config, Data, Model, ModelName, Optim, OptimName, Train};
 use crate::experiment::plan::{Device, Plan, PlanName};
 use crate::machine::Environment;
-use crate::record::{Outcome, RunId, RunRecord, Status};
-use crate::row::{EpochRow, Split, StepRow, Usage};
+use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
+use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
 
 pub fn trial(seed: u64) -> Trial {
@@ -103,11 +103,34 @@ fn outcome() -> Outcome {
         steps: 3,
         train_ns: 30_000_000,
         evaluate_ns: 10_000_000,
+        diagnose_ns: Some(1_000_000),
+        kept_epoch: None,
         wall_ns: 40_000_000,
         peak_rss_bytes: 300 << 20,
         steal_share: Some(0.0),
         others_cpu_s: None,
     }
+}
+
+pub fn rows<'a>(steps: &'a [StepRow], epochs: &'a [EpochRow]) -> Rows<'a> {
+    Rows { steps, epochs, ..Rows::default() }
+}
+
+pub fn confusion() -> Vec<ConfusionRow> {
+    let cell = |(label, predicted)| ConfusionRow {
+        epoch: 0,
+        split: Split::Test,
+        label,
+        predicted,
+        images: u32::from(label) * 10 + u32::from(predicted),
+    };
+    (0..9).map(|index| cell((index / 3, index % 3))).collect()
+}
+
+pub fn diagnostics() -> Vec<DiagnosticRow> {
+    let values = [0.25, f64::NAN, f64::INFINITY, -0.0, 5e-324];
+    let row = |(diagnostic, value)| DiagnosticRow { epoch: 4, diagnostic, of: "conv1".to_owned(), value };
+    Diagnostic::ALL.into_iter().zip(values).map(row).collect()
 }
 
 /// Steps as a real run has them: a loss that falls and jitters, times of a few milliseconds.

@@ -18,16 +18,27 @@
 //! | format | change | reading older runs |
 //! | --- | --- | --- |
 //! | 1 | the first | – |
+//! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
 
 use polars::prelude::DataType;
 
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The oldest format that is still read.
 pub const OLDEST: u32 = 1;
 
 pub const STEPS_FILE: &str = "steps.parquet";
 pub const EPOCHS_FILE: &str = "epochs.parquet";
+pub const CONFUSION_FILE: &str = "confusion.parquet";
+pub const DIAGNOSTICS_FILE: &str = "diagnostics.parquet";
+
+/// The frames a run of `format` has.
+pub fn frames(format: u32) -> &'static [&'static str] {
+    match format {
+        1 => &[STEPS_FILE, EPOCHS_FILE],
+        _ => &[STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE],
+    }
+}
 
 /// One column as it is on disk. None may hold null; a float may hold NaN or an infinity, which are values.
 #[derive(Clone, PartialEq, Debug)]
@@ -74,6 +85,23 @@ pub static EPOCHS: [Column; 6] = [
     column("wall_ns", DataType::UInt64, "ns"),
 ];
 
+/// One row a cell of a confusion matrix, cells of no image included.
+pub static CONFUSION: [Column; 5] = [
+    column("epoch", DataType::UInt32, ""),
+    column("split", DataType::String, ""),
+    column("label", DataType::UInt32, "class"),
+    column("predicted", DataType::UInt32, "class"),
+    column("images", DataType::UInt32, "images"),
+];
+
+/// One row a number, in the order they were measured; the unit depends on the diagnostic (`row::Diagnostic`).
+pub static DIAGNOSTICS: [Column; 4] = [
+    column("epoch", DataType::UInt32, ""),
+    column("diagnostic", DataType::String, ""),
+    column("of", DataType::String, "split or layer"),
+    column("value", DataType::Float64, ""),
+];
+
 /// A format this pinbench does not read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnknownFormat {
@@ -108,7 +136,7 @@ mod tests {
 
     #[test]
     fn column_names_are_unique() {
-        for columns in [&STEPS[..], &EPOCHS[..]] {
+        for columns in [&STEPS[..], &EPOCHS[..], &CONFUSION[..], &DIAGNOSTICS[..]] {
             let mut names: Vec<_> = columns.iter().map(|column| column.name).collect();
             names.sort_unstable();
             names.dedup();
@@ -120,7 +148,7 @@ mod tests {
     fn a_format_outside_the_range_is_refused_with_both_numbers() {
         assert_eq!(check_format(FORMAT), Ok(()));
         let newer = check_format(FORMAT + 1).unwrap_err().to_string();
-        assert!(newer.contains("format 2") && newer.contains("format 1"), "{newer}");
+        assert!(newer.contains("format 3") && newer.contains("format 2"), "{newer}");
         let older = check_format(0).unwrap_err().to_string();
         assert!(older.contains("format 0") && older.contains("format 1"), "{older}");
     }

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::record::claim::note;
-use crate::record::schema::{EPOCHS_FILE, FORMAT, STEPS_FILE};
+use crate::record::schema::{CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, FORMAT, STEPS_FILE};
 use crate::record::storage::{Attempt, Lock};
 use crate::record::store::check_name;
-use crate::record::{RunId, RunRecord, Store, StoreError, frame, parquet};
-use crate::row::{EpochRow, StepRow};
+use crate::record::{Rows, RunId, RunRecord, Store, StoreError, frame, parquet};
 
 pub(super) const RECORD_FILE: &str = "run.json";
 
@@ -68,13 +67,8 @@ impl Store {
     }
 
     /// Stores a run in one call.
-    pub fn seal(
-        &self,
-        record: &RunRecord,
-        steps: &[StepRow],
-        epochs: &[EpochRow],
-    ) -> Result<RunRecord, StoreError> {
-        self.stage(&record.run)?.seal(record, steps, epochs)
+    pub fn seal(&self, record: &RunRecord, rows: Rows) -> Result<RunRecord, StoreError> {
+        self.stage(&record.run)?.seal(record, rows)
     }
 
     /// What killed processes left, by run id.
@@ -140,15 +134,15 @@ impl Staging {
     /// Writes the rows and the record and moves the folder into place. On return the run is durable.
     ///
     /// `format` and `files` of the record are filled in; the record as it was stored comes back.
-    pub fn seal(
-        mut self,
-        record: &RunRecord,
-        steps: &[StepRow],
-        epochs: &[EpochRow],
-    ) -> Result<RunRecord, StoreError> {
-        let (run, trial) = (&record.run, &record.trial_id);
-        self.add(STEPS_FILE, &parquet::encode(STEPS_FILE, &mut frame::from_steps(steps)?, run, trial)?)?;
-        self.add(EPOCHS_FILE, &parquet::encode(EPOCHS_FILE, &mut frame::from_epochs(epochs)?, run, trial)?)?;
+    pub fn seal(mut self, record: &RunRecord, rows: Rows) -> Result<RunRecord, StoreError> {
+        for (file, mut frame) in [
+            (STEPS_FILE, frame::from_steps(rows.steps)?),
+            (EPOCHS_FILE, frame::from_epochs(rows.epochs)?),
+            (CONFUSION_FILE, frame::from_confusion(rows.confusion)?),
+            (DIAGNOSTICS_FILE, frame::from_diagnostics(rows.diagnostics)?),
+        ] {
+            self.add(file, &parquet::encode(file, &mut frame, &record.run, &record.trial_id)?)?;
+        }
         let record = RunRecord { format: FORMAT, files: self.files.clone(), ..record.clone() };
         let mut bytes = serde_json::to_vec_pretty(&record)
             .map_err(|source| StoreError::Json { run: record.run.clone(), source })?;
@@ -215,7 +209,7 @@ mod tests {
     }
 
     fn seal(store: &Store, record: &RunRecord) -> Result<RunRecord, StoreError> {
-        store.seal(record, &samples::steps(5), &samples::epochs())
+        store.seal(record, samples::rows(&samples::steps(5), &samples::epochs()))
     }
 
     #[test]
@@ -223,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
         let sealed = seal(&store, &samples::record(0, "run-a")).unwrap();
-        assert_eq!((sealed.format, sealed.files.len()), (FORMAT, 2));
+        assert_eq!((sealed.format, sealed.files.len()), (FORMAT, 4));
         let listing = store.records().unwrap();
         assert_eq!((&listing.records[..], &listing.problems[..]), (&[sealed.clone()][..], &[][..]));
         let loaded = store.load(&sealed).unwrap();
@@ -237,7 +231,7 @@ mod tests {
         let store = store(&folder);
         let (mut steps, mut epochs) = (samples::steps(2), samples::epochs());
         (steps[0].loss, steps[1].loss, epochs[0].loss) = (f64::INFINITY, f64::NAN, f64::NEG_INFINITY);
-        let sealed = store.seal(&samples::record(0, "run-a"), &steps, &epochs).unwrap();
+        let sealed = store.seal(&samples::record(0, "run-a"), samples::rows(&steps, &epochs)).unwrap();
         let loaded = store.load(&sealed).unwrap();
         assert_eq!((loaded.steps[0].loss, loaded.epochs[0].loss), (f64::INFINITY, f64::NEG_INFINITY));
         assert_eq!(loaded.steps[1].loss.to_bits(), f64::NAN.to_bits());
@@ -248,8 +242,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
         let first = seal(&store, &samples::record(0, "run-a")).unwrap();
-        let error =
-            store.seal(&samples::record(0, "run-a"), &samples::steps(9), &[]).unwrap_err().to_string();
+        let error = store
+            .seal(&samples::record(0, "run-a"), samples::rows(&samples::steps(9), &[]))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("run 'run-a' is already stored in") && error.contains("never overwritten"));
         assert_eq!(store.load(&first).unwrap().steps, samples::steps(5));
         assert_eq!(samples::names(&store.staging()), [""; 0]);
@@ -278,7 +274,7 @@ mod tests {
         let record = samples::record(0, "run-a");
         let mut staging = store.stage(&record.run).unwrap();
         staging.add("weights.safetensors", b"weights").unwrap();
-        let sealed = staging.seal(&record, &[], &[]).unwrap();
+        let sealed = staging.seal(&record, Rows::default()).unwrap();
         assert_eq!(store.verified(&sealed, "weights.safetensors").unwrap(), b"weights");
         assert_eq!(store.check(&sealed), Ok(()));
     }
@@ -307,7 +303,7 @@ mod tests {
         assert_eq!(samples::names(&store.staging()), ["living"]);
         assert_eq!(samples::names(&store.locks()), ["run-living.lock"]);
         let record = samples::record(0, "living");
-        assert_eq!(living.seal(&record, &[], &[]).unwrap().files.len(), 3);
+        assert_eq!(living.seal(&record, Rows::default()).unwrap().files.len(), 5);
     }
 
     #[test]

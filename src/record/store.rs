@@ -218,7 +218,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("not/there/yet");
         Store::open(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), "{\"format\":1}\n");
+        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), "{\"format\":2}\n");
         assert_eq!(samples::names(&path), [MARKER]);
         assert_eq!(Store::open(&path).unwrap().records().unwrap().records, []);
     }
@@ -243,10 +243,10 @@ mod tests {
     #[test]
     fn a_newer_store_is_refused_with_both_formats() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(MARKER), "{\"format\":2,\"layout\":\"sharded\"}").unwrap();
+        std::fs::write(folder.path().join(MARKER), "{\"format\":3,\"layout\":\"sharded\"}").unwrap();
         let error = Store::open(folder.path()).err().unwrap().to_string();
         assert!(
-            error.contains("format 2") && error.contains("format 1") && error.contains("update"),
+            error.contains("format 3") && error.contains("format 2") && error.contains("update"),
             "{error}"
         );
     }
@@ -282,7 +282,8 @@ mod tests {
         }
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.records().unwrap().records, []);
-        let error = store.seal(&samples::record(0, "run-a"), &[], &[]).unwrap_err().to_string();
+        let error =
+            store.seal(&samples::record(0, "run-a"), crate::record::Rows::default()).unwrap_err().to_string();
         assert!(error.contains("no permission to create") && error.contains("PINBENCH_STORE"), "{error}");
     }
 }

@@ -35,7 +35,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
             epoch_curve::draw(&summary, Metric::Loss)?,
         ],
         timing: vec![relative_time::draw(&summary)?, phases::draw(&summary)?],
-        setup: setup::facts(&profile.arms, &experiment.factors),
+        setup: setup::facts(&profile.arms),
         methods: setup::methods(),
         limits: experiment.limits.clone(),
         runs: results::runs(&summary)?,

@@ -1,7 +1,7 @@
 //! What was trained: every value of the config, and how each number of the page is computed.
 
 use crate::analyse::WARM_UP_STEPS;
-use crate::experiment::{Arm, Config, Factor, Profile, ProfileName};
+use crate::experiment::{Arm, Config, Profile, ProfileName};
 use crate::report::provenance::leaves;
 use crate::report::view::{FactView, MethodView, ProfileView};
 use crate::text;
@@ -17,7 +17,7 @@ pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
 }
 
 /// Each value once, or each level where a factor varies it.
-pub fn facts(arms: &[Arm], factors: &[Factor]) -> Vec<FactView> {
+pub fn facts(arms: &[Arm]) -> Vec<FactView> {
     let Some(first) = arms.first() else { return Vec::new() };
     let images = images(&first.config);
     let values: Vec<Vec<(String, String)>> = arms
@@ -25,19 +25,25 @@ pub fn facts(arms: &[Arm], factors: &[Factor]) -> Vec<FactView> {
         // A checked config holds finite numbers and strings, which always have a JSON form.
         .map(|arm| leaves(&serde_json::to_value(&arm.config).unwrap_or_default()))
         .collect();
-    let fact = |(key, value): &(String, String)| {
-        let varies = factors.iter().any(|factor| factor.key == *key);
+    let mut keys: Vec<&String> = Vec::new();
+    for (key, _) in values.iter().flatten() {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let fact = |key: &String| {
         let mut levels: Vec<&str> = Vec::new();
         for arm in &values {
-            let level = arm.iter().find(|(name, _)| name == key).map_or(value.as_str(), |(_, level)| level);
+            // What a config does not say is off.
+            let level = arm.iter().find(|(name, _)| name == key).map_or("–", |(_, level)| level.as_str());
             if !levels.contains(&level) {
                 levels.push(level);
             }
         }
-        FactView { name: key.clone(), value: levels.join(", "), varies }
+        FactView { name: key.clone(), value: levels.join(", "), varies: levels.len() > 1 }
     };
     let images = FactView { name: "images".to_owned(), value: images, varies: false };
-    std::iter::once(images).chain(values[0].iter().map(fact)).collect()
+    std::iter::once(images).chain(keys.into_iter().map(fact)).collect()
 }
 
 /// `48,000 to train, 12,000 to validate, 10,000 to test`.

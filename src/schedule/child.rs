@@ -190,6 +190,7 @@ mod tests {
 
     use super::*;
     use crate::analyse::samples;
+    use crate::row::Diagnostics;
 
     fn job() -> Job {
         let record = samples::finished(&samples::profile().arms[0], 0).record;
@@ -201,6 +202,7 @@ mod tests {
             store: PathBuf::from("runs"),
             data: PathBuf::from("data"),
             workspace: PathBuf::from("."),
+            diagnostics: Diagnostics::On,
             command: record.command,
         }
     }

@@ -9,6 +9,7 @@ use crate::experiment::{Plan, Trial};
 use crate::machine::Environment;
 use crate::record::schema::FORMAT;
 use crate::record::{RunId, RunRecord, Status};
+use crate::row::Diagnostics;
 
 /// One run, with everything the child needs to know: it reads no experiment file and no option.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct Job {
     pub data: PathBuf,
     /// Folder whose git revision is recorded.
     pub workspace: PathBuf,
+    #[serde(default)]
+    pub diagnostics: Diagnostics,
     /// Runs the trial again; goes into the record.
     pub command: String,
 }

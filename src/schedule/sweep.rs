@@ -5,7 +5,7 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::machine::Environment;
-use crate::record::{RunId, Status, Store, StoreError};
+use crate::record::{Rows, RunId, Status, Store, StoreError};
 use crate::schedule::child::{Ending, Executor};
 use crate::schedule::{Event, Interrupt, Job};
 
@@ -83,7 +83,7 @@ impl Sweep<'_> {
         let status = Status::Failed { reason };
         let run = RunId::new(started, std::process::id());
         let record = job.record(run, started, self.environment, status);
-        let record = self.store.seal(&record, &[], &[])?;
+        let record = self.store.seal(&record, Rows::default())?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }
 }
@@ -160,6 +160,7 @@ mod tests {
                 store: PathBuf::new(),
                 data: PathBuf::new(),
                 workspace: PathBuf::new(),
+                diagnostics: Default::default(),
                 command: record.command,
             }
         };

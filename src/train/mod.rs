@@ -5,6 +5,7 @@
 
 mod activation;
 mod augment;
+mod diagnose;
 mod evaluate;
 mod layer;
 pub mod model;
@@ -15,6 +16,7 @@ mod run;
 mod schedule;
 mod shim;
 mod stopping;
+mod tally;
 mod target;
 
 pub use augment::Augmenter;

@@ -71,6 +71,17 @@ impl Parameters {
         self.tensors.iter().filter(|tensor| tensor.requires_grad()).map(Tensor::shallow_clone).collect()
     }
 
+    /// Names of [`Self::trainable_tensors`], in their order.
+    pub fn trainable_names(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.names.iter().zip(&self.tensors);
+        pairs.filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str())
+    }
+
+    /// What a forward pass in train mode updates.
+    pub fn buffers(&self) -> Vec<Tensor> {
+        self.tensors.iter().filter(|tensor| !tensor.requires_grad()).map(Tensor::shallow_clone).collect()
+    }
+
     /// Number of trained values.
     pub fn count(&self) -> usize {
         self.trainable_tensors().iter().map(Tensor::numel).sum()

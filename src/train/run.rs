@@ -8,10 +8,11 @@ use crate::digest::Digest;
 use crate::experiment::plan::Device;
 use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
-use crate::row::{EpochRow, Split, StepRow};
+use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::augment::Augmenter;
+use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built};
 use crate::train::optimizer::Adam;
@@ -20,11 +21,14 @@ use crate::train::schedule;
 use crate::train::stopping::{Stopping, Verdict};
 use crate::train::target::Target;
 
-/// Called as `started → (stepped … → measured …) per epoch → measured`, the last time for the test split.
+/// Called as `started → (stepped … → measured …) per epoch → measured`, the last time for the test split. What else is
+/// known of a split follows its `measured`.
 pub trait Observer {
     fn started(&mut self, started: &Started);
     fn stepped(&mut self, row: &StepRow) -> Control;
     fn measured(&mut self, row: &EpochRow);
+    fn diagnosed(&mut self, rows: &[DiagnosticRow]);
+    fn confused(&mut self, rows: &[ConfusionRow]);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,9 +71,11 @@ pub struct Trained {
     /// The epoch whose weights were kept and tested: of every finished run with early stopping, and of no other.
     pub kept_epoch: Option<u32>,
     pub steps: u64,
-    /// Sum of the steps, sum of the evaluations, and everything from the first step on.
+    /// Sum of the steps, sum of the evaluations, and everything from the first step on but the diagnostics.
     pub train_ns: u64,
     pub evaluate_ns: u64,
+    /// Sum of the diagnostics.
+    pub diagnose_ns: u64,
     pub wall_ns: u64,
 }
 
@@ -79,6 +85,7 @@ pub fn train(
     trial: &Trial,
     plan: &Plan,
     data: &DataSet,
+    diagnostics: Diagnostics,
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
     if plan.device != Device::Cpu {
@@ -87,7 +94,7 @@ pub fn train(
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
-    Training::new(trial, plan, data)?.run(observer)
+    Training::new(trial, plan, data, diagnostics)?.run(observer)
 }
 
 struct Training<'a> {
@@ -106,6 +113,8 @@ struct Training<'a> {
     train_eval: Tensor,
     validation: Tensor,
     test: Tensor,
+    classes: u8,
+    diagnosis: Option<Diagnosis>,
     stopping: Option<Stopping<Vec<Tensor>>>,
     target: Option<Target>,
     /// Training ends with this epoch.
@@ -113,10 +122,16 @@ struct Training<'a> {
     step: u64,
     train_ns: u64,
     evaluate_ns: u64,
+    diagnose_ns: u64,
 }
 
 impl<'a> Training<'a> {
-    fn new(trial: &'a Trial, plan: &Plan, data: &'a DataSet) -> Result<Self, TrainError> {
+    fn new(
+        trial: &'a Trial,
+        plan: &Plan,
+        data: &'a DataSet,
+        diagnostics: Diagnostics,
+    ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
@@ -126,6 +141,10 @@ impl<'a> Training<'a> {
         let compared = split.train.len().min(split.validation.len());
         let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
+        let diagnosis = match diagnostics {
+            Diagnostics::On => Some(Diagnosis::new(&split.train, seed)?),
+            Diagnostics::Off => None,
+        };
         Ok(Self {
             config,
             seed,
@@ -140,12 +159,15 @@ impl<'a> Training<'a> {
             validation: indices(&split.validation)?,
             test: indices(&(0..tested).collect::<Vec<_>>())?,
             train: split.train,
+            classes: data.name.classes(),
+            diagnosis,
             stopping: Stopping::new(&config.train),
             target: config.train.target_loss.map(Target::new),
             is_over: false,
             step: 0,
             train_ns: 0,
             evaluate_ns: 0,
+            diagnose_ns: 0,
         })
     }
 
@@ -167,21 +189,28 @@ impl<'a> Training<'a> {
             if self.is_over {
                 break;
             }
+            let planned = self.length.epochs - 1;
+            if epoch < planned && (epoch == 0 || epoch == planned / 2) {
+                self.diagnose(epoch, Depth::Cheap, observer)?;
+            }
         }
         let mut kept_epoch = None;
         if ending == Ending::Finished {
             kept_epoch = self.restore_best()?;
-            self.measure(kept_epoch.unwrap_or(last), Split::Test, observer)?;
+            let kept = kept_epoch.unwrap_or(last);
+            self.measure(kept, Split::Test, observer)?;
+            self.diagnose(kept, Depth::Full, observer)?;
         }
         Ok(Trained {
             ending,
             initial_weights,
             kept_epoch,
-            wall_ns: self.clock.now_ns() - began_ns,
+            wall_ns: self.clock.now_ns() - began_ns - self.diagnose_ns,
             final_weights: self.built.parameters.digest()?,
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
+            diagnose_ns: self.diagnose_ns,
         })
     }
 
@@ -286,7 +315,7 @@ impl<'a> Training<'a> {
             Split::Test => (&self.test_set, &self.test),
         };
         let began_ns = self.clock.now_ns();
-        let score = evaluate(self.built.model.as_ref(), set, indices)?;
+        let score = evaluate(self.built.model.as_ref(), set, indices, self.classes)?;
         let wall_ns = self.clock.now_ns() - began_ns;
         self.evaluate_ns += wall_ns;
         let images = indices.numel() as u32;
@@ -298,7 +327,24 @@ impl<'a> Training<'a> {
             accuracy: score.accuracy,
             wall_ns,
         });
+        let diagnostic =
+            |diagnostic, value| DiagnosticRow { epoch, diagnostic, of: split.name().to_owned(), value };
+        observer.diagnosed(&[
+            diagnostic(Diagnostic::Top3, score.tally.top3()),
+            diagnostic(Diagnostic::CalibrationError, score.tally.calibration_error()),
+        ]);
+        let cell = |(label, predicted, images)| ConfusionRow { epoch, split, label, predicted, images };
+        observer.confused(&score.tally.confusion().map(cell).collect::<Vec<_>>());
         Ok(score.loss)
+    }
+
+    fn diagnose(&mut self, epoch: u32, depth: Depth, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let Some(diagnosis) = &self.diagnosis else { return Ok(()) };
+        let began_ns = self.clock.now_ns();
+        let rows = diagnosis.rows(epoch, depth, &self.built, self.config, &self.train_set)?;
+        self.diagnose_ns += self.clock.now_ns() - began_ns;
+        observer.diagnosed(&rows);
+        Ok(())
     }
 }
 

@@ -15,6 +15,15 @@ pub trait Model {
     /// Logits [N, classes] of images [N, C, H, W]. In train mode dropout draws from libtorch's generator and
     /// BatchNorm updates its running statistics.
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor, tch::TchError>;
+
+    /// The same logits, showing `see` the output of every activation: `act1`, `act2`, … from the input on, and
+    /// before any pooling, whatever order the plan puts the two in.
+    fn forward_seen(
+        &self,
+        images: &Tensor,
+        train: bool,
+        see: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor, tch::TchError>;
 }
 
 pub struct Built {

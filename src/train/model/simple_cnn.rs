@@ -75,6 +75,23 @@ impl Model for SimpleCnn {
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor, TchError> {
         self.forward_through(images, train, |_, _| {})
     }
+
+    fn forward_seen(
+        &self,
+        images: &Tensor,
+        train: bool,
+        see: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor, TchError> {
+        let mut x = images.shallow_clone();
+        for ((conv, norm), name) in self.blocks.iter().zip(["act1", "act2"]) {
+            x = activation::apply(self.activation, norm.forward(&conv.forward(&x)?, train)?, false)?;
+            see(name, &x);
+            x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+        }
+        let hidden = activation::apply(self.activation, self.fc1.forward(&x.f_flatten(1, -1)?)?, false)?;
+        see("act3", &hidden);
+        self.fc2.forward(&hidden.f_dropout(self.dropout, train)?)
+    }
 }
 
 #[cfg(test)]

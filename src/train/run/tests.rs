@@ -36,6 +36,10 @@ impl Observer for Rows {
     fn measured(&mut self, row: &EpochRow) {
         self.epochs.push(*row);
     }
+
+    fn diagnosed(&mut self, _: &[DiagnosticRow]) {}
+
+    fn confused(&mut self, _: &[ConfusionRow]) {}
 }
 
 impl Rows {
@@ -107,7 +111,7 @@ fn plan() -> Plan {
 fn trained(config: &Config) -> (Trained, Rows) {
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
-    let trained = train(&trial, &plan(), &data(), &mut rows).unwrap();
+    let trained = train(&trial, &plan(), &data(), Diagnostics::On, &mut rows).unwrap();
     assert_eq!(trained.ending, Ending::Finished);
     assert_eq!(trained.steps, rows.steps.len() as u64);
     (trained, rows)
@@ -246,7 +250,7 @@ fn nothing_is_augmented_in_evaluation() {
     let scores = |config: Config| {
         let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let (trial, data, mut rows) = (Trial { config, seed: Seed(5) }, data(), Rows::default());
-        let mut training = Training::new(&trial, &plan(), &data).unwrap();
+        let mut training = Training::new(&trial, &plan(), &data, Diagnostics::Off).unwrap();
         for split in [Split::TrainEval, Split::Validation, Split::Test] {
             training.measure(0, split, &mut rows).unwrap();
         }

@@ -3,6 +3,8 @@
 //! Nothing here panics: what an empty sample does not have is `None`. A value that is not finite goes through to the
 //! result, so that it is seen instead of lost; callers that want it left out filter first.
 
+pub mod inference;
+
 /// What is said of a quantity measured once a seed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Spread {
