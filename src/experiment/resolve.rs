@@ -314,7 +314,14 @@ impl Draft {
 }
 
 fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedError> {
-    serde_json::to_value(value.get_ref()).map_err(|error| source.error(Some(value.span()), error))
+    match serde_json::to_value(value.get_ref()) {
+        // Only a number that JSON cannot write: TOML has no null.
+        Ok(Value::Null) => {
+            Err(source.error(Some(value.span()), format!("{} is not finite", value.get_ref())))
+        }
+        Ok(value) => Ok(value),
+        Err(error) => Err(source.error(Some(value.span()), error)),
+    }
 }
 
 /// A value as people write it: strings without quotes.
@@ -463,8 +470,17 @@ label = "epochs""#;
             ("validation = 0.2", "validation = 1.5", ":7:1", "a share"),
             ("lr = 0.001", "lr = -1", ":16:1", "above 0"),
             ("epochs = 5", "epochs = 0", ":20:1", "at least 1"),
+            ("epochs = 5", "epochs = 5\nmax_steps = 0", ":21:1", "at least 1"),
+            ("epochs = 5", "epochs = 5\npatience = 0", ":21:1", "at least 1"),
+            ("epochs = 5", "epochs = 5\nmin_delta = 0.1", ":21:1", "beside a `patience`"),
+            ("epochs = 5", "epochs = 5\ntarget_loss = nan", ":21:", "is not finite"),
+            ("epochs = 5", "epochs = 5\n[augment]\nshift = 28", ":22:1", "less than the 28 pixels"),
+            ("epochs = 5", "epochs = 5\n[augment]\nrotation = inf", ":22:", "is not finite"),
+            ("epochs = 5", "epochs = 5\n[augment]\nrotation = 181.0", ":22:1", "0 to 180 degrees"),
+            ("epochs = 5", "epochs = 5\n[augment]\ncutout = 0", ":22:1", "at least 1"),
             ("{ value = 128 }", "{ value = 0 }", ":25:", "1 to 2048"),
             ("{ value = 128 }", "{ value = \"x\" }", ":25:", "invalid type"),
+            ("{ value = 128 }", "{ value = nan }", ":25:", "is not finite"),
             ("{ value = 128 }", "{ value = 64 }", ":25:", "twice"),
             ("\"data.train_limit\" = 2048", "\"data.train_limit\" = 0", ":29:", "1 to 48000"),
             ("seeds = [0, 1, 2]", "seeds = [0, 1, 1]", ":35:16", "twice"),

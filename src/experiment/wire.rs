@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use crate::dataset;
@@ -73,8 +74,10 @@ pub struct WireTrain {
     pub batch: u32,
     pub epochs: u32,
     pub max_steps: Option<u32>,
+    #[serde(default, deserialize_with = "finite")]
     pub target_loss: Option<f64>,
     pub patience: Option<u32>,
+    #[serde(default, deserialize_with = "finite")]
     pub min_delta: Option<f64>,
     pub replicate: Option<u32>,
 }
@@ -83,6 +86,7 @@ pub struct WireTrain {
 #[serde(deny_unknown_fields)]
 pub struct WireAugment {
     pub shift: Option<u32>,
+    #[serde(default, deserialize_with = "finite")]
     pub rotation: Option<f64>,
     pub flip: Option<bool>,
     pub crop: Option<u32>,
@@ -100,6 +104,7 @@ pub struct WireOptim {
     pub eps: f64,
     #[serde(default)]
     pub weight_decay: f64,
+    #[serde(default, deserialize_with = "finite")]
     pub momentum: Option<f64>,
     pub schedule: Option<Schedule>,
     /// Scale `lr`, which is meant for a batch of `lr_base_batch`, to the batch there is; the config holds the result.
@@ -125,6 +130,15 @@ impl WireOptim {
             Some(LrRule::Sqrt) => self.lr * times.sqrt(),
             Some(LrRule::Constant) | None => self.lr,
         }
+    }
+}
+
+/// JSON, through which a config goes, would make `nan` and `inf` null, and null is an absent option.
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = Option::<f64>::deserialize(deserializer)?;
+    match value {
+        Some(value) if !value.is_finite() => Err(D::Error::custom(format!("{value} is not finite"))),
+        _ => Ok(value),
     }
 }
 

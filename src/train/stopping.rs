@@ -38,11 +38,11 @@ impl<W> Stopping<W> {
         loss: f64,
         keep: impl FnOnce() -> Result<W, E>,
     ) -> Result<Verdict, E> {
-        match &self.best {
-            Some(best) if !(loss < best.loss - self.min_delta) => {
-                Ok(if epoch - best.epoch >= self.patience { Verdict::Stop } else { Verdict::GoOn })
-            }
-            _ => {
+        let is_better = |best: &Best<W>| loss < best.loss - self.min_delta;
+        match self.best.as_ref().filter(|best| !is_better(best)) {
+            Some(best) if epoch - best.epoch >= self.patience => Ok(Verdict::Stop),
+            Some(_) => Ok(Verdict::GoOn),
+            None => {
                 let loss = if loss.is_nan() { f64::INFINITY } else { loss };
                 self.best = Some(Best { epoch, kept: keep()?, loss });
                 Ok(Verdict::GoOn)

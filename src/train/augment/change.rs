@@ -60,7 +60,7 @@ impl Change {
 /// Uniform in `0..bound`, to within bound/2⁶⁴: without the rejection that would make it exact, one word is one draw.
 fn below(word: u64, bound: u64) -> i64 {
     // Less than `bound`, which is a length in pixels.
-    (u128::from(word) * u128::from(bound) >> 64) as i64
+    ((u128::from(word) * u128::from(bound)) >> 64) as i64
 }
 
 /// Uniform in −most…most.

@@ -81,9 +81,12 @@ impl<'a> Augmenter<'a> {
         let planes = self.canvas.pixels();
         match self.format {
             MemoryFormat::ChannelsLast if shape.channels > 1 => {
-                let plane = shape.height * shape.width;
-                let interleaved = (0..plane).flat_map(|pixel| planes[pixel..].iter().step_by(plane).copied());
-                self.pixels.extend(interleaved);
+                let start = self.pixels.len();
+                self.pixels.resize(start + shape.len(), 0.0);
+                for (channel, plane) in planes.chunks_exact(shape.height * shape.width).enumerate() {
+                    let places = self.pixels[start + channel..].iter_mut().step_by(shape.channels);
+                    places.zip(plane).for_each(|(place, &value)| *place = value);
+                }
             }
             _ => self.pixels.extend_from_slice(planes),
         }

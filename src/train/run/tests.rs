@@ -110,6 +110,8 @@ fn plan() -> Plan {
 
 fn trained(config: &Config) -> (Trained, Rows) {
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    // libtorch's threads would wait for each other longer than they work.
+    tch::set_num_threads(1);
     let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
     let trained = train(&trial, &plan(), &data(), Diagnostics::On, &mut rows).unwrap();
     assert_eq!(trained.ending, Ending::Finished);
