@@ -282,3 +282,187 @@ fn slope(values: &[f64]) -> f64 {
     let spread: f64 = (0..values.len()).map(|rank| (rank as f64 - middle).powi(2)).sum();
     moment / spread
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples;
+    use crate::analyse::summary::ArmRuns;
+    use crate::experiment::ProfileName;
+    use crate::experiment::plan::{Device, Plan, PlanName};
+    use crate::stats::inference::draws::Normal;
+
+    /// The batch-size experiment with one claim of `tests` in TOML.
+    fn experiment(tests: &str) -> Experiment {
+        let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{tests}]\n");
+        samples::parse(&format!("{}\n{claim}", samples::TOML))
+    }
+
+    /// Arms whose validation accuracies by seed are `accuracies`.
+    fn arms<'a>(experiment: &'a Experiment, accuracies: &[&[f64]]) -> Vec<ArmRuns<'a>> {
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = Vec::new();
+        for (arm, accuracies) in profile.arms.iter().zip(accuracies) {
+            let run = |(seed, &accuracy): (usize, &f64)| {
+                let mut run = samples::finished(arm, seed as u64);
+                samples::set_validation(&mut run, accuracy);
+                run
+            };
+            arms.push(ArmRuns { arm, runs: accuracies.iter().enumerate().map(run).collect() });
+        }
+        arms
+    }
+
+    fn verdict_of(tests: &str, accuracies: &[&[f64]]) -> (Verdict, Vec<Evidence>, Vec<String>) {
+        let experiment = experiment(tests);
+        let arms = arms(&experiment, accuracies);
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let mut found = assess(&experiment, &summary);
+        let Assessment { verdict, evidence, remarks, claim } = found.remove(0);
+        assert_eq!(claim.mistake, None);
+        (verdict, evidence, remarks)
+    }
+
+    const ABOVE: &str = "{ metric = \"val_acc\", order = \"64 > 128\", margin = 0.005 }";
+    const EQUAL: &str = "{ metric = \"val_acc\", equal = \"64 = 128\", margin = 0.005 }";
+
+    #[test]
+    fn a_clear_order_is_supported_and_its_reverse_refuted() {
+        let (high, low) = ([0.95, 0.952, 0.949], [0.93, 0.931, 0.93]);
+        let (verdict, evidence, remarks) = verdict_of(ABOVE, &[&high, &low]);
+        assert_eq!((verdict, remarks), (Verdict::Supported, vec![]));
+        assert!((evidence[0].estimate.unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(evidence[0].what, "validation accuracy: batch 64 above batch 128");
+        assert_eq!(verdict_of(ABOVE, &[&low, &high]).0, Verdict::Refuted);
+    }
+
+    #[test]
+    fn an_effect_too_small_to_matter_is_refuted_and_an_unclear_one_is_not() {
+        // Surely above 0, and surely below the margin.
+        assert_eq!(verdict_of(ABOVE, &[&[0.951, 0.9512, 0.9511], &[0.95, 0.95, 0.95]]).0, Verdict::Refuted);
+        let (verdict, evidence, _) = verdict_of(ABOVE, &[&[0.95, 0.97, 0.96], &[0.95, 0.94, 0.96]]);
+        assert_eq!(verdict, Verdict::Inconclusive);
+        assert!(evidence[0].seeds_more.is_some_and(|more| more > 0));
+    }
+
+    #[test]
+    fn one_seed_decides_nothing_however_large_the_difference() {
+        for tests in [ABOVE, EQUAL] {
+            let (verdict, evidence, _) = verdict_of(tests, &[&[0.99], &[0.1]]);
+            assert_eq!((verdict, evidence[0].interval), (Verdict::Inconclusive, None));
+        }
+    }
+
+    #[test]
+    fn arms_are_equal_only_when_shown_to_be_within_the_margin() {
+        let base = [0.95, 0.951, 0.952];
+        assert_eq!(verdict_of(EQUAL, &[&base, &base]).0, Verdict::Supported);
+        assert_eq!(verdict_of(EQUAL, &[&base, &[0.9501, 0.9509, 0.9521]]).0, Verdict::Supported);
+        // A difference that is not found is no equality.
+        assert_eq!(verdict_of(EQUAL, &[&base, &[0.94, 0.96, 0.95]]).0, Verdict::Inconclusive);
+        assert_eq!(verdict_of(EQUAL, &[&base, &[0.92, 0.921, 0.922]]).0, Verdict::Refuted);
+    }
+
+    #[test]
+    fn a_chain_is_supported_by_all_of_its_links_and_refuted_by_one() {
+        let chain = "{ metric = \"val_acc\", order = \"64 > 128 > 1024\", margin = 0.005 }";
+        let [high, middle, low] = [[0.95, 0.952, 0.949], [0.93, 0.931, 0.93], [0.9, 0.9, 0.901]];
+        assert_eq!(verdict_of(chain, &[&high, &middle, &low]).0, Verdict::Supported);
+        assert_eq!(verdict_of(chain, &[&high, &low, &middle]).0, Verdict::Refuted);
+        let falls = "{ metric = \"val_acc\", falls = [\"64\", \"128\", \"1024\"], margin = 0.005 }";
+        let (verdict, evidence, _) = verdict_of(falls, &[&high, &middle, &low]);
+        assert_eq!(verdict, Verdict::Supported);
+        assert!((evidence[0].estimate.unwrap() - 0.025).abs() < 1e-3);
+    }
+
+    #[test]
+    fn bounds_are_on_the_mean_of_an_arm() {
+        let bound = |text: &str| format!("{{ metric = \"val_acc\", bound = \"{text}\", margin = 0.001 }}");
+        let values: [&[f64]; 1] = [&[0.95, 0.951, 0.952]];
+        assert_eq!(verdict_of(&bound("64 > 0.9"), &values).0, Verdict::Supported);
+        assert_eq!(verdict_of(&bound("64 < 0.9"), &values).0, Verdict::Refuted);
+        assert_eq!(verdict_of(&bound("64 > 0.951"), &values).0, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn ratios_are_compared_as_ratios_and_said_in_percent() {
+        let experiment = experiment("{ metric = \"train_minutes\", order = \"1024 > 64\", margin = 0.1 }");
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = samples::arms(profile, &[0, 1, 2]);
+        for (arm, ns) in [(0, 10_000_000), (2, 15_000_000)] {
+            for run in &mut arms[arm].runs {
+                run.steps = (0..40).map(|index| samples::step(index, 64, ns)).collect();
+            }
+        }
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let found = assess(&experiment, &summary);
+        let evidence = &found[0].evidence[0];
+        assert_eq!((found[0].verdict, evidence.unit), (Verdict::Supported, "%"));
+        assert!((evidence.estimate.unwrap() - 50.0).abs() < 1e-9 && (evidence.margin - 10.0).abs() < 1e-9);
+        // Runs of two plans have no times to compare, and what is left must not decide.
+        let record = &mut arms[2].runs[0].record;
+        record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
+        record.plan_hash = record.plan.hash();
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let found = assess(&experiment, &summary);
+        assert_eq!(found[0].verdict, Verdict::NotEvaluated);
+        assert!(found[0].remarks[0].contains("not executed alike"), "{:?}", found[0].remarks);
+    }
+
+    #[test]
+    fn what_is_missing_is_remarked_and_the_rest_is_evaluated() {
+        let (verdict, evidence, remarks) =
+            verdict_of(ABOVE, &[&[0.95, 0.952, 0.949, 0.99], &[0.93, f64::NAN, 0.93]]);
+        assert_eq!(verdict, Verdict::Supported);
+        assert_eq!(evidence[0].values.iter().map(|(seed, _)| seed.0).collect::<Vec<_>>(), [0, 2]);
+        assert!(remarks.iter().any(|remark| remark.contains("batch 128, seed 1")), "{remarks:?}");
+        assert!(remarks.iter().any(|remark| remark.contains("seed 3: only one")), "{remarks:?}");
+        assert_eq!(verdict_of(ABOVE, &[&[0.95, 0.96]]).0, Verdict::NotEvaluated);
+    }
+
+    /// Verdicts on simulated studies of `n` seeds whose arms differ by `effect` with a deviation of 0.004.
+    fn share(tests: &str, wanted: Verdict, n: usize, effect: f64, stream: u8) -> f64 {
+        let experiment = experiment(tests);
+        let mut normal = Normal::new(stream);
+        let studies = 1000;
+        let mut found = 0;
+        for _ in 0..studies {
+            let mut draw = |mean: f64| (0..n).map(|_| normal.draw(mean, 0.004)).collect::<Vec<f64>>();
+            let (high, low) = (draw(0.9 + effect), draw(0.9));
+            let values: Vec<(Seed, f64)> =
+                high.iter().zip(&low).enumerate().map(|(seed, (a, b))| (Seed(seed as u64), a - b)).collect();
+            let comparison = Comparison {
+                what: String::new(),
+                metric: experiment.claims[0].tests[0].metric,
+                kind: if tests == EQUAL { Kind::Equal } else { Kind::Above },
+                values,
+                margin: 0.005,
+            };
+            found += usize::from(comparison.evidence(1).verdict == wanted);
+        }
+        found as f64 / f64::from(studies)
+    }
+
+    #[test]
+    fn arms_that_do_not_differ_are_seldom_said_to() {
+        for n in [3, 5] {
+            // 2.5 % and four standard errors over 1000 studies.
+            let false_alarms = share(ABOVE, Verdict::Supported, n, 0.0, 11);
+            assert!(false_alarms <= 0.025 + 0.02, "{n}: {false_alarms}");
+            // Arms at the margin of equality are called equal at most in 5 %.
+            let false_equal = share(EQUAL, Verdict::Supported, n, 0.005, 12);
+            assert!(false_equal <= 0.05 + 0.028, "{n}: {false_equal}");
+            // Arms that differ by what matters are said not to in at most 2.5 %.
+            let false_refuted = share(ABOVE, Verdict::Refuted, n, 0.005, 13);
+            assert!(false_refuted <= 0.025 + 0.02, "{n}: {false_refuted}");
+        }
+    }
+
+    #[test]
+    fn planted_effects_are_found() {
+        assert!(share(ABOVE, Verdict::Supported, 5, 0.02, 14) > 0.95);
+        assert!(share(ABOVE, Verdict::Refuted, 5, -0.02, 15) > 0.95);
+        assert!(share(EQUAL, Verdict::Refuted, 5, 0.03, 16) > 0.95);
+        assert!(share(EQUAL, Verdict::Supported, 20, 0.0, 17) > 0.8);
+    }
+}

@@ -171,3 +171,118 @@ fn arm(label: &str, arms: &[Arm]) -> Result<usize, String> {
         format!("there is no arm '{label}' (arms: {})", known.join(", "))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::experiment::Experiment;
+
+    const TEXT: &str = r#"
+title = "dropout"
+why = "a test"
+data = { set = "mnist", validation = 0.2 }
+model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
+optim = { name = "adam", lr = 0.001 }
+train = { batch = 64, epochs = 5 }
+
+[[factors]]
+label = "dropout"
+levels = [
+    { label = "none", set = { "model.dropout" = 0.0 } },
+    { label = "Half", set = { "model.dropout" = 0.5 } },
+    { label = "half, long", set = { "model.dropout" = 0.5, "train.epochs" = 9 } },
+]
+
+[profiles]
+smoke = { seeds = [0], cap = { "train.epochs" = 2 } }
+quick = { seeds = [0] }
+full = { seeds = [0] }
+
+[[claims]]
+id = "A"
+says = "a sentence"
+tests = [TESTS]
+"#;
+
+    fn claim(tests: &str) -> Claim {
+        let experiment =
+            Experiment::parse(Path::new("experiments/m3.toml"), &TEXT.replace("TESTS", tests)).unwrap();
+        experiment.claims.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let text = |form: &str| format!("{{ metric = \"val_acc\", {form}, margin = 0.1 }}");
+        for (form, expected) in [
+            ("order = \"none > half > half, long\"", Statement::Order(vec![0, 1, 2])),
+            ("order = \"none < half, long\"", Statement::Order(vec![2, 0])),
+            ("equal = \"half = none\"", Statement::Equal(1, 0)),
+            ("bound = \"half, long > 0.97\"", Statement::Above(2, 0.97)),
+            ("bound = \"none < -1e-3\"", Statement::Below(0, -1e-3)),
+            ("rises = [\"none\", \"Half\"]", Statement::Rises(vec![0, 1])),
+            ("falls = [\"none\", \"Half\"]", Statement::Falls(vec![0, 1])),
+        ] {
+            let claim = claim(&text(form));
+            assert_eq!((claim.mistake, &claim.tests[0].statement), (None, &expected), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_kept_with_its_line_and_the_experiment_stands() {
+        for (tests, part) in [
+            ("{ metric = \"val_accc\", order = \"none > half\", margin = 0.1 }", "did you mean `val_acc`?"),
+            ("{ metric = \"val_acc\", order = \"none > haff\", margin = 0.1 }", "there is no arm 'haff'"),
+            ("{ metric = \"val_acc\", order = \"none > none\", margin = 0.1 }", "compared with itself"),
+            ("{ metric = \"val_acc\", order = \"none\", margin = 0.1 }", "either '>' or '<'"),
+            (
+                "{ metric = \"val_acc\", order = \"none > half < half, long\", margin = 0.1 }",
+                "either '>' or '<'",
+            ),
+            ("{ metric = \"val_acc\", order = \"none > half\" }", "needs `margin`"),
+            ("{ metric = \"val_acc\", order = \"none > half\", margin = 0 }", "needs `margin`"),
+            ("{ metric = \"val_acc\", margin = 0.1 }", "exactly one of"),
+            (
+                "{ metric = \"val_acc\", equal = \"none = half\", rises = [\"none\"], margin = 1 }",
+                "exactly one of",
+            ),
+            ("{ metric = \"val_acc\", bound = \"none > much\", margin = 0.1 }", "an arm and a number"),
+            ("{ metric = \"val_acc\", rises = [\"none\"], margin = 0.1 }", "at least two arms"),
+            ("", "at least one test"),
+        ] {
+            let claim = claim(tests);
+            let mistake = claim.mistake.unwrap();
+            assert!(mistake.contains(part) && mistake.contains("m3.toml:25:"), "{tests}: {mistake}");
+            assert_eq!(claim.says, "a sentence");
+        }
+    }
+
+    #[test]
+    fn a_level_sets_several_values_and_a_cap_goes_before_it() {
+        use crate::experiment::ProfileName;
+        let experiment = Experiment::parse(Path::new("m3.toml"), &TEXT.replace("TESTS", "")).unwrap();
+        let arms = |name| &experiment.profile(name).arms;
+        assert_eq!(arms(ProfileName::Full)[2].label, "half, long");
+        let config = |name: ProfileName, arm: usize| arms(name)[arm].config.clone();
+        assert_eq!(config(ProfileName::Full, 0).model.dropout, 0.0);
+        assert_eq!(config(ProfileName::Full, 2).train.epochs, 9);
+        assert_eq!(config(ProfileName::Smoke, 2).train.epochs, 2);
+        assert_eq!(experiment.profile(ProfileName::Smoke).changes, ["train.epochs at most 2"]);
+    }
+
+    #[test]
+    fn a_level_without_a_key_needs_a_label_and_what_it_sets() {
+        for (from, to) in [
+            ("{ label = \"none\", set = { \"model.dropout\" = 0.0 } }", "{ value = 0.0 }"),
+            ("{ label = \"none\", set = { \"model.dropout\" = 0.0 } }", "{ label = \"none\" }"),
+        ] {
+            let text = TEXT.replace("TESTS", "").replace(from, to);
+            let error = Experiment::parse(Path::new("m3.toml"), &text).unwrap_err().to_string();
+            assert!(error.contains("m3.toml:12:") && error.contains("without a `key`"), "{error}");
+        }
+        let text = TEXT.replace("TESTS", "").replace("\"model.dropout\" = 0.0", "\"model.dropuot\" = 0.0");
+        let error = Experiment::parse(Path::new("m3.toml"), &text).unwrap_err().to_string();
+        assert!(error.contains("did you mean `model.dropout`?"), "{error}");
+    }
+}

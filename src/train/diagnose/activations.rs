@@ -15,6 +15,9 @@ use crate::train::resident::Batch;
 /// activations are to 0 and 1; they fix no number, and 5 % is ours.
 const NEAR: f64 = 0.05;
 
+/// What share of a layer's output is as it should not be.
+type Share = fn(&Tensor) -> Result<f64, tch::TchError>;
+
 /// The share of saturated activations for sigmoid and tanh, of dead units for ReLU, layer by layer; nothing for
 /// other activations, which neither saturate on both sides nor die.
 pub fn readings(
@@ -22,7 +25,7 @@ pub fn readings(
     activation: Activation,
     batch: &Batch,
 ) -> Result<Vec<Reading>, TrainError> {
-    let (diagnostic, share): (Diagnostic, fn(&Tensor) -> Result<f64, tch::TchError>) = match activation {
+    let (diagnostic, share): (Diagnostic, Share) = match activation {
         Activation::Sigmoid => (Diagnostic::SaturatedShare, |x| outside(x, NEAR, 1.0 - NEAR)),
         Activation::Tanh => (Diagnostic::SaturatedShare, |x| outside(x, -1.0 + 2.0 * NEAR, 1.0 - 2.0 * NEAR)),
         Activation::Relu => (Diagnostic::DeadShare, dead),
