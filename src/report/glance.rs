@@ -31,6 +31,9 @@ pub fn sentences(summary: &Summary, profile: ProfileName) -> Vec<String> {
     sentences.into_iter().flatten().collect()
 }
 
+/// Arms a sentence names besides the best: more of them nobody reads.
+const MOST_NAMED: usize = 3;
+
 /// Arms that have a quantity, greatest first.
 fn ranked<'s>(summary: &'s Summary, quantity: fn(&ArmSummary) -> Option<Spread>) -> Vec<(&'s str, Spread)> {
     let mut ranked: Vec<(&str, Spread)> =
@@ -45,14 +48,17 @@ fn accuracy(summary: &Summary) -> Option<String> {
     let value = text::mean_sd(best.mean, best.sd, 4);
     let mut sentence = format!("Highest validation accuracy: {name} with {value}");
     sentence.push_str(&format!(" over {}", text::plural(best.n, "seed")));
-    let others: Vec<String> =
-        ranked[1..].iter().map(|(name, other)| lead(best.mean - other.mean, name)).collect();
+    let mut others: Vec<String> =
+        ranked[1..].iter().take(MOST_NAMED).map(|(name, other)| lead(best.mean - other.mean, name)).collect();
+    if ranked.len() > 1 + MOST_NAMED {
+        others.push(format!("further above {}", text::plural(ranked.len() - 1 - MOST_NAMED, "other arm")));
+    }
     if !others.is_empty() {
         sentence.push_str(&format!(", {}", and(&others)));
     }
     sentence.push('.');
     let within = ranked[1..].iter().filter(|(_, other)| is_within(*best, *other));
-    let within: Vec<String> = within.map(|(name, _)| (*name).to_owned()).collect();
+    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| (*name).to_owned()).collect();
     if best.sd.is_none() && ranked[1..].iter().any(|(_, other)| other.mean < best.mean) {
         sentence.push_str(" One seed cannot tell a difference from chance.");
     } else if !within.is_empty() {

@@ -17,7 +17,10 @@ pub fn view(
     let mut counts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive, Verdict::NotEvaluated]
         .map(|verdict| (verdict, 0));
     let mut experiments = Vec::new();
-    for input in inputs {
+    // The notes' own experiments first, then what they left open.
+    let (open, own): (Vec<&Input>, Vec<&Input>) =
+        inputs.iter().partition(|input| input.experiment.question.is_some());
+    for input in own.into_iter().chain(open) {
         let summary = Summary::of(input.experiment, input.profile, &input.arms);
         let assessments = assess(input.experiment, &summary);
         for (verdict, count) in &mut counts {

@@ -21,7 +21,7 @@ pub fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, TrainError
         Ok(Tensor::f_run_backward(&[loss], &params, false, false)?)
     };
     let count = batch.labels.size()[0] / SMALL;
-    // Half of a tiny training set may not even be two parts.
+    // A tiny training set may not even have two parts.
     let Some(Noise { mean, squared, variance }) = noise(count, SMALL as f64, gradient)? else {
         return Ok(Vec::new());
     };

@@ -19,10 +19,10 @@ use crate::train::evaluate::cross_entropy;
 use crate::train::model::Built;
 use crate::train::resident::{Batch, Resident, indices};
 
-/// Images the gradient is taken over, at most; half of the training images of a small run.
+/// Images the gradient is taken over, at most; an eighth of the training images of a small run, but four parts of it.
 const GRADIENT_IMAGES: usize = 1024;
-/// Images the curvature is taken over, at most. A Hessian-vector product costs about four training steps of as many
-/// images.
+/// Images the curvature is taken over, at most; fewer in a small run. A Hessian-vector product costs about four
+/// training steps of as many images.
 const CURVATURE_IMAGES: usize = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +51,8 @@ impl Diagnosis {
             )
         };
         Ok(Self {
-            gradient: first(GRADIENT_IMAGES.min(train.len() / 2))?,
-            curvature: first(CURVATURE_IMAGES.min(train.len() / 16))?,
+            gradient: first(GRADIENT_IMAGES.min((train.len() / 8).max(256)))?,
+            curvature: first(CURVATURE_IMAGES.min(train.len() / 48))?,
             key,
         })
     }
