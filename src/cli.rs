@@ -176,7 +176,8 @@ Examples:
   pinbench report m1
   pinbench report --profile full --plan eager --out /tmp/reports
 
-Writes DIR/EXPERIMENT/index.html and, beside it, epochs.csv, epochs.parquet, steps.parquet and runs.json.")]
+Writes DIR/EXPERIMENT/index.html and, beside it, the frames and records it is made of;
+DIR/index.html, DIR/open-questions.html and DIR/claims.csv over all experiments.")]
 pub struct ReportArgs {
     /// Ids of experiments, or unique starts of them; all when none is given
     #[arg(value_name = "EXPERIMENT")]

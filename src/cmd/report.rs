@@ -178,8 +178,8 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
         ),
     ];
     if labelled.iter().any(|(_, run)| !run.confusion.is_empty()) {
-        let about = "confusion matrices of every split after every epoch, CSV";
-        downloads.push(download("confusion.csv", about, bundle::confusion_csv(&labelled)?));
+        let about = "confusion matrices of every split after every epoch, Parquet";
+        downloads.push(download("confusion.parquet", about, bundle::confusion_parquet(&labelled)?));
     }
     if labelled.iter().any(|(_, run)| !run.diagnostics.is_empty()) {
         let about = "top-3 share, calibration, gradients, units and curvature by epoch, CSV";

@@ -27,9 +27,9 @@ pub fn steps_parquet(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
     parquet(STEPS_FILE, &mut joined(STEPS_FILE, runs, steps)?)
 }
 
-pub fn confusion_csv(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
+pub fn confusion_parquet(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {
     let confusion = |run: &LoadedRun| frame::from_confusion(&run.confusion);
-    csv::encode(CONFUSION_FILE, &mut joined(CONFUSION_FILE, runs, confusion)?)
+    parquet(CONFUSION_FILE, &mut joined(CONFUSION_FILE, runs, confusion)?)
 }
 
 pub fn diagnostics_csv(runs: &[Labelled]) -> Result<Vec<u8>, FrameError> {

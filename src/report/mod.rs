@@ -321,6 +321,116 @@ mod tests {
         }
     }
 
+    /// The experiment with claims: one that can be decided, one with a mistake, one that nothing was measured for.
+    fn with_claims() -> crate::experiment::Experiment {
+        let claims = r#"
+[[claims]]
+id = "M1.a"
+says = "small batches generalise <better>"
+tests = [{ metric = "val_acc", order = "64 > 128 > 1024", margin = 0.001 }]
+note = "a note"
+
+[[claims]]
+id = "M1.b"
+says = "a mistake"
+tests = [{ metric = "val_accc", order = "64 > 128", margin = 0.001 }]
+
+[[claims]]
+id = "M1.c"
+says = "never measured"
+tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
+"#;
+        samples::parse(&format!("{}{claims}", samples::TOML))
+    }
+
+    fn index(inputs: &[Input]) -> Vec<File> {
+        render_index(inputs, ProfileName::Full, "pinbench reproduce").unwrap()
+    }
+
+    fn text_of(files: &[File], name: &str) -> String {
+        let file = files.iter().find(|file| file.name == name).unwrap();
+        String::from_utf8(file.bytes.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_page_shows_every_claim_with_its_verdict_and_its_mistake() {
+        let experiment = with_claims();
+        let profile = experiment.profile(ProfileName::Full);
+        let page = html(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2])));
+        assert!(
+            page.contains("id=\"claim-m1-a\"") && page.contains("small batches generalise &lt;better&gt;")
+        );
+        assert!(page.contains("did you mean `val_acc`?"));
+        assert!(page.contains("no usable largest Hessian eigenvalue"));
+        assert!(page.contains("95 % interval") && page.contains("a note"));
+    }
+
+    #[test]
+    fn the_index_has_every_experiment_and_links_to_what_is_there() {
+        let (with, without) = (with_claims(), samples::experiment());
+        let profile = with.profile(ProfileName::Full);
+        let inputs =
+            [fixture::input(&with, fixture::study(profile, &[0, 1, 2])), fixture::input(&without, vec![])];
+        let files = index(&inputs);
+        let page = text_of(&files, "index.html");
+        assert!(page.contains("3 claims:") && page.contains("href=\"m1/index.html#claim-m1-a\""));
+        assert!(page.contains("Not run yet under this profile."));
+        assert!(page.contains("not evaluated") && page.contains("did you mean"));
+        for foreign in ["http:", "https:", "src=", "<link", "<script", "style=", "fill=\"#"] {
+            assert!(!page[page.find("</style>").unwrap()..].contains(foreign), "{foreign}");
+        }
+        let lines: Vec<String> = text_of(&files, "claims.csv").lines().map(str::to_owned).collect();
+        assert!(lines[0].starts_with("experiment,profile,claim,says,verdict"));
+        // Two links of the chain, the mistake, the one without a value.
+        assert_eq!(lines.len(), 1 + 2 + 1 + 1);
+        let fields = lines[0].split(',').count();
+        assert!(lines.iter().all(|line| line.split(',').count() == fields), "{lines:#?}");
+    }
+
+    #[test]
+    fn an_open_question_is_answered_on_its_own_page() {
+        let text = samples::TOML.replacen("why =", "question = \"F1\"\nwhy =", 1);
+        let experiment = samples::parse(&text);
+        let profile = experiment.profile(ProfileName::Full);
+        let other = samples::experiment();
+        let inputs =
+            [fixture::input(&experiment, samples::arms(profile, &[0, 1])), fixture::input(&other, vec![])];
+        let page = text_of(&index(&inputs), "open-questions.html");
+        assert_eq!(page.matches("<h2 id=\"F1\">").count(), 1);
+        assert_eq!(page.matches("<h2").count(), 1);
+        assert!(page.contains("m1/index.html"));
+    }
+
+    #[test]
+    fn metrics_and_diagnostics_are_shown_where_runs_have_them() {
+        use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Split};
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let plain = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
+        assert!(!plain.contains("Confusion matrix"));
+        let mut arms = samples::arms(profile, &[0, 1]);
+        for run in arms.iter_mut().flat_map(|arm| &mut arm.runs) {
+            for (label, predicted, images) in [(0, 0, 90), (0, 1, 10), (1, 0, 5), (1, 1, 95)] {
+                run.confusion.push(ConfusionRow { epoch: 1, split: Split::Test, label, predicted, images });
+            }
+            for (diagnostic, of, value) in [
+                (Diagnostic::Top3, "test", 0.99),
+                (Diagnostic::GradientNorm, "conv1", 0.125),
+                (Diagnostic::GradientNorm, "fc2", 0.5),
+                (Diagnostic::HessianEigenvalue, "", 12.5),
+            ] {
+                run.diagnostics.push(DiagnosticRow { epoch: 1, diagnostic, of: of.to_owned(), value });
+            }
+        }
+        let page = html(&fixture::input(&experiment, arms));
+        // Two seeds: 180 of 200 images of class 0 are right; macro recall is (0.9 + 0.95) / 2.
+        assert!(page.contains("Confusion matrix") && page.contains(">180<") && page.contains(">0.9250"));
+        assert!(
+            page.contains(">0.9900") && page.contains(">12.50") && page.contains(">0.250"),
+            "first / last"
+        );
+    }
+
     /// `PINBENCH_PAGES=folder cargo test … -- --ignored pages_to_look_at`, then open them in a browser.
     #[test]
     #[ignore = "writes pages for people to look at"]

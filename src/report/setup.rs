@@ -102,6 +102,49 @@ pub fn methods() -> Vec<MethodView> {
                 .to_owned(),
         ),
         method(
+            "verdict",
+            "Differences are taken within a seed. Supported: the 95 % interval of their mean (Student's t) lies above \
+             no effect, and the mean is at least the least effect that matters. Refuted: the interval lies below that \
+             effect. Equal: two one-sided tests at 5 % within the margin (Schuirmann 1987). A claim of several \
+             comparisons is supported when all are, and refuted when one is, each then tested at 5 % over their \
+             number. Ratios are compared by their logarithms. More seeds: those it takes for a power of 80 % if mean \
+             and spread are as they seem."
+                .to_owned(),
+        ),
+        method(
+            "precision, recall, F1, calibration",
+            "From the confusion matrix on the test images, macro means over the classes, 0 where a denominator is. \
+             Calibration error: mean over images of |accuracy − confidence| of their bin, 15 bins of equal width \
+             (Guo et al., arXiv 1706.04599)."
+                .to_owned(),
+        ),
+        method(
+            "roughness",
+            "Root of half the mean square successive difference of the step loss (von Neumann et al. 1941) over the \
+             second half of the steps: the spread about the loss's own slow course, in nats."
+                .to_owned(),
+        ),
+        method(
+            "noise scale, gradient variance",
+            "From the gradients of parts of 64 images and of all of them, in train mode, after the first, the middle \
+             and the last epoch: noise scale tr Σ / |G|², each averaged first (McCandlish et al., arXiv 1812.06162, \
+             appendix A.1); variance of a batch's gradient tr Σ / B after the last epoch."
+                .to_owned(),
+        ),
+        method(
+            "sharpness, ε-sharpness",
+            "Largest Hessian eigenvalue of the loss in eval mode over up to 256 training images, by power iteration \
+             to 1 %; and Keskar's φ (arXiv 1609.04836) with ε = 0.001, by six projected sign-gradient steps. Neither \
+             is invariant to a change of parameters (Dinh et al., arXiv 1703.04933)."
+                .to_owned(),
+        ),
+        method(
+            "saturated, dead",
+            "Saturated: sigmoid or tanh within 5 % of its range of an end. Dead: a unit or channel of ReLU that is 0 \
+             for every image looked at. In eval mode, before pooling; means over layers."
+                .to_owned(),
+        ),
+        method(
             "difference",
             "Our mean minus the notes' number. They gave one run of unknown seed and no spread.".to_owned(),
         ),

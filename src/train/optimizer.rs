@@ -207,4 +207,29 @@ mod tests {
         let penalised = Optim { weight_decay: 0.5, ..sgd };
         assert_near(&stepped(&penalised, OptimizerForm::Loop, 1), [0.75, 1.0, -2.05]);
     }
+
+    /// What PyTorch makes of five steps down c·w + |w|²/2 from ones (`tools/reference.py`).
+    #[test]
+    fn five_steps_are_those_of_pytorch() {
+        let text = include_str!("../../tests/data/pytorch.json");
+        let reference: serde_json::Value = serde_json::from_str(text).unwrap();
+        let cases = [
+            ("adam", Optim { weight_decay: 0.01, ..config(OptimName::Adam) }),
+            ("adamw", Optim { weight_decay: 0.5, ..config(OptimName::AdamW) }),
+            ("sgd", Optim { weight_decay: 0.01, momentum: Some(0.9), ..config(OptimName::Sgd) }),
+        ];
+        for ((name, config), form) in cases.iter().flat_map(|case| FORMS.map(|form| (case, form))) {
+            let weights = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let mut optimizer = Optimizer::new(config, form, vec![weights.shallow_clone()]).unwrap();
+            let slopes = Tensor::from_slice(&[2.0_f32, -0.5, 30.0]);
+            for _ in 0..5 {
+                optimizer.clear_grads().unwrap();
+                let bowl = (&weights * &weights).sum(Kind::Float) / 2.0;
+                ((&slopes * &weights).sum(Kind::Float) + bowl).backward();
+                optimizer.step().unwrap();
+            }
+            let expected: [f64; 3] = serde_json::from_value(reference["optimizers"][name].clone()).unwrap();
+            assert_near(&Vec::<f32>::try_from(weights.detach()).unwrap(), expected);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The models a config can name: one file and one line in `build` each.
 
+#[cfg(test)]
+mod against_pytorch;
 mod block;
 mod improved_cnn;
 mod simple_cnn;
