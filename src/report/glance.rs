@@ -98,7 +98,11 @@ fn time(summary: &Summary) -> Option<String> {
     let other = |arm: &ArmSummary| {
         Some(format!("{} {} times as long", arm.name, text::fixed(arm.relative_time?.mean, 2)))
     };
-    let others: Vec<String> = others.iter().filter_map(other).collect();
+    let mut others: Vec<String> = others.iter().filter_map(other).collect();
+    if others.len() > MOST_NAMED {
+        // The table has them all.
+        others.clear();
+    }
     let took = text::duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
     let mut sentence = format!("Training with {} took {took}", first.name);
     if !others.is_empty() {
