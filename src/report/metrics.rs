@@ -151,8 +151,11 @@ pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
     matrices(summary).map(view).collect()
 }
 
+/// A score of one class.
+type ClassScore = fn(&Confusion, usize) -> f64;
+
 pub fn by_class(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
-    let scores: [(&str, fn(&Confusion, usize) -> f64); 3] =
+    let scores: [(&str, ClassScore); 3] =
         [("Precision", Confusion::precision), ("Recall", Confusion::recall), ("F1", Confusion::f1)];
     let looks: Vec<(&ArmSummary, Look)> = Look::each(summary).collect();
     let mut tables = Vec::new();
