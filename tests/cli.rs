@@ -176,10 +176,13 @@ fn wrong_values_of_options_exit_2() {
 fn a_report_on_an_empty_store_renders_and_prints_its_path() {
     let workspace = workspace();
     let assert = pinbench(&workspace).args(["report", "m1", "--out", "pages", "--quiet"]).assert().success();
-    assert.stdout("pages/m1-batch/index.html\n").stderr(is_empty());
+    assert.stdout("pages/m1-batch/index.html\npages/index.html\n").stderr(is_empty());
     let page = fs::read_to_string(workspace.path().join("pages/m1-batch/index.html")).unwrap();
     assert!(page.contains("pinbench reproduce m1-batch --profile quick"), "{page}");
-    assert_eq!(names(&workspace.path().join("pages")), ["m1-batch"]);
+    let files = ["claims.csv", "index.html", "m1-batch", "open-questions.html"];
+    assert_eq!(names(&workspace.path().join("pages")), files);
+    let index = fs::read_to_string(workspace.path().join("pages/index.html")).unwrap();
+    assert!(index.contains("Not run yet under this profile."));
 }
 
 #[test]
@@ -269,5 +272,8 @@ fn without_libtorch_training_says_how_to_get_it() {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }

@@ -121,7 +121,8 @@ fn a_finished_trial_is_skipped_and_its_report_is_made_again() {
     let (code, out, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke"]);
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("2 due"), "{err}");
-    let page = workspace.path().join(out.trim());
+    let page = workspace.path().join(out.lines().next().unwrap());
+    assert!(out.lines().nth(1).is_some_and(|line| line.ends_with("reports/index.html")), "{out}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("<svg"));
     assert!(workspace.list("smoke", "tuned").iter().all(|trial| trial["status"] == "done"));
     let (code, again, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke"]);
@@ -161,7 +162,7 @@ fn a_loss_that_is_not_finite_is_a_diverged_run_with_its_step() {
     assert_eq!(code, 1, "{err}");
     let trials = workspace.list("quick", "tuned");
     assert!(trials.iter().all(|trial| trial["status"] == "diverged"), "{trials:?}");
-    let page = std::fs::read_to_string(workspace.path().join(out.trim())).unwrap();
+    let page = std::fs::read_to_string(workspace.path().join(out.lines().next().unwrap())).unwrap();
     assert!(page.contains("diverged"));
     // A diverged run is a result: it is not run again.
     let (_, _, err) = workspace.run(&["run", "tiny", "--profile", "quick"]);
