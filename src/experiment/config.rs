@@ -245,11 +245,15 @@ impl Config {
 }
 
 impl Data {
+    /// Images of the training file that are not trained on, whatever the limits.
+    pub fn held_out(&self) -> u32 {
+        (f64::from(self.set.train_len()) * self.validation).round() as u32
+    }
+
     /// Training images an epoch.
     pub fn train_images(&self) -> u32 {
-        let file = self.set.train_len();
-        let held_out = (f64::from(file) * self.validation).round() as u32;
-        self.train_limit.unwrap_or(file - held_out)
+        let split = self.set.train_len().saturating_sub(self.held_out());
+        self.train_limit.map_or(split, |limit| limit.min(split))
     }
 }
 

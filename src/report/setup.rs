@@ -49,13 +49,11 @@ pub fn facts(arms: &[Arm]) -> Vec<FactView> {
 /// `48,000 to train, 12,000 to validate, 10,000 to test`.
 fn images(config: &Config) -> String {
     let data = &config.data;
-    let held_out = (f64::from(data.set.train_len()) * data.validation).round() as u32;
-    let train = data.train_limit.unwrap_or(data.set.train_len() - held_out);
     let limited = |images: u32| u64::from(data.eval_limit.map_or(images, |limit| limit.min(images)));
     format!(
         "{} to train, {} to validate, {} to test",
-        text::count(u64::from(train)),
-        text::count(limited(held_out)),
+        text::count(u64::from(data.train_images())),
+        text::count(limited(data.held_out())),
         text::count(limited(data.set.test_len()))
     )
 }

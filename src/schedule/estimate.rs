@@ -99,10 +99,8 @@ impl Work {
     fn after(config: &Config, steps: Option<u64>) -> Self {
         let data = &config.data;
         let limit = |count: u32, limit: Option<u32>| limit.map_or(count, |limit| count.min(limit));
-        let all = data.set.train_len();
-        let held_out = (f64::from(all) * data.validation).round() as u32;
-        let train = limit(all.saturating_sub(held_out), data.train_limit);
-        let validation = limit(held_out, data.eval_limit);
+        let train = data.train_images();
+        let validation = limit(data.held_out(), data.eval_limit);
         let test = limit(data.set.test_len(), data.eval_limit);
         let length = match steps {
             Some(steps) => Length::after(&config.train, u64::from(train), steps),

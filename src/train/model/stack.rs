@@ -59,14 +59,28 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// The linear layers.
+    fn classify(
+        &self,
+        x: &Tensor,
+        train: bool,
+        in_place: bool,
+        see: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor, TchError> {
+        let hidden = self.act.apply(self.fc1.forward(&x.f_flatten(1, -1)?)?, in_place)?;
+        see(&self.act_name, &hidden);
+        self.fc2.forward(&hidden.f_dropout(self.dropout, train)?)
+    }
+}
+
 impl Model for Stack {
     fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor, TchError> {
         let mut x = images.shallow_clone();
         for block in &self.blocks {
             x = block.forward(&x, train)?;
         }
-        let hidden = self.act.apply(self.fc1.forward(&x.f_flatten(1, -1)?)?, self.order.pool_first)?;
-        self.fc2.forward(&hidden.f_dropout(self.dropout, train)?)
+        self.classify(&x, train, self.order.pool_first, &mut |_, _| {})
     }
 
     fn forward_seen(
@@ -79,8 +93,6 @@ impl Model for Stack {
         for block in &self.blocks {
             x = block.forward_seen(&x, train, see)?;
         }
-        let hidden = self.act.apply(self.fc1.forward(&x.f_flatten(1, -1)?)?, false)?;
-        see(&self.act_name, &hidden);
-        self.fc2.forward(&hidden.f_dropout(self.dropout, train)?)
+        self.classify(&x, train, false, see)
     }
 }
