@@ -32,6 +32,10 @@ fetch: build
 compare-pytorch ROUNDS="3": build fetch
     @python3 tools/compare_pytorch.py {{ ROUNDS }}
 
+# The first steps of both models under both plans, repeated in PyTorch and compared bit for bit; skips without PyTorch
+cross-check STEPS="50": build fetch
+    @python3 tools/cross_check.py {{ STEPS }}
+
 # Licences and advisories (installs cargo-deny)
 deny:
     @cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

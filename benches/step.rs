@@ -13,9 +13,9 @@ use pinbench::data::{self, DataSet, Name};
 use pinbench::experiment::config::{Activation, Data, Model, ModelName, Optim, OptimName, Train};
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::{Config, Trial};
-use pinbench::row::{ConfusionRow, DiagnosticRow, Diagnostics, EpochRow, StepRow};
+use pinbench::row::{Diagnostics, EpochRow, StepRow};
 use pinbench::stream::Seed;
-use pinbench::train::{self, Control, Observer, Started};
+use pinbench::train::{self, Control, Observer, Options, Started};
 
 const WARM_UP_STEPS: u64 = 10;
 
@@ -35,8 +35,6 @@ impl Observer for Timed {
     }
 
     fn measured(&mut self, _: &EpochRow) {}
-    fn diagnosed(&mut self, _: &[DiagnosticRow]) {}
-    fn confused(&mut self, _: &[ConfusionRow]) {}
 }
 
 fn trial(batch: u32) -> Trial {
@@ -75,7 +73,8 @@ fn trial(batch: u32) -> Trial {
 
 fn steps(plan: &Plan, batch: u32, wanted: u64, data: &DataSet) -> Duration {
     let mut timed = Timed { wanted, total_ns: 0 };
-    train::train(&trial(batch), plan, data, Diagnostics::Off, &mut timed)
+    let options = Options { diagnostics: Diagnostics::Off, ..Options::default() };
+    train::train(&trial(batch), plan, data, options, &mut timed)
         .expect("a benchmark has nobody to recover for");
     Duration::from_nanos(timed.total_ns)
 }

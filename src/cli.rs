@@ -1,17 +1,21 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Plan, ProfileName};
+use pinbench::planted::Planted;
+use pinbench::stream::Seed;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for is there
   1    something failed, or a run diverged
   2    wrong usage: an unknown option or id, or a mistake in a TOML file
+  3, 4 of `check` alone: inconclusive, not comparable
   130  interrupted
 
 Environment:
@@ -66,6 +70,13 @@ pub enum Verb {
     Report(ReportArgs),
     List(ListArgs),
     Show(ShowArgs),
+    Verify(VerifyRunsArgs),
+    Diff(DiffArgs),
+    Export(ExportArgs),
+    Check(CheckArgs),
+    /// Keep what an experiment gives as what is expected of it
+    #[command(subcommand)]
+    Baseline(BaselineVerb),
     Doctor(DoctorArgs),
     /// Fetch, list and verify the data sets
     #[command(subcommand)]
@@ -243,6 +254,162 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// Run again what is stored, in fresh processes, and grade how alike it comes out
+///
+/// When a number has to be had again. Grades: bit-identical; equal within 16 units in the last place of every step
+/// loss; statistically equivalent, which is a validation accuracy no further off than two seeds are; different. Beside
+/// the grade stands what the two environments promise. Replays are not kept.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench verify 3f9a21                        the newest run of a trial
+  pinbench verify m1-batch-size --profile smoke every run of an experiment
+
+--json prints an array of objects with the keys run, trial_id and comparison:
+  grade, expected   identical, ulps, equivalent or different
+  reason            why no more than that is promised
+  parting           the first step that differs, its losses, the tensors
+  ulps, accuracy    distances; accuracy is [difference, what chance allows]
+  changes           what differs around the runs: what, first, second
+The exit code is 1 when a grade is below what is promised.")]
+pub struct VerifyRunsArgs {
+    /// Ids of runs, trials or experiments, or starts of them
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Compare two stored runs: the first step and tensor that differ, and what differs around them
+///
+/// When a trial came out differently, here or on another machine.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pinbench diff 20260102T030405.678901Z-4242-0 20260103T
+
+--json prints one object with the keys of `verify`'s comparison, and first and
+second, the run ids. The exit code is 0 for identical runs and 1 for others.")]
+pub struct DiffArgs {
+    /// Id of a run, or of a trial for its newest run, or the start of one
+    pub first: String,
+    /// The run to compare it with
+    pub second: String,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Write the first steps of a trial, for another program to repeat
+///
+/// When pinbench itself is in doubt: `just cross-check` has PyTorch repeat them and compares every bit.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pinbench export --trial 3f9a --steps 50 --out /tmp/steps
+
+Writes into DIR:
+  trial.json          config, seed, plan, libtorch, seed of the initial weights
+                      and their SHA-256
+  steps.json          of each step: its images, the seed of its dropout, its loss
+  state.safetensors   weights and optimizer after the last of them
+  images.u8 labels.u8 the training file, image by image")]
+pub struct ExportArgs {
+    /// Ids of experiments, or unique starts of them; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    /// Start of the trial's id; `pinbench list` has the ids
+    #[arg(long, value_name = "ID", required = true)]
+    pub trial: String,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Steps, from the first
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Folder the files are written into
+    #[arg(long, value_name = "DIR", required = true)]
+    pub out: PathBuf,
+}
+
+/// Compare fresh runs with the stored baselines: the gate of a pipeline
+///
+/// Trains every arm that has a baseline under the baseline's seeds. On a machine of the same class and under the same
+/// plan every bit of weights, losses and accuracies is compared; elsewhere means over seeds, within tolerances from the
+/// spread the baseline recorded. Step time is compared as a multiple of a reference workload timed in the same run. Too
+/// good is an alarm as well. An alarm counts only if a rerun repeats it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench check --profile smoke --markdown \"$GITHUB_STEP_SUMMARY\"
+  pinbench check m1 --profile smoke --junit target/gate.xml --json target/gate.json
+  pinbench check m1 --profile smoke --seeds 100-119    by tolerance, other seeds
+
+Exit codes, of all baselines together, with a line for each reason:
+  0  every baseline holds
+  1  regressed: an alarm that recurred
+  3  inconclusive: too few seeds for the stated effect, or it did not recur
+  4  nothing measured or not comparable: a baseline is missing, stale or orphaned")]
+pub struct CheckArgs {
+    /// Ids of experiments, or unique starts of them; all with a baseline when none
+    /// is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's]
+    #[arg(long, value_name = "LIST")]
+    pub seeds: Option<SeedList>,
+    /// Write Markdown, for the summary of a job
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Train with a fault, to see it found
+    #[arg(long = "plant", value_name = "FAULT", hide = true)]
+    pub planted: Option<Planted>,
+}
+
+#[derive(Subcommand)]
+pub enum BaselineVerb {
+    Accept(AcceptArgs),
+}
+
+/// Train an experiment, show what changes, and write its baseline
+///
+/// When a change of the numbers is meant, or an experiment is new to the gate. The file is made for review: one line a
+/// run. More seeds make tolerances narrower: below five they are wide.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench baseline accept m1 --profile smoke
+  pinbench baseline accept m1 --profile smoke --seeds 0-9 --dry-run
+
+Writes experiments/baselines/EXPERIMENT.PROFILE.toml.")]
+pub struct AcceptArgs {
+    /// Ids of experiments, or unique starts of them
+    #[arg(value_name = "EXPERIMENT", required = true)]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Seeds to train under, such as 0-4 or 3,7 [default: 0-7]
+    #[arg(long, value_name = "LIST")]
+    pub seeds: Option<SeedList>,
+    /// Show what would change, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Check this machine, the data sets and the store, with the next step for what is wrong
 ///
 /// When something does not work, before a long sweep, and for a bug report.
@@ -297,6 +464,37 @@ pub struct VerifyArgs {
     #[arg(value_name = "SET")]
     pub sets: Vec<data::Name>,
 }
+
+/// Seeds as a person lists them.
+#[derive(Clone, Debug)]
+pub struct SeedList(pub Vec<Seed>);
+
+impl FromStr for SeedList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut seeds = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let number = |text: &str| {
+                text.trim().parse::<u64>().map_err(|_| format!("'{part}' is no seed: expected 3 or 0-4"))
+            };
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last || last - first >= MOST_SEEDS {
+                return Err(format!(
+                    "'{part}' is no range of at most {MOST_SEEDS} seeds, the smallest first"
+                ));
+            }
+            seeds.extend((first..=last).map(Seed));
+        }
+        let all = seeds.len();
+        seeds.sort_unstable();
+        seeds.dedup();
+        if seeds.len() < all { Err(format!("'{text}' has a seed twice")) } else { Ok(Self(seeds)) }
+    }
+}
+
+const MOST_SEEDS: u64 = 1_000;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ProfileChoice {
@@ -358,6 +556,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_listed_one_by_one_and_as_ranges() {
+        let seeds = |text: &str| {
+            text.parse::<SeedList>().map(|list| list.0.iter().map(|seed| seed.0).collect::<Vec<_>>())
+        };
+        assert_eq!(seeds("7,0-2").unwrap(), [0, 1, 2, 7]);
+        for (text, reason) in
+            [("", "no seed"), ("3-1", "smallest first"), ("1,0-2", "twice"), ("0-99999999999", "1000")]
+        {
+            let error = seeds(text).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

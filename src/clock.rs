@@ -115,6 +115,11 @@ impl<'a, C: Clock> Stopwatch<'a, C> {
         self.last_ns = now;
     }
 
+    /// Since the start.
+    pub fn elapsed_ns(&self) -> u64 {
+        self.clock.now_ns() - self.started_ns
+    }
+
     pub fn stop(mut self) -> PhaseTimes {
         self.times.total_ns = self.clock.now_ns() - self.started_ns;
         self.times

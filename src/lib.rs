@@ -6,7 +6,11 @@ pub mod data;
 pub mod dataset;
 pub mod digest;
 pub mod experiment;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod machine;
+pub mod number;
+pub mod planted;
 pub mod record;
 pub mod report;
 pub mod row;

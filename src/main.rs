@@ -11,7 +11,7 @@ use clap::Parser as _;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
-use cli::{Cli, DataVerb, Verb};
+use cli::{BaselineVerb, Cli, DataVerb, Verb};
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
@@ -26,6 +26,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Report(args) => cmd::report::run(&workspace, &args),
         Verb::List(args) => cmd::list::run(&workspace, &args),
         Verb::Show(args) => cmd::show::run(&workspace, &args),
+        Verb::Verify(args) => cmd::verify::run(&workspace, &args),
+        Verb::Check(args) => cmd::check::run(&workspace, &args),
+        Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
+        Verb::Export(args) => cmd::export::run(&workspace, &args),
+        Verb::Diff(args) => cmd::diff::run(&workspace, &args),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
         Verb::Data(DataVerb::List) => cmd::data::list(),

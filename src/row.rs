@@ -120,6 +120,17 @@ pub struct DiagnosticRow {
     pub value: f64,
 }
 
+/// A hash that two runs of one trial share for as long as they do the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChainRow {
+    /// From 0; the state is that after this step.
+    pub step: u64,
+    /// The tensor, such as `model.conv1.weight`; empty for the chain, which takes in everything up to this step.
+    pub of: String,
+    /// The first 8 bytes of a SHA-256, little-endian.
+    pub hash: u64,
+}
+
 /// Whether a training is looked at between its epochs. Its result is the same either way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

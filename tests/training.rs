@@ -2,10 +2,12 @@
 
 #![cfg(feature = "torch")]
 
-use std::path::Path;
+mod common;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::Workspace;
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"
@@ -27,65 +29,14 @@ quick = { seeds = [0, 1], set = { "optim.lr" = 1e30 } }
 full = { seeds = [0], set = { "train.epochs" = 500 } }
 "#;
 
-struct Workspace(tempfile::TempDir);
-
-impl Workspace {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("experiments")).unwrap();
-        std::fs::write(folder.path().join("experiments/tiny.toml"), EXPERIMENT).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// The program, with this test's own folders and nothing from the environment that changes a run.
-    fn pinbench(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pinbench"));
-        command.current_dir(self.path()).args(arguments).env_remove("PINBENCH_STORE");
-        // Tests run beside each other: each waits only for its own workspace.
-        command.env("XDG_RUNTIME_DIR", self.path());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.pinbench(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn list(&self, profile: &str, plan: &str) -> Vec<Value> {
-        self.list_with(profile, plan, &[])
-    }
-
-    fn list_with(&self, profile: &str, plan: &str, more: &[&str]) -> Vec<Value> {
-        let mut arguments = vec!["list", "tiny", "--profile", profile, "--plan", plan, "--json"];
-        arguments.extend(more);
-        let (code, out, err) = self.run(&arguments);
-        assert_eq!(code, 0, "{err}");
-        serde_json::from_str(&out).unwrap()
-    }
-
-    /// The record of the run that stands for the first trial under the plan.
-    fn record(&self, profile: &str, plan: &str) -> Value {
-        let run = self.list(profile, plan)[0]["run"].as_str().unwrap().to_owned();
-        let (code, out, err) = self.run(&["show", &run, "--json"]);
-        assert_eq!(code, 0, "{err}");
-        let shown: Value = serde_json::from_str(&out).unwrap();
-        shown["runs"][0]["record"].clone()
-    }
-}
-
 #[test]
 fn the_same_trial_gives_the_same_weights_in_two_processes() {
     let digests: Vec<(Value, Value, Value)> = (0..2)
         .map(|_| {
-            let workspace = Workspace::new();
+            let workspace = Workspace::new(EXPERIMENT);
             let (code, _, err) = workspace.run(&["run", "tiny", "--profile", "smoke", "--threads", "2"]);
             assert_eq!(code, 0, "{err}");
-            let record = workspace.record("smoke", "tuned");
+            let record = workspace.record("smoke", &[]);
             let outcome = &record["outcome"];
             let initial = outcome["initial_weights"].clone();
             (record["trial_id"].clone(), initial, outcome["final_weights"].clone())
@@ -99,13 +50,13 @@ fn the_same_trial_gives_the_same_weights_in_two_processes() {
 #[test]
 fn diagnostics_change_no_bit_of_the_weights() {
     let digest = |more: &[&str]| {
-        let workspace = Workspace::new();
+        let workspace = Workspace::new(EXPERIMENT);
         let mut arguments = vec!["run", "tiny", "--profile", "smoke", "--threads", "1"];
         arguments.extend(more);
         let (code, _, err) = workspace.run(&arguments);
         assert_eq!(code, 0, "{err}");
         let trial =
-            workspace.list_with("smoke", "tuned", &["--threads", "1"])[0]["run"].as_str().unwrap().to_owned();
+            workspace.list("tiny", "smoke", &["--threads", "1"])[0]["run"].as_str().unwrap().to_owned();
         let (_, out, _) = workspace.run(&["show", &trial, "--json"]);
         let outcome = serde_json::from_str::<Value>(&out).unwrap()["runs"][0]["record"]["outcome"].clone();
         (outcome["final_weights"].clone(), outcome["diagnose_ns"].as_u64().unwrap())
@@ -117,14 +68,14 @@ fn diagnostics_change_no_bit_of_the_weights() {
 
 #[test]
 fn a_finished_trial_is_skipped_and_its_report_is_made_again() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new(EXPERIMENT);
     let (code, out, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke"]);
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("2 due"), "{err}");
     let page = workspace.path().join(out.lines().next().unwrap());
     assert!(out.lines().nth(1).is_some_and(|line| line.ends_with("reports/index.html")), "{out}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("<svg"));
-    assert!(workspace.list("smoke", "tuned").iter().all(|trial| trial["status"] == "done"));
+    assert!(workspace.list("tiny", "smoke", &[]).iter().all(|trial| trial["status"] == "done"));
     let (code, again, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke"]);
     assert_eq!((code, &again), (0, &out), "{err}");
     assert!(err.contains("2 of 2 trials done"), "{err}");
@@ -132,7 +83,7 @@ fn a_finished_trial_is_skipped_and_its_report_is_made_again() {
 
 #[test]
 fn a_killed_run_leaves_nothing_that_reads_as_finished() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new(EXPERIMENT);
     let mut sweep = workspace.pinbench(&["run", "tiny", "--profile", "full"]);
     let mut sweep = sweep.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let staging = workspace.path().join("runs/staging");
@@ -150,17 +101,17 @@ fn a_killed_run_leaves_nothing_that_reads_as_finished() {
         Command::new("kill").args(["-9", child]).status().unwrap();
     }
     std::thread::sleep(Duration::from_millis(200));
-    assert!(workspace.list("full", "tuned").iter().all(|trial| trial["status"] == "missing"));
+    assert!(workspace.list("tiny", "full", &[]).iter().all(|trial| trial["status"] == "missing"));
     let (_, out, err) = workspace.run(&["doctor"]);
     assert!(format!("{out}{err}").contains("abandoned"), "{out}{err}");
 }
 
 #[test]
 fn a_loss_that_is_not_finite_is_a_diverged_run_with_its_step() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new(EXPERIMENT);
     let (code, out, err) = workspace.run(&["reproduce", "tiny", "--profile", "quick"]);
     assert_eq!(code, 1, "{err}");
-    let trials = workspace.list("quick", "tuned");
+    let trials = workspace.list("tiny", "quick", &[]);
     assert!(trials.iter().all(|trial| trial["status"] == "diverged"), "{trials:?}");
     let page = std::fs::read_to_string(workspace.path().join(out.lines().next().unwrap())).unwrap();
     assert!(page.contains("diverged"));
@@ -171,10 +122,10 @@ fn a_loss_that_is_not_finite_is_a_diverged_run_with_its_step() {
 
 #[test]
 fn a_child_that_is_started_without_the_environment_of_its_plan_says_which_variable() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new(EXPERIMENT);
     let (code, _, err) = workspace.run(&["run", "tiny", "--profile", "smoke"]);
     assert_eq!(code, 0, "{err}");
-    let record = workspace.record("smoke", "tuned");
+    let record = workspace.record("smoke", &[]);
     let job = serde_json::json!({
         "experiment": "tiny", "profile": "smoke", "trial": record["trial"], "plan": record["plan"],
         "store": "other", "data": "nowhere", "workspace": ".", "command": "",
@@ -192,15 +143,69 @@ fn a_child_that_is_started_without_the_environment_of_its_plan_says_which_variab
 
 #[test]
 fn the_tuned_and_the_eager_plan_start_from_the_same_weights_and_are_told_apart() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new(EXPERIMENT);
     let records: Vec<Value> = ["eager", "tuned"]
         .map(|plan| {
             let (code, _, err) = workspace.run(&["run", "tiny", "--profile", "smoke", "--plan", plan]);
             assert_eq!(code, 0, "{err}");
-            workspace.record("smoke", plan)
+            workspace.record("smoke", &["--plan", plan])
         })
         .into();
     assert_eq!(records[0]["trial_id"], records[1]["trial_id"]);
     assert_ne!(records[0]["plan_hash"], records[1]["plan_hash"]);
     assert_eq!(records[0]["outcome"]["initial_weights"], records[1]["outcome"]["initial_weights"]);
+}
+
+/// The first signal finishes the step and keeps a checkpoint; the same command goes on from there.
+#[test]
+fn an_interrupted_run_goes_on_where_it_stopped_and_verifies_as_the_same() {
+    let workspace = Workspace::new(&EXPERIMENT.replace("500", "12"));
+    let arguments = ["run", "tiny", "--profile", "full", "--threads", "1"];
+    let mut sweep = workspace.pinbench(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoints = workspace.path().join("runs/checkpoints");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !checkpoints.exists() {
+        assert!(Instant::now() < deadline, "no checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &sweep.id().to_string()]).status().unwrap();
+    assert_eq!(sweep.wait().unwrap().code(), Some(130));
+    let (code, _, err) = workspace.run(&arguments);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("resumed after"), "{err}");
+    let record = workspace.record("full", &["--threads", "1"]);
+    let resumed = record["outcome"]["resumed"][0].as_u64().unwrap();
+    assert!(resumed > 0 && resumed < 12 * 16, "{resumed}");
+    assert_eq!(record["outcome"]["steps"], 12 * 16);
+    // Nothing is left of it.
+    let left = |folder: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_dir(folder.unwrap().path()).unwrap().count()
+    };
+    assert_eq!(std::fs::read_dir(&checkpoints).unwrap().map(left).sum::<usize>(), 0);
+    // A replay that is never stopped has the same bits.
+    let run = record["run"].as_str().unwrap();
+    let (code, out, err) = workspace.run(&["verify", run, "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let verified: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(verified[0]["comparison"]["grade"], "identical", "{out}");
+    assert_eq!(verified[0]["comparison"]["expected"], "identical");
+}
+
+#[test]
+fn two_runs_under_two_plans_are_compared_and_what_differs_is_named() {
+    let workspace = Workspace::new(EXPERIMENT);
+    for plan in ["eager", "tuned"] {
+        let (code, _, err) = workspace.run(&["run", "tiny", "--profile", "smoke", "--plan", plan]);
+        assert_eq!(code, 0, "{err}");
+    }
+    let runs = ["eager", "tuned"]
+        .map(|plan| workspace.record("smoke", &["--plan", plan])["run"].as_str().unwrap().to_owned());
+    let (code, out, err) = workspace.run(&["diff", &runs[0], &runs[1], "--json"]);
+    let compared: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {err}"));
+    assert_eq!(compared["expected"], "equivalent");
+    let grade = compared["grade"].as_str().unwrap();
+    assert!(["identical", "ulps", "equivalent"].contains(&grade), "{out}");
+    assert_eq!(code, i32::from(grade != "identical"), "{out}");
+    let changes = compared["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["what"] == "plan.name"), "{out}");
 }

@@ -5,8 +5,10 @@
 mod assess;
 mod caveat;
 pub mod confusion;
+pub mod gate;
 mod measure;
 pub mod quantity;
+pub mod replay;
 #[cfg(test)]
 pub mod samples;
 mod summary;

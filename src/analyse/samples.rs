@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::experiment::plan::{Device, Plan, PlanName};
 use crate::experiment::{Arm, Experiment, Profile, ProfileName, Trial};
 use crate::machine::{Environment, Torch};
-use crate::record::{LoadedRun, Outcome, RunId, RunRecord, Status};
+use crate::record::{LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
 
@@ -91,7 +91,7 @@ pub fn finished(arm: &Arm, seed: u64) -> LoadedRun {
     let step_ns = 20_000_000 + u64::from(batch) * 100_000;
     let steps: Vec<StepRow> = (0..40).map(|index| step(index, batch, step_ns)).collect();
     let epochs = (0..2).flat_map(|epoch| epoch_rows(epoch, 0.9 + 0.02 * f64::from(epoch))).collect();
-    LoadedRun { record: record(arm, seed, &steps), steps, epochs, confusion: vec![], diagnostics: vec![] }
+    LoadedRun::new(record(arm, seed, &steps), Rows { steps, epochs, ..Rows::default() })
 }
 
 /// A step of `total_ns`; its loss falls with its index.
@@ -157,6 +157,7 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         started: format!("2026-01-02T03:{seed:02}:05Z"),
         ended: format!("2026-01-02T03:{:02}:35Z", seed + 1),
         status: Status::Finished,
+        planted: None,
         outcome: Some(outcome(seed, batch, steps)),
         files: BTreeMap::new(),
     }
@@ -177,6 +178,8 @@ fn outcome(seed: u64, batch: u32, steps: &[StepRow]) -> Outcome {
         peak_rss_bytes: 640 << 20,
         steal_share: Some(0.001),
         others_cpu_s: Some(0.0),
+        resumed: vec![],
+        reference_ns: None,
     }
 }
 

@@ -251,6 +251,13 @@ fn inspect(store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
             Check::warn("abandoned run", what, "remove it: pinbench doctor --clean")
         });
     }
+    if args.clean {
+        let removed = store.clean_checkpoints(&records)?;
+        if removed > 0 {
+            let what = format!("removed {}, of runs that have ended", text::plural(removed, "checkpoint"));
+            checks.push(Check::ok("checkpoints", what));
+        }
+    }
     Ok(checks)
 }
 

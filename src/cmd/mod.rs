@@ -1,8 +1,12 @@
 //! The verbs: one file each, glue only.
 
+pub mod baseline;
+pub mod check;
 pub mod console;
 pub mod data;
+pub mod diff;
 pub mod doctor;
+pub mod export;
 pub mod list;
 mod progress;
 pub mod report;
@@ -12,6 +16,7 @@ pub mod show;
 mod sweep;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod verify;
 mod workspace;
 
 pub use workspace::{Workspace, WrongUsage};

@@ -39,7 +39,7 @@ struct Current {
     epoch: (u64, f64),
     left: Option<Duration>,
     /// Loss and accuracy of the epoch's training.
-    train: Option<(Option<f64>, f64)>,
+    train: Option<(f64, f64)>,
 }
 
 impl Current {
@@ -62,12 +62,18 @@ impl Progress {
     pub fn new(quiet: bool, due: &[&Item], times: &[(Duration, Basis)]) -> Self {
         let name =
             |item: &&Item| format!("{}, seed {} ({})", item.arm_name(), item.trial.seed, item.id.short());
-        let bars = (!quiet && is_terminal() && !due.is_empty()).then(|| bars(due.len() as u64));
+        let estimates = times.iter().map(|(time, _)| *time).collect();
+        Self::named(quiet, due.iter().map(name).collect(), estimates)
+    }
+
+    /// Of runs with these names that will take about so long.
+    pub fn named(quiet: bool, names: Vec<String>, estimates: Vec<Duration>) -> Self {
+        let bars = (!quiet && is_terminal() && !names.is_empty()).then(|| bars(names.len() as u64));
         Self {
             quiet,
             bars,
-            names: due.iter().map(name).collect(),
-            estimates: times.iter().map(|(time, _)| *time).collect(),
+            names,
+            estimates,
             estimated: Duration::ZERO,
             spent: Duration::ZERO,
             began: Instant::now(),
@@ -91,6 +97,13 @@ impl Progress {
         }
     }
 
+    fn warn(&self, text: &str) {
+        match &self.bars {
+            Some((run, _)) => run.suspend(|| warn(text)),
+            None => warn(text),
+        }
+    }
+
     /// Left of the runs that were not started yet.
     fn rest(&self, index: usize) -> Duration {
         let rest: Duration = self.estimates.iter().skip(index + 1).sum();
@@ -104,7 +117,7 @@ impl Progress {
     fn sweep_left(&self, index: usize) -> String {
         let run =
             self.current.left.unwrap_or_else(|| self.estimates[index].saturating_sub(self.began.elapsed()));
-        format!("{} left", text::duration(run + self.rest(index)))
+        format!("{} left", text::duration(run.saturating_add(self.rest(index))))
     }
 
     fn progressed(&mut self, index: usize, epoch: u32, images: u64, (loss, accuracy): (f64, f64)) {
@@ -117,7 +130,7 @@ impl Progress {
         run.set_position(images);
         run.set_message(format!(
             "epoch {}/{epochs}  {} left  loss {}  acc {}  {} img/s",
-            epoch + 1,
+            epoch.saturating_add(1),
             self.current.left.map_or_else(|| "?".to_owned(), text::duration),
             text::fixed(loss, 4),
             text::fixed(accuracy, 4),
@@ -126,9 +139,9 @@ impl Progress {
         sweep.set_message(self.sweep_left(index));
     }
 
-    fn measured(&mut self, epoch: u32, split: Split, loss: Option<f64>, accuracy: f64) {
-        let score = |loss: Option<f64>, accuracy: f64| {
-            let loss = loss.map_or_else(|| "not finite".to_owned(), |loss| text::fixed(loss, 4));
+    fn measured(&mut self, epoch: u32, split: Split, loss: f64, accuracy: f64) {
+        let score = |loss: f64, accuracy: f64| {
+            let loss = if loss.is_finite() { text::fixed(loss, 4) } else { "not finite".to_owned() };
             format!("loss {loss}, accuracy {}", text::fixed(accuracy, 4))
         };
         match split {
@@ -143,7 +156,7 @@ impl Progress {
                 self.current.epoch = (0, 0.0);
                 self.line(&format!(
                     "  epoch {}/{}: train {}; validation {}{rate}",
-                    epoch + 1,
+                    epoch.saturating_add(1),
                     self.current.all.1,
                     train.unwrap_or_else(|| "unknown".to_owned()),
                     score(loss, accuracy)
@@ -184,10 +197,15 @@ impl Observer for Progress {
 
     fn event(&mut self, index: usize, event: &Event) {
         match *event {
-            Event::Started { steps, steps_per_epoch, images } => {
+            Event::Started { done, steps, steps_per_epoch, images } => {
                 let steps_per_epoch = steps_per_epoch.max(1);
+                self.current.images = images.saturating_mul(done) / steps_per_epoch;
+                if done > 0 {
+                    self.line(&format!("  resumed after {done} of {steps} steps"));
+                }
                 // Of whole epochs exactly; a part of one to within a batch.
-                self.current.all = (images * steps / steps_per_epoch, steps.div_ceil(steps_per_epoch));
+                self.current.all =
+                    (images.saturating_mul(steps) / steps_per_epoch, steps.div_ceil(steps_per_epoch));
             }
             Event::Progress { epoch, images, loss, accuracy, images_per_s, .. } => {
                 self.current.heard(images, images_per_s);
@@ -195,6 +213,10 @@ impl Observer for Progress {
             }
             Event::Measured { epoch, split, loss, accuracy } => {
                 self.measured(epoch, split, loss, accuracy);
+            }
+            Event::Note { ref text } => {
+                let name = &self.names[index];
+                self.warn(&format!("{name}: {text}"));
             }
             Event::Sealed { .. } => {}
         }
@@ -220,10 +242,7 @@ impl Observer for Progress {
             Ending::Interrupted => None,
         };
         if let Some(failed) = failed {
-            match &self.bars {
-                Some((run, _)) => run.suspend(|| warn(&failed)),
-                None => warn(&failed),
-            }
+            self.warn(&failed);
         }
         if let Some((_, sweep)) = &self.bars {
             sweep.inc(1);

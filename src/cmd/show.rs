@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::analyse::{Measures, Score};
-use pinbench::record::{Listing, LoadedRun, Problem, RunRecord, Status, Store};
+use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
 
@@ -39,7 +39,9 @@ struct Final {
 
 #[derive(Serialize)]
 struct ShownScore {
+    #[serde(serialize_with = "pinbench::number::serialize")]
     loss: f64,
+    #[serde(serialize_with = "pinbench::number::serialize")]
     accuracy: f64,
 }
 
@@ -97,13 +99,7 @@ fn matching(listing: Listing, id: &str) -> Result<(Vec<RunRecord>, Vec<Problem>)
 fn load(store: &Store, record: RunRecord, problems: &mut Vec<Problem>) -> ShownRun {
     let run = store.load(&record).unwrap_or_else(|problem| {
         problems.push(problem);
-        LoadedRun {
-            record: record.clone(),
-            steps: vec![],
-            epochs: vec![],
-            confusion: vec![],
-            diagnostics: vec![],
-        }
+        LoadedRun::new(record.clone(), Rows::default())
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pinbench::data;
-use pinbench::experiment::{Experiment, Plan, ProfileName, TrialId};
+use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{Listing, Standing, Store};
 use pinbench::row::Diagnostics;
@@ -106,6 +106,31 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     Ok(Swept { experiments, profile, plan, class, store, tally, open })
 }
 
+/// The one trial of the profile whose id starts so, and its experiment.
+pub fn only_trial<'a>(
+    experiments: &'a [Experiment],
+    profile: ProfileName,
+    start: &str,
+) -> Result<(&'a Experiment, Trial)> {
+    let mut found: Vec<(&Experiment, Trial)> = Vec::new();
+    for experiment in experiments {
+        for (_, trial) in experiment.profile(profile).trials() {
+            let is_new = found.iter().all(|(_, known)| known.id() != trial.id());
+            if trial.id().to_string().starts_with(start) && is_new {
+                found.push((experiment, trial));
+            }
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(WrongUsage(format!(
+            "no trial of the profile '{profile}' has an id that starts with '{start}'; `pinbench list` has the ids"
+        ))
+        .into()),
+        _ => Err(WrongUsage(format!("'{start}' is the start of several trial ids; give more of it")).into()),
+    }
+}
+
 fn not_done(found: &[Item]) -> usize {
     let is_open = |item: &&Item| matches!(item.standing, Standing::Diverged(_) | Standing::Running(_));
     found.iter().filter(is_open).count()
@@ -163,6 +188,8 @@ impl<'a> Asked<'a> {
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
+                export: None,
+                planted: None,
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };
@@ -226,7 +253,7 @@ fn conclude(workspace: &Workspace, tally: &Tally, due: usize) {
     workspace.note(&format!("{}: {}", text::plural(due, "run"), parts.join(", ")));
     if tally.interrupted {
         say(&format!(
-            "interrupted; what is done is kept, and the same command goes on:\n  {}",
+            "interrupted; what is done is kept, and the same command goes on where it stopped:\n  {}",
             this_command()
         ));
     } else if tally.failed > 0 {

@@ -9,13 +9,15 @@ use jiff::Timestamp;
 
 use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, HostTime};
-use pinbench::record::{ClaimError, Outcome, Rows, RunId, Status, Store};
-use pinbench::row::{ConfusionRow, DiagnosticRow, EpochRow, StepRow};
+use pinbench::record::{Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, Wanted};
+use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job};
-use pinbench::train::{self, Control, Ending, Started, Trained};
+use pinbench::train::{self, Control, Ending, Kept, Options, Started, TrainError, Trained};
 
 /// Often enough for a bar that moves, seldom enough to cost nothing.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Between two checkpoints inside an epoch: what a kill costs at most.
+const KEEP_EVERY: Duration = Duration::from_mins(5);
 
 pub fn run() -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::install().context("signal handlers")?;
@@ -23,6 +25,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
         "`train` is what pinbench starts for each run and expects a job on standard input; use `pinbench run`",
     )?;
     check_environment(&job)?;
+    end_with_parent();
+    if let Some(export) = &job.export {
+        return crate::cmd::export::child(&job, export);
+    }
     let store = Store::open(&job.store)?;
     let _claim = match store.claim(&job.trial.id(), &job.plan.hash()) {
         Ok(claim) => claim,
@@ -32,8 +38,27 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
+    if is_done(&job, &store)? {
+        // Whoever had the claim before has run it since it was found to be due.
+        return Ok(ExitCode::from(EXIT_BUSY));
+    }
     let data = data::load(job.trial.config.data.set, &job.data)?;
-    execute(&job, &store, &data, interrupt)
+    train::prepare_process(job.plan.threads)?;
+    execute(&job, &store, &data, &interrupt)
+}
+
+/// A fault is planted to be trained with, whatever there is.
+fn is_done(job: &Job, store: &Store) -> anyhow::Result<bool> {
+    let class = Environment::capture(&job.workspace, Some(train::torch()?)).class();
+    let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class: Some(class) };
+    Ok(job.planted.is_none() && wanted.finished(&store.records()?.records).is_some())
+}
+
+/// Without its parent nobody has the machine's lock, and another sweep may begin beside this run: as with SIGTERM, it
+/// then finishes the step and keeps what it has.
+fn end_with_parent() {
+    // SAFETY: prctl(2) with this option takes a signal number and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
 }
 
 /// glibc and OpenMP read their settings when a process starts, so it is too late to set them here.
@@ -53,16 +78,38 @@ fn check_environment(job: &Job) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: Interrupt) -> anyhow::Result<ExitCode> {
-    train::prepare_process(job.plan.threads)?;
+fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let environment = Environment::capture(&job.workspace, Some(train::torch()?));
+    let key = CheckpointKey {
+        trial_id: job.trial.id(),
+        plan_hash: job.plan.hash(),
+        environment_class: environment.class(),
+        binary: environment.binary,
+        diagnostics: job.diagnostics,
+    };
+    let checkpoint = find_checkpoint(job, store, &key)?;
     let (started, host) = (Timestamp::now(), HostTime::now());
     // From here on a kill leaves a trace in the store.
     let run = RunId::new(started, std::process::id());
     let staging = store.stage(&run)?;
-    let mut observer = Observer::new(interrupt);
+    let keeper = Keeper { store, run: run.clone(), key };
+    let mut observer = Observer::new(interrupt, keeper, started, checkpoint.as_ref());
+    observer.is_planted = job.planted.is_some();
+    let options = Options {
+        diagnostics: job.diagnostics,
+        resume: checkpoint.as_ref().map(|kept| (&kept.state[..], &kept.rows.steps[..])),
+        planted: job.planted,
+    };
     let before = machine::usage();
-    let trained = train::train(&job.trial, &job.plan, data, job.diagnostics, &mut observer)?;
+    let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {
+        Err(error @ TrainError::Checkpoint(_)) if checkpoint.is_some() => {
+            say(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
+            store.remove_checkpoints(&job.trial.id(), &job.plan.hash())?;
+            drop(staging);
+            return execute(job, store, data, interrupt);
+        }
+        trained => trained?,
+    };
     let own = machine::usage().since(before);
     let status = match trained.ending {
         Ending::Finished => Status::Finished,
@@ -71,14 +118,25 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: Interrupt) -> an
     };
     let own_s = (own.user_us + own.system_us) as f64 / 1e6;
     let mut record = job.record(run, started, &environment, status);
-    record.outcome =
-        (record.status == Status::Finished).then(|| outcome(&trained, observer.peak_rss_bytes, host, own_s));
-    let record = staging.seal(&record, observer.rows())?;
+    record.started = observer.started.clone();
+    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, host, own_s));
+    let record = staging.seal(&record, &observer.rows)?;
+    store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
     say(&Event::Sealed { run: record.run, status: record.status });
     Ok(ExitCode::from(EXIT_SEALED))
 }
 
-fn outcome(trained: &Trained, peak_rss_bytes: u64, before: Option<HostTime>, own_s: f64) -> Outcome {
+/// A planted fault is no part of the key, so that its runs neither use a checkpoint nor keep one.
+fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Result<Option<Checkpoint>> {
+    if job.planted.is_some() {
+        return Ok(None);
+    }
+    let found = store.find_checkpoint(key)?;
+    found.notes.into_iter().for_each(|text| say(&Event::Note { text }));
+    Ok(found.checkpoint)
+}
+
+fn outcome(trained: &Trained, observer: &Observer, before: Option<HostTime>, own_s: f64) -> Outcome {
     let host = before.zip(HostTime::now());
     Outcome {
         initial_weights: trained.initial_weights,
@@ -89,19 +147,31 @@ fn outcome(trained: &Trained, peak_rss_bytes: u64, before: Option<HostTime>, own
         diagnose_ns: Some(trained.diagnose_ns),
         kept_epoch: trained.kept_epoch,
         wall_ns: trained.wall_ns,
-        peak_rss_bytes,
+        peak_rss_bytes: observer.peak_rss_bytes,
         steal_share: host.map(|(before, now)| now.steal_share_since(before)),
         others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),
+        resumed: observer.resumed.clone(),
+        reference_ns: Some(trained.reference_ns),
     }
 }
 
+/// Writes checkpoints.
+struct Keeper<'a> {
+    store: &'a Store,
+    run: RunId,
+    key: CheckpointKey,
+}
+
 /// Keeps the rows and tells the parent how it goes.
-struct Observer {
-    interrupt: Interrupt,
-    steps: Vec<StepRow>,
-    epochs: Vec<EpochRow>,
-    confusion: Vec<ConfusionRow>,
-    diagnostics: Vec<DiagnosticRow>,
+struct Observer<'a> {
+    interrupt: &'a Interrupt,
+    keeper: Keeper<'a>,
+    is_planted: bool,
+    /// When the run's first process started.
+    started: String,
+    /// Steps at which the run was taken up again.
+    resumed: Vec<u64>,
+    rows: Rows,
     /// Until the last evaluation: the diagnostics after it need more than a training does.
     peak_rss_bytes: u64,
     images: u64,
@@ -109,27 +179,37 @@ struct Observer {
     epoch: (u32, u64, u64),
     /// When something was last said, and the images trained on by then.
     said: (Instant, u64),
+    kept: Instant,
 }
 
-impl Observer {
-    fn new(interrupt: Interrupt) -> Self {
-        let said = (Instant::now(), 0);
-        Self {
+impl<'a> Observer<'a> {
+    fn new(
+        interrupt: &'a Interrupt,
+        keeper: Keeper<'a>,
+        started: Timestamp,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Self {
+        let mut observer = Self {
             interrupt,
-            steps: Vec::new(),
-            epochs: Vec::new(),
-            confusion: Vec::new(),
-            diagnostics: Vec::new(),
+            keeper,
+            is_planted: false,
+            started: started.to_string(),
+            resumed: Vec::new(),
+            rows: Rows::default(),
             peak_rss_bytes: 0,
             images: 0,
             epoch: (0, 0, 0),
-            said,
+            said: (Instant::now(), 0),
+            kept: Instant::now(),
+        };
+        if let Some(checkpoint) = checkpoint {
+            observer.started.clone_from(&checkpoint.started);
+            observer.resumed = [&checkpoint.resumed[..], &[checkpoint.step]].concat();
+            observer.peak_rss_bytes = checkpoint.peak_rss_bytes;
+            checkpoint.rows.steps.iter().for_each(|row| observer.count(row));
+            observer.rows = checkpoint.rows.clone();
         }
-    }
-
-    fn rows(&self) -> Rows<'_> {
-        let Self { steps, epochs, confusion, diagnostics, .. } = self;
-        Rows { steps, epochs, confusion, diagnostics }
+        observer
     }
 
     fn count(&mut self, row: &StepRow) {
@@ -144,7 +224,7 @@ impl Observer {
     fn say_progress(&mut self, row: &StepRow) {
         let (since, images) = self.said;
         let passed = since.elapsed();
-        if passed < PROGRESS_EVERY || !row.loss.is_finite() {
+        if passed < PROGRESS_EVERY {
             return;
         }
         say(&Event::Progress {
@@ -159,36 +239,68 @@ impl Observer {
     }
 }
 
-impl train::Observer for Observer {
+impl train::Observer for Observer<'_> {
     fn started(&mut self, started: &Started) {
-        let Started { steps, steps_per_epoch, images, .. } = *started;
-        say(&Event::Started { steps, steps_per_epoch, images });
-        self.said.0 = Instant::now();
+        let Started { done, steps, steps_per_epoch, images, .. } = *started;
+        say(&Event::Started { done, steps, steps_per_epoch, images });
+        self.said = (Instant::now(), self.images);
     }
 
     fn stepped(&mut self, row: &StepRow) -> Control {
-        self.steps.push(*row);
+        self.rows.steps.push(*row);
         self.count(row);
         self.say_progress(row);
-        if self.interrupt.is_asked() { Control::Stop } else { Control::Continue }
+        match self.interrupt.is_asked() {
+            true => Control::Stop,
+            false if self.kept.elapsed() >= KEEP_EVERY => Control::Keep,
+            false => Control::Continue,
+        }
     }
 
     fn measured(&mut self, row: &EpochRow) {
-        self.epochs.push(*row);
-        self.peak_rss_bytes = machine::peak_rss_bytes();
-        let loss = row.loss.is_finite().then_some(row.loss);
-        say(&Event::Measured { epoch: row.epoch, split: row.split, loss, accuracy: row.accuracy });
+        self.rows.epochs.push(*row);
+        self.peak_rss_bytes = self.peak_rss_bytes.max(machine::peak_rss_bytes());
+        let EpochRow { epoch, split, loss, accuracy, .. } = *row;
+        say(&Event::Measured { epoch, split, loss, accuracy });
         // An evaluation is not training speed.
         self.said = (Instant::now(), self.images);
     }
 
     fn diagnosed(&mut self, rows: &[DiagnosticRow]) {
-        self.diagnostics.extend_from_slice(rows);
+        self.rows.diagnostics.extend_from_slice(rows);
         self.said = (Instant::now(), self.images);
     }
 
     fn confused(&mut self, rows: &[ConfusionRow]) {
-        self.confusion.extend_from_slice(rows);
+        self.rows.confusion.extend_from_slice(rows);
+    }
+
+    fn chained(&mut self, rows: Vec<ChainRow>) {
+        self.rows.chain.extend(rows);
+    }
+
+    /// A checkpoint that cannot be written costs the time since the last one if the run is stopped, and no more: that is
+    /// no reason to stop it.
+    fn kept(&mut self, kept: Kept) {
+        self.kept = Instant::now();
+        if self.is_planted {
+            return;
+        }
+        let Keeper { store, run, key } = &self.keeper;
+        let checkpoint = Checkpoint {
+            key: key.clone(),
+            started: self.started.clone(),
+            step: kept.step,
+            resumed: self.resumed.clone(),
+            peak_rss_bytes: self.peak_rss_bytes,
+            state: kept.state,
+            rows: self.rows.clone(),
+        };
+        if let Err(error) = store.keep(run, &checkpoint) {
+            let step = kept.step;
+            say(&Event::Note { text: format!("no checkpoint after {step} steps: {error}") });
+        }
+        self.said = (Instant::now(), self.images);
     }
 }
 

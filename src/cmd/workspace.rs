@@ -39,6 +39,11 @@ impl Workspace {
         })
     }
 
+    /// Folder of the baselines.
+    pub fn baselines(&self) -> PathBuf {
+        self.experiments.join(pinbench::experiment::baseline::FOLDER)
+    }
+
     /// A line of progress.
     pub fn note(&self, line: &str) {
         if !self.quiet {

@@ -36,6 +36,9 @@ pub fn each_file<E: From<io::Error>>(
         let path = entry.header().path_bytes().into_owned();
         let path = String::from_utf8_lossy(&path);
         let file_name = path.rsplit('/').next().unwrap_or_default();
+        if matches!(file_name, "" | "." | "..") {
+            continue;
+        }
         if visit(file_name, &mut entry)?.is_break() {
             break;
         }

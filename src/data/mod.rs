@@ -10,10 +10,10 @@ pub mod archive;
 pub mod cifar;
 mod fetch;
 pub mod idx;
-mod intake;
+pub(crate) mod intake;
 mod load;
 mod root;
-mod source;
+pub(crate) mod source;
 mod split;
 
 pub use crate::dataset::pin::Mismatch;

@@ -1,6 +1,7 @@
 //! An experiment is one question: a base config, factors whose grid gives its arms, seeds and sizes by profile, and
 //! the numbers it is compared with. It is read from TOML and fully checked before anything runs.
 
+pub mod baseline;
 pub mod claim;
 mod claims;
 pub mod config;

@@ -19,6 +19,9 @@ use crate::experiment::{
 use crate::stream::Seed;
 use crate::text::edit_distance;
 
+/// Of a grid. The study's largest has 16.
+const MAX_ARMS: usize = 1_000;
+
 /// A config under construction, and where each of its values was written.
 #[derive(Clone)]
 struct Draft {
@@ -37,6 +40,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
     let factors = factors.collect::<Result<Vec<Factor>, _>>()?;
+    check_size(source, &factors)?;
     let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
     let mut profiles = BTreeMap::new();
     for (name, profile) in [
@@ -82,9 +86,24 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
             let message = format!("factor `{name}` has the level {} twice", level.value);
             return Err(source.error(Some(place), message));
         }
+        if levels.iter().any(|other| other.label == level.label) {
+            let message = format!("factor `{name}` has the label '{}' twice", level.label);
+            return Err(source.error(Some(place), message));
+        }
         levels.push(level);
     }
     Ok(Factor { name, label: wire.label.clone(), levels })
+}
+
+/// Before the grid is made: thirty factors of two levels would not fit into memory.
+fn check_size(source: &Source, factors: &[Factor]) -> Result<(), LocatedError> {
+    let arms = factors.iter().try_fold(1_usize, |arms, factor| arms.checked_mul(factor.levels.len()));
+    if arms.is_some_and(|arms| arms <= MAX_ARMS) {
+        return Ok(());
+    }
+    let found = arms.map_or_else(|| "far more".to_owned(), |arms| arms.to_string());
+    let message = format!("the factors make {found} arms, expected at most {MAX_ARMS}; take levels away");
+    Err(source.error_at_key("factors", message))
 }
 
 /// A level of a factor with a key has a value; one of a factor without has a label and what it sets.

@@ -18,6 +18,7 @@ pub struct Environment {
     pub kernel: String,
     pub os: String,
     /// Load average of the last minute, before the run added its own.
+    #[serde(default, with = "crate::number::optional")]
     pub load_1m: Option<f64>,
     /// The kernel's transparent huge page policy, the word in brackets; empty where there is none.
     pub huge_pages: String,

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::record::simulated::{Failure, SimulatedDisk};
-use crate::record::{Fault, Problem, RunRecord, Store, StoreError, samples};
+use crate::record::{Checkpoint, CheckpointKey, Fault, Problem, RunRecord, Store, StoreError, samples};
+use crate::row::Diagnostics;
 use crate::stream::{Key, Seed, Stream};
 
 fn open(disk: &SimulatedDisk) -> Result<Store, StoreError> {
@@ -18,7 +19,7 @@ fn runs() -> [RunRecord; 3] {
 }
 
 fn seal(store: &Store, record: &RunRecord) -> Result<RunRecord, StoreError> {
-    store.seal(record, samples::rows(&samples::steps(5), &samples::epochs()))
+    store.seal(record, &samples::rows(&samples::steps(5), &samples::epochs()))
 }
 
 /// What a process does before anything goes wrong: the runs whose `seal` returned, and the error it ended
@@ -202,5 +203,91 @@ fn check_refusal(failure: Failure, expected: &str) {
         }
         disk.heal();
         check_recovery(&disk, &sealed, &format!("{failure:?} after {stop} operations"));
+    }
+}
+
+/// A run with two checkpoints, up to its seal: the step of the last checkpoint that was acknowledged, whether the run
+/// was sealed, and whether its checkpoints were removed.
+fn checkpointed_work(disk: &SimulatedDisk) -> (Option<u64>, bool, bool) {
+    let (mut kept, mut sealed, mut removed) = (None, false, false);
+    let mut all = || -> Result<(), StoreError> {
+        let store = open(disk)?;
+        let run = samples::record(0, "run-a");
+        for step in [5, 9] {
+            store.keep(&run.run, &checkpoint(step))?;
+            kept = Some(step);
+        }
+        seal(&store, &run)?;
+        sealed = true;
+        store.remove_checkpoints(&run.trial_id, &run.plan_hash)?;
+        removed = true;
+        Ok(())
+    };
+    let _ = all();
+    (kept, sealed, removed)
+}
+
+fn checkpoint(step: u64) -> Checkpoint {
+    let record = samples::record(0, "run-a");
+    Checkpoint {
+        key: CheckpointKey {
+            trial_id: record.trial_id,
+            plan_hash: record.plan_hash,
+            environment_class: record.environment_class,
+            binary: None,
+            diagnostics: Diagnostics::On,
+        },
+        started: record.started,
+        step,
+        resumed: vec![],
+        peak_rss_bytes: 0,
+        state: vec![7; 4096],
+        rows: samples::rows(&samples::steps(step), &samples::epochs()),
+    }
+}
+
+/// The old checkpoint or the new one, never half of one, and never none once one was acknowledged.
+fn check_checkpoint(disk: &SimulatedDisk, (kept, sealed, removed): (Option<u64>, bool, bool), point: &str) {
+    let store = open(disk).unwrap();
+    let found = store.find_checkpoint(&checkpoint(0).key).unwrap();
+    assert_eq!(found.notes, [""; 0], "{point}");
+    let step = found.checkpoint.as_ref().map(|found| found.step);
+    if let Some(found) = found.checkpoint {
+        assert_eq!(found, checkpoint(found.step), "{point}");
+    }
+    if !sealed {
+        assert!(step >= kept, "{point}: {step:?} after {kept:?}");
+    }
+    assert!(!removed || step.is_none(), "{point}");
+    assert_eq!(store.records().unwrap().problems, [], "{point}");
+    store.clean().unwrap();
+    assert_eq!(store.names(&store.staging()).unwrap(), [""; 0], "{point}");
+}
+
+#[test]
+fn after_a_power_loss_or_a_kill_at_every_operation_there_is_the_last_checkpoint_or_the_one_before() {
+    let whole = SimulatedDisk::new();
+    assert_eq!(checkpointed_work(&whole), (Some(9), true, true));
+    for stop in 0..=whole.operations() {
+        let disk = SimulatedDisk::new();
+        disk.fail_after(stop, Failure::Stopped);
+        let done = checkpointed_work(&disk);
+        check_checkpoint(&disk.killed(), done, &format!("killed after {stop} operations"));
+        for seed in 0..5 {
+            check_checkpoint(&disk.power_loss(seed), done, &format!("seed {seed}, {stop} operations"));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_costs_the_new_checkpoint_and_not_the_old() {
+    let whole = SimulatedDisk::new();
+    checkpointed_work(&whole);
+    for stop in 0..whole.operations() {
+        let disk = SimulatedDisk::new();
+        disk.fail_after(stop, Failure::Full);
+        let done = checkpointed_work(&disk);
+        disk.heal();
+        check_checkpoint(&disk, done, &format!("full after {stop} operations"));
     }
 }

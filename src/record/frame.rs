@@ -10,9 +10,10 @@ use polars::prelude::{
 
 use crate::clock::{Phase, PhaseTimes};
 use crate::record::schema::{
-    self, CONFUSION, CONFUSION_FILE, DIAGNOSTICS, DIAGNOSTICS_FILE, EPOCHS, EPOCHS_FILE, STEPS, STEPS_FILE,
+    self, CHAIN, CHAIN_FILE, CONFUSION, CONFUSION_FILE, DIAGNOSTICS, DIAGNOSTICS_FILE, EPOCHS, EPOCHS_FILE,
+    STEPS, STEPS_FILE,
 };
-use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
+use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 
 pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
     let phase = |phase: Phase| move |row: &StepRow| row.times.ns(phase);
@@ -45,6 +46,12 @@ pub fn from_confusion(rows: &[ConfusionRow]) -> Result<DataFrame, FrameError> {
 pub fn from_diagnostics(rows: &[DiagnosticRow]) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(DIAGNOSTICS_FILE, &DIAGNOSTICS, rows);
     frame.u32(|row| row.epoch).text(|row| row.diagnostic.name()).text(|row| &row.of).f64(|row| row.value);
+    frame.finish()
+}
+
+pub fn from_chain(rows: &[ChainRow]) -> Result<DataFrame, FrameError> {
+    let mut frame = Builder::new(CHAIN_FILE, &CHAIN, rows);
+    frame.u64(|row| row.step).text(|row| &row.of).u64(|row| row.hash);
     frame.finish()
 }
 
@@ -111,6 +118,13 @@ pub fn to_diagnostics(frame: &DataFrame) -> Result<Vec<DiagnosticRow>, FrameErro
         value: value[index],
     };
     Ok(rows.map(row).collect())
+}
+
+pub fn to_chain(frame: &DataFrame) -> Result<Vec<ChainRow>, FrameError> {
+    let mut read = Reader::new(CHAIN_FILE, &CHAIN, frame)?;
+    let (step, of, hash) = (read.u64()?, read.text()?, read.u64()?);
+    let rows = of.into_iter().enumerate();
+    Ok(rows.map(|(index, of)| ChainRow { step: step[index], of, hash: hash[index] }).collect())
 }
 
 #[derive(Debug, thiserror::Error)]

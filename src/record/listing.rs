@@ -4,6 +4,7 @@
 //! that thousands of runs are listed in a fraction of a second. [`Store::check`] and [`Store::load`] verify a
 //! run's other files by digest, and nothing is decoded before.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -12,9 +13,12 @@ use serde::Deserialize;
 use crate::digest::Digest;
 use crate::record::frame::FrameError;
 use crate::record::problem::{Fault, Problem};
-use crate::record::schema::{self, CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, STEPS_FILE, check_format};
-use crate::record::staging::{RECORD_FILE, SUM_FILE};
-use crate::record::{LoadedRun, RunRecord, Store, StoreError, frame, parquet};
+use crate::record::schema::{
+    self, CHAIN_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, STEPS_FILE, check_format,
+};
+use crate::record::staging::{RECORD_FILE, sum_file};
+use crate::record::store::check_name;
+use crate::record::{LoadedRun, Rows, RunRecord, Store, StoreError, frame, parquet};
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Listing {
@@ -62,13 +66,8 @@ impl Store {
             Ok(names) => names,
             Err(error) => return problem_of_folder(folder, &error).map_or(Ok(None), Err),
         };
-        let bytes = self.read(folder, RECORD_FILE)?;
-        let sum = self.read(folder, SUM_FILE)?;
-        check_sum(folder, &bytes, &sum)?;
-        let record = parse(folder, &bytes)?;
-        check_place(folder, &record)?;
-        check_files(folder, &record, &names)?;
-        Ok(Some(record))
+        let bytes = self.summed(folder, RECORD_FILE)?;
+        judge(folder, &bytes, &names).map(Some)
     }
 
     /// Verifies every file of the run against the digest in its record.
@@ -79,33 +78,53 @@ impl Store {
     /// Reads the rows of a run whose record is at hand; each file is verified before it is decoded.
     pub fn load(&self, record: &RunRecord) -> Result<LoadedRun, Problem> {
         let folder = self.run_folder(&record.trial_id, &record.run);
-        let mut run = LoadedRun {
-            record: record.clone(),
-            steps: Vec::new(),
-            epochs: Vec::new(),
-            confusion: Vec::new(),
-            diagnostics: Vec::new(),
-        };
-        for &file in schema::frames(record.format) {
-            let bytes = self.verified(record, file)?;
-            read_frame(&mut run, file, bytes)
-                .map_err(|error| Problem::new(&folder, file, Fault::Frame { reason: error.to_string() }))?;
+        let rows = self.rows_in(&folder, &record.files, record.format)?;
+        Ok(LoadedRun::new(record.clone(), rows))
+    }
+
+    /// The rows of what was sealed in `folder` under `format`, with these digests.
+    pub(super) fn rows_in(
+        &self,
+        folder: &Path,
+        files: &BTreeMap<String, Digest>,
+        format: u32,
+    ) -> Result<Rows, Problem> {
+        let mut rows = Rows::default();
+        for &file in schema::frames(format) {
+            let bytes = self.verified_in(folder, files, file)?;
+            read_frame(&mut rows, file, bytes)
+                .map_err(|error| Problem::new(folder, file, Fault::Frame { reason: error.to_string() }))?;
         }
-        Ok(run)
+        Ok(rows)
     }
 
     /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read
     /// once.
     pub fn verified(&self, record: &RunRecord, name: &str) -> Result<Vec<u8>, Problem> {
-        let folder = self.run_folder(&record.trial_id, &record.run);
-        let Some(&expected) = record.files.get(name) else {
-            return Err(Problem::new(&folder, name, Fault::Missing));
+        self.verified_in(&self.run_folder(&record.trial_id, &record.run), &record.files, name)
+    }
+
+    pub(super) fn verified_in(
+        &self,
+        folder: &Path,
+        files: &BTreeMap<String, Digest>,
+        name: &str,
+    ) -> Result<Vec<u8>, Problem> {
+        let Some(&expected) = files.get(name) else {
+            return Err(Problem::new(folder, name, Fault::Missing));
         };
-        let bytes = self.read(&folder, name)?;
+        let bytes = self.read(folder, name)?;
         match Digest::of(&bytes) {
             found if found == expected => Ok(bytes),
-            found => Err(Problem::new(&folder, name, Fault::Digest { expected, found })),
+            found => Err(Problem::new(folder, name, Fault::Digest { expected, found })),
         }
+    }
+
+    /// A JSON file that has its sum beside it, verified.
+    pub(super) fn summed(&self, folder: &Path, file: &str) -> Result<Vec<u8>, Problem> {
+        let bytes = self.read(folder, file)?;
+        check_sum(folder, file, &bytes, &self.read(folder, &sum_file(file))?)?;
+        Ok(bytes)
     }
 
     fn read(&self, folder: &Path, name: &str) -> Result<Vec<u8>, Problem> {
@@ -113,16 +132,25 @@ impl Store {
     }
 }
 
-fn read_frame(run: &mut LoadedRun, file: &'static str, bytes: Vec<u8>) -> Result<(), FrameError> {
+fn read_frame(rows: &mut Rows, file: &'static str, bytes: Vec<u8>) -> Result<(), FrameError> {
     let frame = parquet::decode(file, bytes)?;
     match file {
-        STEPS_FILE => run.steps = frame::to_steps(&frame)?,
-        EPOCHS_FILE => run.epochs = frame::to_epochs(&frame)?,
-        CONFUSION_FILE => run.confusion = frame::to_confusion(&frame)?,
-        DIAGNOSTICS_FILE => run.diagnostics = frame::to_diagnostics(&frame)?,
+        STEPS_FILE => rows.steps = frame::to_steps(&frame)?,
+        EPOCHS_FILE => rows.epochs = frame::to_epochs(&frame)?,
+        CONFUSION_FILE => rows.confusion = frame::to_confusion(&frame)?,
+        DIAGNOSTICS_FILE => rows.diagnostics = frame::to_diagnostics(&frame)?,
+        CHAIN_FILE => rows.chain = frame::to_chain(&frame)?,
         _ => {}
     }
     Ok(())
+}
+
+/// The record in `bytes`, if it may lie in `folder` beside files of these names.
+pub(crate) fn judge(folder: &Path, bytes: &[u8], names: &[String]) -> Result<RunRecord, Problem> {
+    let record = parse(folder, bytes)?;
+    check_place(folder, &record)?;
+    check_files(folder, &record, names)?;
+    Ok(record)
 }
 
 /// Hidden files belong to file managers and version control.
@@ -138,15 +166,15 @@ fn problem_of_folder(folder: &Path, error: &io::Error) -> Option<Problem> {
     }
 }
 
-fn check_sum(folder: &Path, bytes: &[u8], sum: &[u8]) -> Result<(), Problem> {
+fn check_sum(folder: &Path, file: &str, bytes: &[u8], sum: &[u8]) -> Result<(), Problem> {
     let sum = String::from_utf8_lossy(sum);
     let Some(expected) = sum.split_whitespace().next().and_then(|hex| hex.parse().ok()) else {
         let found = sum.chars().take(80).collect();
-        return Err(Problem::new(folder, SUM_FILE, Fault::Sum { found }));
+        return Err(Problem::new(folder, &sum_file(file), Fault::Sum { found }));
     };
     match Digest::of(bytes) {
         found if found == expected => Ok(()),
-        found => Err(Problem::new(folder, RECORD_FILE, Fault::Digest { expected, found })),
+        found => Err(Problem::new(folder, file, Fault::Digest { expected, found })),
     }
 }
 
@@ -162,7 +190,10 @@ fn parse(folder: &Path, bytes: &[u8]) -> Result<RunRecord, Problem> {
 /// A copied or renamed folder would be counted as a run of its own.
 fn check_place(folder: &Path, record: &RunRecord) -> Result<(), Problem> {
     let expected = Path::new(&record.trial_id.short()).join(&record.run.0);
-    if folder.ends_with(&expected) {
+    // A name that is a path of its own could stand for a place elsewhere.
+    let is_name = |name: &str| check_name(name).is_ok();
+    if folder.ends_with(&expected) && is_name(&record.run.0) && record.files.keys().all(|name| is_name(name))
+    {
         return Ok(());
     }
     let (expected, found) = (expected.display().to_string(), folder.display().to_string());
@@ -186,8 +217,9 @@ mod tests {
     use crate::record::schema::FORMAT;
     use crate::record::{StoreError, samples};
 
-    const FILES: [&str; 6] =
-        [RECORD_FILE, SUM_FILE, STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE];
+    const SUM_FILE: &str = "run.json.sha256";
+    const FILES: [&str; 7] =
+        [RECORD_FILE, SUM_FILE, STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE, CHAIN_FILE];
 
     /// A store with runs of these names, and the folder of the first.
     fn store(runs: &[&str]) -> (tempfile::TempDir, Store, PathBuf) {
@@ -195,7 +227,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         for (seed, run) in runs.iter().enumerate() {
             let record = samples::record(seed as u64, run);
-            store.seal(&record, samples::rows(&samples::steps(50), &samples::epochs())).unwrap();
+            store.seal(&record, &samples::rows(&samples::steps(50), &samples::epochs())).unwrap();
         }
         let first = samples::record(0, runs[0]);
         let first = store.run_folder(&first.trial_id, &first.run);
@@ -288,7 +320,12 @@ mod tests {
         });
         let problem = only_problem(&store);
         let text = problem.to_string();
-        assert!(text.contains("format 7") && text.contains("format 2") && text.contains("update"), "{text}");
+        assert!(
+            text.contains("format 7")
+                && text.contains(&format!("format {FORMAT}"))
+                && text.contains("update"),
+            "{text}"
+        );
         assert!(matches!(store.set_aside(&problem), Err(StoreError::NotDamaged(_))));
         assert!(run.join(RECORD_FILE).exists());
     }
@@ -372,7 +409,7 @@ mod tests {
             assert_eq!(why, format!("{problem}\n"));
             assert_eq!(store.records().unwrap().problems, []);
             store
-                .seal(&samples::record(0, "run-a"), samples::rows(&samples::steps(50), &samples::epochs()))
+                .seal(&samples::record(0, "run-a"), &samples::rows(&samples::steps(50), &samples::epochs()))
                 .unwrap();
         }
         assert_eq!(store.records().unwrap().records.len(), 2);

@@ -24,7 +24,7 @@ pub enum Fault {
     Missing,
     #[error("is damaged: expected SHA-256 {expected}, found {found}")]
     Digest { expected: Digest, found: Digest },
-    #[error("is damaged: expected the SHA-256 of run.json, found '{found}'")]
+    #[error("is damaged: expected the SHA-256 of the file it is named after, found '{found}'")]
     Sum { found: String },
     #[error("is not a run record: {reason}")]
     Json { reason: String },
@@ -99,7 +99,8 @@ impl Store {
 
     /// `<trial id>-<run id>`, with a number behind it where that is taken.
     fn free_name(&self, folder: &Path) -> Result<String, StoreError> {
-        let inside = folder.strip_prefix(self.trials()).unwrap_or(folder);
+        let inside =
+            folder.strip_prefix(self.trials()).or(folder.strip_prefix(self.path())).unwrap_or(folder);
         let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
         let (stem, taken) = (parts.join("-"), self.names(&self.damaged())?);
         let is_free = |name: &String| !taken.contains(name) && !taken.contains(&format!("{name}.txt"));

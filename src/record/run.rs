@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::experiment::{ConfigHash, Plan, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass};
+use crate::planted::Planted;
 
 /// `run.json`, beside the frames of the run. A failed or diverged run is a record too.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct RunRecord {
     pub status: Status,
     /// Command that runs the trial again.
     pub command: String,
+    /// A fault that was planted to see whether it is found: such a run is never used for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
     /// Absent unless the run finished.
     pub outcome: Option<Outcome>,
     /// SHA-256 of each file beside this one, by name.
@@ -81,9 +85,18 @@ pub struct Outcome {
     pub wall_ns: u64,
     pub peak_rss_bytes: u64,
     /// Share of the host's processor time other virtual machines took meanwhile; `None` where unknown.
+    #[serde(default, with = "crate::number::optional")]
     pub steal_share: Option<f64>,
-    /// Seconds of processor time other processes used meanwhile; `None` where unknown.
+    /// Seconds of processor time other processes used meanwhile, since it was last resumed; `None` where unknown.
+    #[serde(default, with = "crate::number::optional")]
     pub others_cpu_s: Option<f64>,
+    /// Steps that were done when the run was taken up again from a checkpoint, once for each time; the record's
+    /// environment is that of the last process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<u64>,
+    /// Median time of the reference workload, a fixed computation timed between epochs; absent before format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_ns: Option<u64>,
 }
 
 impl RunId {

@@ -91,6 +91,7 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         ended: "2026-01-02T03:05:05Z".to_owned(),
         status: Status::Finished,
         command: "pinbench run batch-size".to_owned(),
+        planted: None,
         outcome: Some(outcome()),
         files: BTreeMap::new(),
     }
@@ -109,11 +110,13 @@ fn outcome() -> Outcome {
         peak_rss_bytes: 300 << 20,
         steal_share: Some(0.0),
         others_cpu_s: None,
+        resumed: vec![],
+        reference_ns: None,
     }
 }
 
-pub fn rows<'a>(steps: &'a [StepRow], epochs: &'a [EpochRow]) -> Rows<'a> {
-    Rows { steps, epochs, ..Rows::default() }
+pub fn rows(steps: &[StepRow], epochs: &[EpochRow]) -> Rows {
+    Rows { steps: steps.to_vec(), epochs: epochs.to_vec(), ..Rows::default() }
 }
 
 pub fn confusion() -> Vec<ConfusionRow> {

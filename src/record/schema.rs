@@ -19,10 +19,11 @@
 //! | --- | --- | --- |
 //! | 1 | the first | – |
 //! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
+//! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
 
 use polars::prelude::DataType;
 
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The oldest format that is still read.
 pub const OLDEST: u32 = 1;
@@ -31,12 +32,14 @@ pub const STEPS_FILE: &str = "steps.parquet";
 pub const EPOCHS_FILE: &str = "epochs.parquet";
 pub const CONFUSION_FILE: &str = "confusion.parquet";
 pub const DIAGNOSTICS_FILE: &str = "diagnostics.parquet";
+pub const CHAIN_FILE: &str = "chain.parquet";
 
 /// The frames a run of `format` has.
 pub fn frames(format: u32) -> &'static [&'static str] {
     match format {
         1 => &[STEPS_FILE, EPOCHS_FILE],
-        _ => &[STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE],
+        2 => &[STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE],
+        _ => &[STEPS_FILE, EPOCHS_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE, CHAIN_FILE],
     }
 }
 
@@ -102,6 +105,13 @@ pub static DIAGNOSTICS: [Column; 4] = [
     column("value", DataType::Float64, ""),
 ];
 
+/// One row a step, and one a tensor at some of them, in the order they were hashed.
+pub static CHAIN: [Column; 3] = [
+    column("step", DataType::UInt64, ""),
+    column("of", DataType::String, "tensor"),
+    column("hash", DataType::UInt64, ""),
+];
+
 /// A format this pinbench does not read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnknownFormat {
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn column_names_are_unique() {
-        for columns in [&STEPS[..], &EPOCHS[..], &CONFUSION[..], &DIAGNOSTICS[..]] {
+        for columns in [&STEPS[..], &EPOCHS[..], &CONFUSION[..], &DIAGNOSTICS[..], &CHAIN[..]] {
             let mut names: Vec<_> = columns.iter().map(|column| column.name).collect();
             names.sort_unstable();
             names.dedup();
@@ -148,7 +158,10 @@ mod tests {
     fn a_format_outside_the_range_is_refused_with_both_numbers() {
         assert_eq!(check_format(FORMAT), Ok(()));
         let newer = check_format(FORMAT + 1).unwrap_err().to_string();
-        assert!(newer.contains("format 3") && newer.contains("format 2"), "{newer}");
+        assert!(
+            newer.contains(&format!("format {}", FORMAT + 1)) && newer.contains(&format!("format {FORMAT}")),
+            "{newer}"
+        );
         let older = check_format(0).unwrap_err().to_string();
         assert!(older.contains("format 0") && older.contains("format 1"), "{older}");
     }

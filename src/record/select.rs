@@ -34,7 +34,7 @@ pub enum Standing<'a> {
 impl Wanted {
     pub fn matches(&self, record: &RunRecord) -> bool {
         let class = self.class.as_ref().is_none_or(|class| *class == record.environment_class);
-        record.trial_id == self.trial && record.plan_hash == self.plan && class
+        record.trial_id == self.trial && record.plan_hash == self.plan && class && record.planted.is_none()
     }
 
     /// The newest finished run. `records` are in the order of a `Listing`.

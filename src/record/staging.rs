@@ -1,6 +1,7 @@
-//! A run on its way into the store: written and synced in a folder of its own, then moved into place at once.
+//! A run, or a checkpoint of one, on its way into the store: written and synced in a folder of its own, then moved into
+//! place at once.
 //!
-//! `stage → add … → seal`. Whatever ends the process before the rename in `seal` leaves a folder under
+//! `stage → add … → seal` (or `keep`). Whatever ends the process before the rename in `seal` leaves a folder under
 //! `staging/` that no reader looks at; what ends it after leaves a complete run. The folder belongs to the
 //! holder of its lock, which dies with its process, so that [`Store::clean`] can tell a living run from a dead
 //! one.
@@ -9,20 +10,25 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::digest::Digest;
+use crate::experiment::TrialId;
 use crate::record::claim::note;
-use crate::record::schema::{CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, FORMAT, STEPS_FILE};
+use crate::record::schema::{CHAIN_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, FORMAT, STEPS_FILE};
 use crate::record::storage::{Attempt, Lock};
 use crate::record::store::check_name;
 use crate::record::{Rows, RunId, RunRecord, Store, StoreError, frame, parquet};
 
 pub(super) const RECORD_FILE: &str = "run.json";
 
-/// SHA-256 of `run.json` as `sha256sum -c` reads it.
+/// The file with the SHA-256 of a JSON file, as `sha256sum -c` reads it.
 ///
 /// A file beside the record and not a field in it: the digest is of the very bytes, so no rule for a
 /// canonical form has to outlive a change of format, and a reader needs no pinbench to check it.
-pub(super) const SUM_FILE: &str = "run.json.sha256";
+pub(super) fn sum_file(json: &str) -> String {
+    format!("{json}.sha256")
+}
 
 /// A folder under `staging/` that this process writes; dropped without `seal`, it is removed.
 pub struct Staging {
@@ -67,7 +73,7 @@ impl Store {
     }
 
     /// Stores a run in one call.
-    pub fn seal(&self, record: &RunRecord, rows: Rows) -> Result<RunRecord, StoreError> {
+    pub fn seal(&self, record: &RunRecord, rows: &Rows) -> Result<RunRecord, StoreError> {
         self.stage(&record.run)?.seal(record, rows)
     }
 
@@ -134,24 +140,47 @@ impl Staging {
     /// Writes the rows and the record and moves the folder into place. On return the run is durable.
     ///
     /// `format` and `files` of the record are filled in; the record as it was stored comes back.
-    pub fn seal(mut self, record: &RunRecord, rows: Rows) -> Result<RunRecord, StoreError> {
-        for (file, mut frame) in [
-            (STEPS_FILE, frame::from_steps(rows.steps)?),
-            (EPOCHS_FILE, frame::from_epochs(rows.epochs)?),
-            (CONFUSION_FILE, frame::from_confusion(rows.confusion)?),
-            (DIAGNOSTICS_FILE, frame::from_diagnostics(rows.diagnostics)?),
-        ] {
-            self.add(file, &parquet::encode(file, &mut frame, &record.run, &record.trial_id)?)?;
-        }
+    pub fn seal(mut self, record: &RunRecord, rows: &Rows) -> Result<RunRecord, StoreError> {
+        self.add_rows(&record.run, &record.trial_id, rows)?;
         let record = RunRecord { format: FORMAT, files: self.files.clone(), ..record.clone() };
-        let mut bytes = serde_json::to_vec_pretty(&record)
-            .map_err(|source| StoreError::Json { run: record.run.clone(), source })?;
-        bytes.push(b'\n');
-        self.write(RECORD_FILE, &bytes)?;
-        self.write(SUM_FILE, format!("{}  {RECORD_FILE}\n", Digest::of(&bytes)).as_bytes())?;
-        self.store.sync(&self.folder)?;
-        self.publish(&record)?;
+        check_name(&record.run.0)?;
+        self.conclude(RECORD_FILE, &record.run, &record)?;
+        let trial = self.store.trials().join(record.trial_id.short());
+        self.publish(&trial, &record.run)?;
         Ok(record)
+    }
+
+    pub(super) fn add_rows(&mut self, run: &RunId, trial: &TrialId, rows: &Rows) -> Result<(), StoreError> {
+        for (file, mut frame) in [
+            (STEPS_FILE, frame::from_steps(&rows.steps)?),
+            (EPOCHS_FILE, frame::from_epochs(&rows.epochs)?),
+            (CONFUSION_FILE, frame::from_confusion(&rows.confusion)?),
+            (DIAGNOSTICS_FILE, frame::from_diagnostics(&rows.diagnostics)?),
+            (CHAIN_FILE, frame::from_chain(&rows.chain)?),
+        ] {
+            self.add(file, &parquet::encode(file, &mut frame, run, trial)?)?;
+        }
+        Ok(())
+    }
+
+    /// Digests of the files so far, by name.
+    pub(super) fn files(&self) -> &BTreeMap<String, Digest> {
+        &self.files
+    }
+
+    /// Writes the file that names all the others, and its sum; the folder is whole and durable on return.
+    pub(super) fn conclude(
+        &self,
+        file: &str,
+        run: &RunId,
+        content: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let mut bytes = serde_json::to_vec_pretty(content)
+            .map_err(|source| StoreError::Json { run: run.clone(), source })?;
+        bytes.push(b'\n');
+        self.write(file, &bytes)?;
+        self.write(&sum_file(file), format!("{}  {file}\n", Digest::of(&bytes)).as_bytes())?;
+        self.store.sync(&self.folder)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
@@ -159,24 +188,25 @@ impl Staging {
         self.store.storage.write_new(&path, bytes).map_err(StoreError::io("write", &path))
     }
 
-    /// Looking first gives the better message; that a run is never overwritten does not rest on it, for a
+    /// Moves the folder to `name` in `parent`, which is two levels below the root.
+    ///
+    /// Looking first gives the better message; that nothing is ever overwritten does not rest on it, for a
     /// rename does not replace a folder with something in it.
-    fn publish(&mut self, record: &RunRecord) -> Result<(), StoreError> {
-        check_name(&record.run.0)?;
-        let target = self.store.run_folder(&record.trial_id, &record.run);
-        let trial = self.store.trials().join(record.trial_id.short());
+    pub(super) fn publish(&mut self, parent: &Path, name: &RunId) -> Result<(), StoreError> {
+        let target = parent.join(&name.0);
+        let above = parent.parent().unwrap_or(self.store.path());
         // Durable before the run is in it, whoever made it: a power loss must not take a folder and keep the
         // move.
-        for (folder, parent) in [(&self.store.trials(), self.store.path()), (&trial, &self.store.trials())] {
+        for (folder, parent) in [(above, self.store.path()), (parent, above)] {
             self.store.ensure_folder(folder)?;
             self.store.sync(parent)?;
         }
-        if self.store.names(&trial)?.contains(&record.run.0) {
-            return Err(StoreError::Exists { run: record.run.clone(), path: target });
+        if self.store.names(parent)?.contains(&name.0) {
+            return Err(StoreError::Exists { run: name.clone(), path: target });
         }
         self.store.storage.rename(&self.folder, &target).map_err(StoreError::io("write", &target))?;
         self.sealed = true;
-        self.store.sync(&trial)?;
+        self.store.sync(parent)?;
         self.store.sync(&self.store.staging())
     }
 }
@@ -192,7 +222,7 @@ impl Drop for Staging {
 }
 
 /// That it is not there is what was wanted.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
@@ -209,7 +239,7 @@ mod tests {
     }
 
     fn seal(store: &Store, record: &RunRecord) -> Result<RunRecord, StoreError> {
-        store.seal(record, samples::rows(&samples::steps(5), &samples::epochs()))
+        store.seal(record, &samples::rows(&samples::steps(5), &samples::epochs()))
     }
 
     #[test]
@@ -217,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
         let sealed = seal(&store, &samples::record(0, "run-a")).unwrap();
-        assert_eq!((sealed.format, sealed.files.len()), (FORMAT, 4));
+        assert_eq!((sealed.format, sealed.files.len()), (FORMAT, 5));
         let listing = store.records().unwrap();
         assert_eq!((&listing.records[..], &listing.problems[..]), (&[sealed.clone()][..], &[][..]));
         let loaded = store.load(&sealed).unwrap();
@@ -231,7 +261,7 @@ mod tests {
         let store = store(&folder);
         let (mut steps, mut epochs) = (samples::steps(2), samples::epochs());
         (steps[0].loss, steps[1].loss, epochs[0].loss) = (f64::INFINITY, f64::NAN, f64::NEG_INFINITY);
-        let sealed = store.seal(&samples::record(0, "run-a"), samples::rows(&steps, &epochs)).unwrap();
+        let sealed = store.seal(&samples::record(0, "run-a"), &samples::rows(&steps, &epochs)).unwrap();
         let loaded = store.load(&sealed).unwrap();
         assert_eq!((loaded.steps[0].loss, loaded.epochs[0].loss), (f64::INFINITY, f64::NEG_INFINITY));
         assert_eq!(loaded.steps[1].loss.to_bits(), f64::NAN.to_bits());
@@ -243,7 +273,7 @@ mod tests {
         let store = store(&folder);
         let first = seal(&store, &samples::record(0, "run-a")).unwrap();
         let error = store
-            .seal(&samples::record(0, "run-a"), samples::rows(&samples::steps(9), &[]))
+            .seal(&samples::record(0, "run-a"), &samples::rows(&samples::steps(9), &[]))
             .unwrap_err()
             .to_string();
         assert!(error.contains("run 'run-a' is already stored in") && error.contains("never overwritten"));
@@ -274,7 +304,7 @@ mod tests {
         let record = samples::record(0, "run-a");
         let mut staging = store.stage(&record.run).unwrap();
         staging.add("weights.safetensors", b"weights").unwrap();
-        let sealed = staging.seal(&record, Rows::default()).unwrap();
+        let sealed = staging.seal(&record, &Rows::default()).unwrap();
         assert_eq!(store.verified(&sealed, "weights.safetensors").unwrap(), b"weights");
         assert_eq!(store.check(&sealed), Ok(()));
     }
@@ -303,7 +333,7 @@ mod tests {
         assert_eq!(samples::names(&store.staging()), ["living"]);
         assert_eq!(samples::names(&store.locks()), ["run-living.lock"]);
         let record = samples::record(0, "living");
-        assert_eq!(living.seal(&record, Rows::default()).unwrap().files.len(), 5);
+        assert_eq!(living.seal(&record, &Rows::default()).unwrap().files.len(), 6);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! <store>/store.json                        {"format":1}
 //!         trials/<trial id, 12 hex>/<run id>/run.json, run.json.sha256, steps.parquet, epochs.parquet
 //!         staging/<run id>/                 a run that is not sealed yet, or was killed before it was
+//!         checkpoints/<trial id>-<plan hash>/<run id>-<step>/checkpoint.json, state.safetensors, … of a run under way
 //!         locks/<trial id>-<plan hash>.lock who runs a trial; locks/run-<run id>.lock who writes a staging folder
 //!         damaged/<trial id>-<run id>/      set aside, with the reason beside it in a .txt of the same name
 //! ```
@@ -176,6 +177,10 @@ impl Store {
         self.root.join("locks")
     }
 
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
     pub(super) fn damaged(&self) -> PathBuf {
         self.root.join("damaged")
     }
@@ -218,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("not/there/yet");
         Store::open(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), "{\"format\":2}\n");
+        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), format!("{{\"format\":{FORMAT}}}\n"));
         assert_eq!(samples::names(&path), [MARKER]);
         assert_eq!(Store::open(&path).unwrap().records().unwrap().records, []);
     }
@@ -243,10 +248,12 @@ mod tests {
     #[test]
     fn a_newer_store_is_refused_with_both_formats() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(MARKER), "{\"format\":3,\"layout\":\"sharded\"}").unwrap();
+        std::fs::write(folder.path().join(MARKER), "{\"format\":7,\"layout\":\"sharded\"}").unwrap();
         let error = Store::open(folder.path()).err().unwrap().to_string();
         assert!(
-            error.contains("format 3") && error.contains("format 2") && error.contains("update"),
+            error.contains("format 7")
+                && error.contains(&format!("format {FORMAT}"))
+                && error.contains("update"),
             "{error}"
         );
     }
@@ -282,8 +289,10 @@ mod tests {
         }
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.records().unwrap().records, []);
-        let error =
-            store.seal(&samples::record(0, "run-a"), crate::record::Rows::default()).unwrap_err().to_string();
+        let error = store
+            .seal(&samples::record(0, "run-a"), &crate::record::Rows::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no permission to create") && error.contains("PINBENCH_STORE"), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 use crate::analyse::{ArmRuns, samples};
 use crate::digest::Digest;
 use crate::experiment::{Arm, Experiment, Profile, ProfileName};
-use crate::record::{LoadedRun, RunId, Status};
+use crate::record::{LoadedRun, Rows, RunId, Status};
 use crate::report::{Download, Input};
 use crate::row::{EpochRow, Split, StepRow};
 
@@ -60,13 +60,8 @@ fn run(arm: &Arm, seed: u64) -> LoadedRun {
         let quality = f64::from(epoch) + 1.0 + 80.0 / f64::from(batch + 60) + 0.15 * noise.draw();
         epochs.extend(rows(epoch, quality));
     }
-    let mut run = LoadedRun {
-        record: samples::record(arm, seed, &steps),
-        steps,
-        epochs,
-        confusion: vec![],
-        diagnostics: vec![],
-    };
+    let record = samples::record(arm, seed, &steps);
+    let mut run = LoadedRun::new(record, Rows { steps, epochs, ..Rows::default() });
     run.record.run = RunId(format!("20260102T{:02}{:02}05Z-{}", seed + 3, batch % 60, 4000 + batch));
     run
 }

@@ -8,6 +8,7 @@ mod claims;
 mod figure;
 #[cfg(test)]
 mod fixture;
+pub mod gate;
 mod glance;
 mod index;
 mod metrics;

@@ -141,7 +141,7 @@ fn reason(status: ExitStatus, tail: &str) -> String {
 }
 
 /// Sends the events of a child; returns the end of what was none.
-fn read_events(pipe: impl Read, events: &Sender<Event>) -> String {
+pub(crate) fn read_events(pipe: impl Read, events: &Sender<Event>) -> String {
     let (mut reader, mut noise, mut line) = (BufReader::new(pipe), Tail::default(), Vec::new());
     loop {
         line.clear();
@@ -203,6 +203,8 @@ mod tests {
             data: PathBuf::from("data"),
             workspace: PathBuf::from("."),
             diagnostics: Diagnostics::On,
+            export: None,
+            planted: None,
             command: record.command,
         }
     }

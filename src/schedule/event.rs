@@ -10,6 +10,9 @@ use crate::row::Split;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Started {
+        /// Steps that a checkpoint brought: 0 unless resumed.
+        #[serde(default)]
+        done: u64,
         /// At most: a run may end early.
         steps: u64,
         steps_per_epoch: u64,
@@ -22,18 +25,24 @@ pub enum Event {
         epoch: u32,
         /// Trained on so far, through the whole run.
         images: u64,
+        #[serde(with = "crate::number")]
         loss: f64,
         /// Of the epoch so far, in train mode.
+        #[serde(with = "crate::number")]
         accuracy: f64,
+        #[serde(with = "crate::number")]
         images_per_s: f64,
     },
     Measured {
         epoch: u32,
         split: Split,
-        /// `None` when not finite, which JSON cannot say.
-        loss: Option<f64>,
+        #[serde(with = "crate::number")]
+        loss: f64,
+        #[serde(with = "crate::number")]
         accuracy: f64,
     },
+    /// What a person should know, and nobody has to act on.
+    Note { text: String },
     /// The run is in the store. The last event.
     Sealed { run: RunId, status: Status },
 }
@@ -48,7 +57,8 @@ mod tests {
             run: RunId("run-1".to_owned()),
             status: Status::Diverged { step: 3, loss: "NaN".to_owned() },
         };
-        let measured = Event::Measured { epoch: 1, split: Split::TrainEval, loss: None, accuracy: 0.5 };
+        let measured =
+            Event::Measured { epoch: 1, split: Split::TrainEval, loss: f64::NEG_INFINITY, accuracy: 0.5 };
         for (event, name) in [(sealed, "sealed"), (measured, "measured")] {
             let line = serde_json::to_string(&event).unwrap();
             assert!(line.contains(&format!("\"event\":\"{name}\"")) && !line.contains('\n'), "{line}");

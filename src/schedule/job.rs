@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::{Plan, Trial};
 use crate::machine::Environment;
+use crate::planted::Planted;
 use crate::record::schema::FORMAT;
 use crate::record::{RunId, RunRecord, Status};
 use crate::row::Diagnostics;
@@ -26,8 +27,22 @@ pub struct Job {
     pub workspace: PathBuf,
     #[serde(default)]
     pub diagnostics: Diagnostics,
+    /// Instead of a run in the store: its first steps, for another program to repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
+    /// A fault to train with, for those who want to see it found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
     /// Runs the trial again; goes into the record.
     pub command: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Must be there, and is best empty.
+    pub folder: PathBuf,
+    pub steps: u64,
 }
 
 impl Job {
@@ -55,6 +70,7 @@ impl Job {
             ended: Timestamp::now().to_string(),
             status,
             command: self.command.clone(),
+            planted: self.planted,
             outcome: None,
             files: Default::default(),
         }

@@ -3,7 +3,7 @@
 //! The parent writes a [`Job`] to the child's standard input and reads [`Event`]s, one JSON line each, from its
 //! standard output. The child seals its own run; of one that dies before, the parent seals a failed run.
 
-mod child;
+pub(crate) mod child;
 mod due;
 mod estimate;
 mod event;
@@ -18,7 +18,7 @@ pub use estimate::{Basis, Pace};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};
 pub use interrupt::Interrupt;
-pub use job::Job;
+pub use job::{Export, Job};
 pub use sweep::{Observer, Sweep, SweepError, Tally};
 
 /// Exit codes of the child. It sealed a run that finished or diverged; the last event says which.

@@ -83,7 +83,7 @@ impl Sweep<'_> {
         let status = Status::Failed { reason };
         let run = RunId::new(started, std::process::id());
         let record = job.record(run, started, self.environment, status);
-        let record = self.store.seal(&record, Rows::default())?;
+        let record = self.store.seal(&record, &Rows::default())?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }
 }
@@ -118,7 +118,7 @@ mod tests {
 
     impl Executor for Scripted {
         fn execute(&mut self, _: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
-            observer(&Event::Started { steps: 1, steps_per_epoch: 1, images: 1 });
+            observer(&Event::Started { done: 0, steps: 1, steps_per_epoch: 1, images: 1 });
             if self.asked_at == Some(self.executed) {
                 self.interrupt.ask();
             }
@@ -161,6 +161,8 @@ mod tests {
                 data: PathBuf::new(),
                 workspace: PathBuf::new(),
                 diagnostics: Default::default(),
+                export: None,
+                planted: None,
                 command: record.command,
             }
         };

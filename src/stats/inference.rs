@@ -15,6 +15,14 @@ pub fn interval(values: &[f64], alpha: f64) -> Option<(f64, f64)> {
     Some((mean - half, mean + half))
 }
 
+/// Half the width of the interval around the mean of `n` values of sample deviation `sd` in which the mean of `further`
+/// more values lies with probability `1 − alpha` (Hahn and Meeker, Statistical Intervals, 1991, chapter 4).
+pub fn prediction(sd: f64, n: usize, further: usize, alpha: f64) -> Option<f64> {
+    let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
+    let share = (further > 0).then(|| 1.0 / n as f64 + 1.0 / further as f64)?;
+    Some(quantile(freedom, 1.0 - alpha / 2.0)? * sd * share.sqrt())
+}
+
 /// What a test with `n` values finds with which probability, for values of mean `effect` and deviation `sd`: that the
 /// one-sided `1 − alpha` bound lies above 0.
 ///
@@ -40,7 +48,8 @@ pub fn values_needed(
     (effect > 0.0 && sd > 0.0).then(|| (least.max(2)..=most).find(suffices)).flatten()
 }
 
-fn quantile(freedom: f64, probability: f64) -> Option<f64> {
+/// The value Student's t of so many degrees of freedom stays below with this probability.
+pub fn quantile(freedom: f64, probability: f64) -> Option<f64> {
     Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(probability))
 }
 

@@ -2,8 +2,9 @@
 
 use tch::{Kind, Reduction, Tensor};
 
+use crate::planted::Planted;
 use crate::train::TrainError;
-use crate::train::model::Model;
+use crate::train::model::{Mode, Model};
 use crate::train::resident::Resident;
 use crate::train::tally::Tally;
 
@@ -24,14 +25,22 @@ pub fn evaluate(
     set: &Resident,
     indices: &Tensor,
     classes: u8,
+    planted: Option<Planted>,
 ) -> Result<Score, TrainError> {
+    let mode = Mode {
+        dropout: planted == Some(Planted::EvalDropout),
+        batch_statistics: planted == Some(Planted::EvalBatchStatistics),
+    };
     let _no_grad = tch::no_grad_guard();
     let images = indices.numel() as i64;
     let (mut loss, mut tally) = (0.0, Tally::new(usize::from(classes)));
     for start in (0..images).step_by(EVALUATION_BATCH as usize) {
         let part = indices.f_narrow(0, start, EVALUATION_BATCH.min(images - start))?;
-        let batch = set.batch(&part)?;
-        let logits = model.forward(&batch.images, false)?;
+        let mut batch = set.batch(&part)?;
+        if planted == Some(Planted::Normalisation) {
+            batch.images = batch.images.f_mul_scalar(2.0)?;
+        }
+        let logits = model.forward(&batch.images, mode)?;
         loss += cross_entropy(&logits, &batch.labels, Reduction::Sum)?.f_double_value(&[])?;
         let logits = logits.f_contiguous()?;
         tally.add(&Vec::<f32>::try_from(logits.f_view(-1)?)?, &Vec::<i64>::try_from(&batch.labels)?);

@@ -5,12 +5,16 @@
 
 mod activation;
 mod augment;
+mod chain;
+mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod layer;
 pub mod model;
 mod optimizer;
 mod parameters;
+mod plant;
+mod reference;
 mod resident;
 mod run;
 mod schedule;
@@ -22,7 +26,7 @@ mod target;
 pub use augment::Augmenter;
 pub use evaluate::EVALUATION_BATCH;
 pub use resident::{Batch, Resident, indices};
-pub use run::{Control, Ending, Observer, Started, Trained, train};
+pub use run::{Control, Ending, Kept, Observer, Options, Started, Trained, train};
 
 use crate::data;
 use crate::machine::Torch;
@@ -40,6 +44,8 @@ pub enum TrainError {
     Split(#[from] data::SplitError),
     #[error("the config asks for data set '{expected}', '{found}' was loaded")]
     OtherData { expected: data::Name, found: data::Name },
+    #[error("the checkpoint cannot be used: {0}")]
+    Checkpoint(String),
     #[error("{0}; this is a bug in pinbench")]
     Internal(String),
 }

@@ -5,6 +5,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::experiment::config::{Optim, OptimName};
 use crate::experiment::plan::OptimizerForm;
 use crate::train::TrainError;
+use crate::train::chain::Named;
 use crate::train::shim::{self, AdamKnobs, AdamTensors};
 
 pub struct Optimizer {
@@ -54,6 +55,37 @@ impl Optimizer {
 
     pub fn clear_grads(&self) -> Result<(), TrainError> {
         shim::clear_grads(&self.params)
+    }
+
+    /// What it remembers between steps, as `optimizer.<what>.<parameter>`; `names` are those of the parameters.
+    /// Tensors that are written into, as a checkpoint is restored, are those it goes on with.
+    pub fn state<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Named> {
+        let parts: Vec<(&str, &Vec<Tensor>)> = match &self.rule {
+            Rule::Adam(adam) => {
+                vec![("exp_avg", &adam.exp_avgs), ("exp_avg_sq", &adam.exp_avg_sqs), ("step", &adam.steps)]
+            }
+            Rule::Sgd(Sgd { velocity: Some(velocity), .. }) => vec![("velocity", velocity)],
+            Rule::Sgd(_) => vec![],
+        };
+        let names: Vec<&str> = names.collect();
+        let named = |(what, tensors): (&str, &Vec<Tensor>)| {
+            let named = |(name, tensor): (&&str, &Tensor)| {
+                (format!("optimizer.{what}.{name}"), tensor.shallow_clone())
+            };
+            names.iter().zip(tensors).map(named).collect::<Vec<_>>()
+        };
+        parts.into_iter().flat_map(named).collect()
+    }
+
+    /// Makes room for the state of an optimizer that has taken a step.
+    pub fn expect_state(&mut self) -> Result<(), TchError> {
+        if let Rule::Sgd(sgd) = &mut self.rule
+            && sgd.momentum != 0.0
+        {
+            let zeros = self.params.iter().map(|param| param.f_detach()?.f_zeros_like());
+            sgd.velocity = Some(zeros.collect::<Result<_, _>>()?);
+        }
+        Ok(())
     }
 
     pub fn step(&mut self) -> Result<(), TrainError> {

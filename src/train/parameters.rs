@@ -10,6 +10,7 @@ use crate::digest::{Digest, Hasher};
 use crate::experiment::plan::MemoryFormat;
 use crate::stream::Key;
 use crate::train::TrainError;
+use crate::train::chain::{Named, bytes};
 
 pub struct Parameters {
     format: MemoryFormat,
@@ -77,6 +78,18 @@ impl Parameters {
         pairs.filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str())
     }
 
+    /// All tensors, buffers too, as `model.<name>`.
+    pub fn named(&self) -> Vec<Named> {
+        let named = |(name, tensor): (&String, &Tensor)| (format!("model.{name}"), tensor.shallow_clone());
+        self.names.iter().zip(&self.tensors).map(named).collect()
+    }
+
+    /// Names for a copy of all tensors: `<prefix>.<name>`.
+    pub fn name_copies(&self, prefix: &str, copies: &[Tensor]) -> Vec<Named> {
+        let named = |(name, tensor): (&String, &Tensor)| (format!("{prefix}.{name}"), tensor.shallow_clone());
+        self.names.iter().zip(copies).map(named).collect()
+    }
+
     /// What a forward pass in train mode updates.
     pub fn buffers(&self) -> Vec<Tensor> {
         self.tensors.iter().filter(|tensor| !tensor.requires_grad()).map(Tensor::shallow_clone).collect()
@@ -110,11 +123,7 @@ impl Parameters {
         let mut hasher = Hasher::new();
         for (name, tensor) in self.names.iter().zip(&self.tensors) {
             hasher.update(format!("{name} {:?}\n", tensor.size()).as_bytes());
-            let flat = tensor.f_detach()?.f_contiguous()?;
-            let mut values = vec![0_f32; flat.numel()];
-            flat.f_copy_data(&mut values, flat.numel())?;
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            hasher.update(&bytes);
+            hasher.update(&bytes(tensor)?);
         }
         Ok(hasher.finish())
     }

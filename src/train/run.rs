@@ -8,38 +8,63 @@ use crate::digest::Digest;
 use crate::experiment::plan::Device;
 use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
-use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
+use crate::planted::Planted;
+use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::augment::Augmenter;
+use crate::train::chain::{Chain, Named};
+use crate::train::checkpoint::{self, Decoded, Position};
 use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
-use crate::train::model::{self, Built};
+use crate::train::model::{self, Built, Mode};
 use crate::train::optimizer::Optimizer;
+use crate::train::plant;
+use crate::train::reference::Reference;
 use crate::train::resident::{Resident, indices};
 use crate::train::schedule;
 use crate::train::stopping::{Stopping, Verdict};
 use crate::train::target::Target;
 
-/// Called as `started → (stepped … → measured …) per epoch → measured`, the last time for the test split. What else is
-/// known of a split follows its `measured`.
+/// Prefix of the weights early stopping kept, among the tensors of a state.
+const BEST: &str = "best";
+
+/// Called as `started → (stepped … → measured … → kept) per epoch → measured`, the last time for the test split. What else
+/// is known of a split follows its `measured`, and of a step its `stepped`.
 pub trait Observer {
     fn started(&mut self, started: &Started);
+    /// Positions in the training file of the images of the step that follows.
+    fn chose(&mut self, _: &[u32]) {}
     fn stepped(&mut self, row: &StepRow) -> Control;
     fn measured(&mut self, row: &EpochRow);
-    fn diagnosed(&mut self, rows: &[DiagnosticRow]);
-    fn confused(&mut self, rows: &[ConfusionRow]);
+    fn diagnosed(&mut self, _: &[DiagnosticRow]) {}
+    fn confused(&mut self, _: &[ConfusionRow]) {}
+    /// Before `stepped` of the same step.
+    fn chained(&mut self, _: Vec<ChainRow>) {}
+    /// A state to go on from, together with the rows so far. Not after the last epoch.
+    fn kept(&mut self, _: Kept) {}
+}
+
+/// The state of a training after `step` steps; its content is for [`Options::resume`] alone.
+pub struct Kept {
+    pub step: u64,
+    /// A safetensors file.
+    pub state: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
     Continue,
-    /// End after this step, with what there is.
+    /// Hand the state over, and go on.
+    Keep,
+    /// Hand the state over, and end.
     Stop,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Started {
+    /// Steps that are done already: 0 unless resumed.
+    pub done: u64,
     /// At most: early stopping or a target loss may end the run sooner.
     pub steps: u64,
     pub steps_per_epoch: u64,
@@ -76,7 +101,19 @@ pub struct Trained {
     pub evaluate_ns: u64,
     /// Sum of the diagnostics.
     pub diagnose_ns: u64,
+    /// Of all processes together, without the diagnostics and the hand-over of states.
     pub wall_ns: u64,
+    /// Median time of the reference workload.
+    pub reference_ns: u64,
+}
+
+/// What is no part of the trial or of its plan.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    pub diagnostics: Diagnostics,
+    /// A state that [`Observer::kept`] was given, and the steps up to it.
+    pub resume: Option<(&'a [u8], &'a [StepRow])>,
+    pub planted: Option<Planted>,
 }
 
 /// Trains `trial` under `plan`, in a process that has the plan's environment and was prepared for its threads
@@ -85,7 +122,7 @@ pub fn train(
     trial: &Trial,
     plan: &Plan,
     data: &DataSet,
-    diagnostics: Diagnostics,
+    options: Options,
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
     if plan.device != Device::Cpu {
@@ -94,7 +131,12 @@ pub fn train(
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
-    Training::new(trial, plan, data, diagnostics)?.run(observer)
+    let spoiled = options.planted.and_then(|planted| plant::spoiled(data, planted));
+    let mut training = Training::new(trial, plan, spoiled.as_ref().unwrap_or(data), options)?;
+    if let Some((state, steps)) = options.resume {
+        training.resume(state, steps)?;
+    }
+    training.run(observer)
 }
 
 struct Training<'a> {
@@ -119,19 +161,58 @@ struct Training<'a> {
     target: Option<Target>,
     /// Training ends with this epoch.
     is_over: bool,
+    planted: Option<Planted>,
+    reference: Reference,
+    initial_weights: Digest,
+    chain: Chain,
+    /// Where the training begins: not at 0 when it was resumed.
+    epoch: u32,
+    so_far: SoFar,
     step: u64,
     train_ns: u64,
     evaluate_ns: u64,
     diagnose_ns: u64,
+    /// Of the processes before this one.
+    wall_ns: u64,
+    /// Of this process, which `wall_ns` does not count.
+    aside_ns: u64,
+    began_ns: u64,
+}
+
+/// What an epoch adds up.
+#[derive(Clone, Copy, Default)]
+struct SoFar {
+    batches: u64,
+    images: u32,
+    loss: f64,
+    correct: u64,
+    wall_ns: u64,
+}
+
+impl SoFar {
+    fn add(&mut self, row: &StepRow) {
+        self.batches += 1;
+        self.images += row.images;
+        self.loss += row.loss * f64::from(row.images);
+        self.correct += u64::from(row.correct);
+        self.wall_ns += row.times.total_ns;
+    }
+
+    fn row(&self, epoch: u32) -> EpochRow {
+        let images = f64::from(self.images);
+        EpochRow {
+            epoch,
+            split: Split::Train,
+            images: self.images,
+            loss: self.loss / images,
+            accuracy: self.correct as f64 / images,
+            wall_ns: self.wall_ns,
+        }
+    }
 }
 
 impl<'a> Training<'a> {
-    fn new(
-        trial: &'a Trial,
-        plan: &Plan,
-        data: &'a DataSet,
-        diagnostics: Diagnostics,
-    ) -> Result<Self, TrainError> {
+    fn new(trial: &'a Trial, plan: &Plan, data: &'a DataSet, options: Options) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
@@ -141,10 +222,11 @@ impl<'a> Training<'a> {
         let compared = split.train.len().min(split.validation.len());
         let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
-        let diagnosis = match diagnostics {
+        let diagnosis = match options.diagnostics {
             Diagnostics::On => Some(Diagnosis::new(&split.train, seed)?),
             Diagnostics::Off => None,
         };
+        let initial_weights = built.parameters.digest()?;
         Ok(Self {
             config,
             seed,
@@ -164,20 +246,99 @@ impl<'a> Training<'a> {
             stopping: Stopping::new(&config.train),
             target: config.train.target_loss.map(Target::new),
             is_over: false,
+            planted: options.planted,
+            reference: Reference::new()?,
+            initial_weights,
+            chain: Chain::new(initial_weights),
+            epoch: 0,
+            so_far: SoFar::default(),
             step: 0,
             train_ns: 0,
             evaluate_ns: 0,
             diagnose_ns: 0,
+            wall_ns: 0,
+            aside_ns: 0,
+            began_ns: 0,
         })
     }
 
-    fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
-        let initial_weights = self.built.parameters.digest()?;
-        observer.started(&self.started());
+    /// Puts everything where it was when `state` was handed over. Sums are taken again from `steps`, in their order, so
+    /// that they come out with the same bits.
+    fn resume(&mut self, state: &[u8], steps: &[StepRow]) -> Result<(), TrainError> {
+        let decoded = Decoded::new(state)?;
+        let position = decoded.position.clone();
+        let rows = steps.iter().filter(|row| row.epoch == position.epoch).count() as u64;
+        if position.step != steps.len() as u64 || position.batches != rows {
+            let (step, found) = (position.step, steps.len());
+            return Err(TrainError::Checkpoint(format!("it is of {step} steps, its rows are of {found}")));
+        }
+        if position.initial_weights != self.initial_weights {
+            return Err(TrainError::Checkpoint("it started from other weights".to_owned()));
+        }
+        self.optimizer.expect_state()?;
+        decoded.restore(&self.tensors())?;
+        if let (Some((epoch, loss)), Some(stopping)) = (position.best, &mut self.stopping) {
+            let kept = self.built.parameters.copy()?;
+            decoded.restore(&self.built.parameters.name_copies(BEST, &kept))?;
+            stopping.restore(epoch, f64::from_bits(loss), kept);
+        }
+        for row in steps {
+            let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
+            self.is_over = reached || row.step + 1 == self.length.steps;
+            self.train_ns += row.times.total_ns;
+            if row.epoch == position.epoch {
+                self.so_far.add(row);
+            }
+        }
+        (self.epoch, self.step) = (position.epoch, position.step);
+        self.chain = Chain::at(position.chain);
+        (self.evaluate_ns, self.diagnose_ns) = (position.evaluate_ns, position.diagnose_ns);
+        self.wall_ns = position.wall_ns;
+        Ok(())
+    }
+
+    /// Every tensor the next step depends on.
+    fn tensors(&self) -> Vec<Named> {
+        let mut tensors = self.built.parameters.named();
+        tensors.extend(self.optimizer.state(self.built.parameters.trainable_names()));
+        tensors
+    }
+
+    /// Hands the state over, between two steps of `epoch` or at its end.
+    fn keep(&mut self, epoch: u32, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let began_ns = self.clock.now_ns();
+        let mut tensors = self.tensors();
+        let best = self.stopping.as_ref().and_then(Stopping::best);
+        if let Some(best) = best {
+            tensors.extend(self.built.parameters.name_copies(BEST, &best.kept));
+        }
+        let position = Position {
+            epoch,
+            batches: self.so_far.batches,
+            step: self.step,
+            initial_weights: self.initial_weights,
+            chain: self.chain.link(),
+            evaluate_ns: self.evaluate_ns,
+            diagnose_ns: self.diagnose_ns,
+            wall_ns: self.wall_ns(),
+            best: best.map(|best| (best.epoch, best.loss.to_bits())),
+        };
+        observer.kept(Kept { step: self.step, state: checkpoint::encode(&position, &tensors)? });
+        self.aside_ns += self.clock.now_ns() - began_ns;
+        Ok(())
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.wall_ns + (self.clock.now_ns() - self.began_ns).saturating_sub(self.aside_ns)
+    }
+
+    fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
+        observer.started(&self.started());
+        self.began_ns = self.clock.now_ns();
+        self.time_reference()?;
         let mut ending = Ending::Finished;
-        let mut last = 0;
-        for epoch in 0..self.length.epochs {
+        let mut last = self.epoch;
+        for epoch in self.epoch..self.length.epochs {
             ending = self.epoch(epoch, observer)?;
             if ending != Ending::Finished {
                 break;
@@ -185,6 +346,7 @@ impl<'a> Training<'a> {
             self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
             self.judge(epoch, loss)?;
+            self.time_reference()?;
             last = epoch;
             if self.is_over {
                 break;
@@ -193,6 +355,8 @@ impl<'a> Training<'a> {
             if epoch < planned && (epoch == 0 || epoch == planned / 2) {
                 self.diagnose(epoch, Depth::Cheap, observer)?;
             }
+            self.so_far = SoFar::default();
+            self.keep(epoch + 1, observer)?;
         }
         let mut kept_epoch = None;
         if ending == Ending::Finished {
@@ -203,15 +367,24 @@ impl<'a> Training<'a> {
         }
         Ok(Trained {
             ending,
-            initial_weights,
+            initial_weights: self.initial_weights,
             kept_epoch,
-            wall_ns: self.clock.now_ns() - began_ns - self.diagnose_ns,
+            wall_ns: self.wall_ns(),
             final_weights: self.built.parameters.digest()?,
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
             diagnose_ns: self.diagnose_ns,
+            reference_ns: self.reference.median_ns(),
         })
+    }
+
+    /// Beside the run, so that a machine that slows down slows both.
+    fn time_reference(&mut self) -> Result<(), TrainError> {
+        let began_ns = self.clock.now_ns();
+        self.reference.time(&self.clock)?;
+        self.aside_ns += self.clock.now_ns() - began_ns;
+        Ok(())
     }
 
     /// Asks early stopping, which copies the weights of a new best epoch. `loss` is of validation, in nats.
@@ -231,6 +404,7 @@ impl<'a> Training<'a> {
 
     fn started(&self) -> Started {
         Started {
+            done: self.step,
             steps: self.length.steps,
             steps_per_epoch: self.length.steps_per_epoch,
             images: self.train.len() as u64,
@@ -238,36 +412,39 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// One pass over the training images in the epoch's own order, or the part of one until the run is over; the last
-    /// batch takes what is left.
+    /// One pass over the training images in the epoch's own order, or what is left of one, or the part of one until the
+    /// run is over; the last batch takes what is left.
     fn epoch(&mut self, epoch: u32, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
         let order =
             Key::new(self.seed, Stream::Order, u64::from(epoch), 0).permutation(self.train.len() as u32);
         let order: Vec<u32> = order.into_iter().map(|position| self.train[position as usize]).collect();
-        let order = indices(&order)?;
-        let (all, batch) = (order.numel() as i64, i64::from(self.config.train.batch));
-        let (mut images, mut loss, mut correct, mut wall_ns) = (0, 0.0, 0_u64, 0);
-        for start in (0..all).step_by(batch as usize) {
-            let row = self.step(epoch, &order.f_narrow(0, start, batch.min(all - start))?)?;
-            images += row.images;
-            loss += row.loss * f64::from(row.images);
-            correct += u64::from(row.correct);
-            wall_ns += row.times.total_ns;
+        let done = self.so_far.batches as usize;
+        let batches = order.chunks(self.config.train.batch as usize);
+        let last = batches.len() - 1;
+        for (number, batch) in batches.enumerate().skip(done) {
+            if self.is_over {
+                break;
+            }
+            observer.chose(batch);
+            let row = self.step(epoch, &indices(batch)?)?;
+            self.so_far.add(&row);
+            let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
+            self.is_over = reached || self.step == self.length.steps;
+            let is_last = self.is_over || number == last;
+            let tensors = if Chain::sees_tensors(row.step, is_last) { self.tensors() } else { vec![] };
+            observer.chained(self.chain.step(row.step, batch, row.loss, &tensors)?);
             let control = observer.stepped(&row);
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }
+            if control != Control::Continue {
+                self.keep(epoch, observer)?;
+            }
             if control == Control::Stop {
                 return Ok(Ending::Stopped { step: row.step });
             }
-            let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
-            self.is_over = reached || self.step == self.length.steps;
-            if self.is_over {
-                break;
-            }
         }
-        let (loss, accuracy) = (loss / f64::from(images), correct as f64 / f64::from(images));
-        observer.measured(&EpochRow { epoch, split: Split::Train, images, loss, accuracy, wall_ns });
+        observer.measured(&self.so_far.row(epoch));
         Ok(Ending::Finished)
     }
 
@@ -277,21 +454,27 @@ impl<'a> Training<'a> {
     fn step(&mut self, epoch: u32, batch: &Tensor) -> Result<StepRow, TrainError> {
         let lr =
             schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
-        self.optimizer.set_lr(lr);
+        self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr });
         let usage = machine::usage();
         let mut watch = Stopwatch::start(&self.clock);
         // The dropout stream is set at every step, so that no draw depends on how many came before.
         tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
+        let planted = self.planted;
         let batch = match &mut self.augmenter {
             Some(augmenter) => augmenter.batch(epoch, batch)?,
             None => self.train_set.batch(batch)?,
         };
         watch.mark(Phase::Load);
-        let logits = self.built.model.forward(&batch.images, true)?;
+        let logits = self.built.model.forward(&batch.images, Mode::TRAIN)?;
         let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
         watch.mark(Phase::Forward);
         self.optimizer.clear_grads()?;
         loss.f_backward()?;
+        if planted == Some(Planted::SlowStep) {
+            // A fifth of the step; the optimizer is a small part of it.
+            let until = self.clock.now_ns() + watch.elapsed_ns() / 5;
+            while self.clock.now_ns() < until {}
+        }
         watch.mark(Phase::Backward);
         self.optimizer.step()?;
         watch.mark(Phase::Optimizer);
@@ -315,7 +498,7 @@ impl<'a> Training<'a> {
             Split::Test => (&self.test_set, &self.test),
         };
         let began_ns = self.clock.now_ns();
-        let score = evaluate(self.built.model.as_ref(), set, indices, self.classes)?;
+        let score = evaluate(self.built.model.as_ref(), set, indices, self.classes, self.planted)?;
         let wall_ns = self.clock.now_ns() - began_ns;
         self.evaluate_ns += wall_ns;
         let images = indices.numel() as u32;
@@ -342,7 +525,9 @@ impl<'a> Training<'a> {
         let Some(diagnosis) = &self.diagnosis else { return Ok(()) };
         let began_ns = self.clock.now_ns();
         let rows = diagnosis.rows(epoch, depth, &self.built, self.config, &self.train_set)?;
-        self.diagnose_ns += self.clock.now_ns() - began_ns;
+        let took_ns = self.clock.now_ns() - began_ns;
+        self.diagnose_ns += took_ns;
+        self.aside_ns += took_ns;
         observer.diagnosed(&rows);
         Ok(())
     }

@@ -13,7 +13,7 @@ pub struct Best<W> {
     pub epoch: u32,
     pub kept: W,
     /// Infinite when it was not a number.
-    loss: f64,
+    pub loss: f64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,11 @@ impl<W> Stopping<W> {
                 Ok(Verdict::GoOn)
             }
         }
+    }
+
+    /// As if `epoch` had been judged the best so far.
+    pub fn restore(&mut self, epoch: u32, loss: f64, kept: W) {
+        self.best = Some(Best { epoch, kept, loss });
     }
 
     /// `None` before the first epoch was judged.

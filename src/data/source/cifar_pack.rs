@@ -23,12 +23,12 @@ impl From<CifarError> for SourceError {
 
 /// The bytes of the two JSON lists; `lables` is how the package spells them.
 #[derive(Default)]
-pub(super) struct Labels {
+pub(crate) struct Labels {
     train: Vec<u8>,
     test: Vec<u8>,
 }
 
-pub(super) fn read_labels(archive: impl Read) -> Result<Labels, SourceError> {
+pub(crate) fn read_labels(archive: impl Read) -> Result<Labels, SourceError> {
     let mut labels = Labels::default();
     archive::each_file(archive, |file_name, content| {
         let list = match file_name {
@@ -43,7 +43,7 @@ pub(super) fn read_labels(archive: impl Read) -> Result<Labels, SourceError> {
     Ok(labels)
 }
 
-pub(super) fn supply(
+pub(crate) fn supply(
     archive: impl Read,
     labels: &Labels,
     intake: &mut Intake<'_>,

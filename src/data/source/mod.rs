@@ -1,6 +1,6 @@
 //! Places that data can come from. None is trusted: the intake compares everything with its pin.
 
-mod cifar_pack;
+pub(crate) mod cifar_pack;
 mod client;
 mod debian;
 mod download;
@@ -70,7 +70,7 @@ fn mirror(base: &str, form: Form) -> Box<dyn Source> {
 }
 
 /// Offers every file of an unpacked tar stream.
-fn supply_tar(archive: impl Read, intake: &mut Intake<'_>) -> Result<(), SourceError> {
+pub(crate) fn supply_tar(archive: impl Read, intake: &mut Intake<'_>) -> Result<(), SourceError> {
     archive::each_file(archive, |file_name, content| {
         intake.offer(file_name, content)?;
         Ok(if intake.is_complete() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

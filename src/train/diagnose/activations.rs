@@ -7,7 +7,7 @@ use crate::row::Diagnostic;
 use crate::train::TrainError;
 use crate::train::diagnose::Reading;
 use crate::train::evaluate::EVALUATION_BATCH;
-use crate::train::model::Model;
+use crate::train::model::{Mode, Model};
 use crate::train::resident::Batch;
 
 /// Within so much of an asymptote, as a share of the activation's range, a unit counts as saturated: the slope of
@@ -35,8 +35,9 @@ pub fn readings(
     let mut shares = Vec::new();
     // As many images as an evaluation looks at once, so that this is not where a run's memory peaks.
     let images = batch.images.f_narrow(0, 0, batch.images.size()[0].min(EVALUATION_BATCH))?;
-    let _logits = model
-        .forward_seen(&images, false, &mut |name, output| shares.push((name.to_owned(), share(output))))?;
+    let _logits = model.forward_seen(&images, Mode::EVAL, &mut |name, output| {
+        shares.push((name.to_owned(), share(output)))
+    })?;
     shares.into_iter().map(|(layer, share)| Ok((diagnostic, layer, share?))).collect()
 }
 

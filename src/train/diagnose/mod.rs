@@ -16,7 +16,7 @@ use crate::row::{Diagnostic, DiagnosticRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::evaluate::cross_entropy;
-use crate::train::model::Built;
+use crate::train::model::{Built, Mode};
 use crate::train::resident::{Batch, Resident, indices};
 
 /// Images the gradient is taken over, at most; an eighth of the training images of a small run, but four parts of it.
@@ -89,7 +89,7 @@ type Reading = (Diagnostic, String, f64);
 
 /// The loss as a function of the weights alone: no dropout, BatchNorm by its running statistics.
 fn eval_loss(built: &Built, batch: &Batch) -> Result<Tensor, TrainError> {
-    cross_entropy(&built.model.forward(&batch.images, false)?, &batch.labels, Reduction::Mean)
+    cross_entropy(&built.model.forward(&batch.images, Mode::EVAL)?, &batch.labels, Reduction::Mean)
 }
 
 /// Runs `work`, which may train BatchNorm's running statistics, and puts them back.

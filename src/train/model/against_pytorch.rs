@@ -8,7 +8,7 @@ use crate::experiment::plan::{Device, Plan, PlanName, Pooling};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::GENERATOR;
 use crate::train::evaluate::cross_entropy;
-use crate::train::model::{Built, build};
+use crate::train::model::{Built, Mode, build};
 use crate::train::resident::{Resident, indices};
 
 /// What PyTorch computed once, by `tools/reference.py`.
@@ -64,7 +64,7 @@ fn first_step_loss_and_logits_are_those_of_pytorch() {
         let built = built(name, &plan, set);
         let (images, labels) = batch(&plan, set);
         tch::manual_seed(Key::new(Seed(0), Stream::Dropout, 0, 0).torch_seed());
-        let logits = built.model.forward(&images, true).unwrap();
+        let logits = built.model.forward(&images, Mode::TRAIN).unwrap();
         let loss = cross_entropy(&logits, &labels, Reduction::Mean).unwrap().double_value(&[]);
         // Another processor or thread count sums in another order; 1e-5 is a hundred roundings of a logit.
         assert!((loss - reference["loss"].as_f64().unwrap()).abs() < 1e-5, "{name:?} {set}: {loss}");
@@ -86,7 +86,7 @@ fn every_activation_has_the_shape_in_the_notes() {
         let mut see = |name: &str, tensor: &Tensor| shapes.push((name.to_owned(), tensor.size()));
         let logits = built(ModelName::SimpleCnn, &plan, set)
             .model
-            .forward_seen(&batch(&plan, set).0, false, &mut see)
+            .forward_seen(&batch(&plan, set).0, Mode::EVAL, &mut see)
             .unwrap();
         assert_eq!(logits.size(), [8, 10]);
         shapes
@@ -108,7 +108,7 @@ fn pooling_before_relu_changes_no_bit_of_output_or_gradient() {
         let Built { model, parameters } = built(ModelName::SimpleCnn, &plan, Name::Mnist);
         let (images, labels) = batch(&plan, Name::Mnist);
         tch::manual_seed(1);
-        let logits = model.forward(&images, true).unwrap();
+        let logits = model.forward(&images, Mode::TRAIN).unwrap();
         cross_entropy(&logits, &labels, Reduction::Mean).unwrap().backward();
         let grads = parameters.trainable_tensors().iter().map(Tensor::grad).collect::<Vec<_>>();
         (logits, grads)

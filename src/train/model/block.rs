@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 use crate::experiment::config::{Model as ModelConfig, Norm, Pooling};
 use crate::train::activation::Act;
 use crate::train::layer::{BatchNorm, Conv3x3, local_response_norm};
-use crate::train::model::Order;
+use crate::train::model::{Mode, Order};
 use crate::train::parameters::Parameters;
 
 pub struct Block {
@@ -57,8 +57,8 @@ impl Block {
         Ok(Self { conv, norm, act, pool, order, name })
     }
 
-    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        let x = self.before_activation(x, train)?;
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        let x = self.before_activation(x, mode)?;
         match self.pool {
             // BatchNorm's output is needed by nobody else; the maximum of the same numbers has the same bits.
             Some(pool) if self.order.pool_first && self.act.is_monotone() && !self.has_lrn() => {
@@ -72,10 +72,10 @@ impl Block {
     pub fn forward_seen(
         &self,
         x: &Tensor,
-        train: bool,
+        mode: Mode,
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, TchError> {
-        let x = self.act.apply(self.before_activation(x, train)?, false)?;
+        let x = self.act.apply(self.before_activation(x, mode)?, false)?;
         see(&self.name, &x);
         self.after_activation(x)
     }
@@ -84,10 +84,10 @@ impl Block {
         matches!(self.norm, Normalisation::Lrn)
     }
 
-    fn before_activation(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+    fn before_activation(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         let x = self.conv.forward(x)?;
         match &self.norm {
-            Normalisation::BatchNorm(norm) => norm.forward(&x, train),
+            Normalisation::BatchNorm(norm) => norm.forward(&x, mode.batch_statistics),
             Normalisation::Lrn | Normalisation::Off => Ok(x),
         }
     }

@@ -16,17 +16,30 @@ use crate::stream::Key;
 use crate::train::TrainError;
 use crate::train::parameters::Parameters;
 
+/// What a forward pass does differently in training and in evaluation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode {
+    /// Dropout draws from libtorch's generator; without it, it does nothing.
+    pub dropout: bool,
+    /// BatchNorm takes the batch's statistics and updates the running ones; without it, it takes those.
+    pub batch_statistics: bool,
+}
+
+impl Mode {
+    pub const TRAIN: Self = Self { dropout: true, batch_statistics: true };
+    pub const EVAL: Self = Self { dropout: false, batch_statistics: false };
+}
+
 pub trait Model {
-    /// Logits [N, classes] of images [N, C, H, W]. In train mode dropout draws from libtorch's generator and
-    /// BatchNorm updates its running statistics.
-    fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor, tch::TchError>;
+    /// Logits [N, classes] of images [N, C, H, W].
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError>;
 
     /// The same logits, showing `see` the output of every activation: `act1`, `act2`, … from the input on, and
     /// before any pooling, whatever order the plan puts the two in.
     fn forward_seen(
         &self,
         images: &Tensor,
-        train: bool,
+        mode: Mode,
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, tch::TchError>;
 }
@@ -104,10 +117,11 @@ mod tests {
                         let config = ModelConfig { pooling, norm, activation, ..config(name) };
                         let built = built(&config, set, PlanName::Tuned);
                         let images = images(set, 2);
-                        let logits = built.model.forward(&images, false).unwrap();
+                        let logits = built.model.forward(&images, Mode::EVAL).unwrap();
                         assert_eq!(logits.size(), [2, 10]);
                         let mut seen = 0;
-                        let again = built.model.forward_seen(&images, false, &mut |_, _| seen += 1).unwrap();
+                        let again =
+                            built.model.forward_seen(&images, Mode::EVAL, &mut |_, _| seen += 1).unwrap();
                         assert!(logits.equal(&again), "{config:?}");
                         assert_eq!(seen, if name == ModelName::SimpleCnn { 3 } else { 7 });
                     }

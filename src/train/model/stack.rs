@@ -7,7 +7,7 @@ use crate::experiment::config::Model as ModelConfig;
 use crate::train::activation::Act;
 use crate::train::layer::Linear;
 use crate::train::model::block::{Block, Pool};
-use crate::train::model::{Model, Order};
+use crate::train::model::{Mode, Model, Order};
 use crate::train::parameters::Parameters;
 
 /// What tells one stack from another.
@@ -64,35 +64,35 @@ impl Stack {
     fn classify(
         &self,
         x: &Tensor,
-        train: bool,
+        mode: Mode,
         in_place: bool,
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, TchError> {
         let hidden = self.act.apply(self.fc1.forward(&x.f_flatten(1, -1)?)?, in_place)?;
         see(&self.act_name, &hidden);
-        self.fc2.forward(&hidden.f_dropout(self.dropout, train)?)
+        self.fc2.forward(&hidden.f_dropout(self.dropout, mode.dropout)?)
     }
 }
 
 impl Model for Stack {
-    fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor, TchError> {
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         let mut x = images.shallow_clone();
         for block in &self.blocks {
-            x = block.forward(&x, train)?;
+            x = block.forward(&x, mode)?;
         }
-        self.classify(&x, train, self.order.pool_first, &mut |_, _| {})
+        self.classify(&x, mode, self.order.pool_first, &mut |_, _| {})
     }
 
     fn forward_seen(
         &self,
         images: &Tensor,
-        train: bool,
+        mode: Mode,
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, TchError> {
         let mut x = images.shallow_clone();
         for block in &self.blocks {
-            x = block.forward_seen(&x, train, see)?;
+            x = block.forward_seen(&x, mode, see)?;
         }
-        self.classify(&x, train, false, see)
+        self.classify(&x, mode, false, see)
     }
 }

@@ -21,6 +21,11 @@ struct Rows {
     started: Option<Started>,
     steps: Vec<StepRow>,
     epochs: Vec<EpochRow>,
+    diagnostics: Vec<DiagnosticRow>,
+    chain: Vec<ChainRow>,
+    stop_after: Option<u64>,
+    /// The last state that was handed over.
+    kept: Option<Kept>,
 }
 
 impl Observer for Rows {
@@ -30,16 +35,24 @@ impl Observer for Rows {
 
     fn stepped(&mut self, row: &StepRow) -> Control {
         self.steps.push(*row);
-        Control::Continue
+        if self.stop_after == Some(row.step) { Control::Stop } else { Control::Continue }
     }
 
     fn measured(&mut self, row: &EpochRow) {
         self.epochs.push(*row);
     }
 
-    fn diagnosed(&mut self, _: &[DiagnosticRow]) {}
+    fn diagnosed(&mut self, rows: &[DiagnosticRow]) {
+        self.diagnostics.extend_from_slice(rows);
+    }
 
-    fn confused(&mut self, _: &[ConfusionRow]) {}
+    fn chained(&mut self, rows: Vec<ChainRow>) {
+        self.chain.extend(rows);
+    }
+
+    fn kept(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
 }
 
 impl Rows {
@@ -109,17 +122,23 @@ fn plan() -> Plan {
 }
 
 fn trained(config: &Config) -> (Trained, Rows) {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    // libtorch's threads would wait for each other longer than they work.
-    tch::set_num_threads(1);
-    let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
-    let trained = train(&trial, &plan(), &data(), Diagnostics::On, &mut rows).unwrap();
+    let mut rows = Rows::default();
+    let trained = train_on(config, &mut rows, None).unwrap();
     assert_eq!(trained.ending, Ending::Finished);
     assert_eq!(trained.steps, rows.steps.len() as u64);
     (trained, rows)
 }
 
-/// Of equal updates: the first steps of a longer training, bit for bit.
+/// Trains from the start, or goes on from `state` with the steps in `rows`.
+fn train_on(config: &Config, rows: &mut Rows, state: Option<Vec<u8>>) -> Result<Trained, TrainError> {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    // libtorch's threads would wait for each other longer than they work.
+    tch::set_num_threads(1);
+    let (trial, steps) = (Trial { config: config.clone(), seed: Seed(5) }, rows.steps.clone());
+    let resume = state.as_deref().map(|state| (state, &steps[..]));
+    train(&trial, &plan(), &data(), Options { resume, ..Options::default() }, rows)
+}
+
 #[test]
 fn a_budget_of_steps_ends_within_an_epoch_and_changes_no_step() {
     let (_, long) = trained(&config(3));
@@ -252,7 +271,7 @@ fn nothing_is_augmented_in_evaluation() {
     let scores = |config: Config| {
         let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let (trial, data, mut rows) = (Trial { config, seed: Seed(5) }, data(), Rows::default());
-        let mut training = Training::new(&trial, &plan(), &data, Diagnostics::Off).unwrap();
+        let mut training = Training::new(&trial, &plan(), &data, Options::default()).unwrap();
         for split in [Split::TrainEval, Split::Validation, Split::Test] {
             training.measure(0, split, &mut rows).unwrap();
         }
@@ -260,4 +279,123 @@ fn nothing_is_augmented_in_evaluation() {
     };
     let hidden = Augment { cutout: Some(27), ..Augment::default() };
     assert_eq!(scores(augmented(hidden, 1)), scores(config(1)));
+}
+
+/// Each of these has a state of its own that a checkpoint has to carry.
+fn stateful() -> Vec<Config> {
+    let momentum = Config {
+        optim: Optim { name: OptimName::Sgd, lr: 0.05, momentum: Some(0.9), ..config(3).optim },
+        ..config(3)
+    };
+    let mut scheduled = augmented(Augment { shift: Some(4), ..Augment::default() }, 3);
+    (scheduled.optim.schedule, scheduled.train.max_steps) = (Some(Schedule::OneCycle), Some(8));
+    let mut patient = config(6);
+    (patient.optim.lr, patient.train.patience) = (0.003, Some(1));
+    vec![config(3), momentum, scheduled, patient]
+}
+
+#[test]
+fn a_training_that_is_stopped_after_any_step_and_resumed_ends_with_the_same_bits() {
+    for config in stateful() {
+        let (whole, expected) = trained(&config);
+        for stop in 0..whole.steps {
+            let mut rows = Rows { stop_after: Some(stop), ..Rows::default() };
+            let ending = train_on(&config, &mut rows, None).unwrap().ending;
+            assert_eq!(ending, Ending::Stopped { step: stop });
+            let kept = rows.kept.take().unwrap();
+            assert_eq!(kept.step, stop + 1);
+            let again = train_on(&config, &mut rows, Some(kept.state)).unwrap();
+            assert_eq!(rows.started.unwrap().done, stop + 1);
+            assert_eq!(
+                (again.ending, again.final_weights, again.kept_epoch, again.steps),
+                (whole.ending, whole.final_weights, whole.kept_epoch, whole.steps),
+                "after {stop}"
+            );
+            assert_eq!(rows.computed(), expected.computed(), "after {stop}");
+            assert_eq!(rows.chain, expected.chain, "after {stop}");
+            assert_eq!(rows.diagnostics, expected.diagnostics, "after {stop}");
+            for split in Split::ALL {
+                assert_eq!(rows.of(split), expected.of(split), "after {stop}");
+            }
+            assert_eq!(again.train_ns, rows.steps.iter().map(|row| row.times.total_ns).sum::<u64>());
+        }
+    }
+}
+
+#[test]
+fn a_target_loss_is_reached_at_the_same_step_after_a_stop() {
+    let mut easy = config(100);
+    (easy.train.target_loss, easy.data.train_limit) = (Some(100.0), Some(120));
+    let (whole, _) = trained(&easy);
+    // Before the window is full, and after the very step that fills it.
+    for stop in [7, whole.steps - 1] {
+        let mut rows = Rows { stop_after: Some(stop), ..Rows::default() };
+        train_on(&easy, &mut rows, None).unwrap();
+        let kept = rows.kept.take().unwrap();
+        let again = train_on(&easy, &mut rows, Some(kept.state)).unwrap();
+        assert_eq!((again.steps, again.final_weights), (whole.steps, whole.final_weights), "after {stop}");
+    }
+}
+
+#[test]
+fn a_state_is_handed_over_after_every_epoch_but_the_last() {
+    let (_, rows) = trained(&config(3));
+    assert_eq!(rows.kept.unwrap().step, 2 * STEPS_PER_EPOCH);
+    assert!(trained(&config(1)).1.kept.is_none());
+}
+
+#[test]
+fn a_state_of_another_training_is_refused_with_what_differs() {
+    let mut rows = Rows { stop_after: Some(1), ..Rows::default() };
+    train_on(&config(3), &mut rows, None).unwrap();
+    let state = rows.kept.take().unwrap().state;
+    let refused = |config: &Config, steps: usize, state: Vec<u8>| {
+        let mut rows = Rows { steps: rows.steps[..steps].to_vec(), ..Rows::default() };
+        train_on(config, &mut rows, Some(state)).unwrap_err().to_string()
+    };
+    assert!(refused(&config(3), 1, state.clone()).contains("of 2 steps, its rows are of 1"));
+    let mut sgd = config(3);
+    (sgd.optim.name, sgd.optim.momentum) = (OptimName::Sgd, Some(0.9));
+    let error = refused(&sgd, 2, state.clone());
+    assert!(error.contains("optimizer.velocity.conv1.weight"), "{error}");
+    let error = refused(&config(3), 2, state[..state.len() / 2].to_vec());
+    assert!(error.contains("checkpoint"), "{error}");
+    assert!(refused(&config(3), 2, vec![0xff; 64]).contains("checkpoint"));
+}
+
+#[test]
+fn the_chain_of_another_order_parts_at_the_first_step_and_that_of_other_weights_at_its_loss() {
+    let (_, rows) = trained(&config(2));
+    let links = |rows: &Rows| -> Vec<u64> {
+        rows.chain.iter().filter(|row| row.of.is_empty()).map(|row| row.hash).collect()
+    };
+    assert_eq!(links(&rows).len(), rows.steps.len());
+    // Every tensor at the end of each epoch: SimpleCNN has 14 and Adam 3 for each of the 10 that are trained.
+    let tensors = |epoch: u64| {
+        let last = (epoch + 1) * STEPS_PER_EPOCH - 1;
+        rows.chain.iter().filter(|row| row.step == last && !row.of.is_empty()).count()
+    };
+    assert_eq!((tensors(0), tensors(1)), (rows.chain.len() / 2 - 3, rows.chain.len() / 2 - 3));
+    assert!(tensors(0) > 40, "{}", tensors(0));
+    let mut slower = config(2);
+    slower.optim.lr = 0.0009;
+    let (_, slower) = trained(&slower);
+    let parted = links(&rows).iter().zip(links(&slower)).position(|(a, b)| *a != b);
+    assert_eq!(parted, Some(1), "the first step sees the initial weights");
+}
+
+#[test]
+fn a_planted_fault_in_evaluation_moves_no_weight_and_is_seen_in_the_scores() {
+    let (plain, expected) = trained(&config(2));
+    for planted in [Planted::EvalDropout, Planted::EvalBatchStatistics] {
+        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        let (trial, mut rows) = (Trial { config: config(2), seed: Seed(5) }, Rows::default());
+        let options = Options { planted: Some(planted), ..Options::default() };
+        let found = train(&trial, &plan(), &data(), options, &mut rows).unwrap();
+        assert_eq!(rows.computed(), expected.computed(), "{planted}");
+        assert_ne!(rows.of(Split::Validation), expected.of(Split::Validation), "{planted}");
+        if planted == Planted::EvalDropout {
+            assert_eq!(found.final_weights, plain.final_weights);
+        }
+    }
 }

@@ -1,0 +1,211 @@
+//! What holds of every input, whatever its bytes: no panic, no memory that a header merely claims, no path that leads
+//! out of its folder.
+//!
+//! Each function takes one input. `fuzz_targets/` feeds them from libFuzzer, `tests/hostile.rs` of pinbench from
+//! proptest and from the corpus. A function needs [`Counting`](crate::memory::Counting) as the global allocator.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use pinbench::data::{archive, cifar, idx};
+use pinbench::dataset::Name;
+use pinbench::experiment::plan::{Device, PlanName};
+use pinbench::experiment::{Experiment, Length, Plan, ProfileName};
+use pinbench::fuzzing;
+use pinbench::record::RunRecord;
+use pinbench::schedule::{Event, Pace};
+
+use crate::memory::peak_of;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Runs `work` on an input of so many bytes; it may take `fixed` bytes of memory, and `per_byte` for each of those.
+fn bounded<T>(what: &str, input: usize, (fixed, per_byte): (usize, usize), work: impl FnOnce() -> T) -> T {
+    let (result, peak) = peak_of(work);
+    let most = fixed + per_byte * input;
+    assert!(
+        peak <= most,
+        "{what}: {peak} bytes of memory for {input} bytes of input, expected at most {most}"
+    );
+    result
+}
+
+/// One component of a path that leads nowhere else: joined to a folder it is a file of that folder.
+fn is_plain(name: &str) -> bool {
+    Path::new(name).file_name() == Some(OsStr::new(name))
+}
+
+pub fn idx(bytes: &[u8]) {
+    // Four sizes, and once more in an error: the values are a slice of the input.
+    match bounded("IDX", bytes.len(), (KIB, 0), || idx::decode(bytes)) {
+        Ok(file) => {
+            assert_eq!(file.values.len(), file.dims.iter().product::<usize>());
+            assert_eq!(file.values.len() + 4 + 4 * file.dims.len(), bytes.len());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Both forms that labels and pixels come in: records, and the JSON list of a pack.
+pub fn cifar(bytes: &[u8]) {
+    match bounded("CIFAR-10", bytes.len(), (KIB, 1), || cifar::decode_records(bytes)) {
+        Ok(records) => {
+            assert_eq!(records.labels.len() + records.pixels.len(), bytes.len());
+            assert_eq!(records.labels.len() * cifar::RECORD, bytes.len());
+            assert!(records.labels.iter().all(|label| *label < 10));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    // An error may quote the text that stands in place of a number.
+    match bounded("label list", bytes.len(), (4 * KIB, 16), || cifar::labels_from_json(bytes, 10)) {
+        Ok(labels) => assert!(labels.len() == 10 && labels.iter().all(|label| *label < 10)),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub fn png(bytes: &[u8]) {
+    for labels in [&[3_u8][..], &[3, 8]] {
+        // The decoder's window and tables, and two records: a row that a header claims is not among them.
+        match bounded("PNG", bytes.len(), (MIB, 8), || cifar::from_png(bytes, labels)) {
+            Ok(records) => {
+                assert_eq!(records.len(), labels.len() * cifar::RECORD);
+                assert_eq!(cifar::decode_records(&records).expect("whole records").labels, labels);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// As a plain tar stream, as one in gzip, and as a package on its way into the cache.
+pub fn archive(bytes: &[u8]) {
+    const UNPACKED: u64 = 1 << 20;
+    visit("tar", bytes.len(), bytes.len() as u64, bytes);
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        visit("tar.gz", bytes.len(), UNPACKED, archive::gunzip(bytes, UNPACKED));
+        for set in [Name::Mnist, Name::Cifar10] {
+            unpack(set, bytes);
+        }
+    }
+}
+
+/// The files of a tar stream that holds at most so many bytes.
+fn visit(what: &str, input: usize, most: u64, stream: impl Read) {
+    let mut held = 0;
+    // A header and its name; a gzip stream's window, tables and header fields.
+    let seen = bounded(what, input, (512 * KIB, 1), || {
+        archive::each_file(stream, |name, content| {
+            assert!(is_plain(name), "'{name}' is not the name of a file in a folder");
+            held += io::copy(content, &mut io::sink())?;
+            Ok::<_, io::Error>(ControlFlow::Continue(()))
+        })
+    });
+    assert!(held <= most, "{what}: {held} bytes out of {most}");
+    assert!(seen.map_or_else(|error| !error.to_string().is_empty(), |()| true));
+}
+
+fn unpack(set: Name, bytes: &[u8]) {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let root = home.path().join("cache");
+    // Label lists of at most 1 MiB, as they grow; the content goes to the disk block by block.
+    let unpacked = bounded("package", bytes.len(), (8 * MIB, 8), || fuzzing::unpack(set, bytes, &root));
+    // An input of a fuzzer is no data set, so that nothing was taken.
+    assert!(unpacked.map_or_else(|reason| !reason.is_empty(), |taken| taken == 0));
+    assert_eq!(names(home.path()), ["cache"]);
+    assert!(names(&root).iter().all(|name| ["parts", "scratch", "staging"].contains(&name.as_str())));
+    let files: Vec<&str> = fuzzing::files(set).collect();
+    let staged = names(&root.join("staging"));
+    assert!(staged.iter().all(|name| files.contains(&name.as_str())), "{staged:?}");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect()
+}
+
+pub fn experiment(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let path = Path::new("experiments/hostile.toml");
+    // The arms of the largest grid that is allowed, under three profiles.
+    match bounded("experiment", bytes.len(), (16 * MIB, 2 * KIB), || Experiment::parse(path, text)) {
+        Ok(experiment) => check_experiment(&experiment),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.starts_with("experiments/hostile.toml:"), "{text}");
+        }
+    }
+}
+
+/// What is accepted can be named, measured out and timed.
+fn check_experiment(experiment: &Experiment) {
+    let plan = Plan::named(PlanName::Tuned, 2, Device::Cpu);
+    for name in ProfileName::ALL {
+        let profile = experiment.profile(name);
+        assert!(!profile.seeds.is_empty() && !profile.arms.is_empty());
+        for arm in &profile.arms {
+            assert_eq!(arm.config.check(), Ok(()));
+            let length = Length::of(&arm.config.train, u64::from(arm.config.data.train_images()));
+            assert!(length.steps >= 1 && length.epochs >= 1 && length.images >= 1, "{length:?}");
+        }
+        let config = &profile.arms[0].config;
+        assert!(!Pace::of(config, &plan, None, &[]).time(config).is_zero());
+        let ids = profile.trials().take(2).map(|(_, trial)| trial.id()).collect::<Vec<_>>();
+        assert_eq!(ids.len(), (profile.seeds.len() * profile.arms.len()).min(2));
+    }
+}
+
+/// The place of the run of format 1 that the tests keep, and the files of any format.
+const RUN_FOLDER: &str = "store/trials/1e383082e591/20261124T122033.771957Z-26259-0";
+const RUN_FILES: [&str; 8] = [
+    "run.json",
+    "run.json.sha256",
+    "steps.parquet",
+    "epochs.parquet",
+    "confusion.parquet",
+    "diagnostics.parquet",
+    "chain.parquet",
+    "weights.safetensors",
+];
+
+pub fn record(bytes: &[u8]) {
+    let names = RUN_FILES.map(str::to_owned);
+    let folder = Path::new(RUN_FOLDER);
+    // Maps of short names take the most; an error may quote a name.
+    match bounded("run record", bytes.len(), (64 * KIB, 64), || fuzzing::record(folder, bytes, &names)) {
+        Ok(record) => check_record(&record),
+        Err(problem) => assert!(problem.to_string().contains(RUN_FOLDER), "{problem}"),
+    }
+    // Whatever its place, what it ran has an identity.
+    if let Ok(record) = serde_json::from_slice::<RunRecord>(bytes) {
+        let _identities = (record.trial.id(), record.trial.config.hash(), record.plan.hash());
+    }
+}
+
+fn check_record(record: &RunRecord) {
+    assert!(is_plain(&record.run.0), "run '{}' leads out of its trial's folder", record.run);
+    for name in record.files.keys() {
+        assert!(is_plain(name), "file '{name}' leads out of its run's folder");
+    }
+    let again = serde_json::to_vec(record).expect("a record that was read has a JSON form");
+    let again: RunRecord = serde_json::from_slice(&again).expect("what was written is a record");
+    // By its text: NaN is not equal to itself.
+    assert_eq!(format!("{again:?}"), format!("{record:?}"));
+}
+
+/// All that a child writes to its standard output: events between lines of noise.
+pub fn event(bytes: &[u8]) {
+    // One line, the last of the noise, and an event for each of theirs.
+    let (events, noise) = bounded("events", bytes.len(), (256 * KIB, 32), || fuzzing::events(bytes));
+    // Replacing what is not UTF-8 makes three bytes of one.
+    assert!(noise.len() <= 3 * 8 * KIB, "{} bytes of noise", noise.len());
+    for event in events {
+        let line = serde_json::to_string(&event).expect("an event that was read has a JSON form");
+        assert!(!line.contains('\n'));
+        let again: Event = serde_json::from_str(&line).expect("what was written is an event");
+        assert_eq!(format!("{again:?}"), format!("{event:?}"));
+    }
+}

@@ -1,0 +1,281 @@
+//! Runs to a new baseline, and what would change by it.
+
+use std::collections::BTreeMap;
+
+use crate::analyse::gate::judge::Asked;
+use crate::analyse::gate::sample::{Ending, Sample};
+use crate::experiment::ConfigHash;
+use crate::experiment::baseline::{ArmBaseline, Baseline, BaselinePlan, BaselineRun, Gauge};
+use crate::stats::Spread;
+use crate::stream::Seed;
+use crate::text;
+
+/// What of a baseline its runs do not say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stamp {
+    /// RFC 3339.
+    pub accepted: String,
+    pub false_alarm_rate: f64,
+}
+
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error(
+        "arm '{arm}' has no run that came to an end: a baseline needs one of each; run the experiment first"
+    )]
+    NothingMeasured { arm: String },
+    #[error(
+        "arm '{arm}', seed {seed} is of config {found}, expected {expected}; run it again as the experiment is now"
+    )]
+    OtherConfig { arm: String, seed: Seed, found: String, expected: String },
+    #[error("the runs are of more than one environment ({0}); run all of them on one machine")]
+    MixedEnvironments(String),
+    #[error("the runs were executed under more than one plan ({0}); run all of them under one")]
+    MixedPlans(String),
+    #[error("arm '{arm}', seed {seed}: {gauge} is {value}, expected {}; a baseline of it would hold for ever", .gauge.range())]
+    NotUsable { arm: String, seed: Seed, gauge: Gauge, value: f64 },
+    #[error("arm '{arm}', seed {seed} has a planted fault, which is never accepted; run it without")]
+    Planted { arm: String, seed: Seed },
+}
+
+/// The baseline these runs make. Of several runs of one seed the last in `runs` counts.
+pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, AcceptError> {
+    let mut chosen: Vec<(&str, ConfigHash, BTreeMap<Seed, &Sample>)> = Vec::new();
+    for (label, config_hash) in &asked.arms {
+        let by_seed = choose(label, *config_hash, runs)?;
+        chosen.push((label.as_str(), *config_hash, by_seed));
+    }
+    let all: Vec<&Sample> = chosen.iter().flat_map(|(_, _, by_seed)| by_seed.values().copied()).collect();
+    let Some(first) = all.first() else {
+        return Err(AcceptError::NothingMeasured { arm: "any".to_owned() });
+    };
+    if let Some(mixed) = mixed(&all, |sample| sample.environment_class.clone()) {
+        return Err(AcceptError::MixedEnvironments(mixed));
+    }
+    if let Some(mixed) = mixed(&all, |sample| format!("{} {}", sample.plan.name, sample.plan_hash.short())) {
+        return Err(AcceptError::MixedPlans(mixed));
+    }
+    let plan = BaselinePlan {
+        name: first.plan.name,
+        device: first.plan.device,
+        threads: first.plan.threads,
+        hash: first.plan_hash,
+    };
+    let arms = chosen.iter().map(|(label, config_hash, by_seed)| arm(label, *config_hash, by_seed));
+    Ok(Baseline {
+        experiment: asked.experiment.clone(),
+        profile: asked.profile,
+        plan,
+        environment_class: first.environment_class.clone(),
+        pinbench: first.pinbench.clone(),
+        accepted: stamp.accepted,
+        false_alarm_rate: stamp.false_alarm_rate,
+        arms: arms.collect::<Result<_, _>>()?,
+    })
+}
+
+fn choose<'a>(
+    label: &str,
+    config_hash: ConfigHash,
+    runs: &'a [Sample],
+) -> Result<BTreeMap<Seed, &'a Sample>, AcceptError> {
+    let mut by_seed = BTreeMap::new();
+    for sample in runs.iter().filter(|sample| sample.arm == label) {
+        let (arm, seed) = (label.to_owned(), sample.seed);
+        if sample.config_hash != config_hash {
+            let (found, expected) = (sample.config_hash.short(), config_hash.short());
+            return Err(AcceptError::OtherConfig { arm, seed, found, expected });
+        }
+        if sample.is_planted {
+            return Err(AcceptError::Planted { arm, seed });
+        }
+        by_seed.insert(seed, sample);
+    }
+    if by_seed.is_empty() {
+        return Err(AcceptError::NothingMeasured { arm: label.to_owned() });
+    }
+    Ok(by_seed)
+}
+
+/// The different values of `of`, when there is more than one.
+fn mixed(samples: &[&Sample], of: impl Fn(&Sample) -> String) -> Option<String> {
+    let mut found: Vec<String> = samples.iter().map(|sample| of(sample)).collect();
+    found.sort_unstable();
+    found.dedup();
+    (found.len() > 1).then(|| found.join("; "))
+}
+
+fn arm(
+    label: &str,
+    config_hash: ConfigHash,
+    by_seed: &BTreeMap<Seed, &Sample>,
+) -> Result<ArmBaseline, AcceptError> {
+    let (mut diverged, mut runs, mut images) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (&seed, sample) in by_seed {
+        let numbers = match &sample.ending {
+            Ending::Finished(numbers) => numbers,
+            Ending::Diverged { .. } => {
+                diverged.push(seed);
+                continue;
+            }
+        };
+        if let Some((&gauge, &value)) = numbers.values.iter().find(|(gauge, value)| !gauge.admits(**value)) {
+            return Err(AcceptError::NotUsable { arm: label.to_owned(), seed, gauge, value });
+        }
+        images.extend(numbers.images.iter().map(|(gauge, images)| (*gauge, *images)));
+        runs.push(BaselineRun {
+            seed,
+            values: numbers.values.clone(),
+            weights: numbers.weights,
+            measured: numbers.measured,
+        });
+    }
+    Ok(ArmBaseline { label: label.to_owned(), config_hash, images, diverged, runs })
+}
+
+/// What accepting `new` would change, a line each, for people; empty where nothing but the date would.
+pub fn changes(old: Option<&Baseline>, new: &Baseline) -> Vec<String> {
+    let Some(old) = old else {
+        let arms = new.arms.iter().map(|arm| format!("new arm '{}': {}", arm.label, seeds(arm)));
+        return std::iter::once("there was no baseline".to_owned()).chain(arms).collect();
+    };
+    let mut lines = Vec::new();
+    let mut note = |what: &str, from: String, to: String| {
+        if from != to {
+            lines.push(format!("{what}: {from} → {to}"));
+        }
+    };
+    let plan = |baseline: &Baseline| format!("{} {}", baseline.plan.name, baseline.plan.hash.short());
+    note("environment class", old.environment_class.clone(), new.environment_class.clone());
+    note("plan", plan(old), plan(new));
+    note("pinbench", old.pinbench.clone(), new.pinbench.clone());
+    note("false-alarm rate", old.false_alarm_rate.to_string(), new.false_alarm_rate.to_string());
+    for arm in &new.arms {
+        match old.arm(&arm.label) {
+            None => lines.push(format!("new arm '{}': {}", arm.label, seeds(arm))),
+            Some(stored) => lines.extend(arm_changes(stored, arm)),
+        }
+    }
+    for arm in old.arms.iter().filter(|arm| new.arm(&arm.label).is_none()) {
+        lines.push(format!("arm '{}' goes: the experiment has it no more", arm.label));
+    }
+    lines
+}
+
+fn arm_changes(old: &ArmBaseline, new: &ArmBaseline) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut note = |what: String, from: String, to: String| {
+        if from != to {
+            lines.push(format!("'{}' {what}: {from} → {to}", new.label));
+        }
+    };
+    note("config".to_owned(), old.config_hash.short(), new.config_hash.short());
+    note("runs".to_owned(), seeds(old), seeds(new));
+    for gauge in Gauge::ALL {
+        let (from, to) = (spread(old, gauge), spread(new, gauge));
+        note(gauge.to_string(), written(gauge, from), written(gauge, to));
+    }
+    // Digests last: they say that something moved where no number shows it.
+    let moved: Vec<String> =
+        new.runs.iter().filter(|run| is_moved(run, old)).map(|run| run.seed.to_string()).collect();
+    if !moved.is_empty() {
+        lines.push(format!("'{}': other bits under seed {}", new.label, moved.join(", ")));
+    }
+    lines
+}
+
+fn is_moved(run: &BaselineRun, old: &ArmBaseline) -> bool {
+    let stored = old.runs.iter().find(|stored| stored.seed == run.seed);
+    stored.is_some_and(|stored| (stored.weights, stored.measured) != (run.weights, run.measured))
+}
+
+fn seeds(arm: &ArmBaseline) -> String {
+    let mut text = text::plural(arm.runs.len(), "run");
+    if !arm.diverged.is_empty() {
+        text.push_str(&format!(" and {} diverged", arm.diverged.len()));
+    }
+    text
+}
+
+fn spread(arm: &ArmBaseline, gauge: Gauge) -> Option<Spread> {
+    let values: Vec<f64> = arm.runs.iter().filter_map(|run| run.values.get(&gauge).copied()).collect();
+    Spread::of(&values)
+}
+
+fn written(gauge: Gauge, spread: Option<Spread>) -> String {
+    let places = if gauge == Gauge::StepTime { 3 } else { 4 };
+    spread.map_or_else(|| "none".to_owned(), |spread| text::mean_sd(spread.mean, spread.sd, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::analyse::gate::simulated::{self, Study};
+
+    fn stamp() -> Stamp {
+        Stamp { accepted: "2026-01-02T03:04:05Z".to_owned(), false_alarm_rate: 0.01 }
+    }
+
+    #[test]
+    fn what_is_accepted_reads_back_and_accepted_again_is_the_same_file() {
+        let mut study = Study::new(2, 1);
+        let runs = study.samples(0..3);
+        let baseline = accept(&study.asked, stamp(), &runs).unwrap();
+        let text = baseline.to_toml();
+        let read = Baseline::parse(Path::new("m1.quick.toml"), &text).unwrap();
+        assert_eq!(read, baseline);
+        assert_eq!(accept(&study.asked, stamp(), &runs).unwrap().to_toml(), text);
+        assert_eq!(changes(Some(&read), &baseline), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_difference_names_every_arm_and_number_that_moves() {
+        let mut study = Study::new(2, 1);
+        let mut runs = study.samples(0..3);
+        let old = accept(&study.asked, stamp(), &runs).unwrap();
+        runs.iter_mut()
+            .filter(|run| run.arm == "arm 1")
+            .for_each(|run| simulated::set(run, Gauge::ValAcc, 0.5));
+        simulated::numbers(&mut runs[3]).measured = crate::digest::Digest::of(b"other");
+        let new = accept(&study.asked, stamp(), &runs).unwrap();
+        let lines = changes(Some(&old), &new);
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(
+            lines[0].starts_with("'arm 1' val_acc: 0.98") && lines[0].ends_with("→ 0.5000 ± 0.0000"),
+            "{lines:?}"
+        );
+        assert_eq!(lines[1], "'arm 1': other bits under seed 0");
+        let first = changes(None, &new);
+        assert_eq!(first[..2], ["there was no baseline".to_owned(), "new arm 'arm 0': 3 runs".to_owned()]);
+        let mut fewer = new.clone();
+        fewer.arms.pop();
+        assert_eq!(changes(Some(&new), &fewer), ["arm 'arm 1' goes: the experiment has it no more"]);
+    }
+
+    #[test]
+    fn what_no_baseline_may_hold_is_refused() {
+        let mut study = Study::new(1, 1);
+        let runs = study.samples(0..2);
+        let refuse = |change: &dyn Fn(&mut Vec<Sample>)| {
+            let mut runs = runs.clone();
+            change(&mut runs);
+            accept(&study.asked, stamp(), &runs).unwrap_err().to_string()
+        };
+        assert!(refuse(&|runs| runs.clear()).contains("no run that came to an end"));
+        assert!(
+            refuse(&|runs| runs[0].environment_class = "other".to_owned())
+                .contains("more than one environment")
+        );
+        let replan = |runs: &mut Vec<Sample>| runs[0] = simulated::under_another_plan(runs[0].clone());
+        assert!(refuse(&replan).contains("more than one plan"));
+        assert!(refuse(&|runs| runs[1].is_planted = true).contains("planted fault"));
+        assert!(
+            refuse(&|runs| runs[1].config_hash = ConfigHash(crate::digest::Digest::of(b"x")))
+                .contains("expected")
+        );
+        let spoil = |runs: &mut Vec<Sample>| simulated::set(&mut runs[1], Gauge::ValLoss, f64::NAN);
+        assert!(refuse(&spoil).contains("val_loss is NaN"));
+    }
+}

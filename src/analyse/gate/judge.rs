@@ -1,0 +1,475 @@
+//! A baseline and fresh runs to findings.
+
+use std::collections::BTreeMap;
+
+use crate::analyse::gate::finding::{
+    Alarm, Bar, Bits, Doubt, Evidence, Finding, Findings, Moved, Subject, Verdict,
+};
+use crate::analyse::gate::sample::{Ending, Numbers, Sample};
+use crate::analyse::gate::tolerance::Comparison;
+use crate::experiment::baseline::{ArmBaseline, Baseline, BaselineRun, Gauge};
+use crate::experiment::{ConfigHash, Experiment, ProfileName};
+use crate::stream::Seed;
+
+/// What the experiment asks for as it stands now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Asked {
+    pub experiment: String,
+    pub profile: ProfileName,
+    /// Label and config of each arm, in the order of the grid.
+    pub arms: Vec<(String, ConfigHash)>,
+}
+
+/// What is known of an arm before the number of tests, and with it the rate of each, is.
+enum Draft {
+    Settled(Finding),
+    Test { arm: String, comparison: Comparison },
+}
+
+/// A finished run.
+type Finished<'a> = (&'a Sample, &'a Numbers);
+
+impl Asked {
+    pub fn of(experiment: &Experiment, profile: ProfileName) -> Self {
+        let arms = experiment.profile(profile).arms.iter();
+        Self {
+            experiment: experiment.id.clone(),
+            profile,
+            arms: arms.map(|arm| (arm.label.clone(), arm.config.hash())).collect(),
+        }
+    }
+}
+
+/// Compares the runs of every arm with the baseline's. Of several runs of one seed the last in `fresh` counts, so that
+/// no seed weighs twice; runs of arms that are not asked for are not looked at.
+pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Findings {
+    let Some(baseline) = baseline else {
+        return Findings::barred(&asked.experiment, asked.profile, Bar::NoBaseline);
+    };
+    let mut drafts = Vec::new();
+    for (label, config_hash) in &asked.arms {
+        let fresh: Vec<&Sample> = fresh.iter().filter(|sample| sample.arm == *label).collect();
+        let arm = ArmDrafts { label, baseline, drafts: &mut drafts };
+        arm.draft(*config_hash, &fresh);
+    }
+    for stored in &baseline.arms {
+        if !asked.arms.iter().any(|(label, _)| *label == stored.label) {
+            let verdict = Verdict::NotComparable(Bar::OrphanedArm);
+            drafts.push(Draft::Settled(Finding::new(Some(&stored.label), Subject::Baseline, verdict)));
+        }
+    }
+    let tests = drafts.iter().filter(|draft| matches!(draft, Draft::Test { .. })).count();
+    let alpha = baseline.false_alarm_rate / tests.max(1) as f64;
+    Findings {
+        experiment: asked.experiment.clone(),
+        profile: asked.profile,
+        false_alarm_rate: Some(baseline.false_alarm_rate),
+        all: drafts.into_iter().map(|draft| draft.settle(alpha)).collect(),
+    }
+}
+
+impl Draft {
+    fn settle(self, alpha: f64) -> Finding {
+        match self {
+            Self::Settled(finding) => finding,
+            Self::Test { arm, comparison } => {
+                let comparison = Comparison { alpha, ..comparison };
+                let subject = Subject::Gauge(comparison.gauge);
+                let mut finding = Finding::new(Some(&arm), subject, comparison.verdict());
+                finding.evidence = Some(Evidence::Test(comparison));
+                finding
+            }
+        }
+    }
+}
+
+/// The drafts of one arm.
+struct ArmDrafts<'a> {
+    label: &'a str,
+    baseline: &'a Baseline,
+    drafts: &'a mut Vec<Draft>,
+}
+
+impl ArmDrafts<'_> {
+    fn draft(mut self, config_hash: ConfigHash, fresh: &[&Sample]) {
+        let baseline = self.baseline;
+        let Some(stored) = baseline.arm(self.label) else { return self.bar(Subject::Baseline, Bar::NewArm) };
+        if stored.config_hash != config_hash {
+            let (expected, found) = (stored.config_hash.short(), config_hash.short());
+            return self.bar(Subject::Baseline, Bar::Stale { expected, found });
+        }
+        let by_seed: BTreeMap<Seed, &Sample> = fresh
+            .iter()
+            .filter(|sample| sample.config_hash == config_hash)
+            .map(|sample| (sample.seed, *sample))
+            .collect();
+        if by_seed.is_empty() {
+            let bar = match fresh.first() {
+                None => Bar::NothingMeasured,
+                Some(other) => {
+                    Bar::OtherConfig { expected: config_hash.short(), found: other.config_hash.short() }
+                }
+            };
+            return self.bar(Subject::Runs, bar);
+        }
+        if let Some(verdict) = endings(stored, baseline, &by_seed) {
+            self.settle(Subject::Runs, verdict);
+        }
+        let finished: Vec<Finished> = by_seed.values().filter_map(|sample| finished(sample)).collect();
+        let exact: Vec<(Finished, &BaselineRun)> =
+            finished.iter().filter_map(|run| Some((*run, counterpart(run.0, stored, baseline)?))).collect();
+        if !exact.is_empty() {
+            self.drafts.push(Draft::Settled(bits(self.label, &exact)));
+        }
+        for gauge in Gauge::ALL {
+            if exact.is_empty() || gauge == Gauge::StepTime {
+                self.gauge(gauge, stored, &finished);
+            }
+        }
+    }
+
+    /// Nothing where the baseline expects nothing.
+    fn gauge(&mut self, gauge: Gauge, stored: &ArmBaseline, finished: &[Finished]) {
+        let known: Vec<f64> = stored.runs.iter().filter_map(|run| run.values.get(&gauge).copied()).collect();
+        let Some((first, _)) = finished.first() else { return };
+        if known.is_empty() {
+            return;
+        }
+        let subject = Subject::Gauge(gauge);
+        let plan = self.baseline.plan.hash;
+        let usable: Vec<&Finished> =
+            finished.iter().filter(|(run, _)| gauge != Gauge::StepTime || run.plan_hash == plan).collect();
+        if usable.is_empty() {
+            let (expected, found) = (plan.short(), first.plan_hash.short());
+            return self.bar(subject, Bar::OtherPlan { expected, found });
+        }
+        let values: Vec<(Seed, f64)> = usable
+            .iter()
+            .filter_map(|(run, numbers)| Some((run.seed, *numbers.values.get(&gauge)?)))
+            .collect();
+        if let Some(&(seed, value)) = values.iter().find(|(_, value)| !gauge.admits(*value)) {
+            return self.settle(subject, Verdict::Alarm(Alarm::NotFinite { seed, value }));
+        }
+        let is_same_class =
+            usable.iter().all(|(run, _)| run.environment_class == self.baseline.environment_class);
+        let images = stored.images.get(&gauge).copied();
+        match Comparison::of(gauge, &known, images, &values, is_same_class) {
+            Some(comparison) => self.drafts.push(Draft::Test { arm: self.label.to_owned(), comparison }),
+            None => self.bar(subject, Bar::NoValue),
+        }
+    }
+
+    fn bar(&mut self, subject: Subject, bar: Bar) {
+        self.settle(subject, Verdict::NotComparable(bar));
+    }
+
+    fn settle(&mut self, subject: Subject, verdict: Verdict) {
+        self.drafts.push(Draft::Settled(Finding::new(Some(self.label), subject, verdict)));
+    }
+}
+
+fn finished(sample: &Sample) -> Option<Finished<'_>> {
+    match &sample.ending {
+        Ending::Finished(numbers) => Some((sample, numbers)),
+        Ending::Diverged { .. } => None,
+    }
+}
+
+/// Whether the run must repeat the baseline's bit for bit, given the seed.
+fn is_alike(sample: &Sample, baseline: &Baseline) -> bool {
+    sample.environment_class == baseline.environment_class && sample.plan_hash == baseline.plan.hash
+}
+
+/// The run of the baseline that `sample` must repeat bit for bit.
+fn counterpart<'a>(sample: &Sample, stored: &'a ArmBaseline, baseline: &Baseline) -> Option<&'a BaselineRun> {
+    let is_counterpart = |run: &&BaselineRun| run.seed == sample.seed && is_alike(sample, baseline);
+    stored.runs.iter().find(is_counterpart)
+}
+
+/// `None` where every run finished, and was expected to.
+fn endings(stored: &ArmBaseline, baseline: &Baseline, by_seed: &BTreeMap<Seed, &Sample>) -> Option<Verdict> {
+    let may_diverge = !stored.diverged.is_empty();
+    let mut verdict = None;
+    for (&seed, sample) in by_seed {
+        let is_known_to_diverge = stored.diverged.contains(&seed);
+        match &sample.ending {
+            Ending::Diverged { .. } if is_known_to_diverge => {
+                verdict = verdict.or(Some(Verdict::Holds));
+            }
+            Ending::Diverged { step, loss } => {
+                if !may_diverge || stored.runs.iter().any(|run| run.seed == seed) {
+                    let alarm = Alarm::Diverged { seed, step: *step, loss: loss.clone() };
+                    return Some(Verdict::Alarm(alarm));
+                }
+                verdict = Some(Verdict::Inconclusive(Doubt::MayDiverge));
+            }
+            Ending::Finished(_) if is_known_to_diverge && is_alike(sample, baseline) => {
+                return Some(Verdict::Alarm(Alarm::Finished { seed }));
+            }
+            // Nothing is known of a finished run of this arm.
+            Ending::Finished(_) if stored.runs.is_empty() => {
+                verdict = Some(Verdict::Inconclusive(Doubt::MayDiverge));
+            }
+            Ending::Finished(_) => {}
+        }
+    }
+    verdict
+}
+
+fn bits(label: &str, exact: &[(Finished, &BaselineRun)]) -> Finding {
+    let (mut differing, mut moved, mut verdict) = (Vec::new(), Vec::new(), Verdict::Holds);
+    for ((sample, numbers), stored) in exact {
+        let seed = sample.seed;
+        if numbers.weights != stored.weights {
+            verdict = Verdict::Alarm(Alarm::Weights);
+        } else if numbers.measured != stored.measured && verdict == Verdict::Holds {
+            verdict = Verdict::Alarm(Alarm::Measured);
+        }
+        if numbers.weights != stored.weights || numbers.measured != stored.measured {
+            differing.push(seed);
+        }
+        for gauge in Gauge::ALL.into_iter().filter(|gauge| *gauge != Gauge::StepTime) {
+            let (Some(&from), Some(&to)) = (stored.values.get(&gauge), numbers.values.get(&gauge)) else {
+                continue;
+            };
+            if from.to_bits() != to.to_bits() {
+                moved.push(Moved { seed, gauge, from, to });
+            }
+        }
+    }
+    let seeds = exact.iter().map(|((sample, _), _)| sample.seed).collect();
+    let mut finding = Finding::new(Some(label), Subject::Bits, verdict);
+    finding.evidence = Some(Evidence::Bits(Bits { seeds, differing, moved }));
+    finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::gate::simulated::{self, Study};
+    use crate::digest::Digest;
+
+    fn verdict(findings: &Findings, arm: &str, subject: Subject) -> Verdict {
+        let finding = findings.all.iter().find(|f| f.arm.as_deref() == Some(arm) && f.subject == subject);
+        finding.unwrap_or_else(|| panic!("no {subject} of {arm}: {findings:?}")).verdict.clone()
+    }
+
+    /// A baseline of `seeds` seeds and the runs that gave it, one arm.
+    fn study(seeds: u64) -> (Asked, Baseline, Vec<Sample>) {
+        let mut study = Study::new(1, 1);
+        let runs = study.samples(0..seeds);
+        (study.asked.clone(), study.baseline(&runs, 0.01), runs)
+    }
+
+    #[test]
+    fn the_same_runs_hold_bit_for_bit_and_time_is_still_tested() {
+        let (asked, baseline, runs) = study(5);
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!(findings.exit().code(), 0, "{findings:?}");
+        let subjects: Vec<Subject> = findings.all.iter().map(|finding| finding.subject).collect();
+        assert_eq!(subjects, [Subject::Bits, Subject::Gauge(Gauge::StepTime)]);
+    }
+
+    #[test]
+    fn other_weights_are_an_alarm_with_what_moved() {
+        let (asked, baseline, mut runs) = study(3);
+        simulated::numbers(&mut runs[1]).weights = Digest::of(b"other");
+        simulated::set(&mut runs[1], Gauge::ValAcc, 0.5);
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!(verdict(&findings, "arm 0", Subject::Bits), Verdict::Alarm(Alarm::Weights));
+        let Some(Evidence::Bits(bits)) = &findings.all[0].evidence else { panic!("{findings:?}") };
+        assert_eq!((bits.seeds.len(), &bits.differing[..]), (3, &[Seed(1)][..]));
+        assert_eq!((bits.moved[0].gauge, bits.moved[0].to), (Gauge::ValAcc, 0.5));
+        assert_eq!(findings.exit().code(), 1);
+    }
+
+    #[test]
+    fn equal_weights_measured_otherwise_are_an_alarm_of_their_own() {
+        let (asked, baseline, mut runs) = study(3);
+        simulated::numbers(&mut runs[0]).measured = Digest::of(b"other");
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!(verdict(&findings, "arm 0", Subject::Bits), Verdict::Alarm(Alarm::Measured));
+    }
+
+    #[test]
+    fn bits_are_not_compared_on_another_machine_or_under_another_plan() {
+        let (asked, baseline, runs) = study(5);
+        let elsewhere: Vec<Sample> = runs.iter().cloned().map(simulated::elsewhere).collect();
+        let findings = judge(&asked, Some(&baseline), &elsewhere);
+        assert!(findings.all.iter().all(|finding| finding.subject != Subject::Bits), "{findings:?}");
+        assert_eq!(findings.all.len(), Gauge::ALL.len());
+        let otherwise: Vec<Sample> = runs.iter().cloned().map(simulated::under_another_plan).collect();
+        let findings = judge(&asked, Some(&baseline), &otherwise);
+        assert!(findings.all.iter().all(|finding| finding.subject != Subject::Bits), "{findings:?}");
+        let time = verdict(&findings, "arm 0", Subject::Gauge(Gauge::StepTime));
+        assert!(matches!(time, Verdict::NotComparable(Bar::OtherPlan { .. })), "{time:?}");
+        let accuracy = verdict(&findings, "arm 0", Subject::Gauge(Gauge::ValAcc));
+        assert!(!matches!(accuracy, Verdict::NotComparable(_)), "{accuracy:?}");
+    }
+
+    /// Share of `studies` in which `meets` is true of the findings.
+    fn share(studies: u32, mut meets: impl FnMut(&mut Study) -> bool) -> f64 {
+        let mut study = Study::new(2, 7);
+        let found = (0..studies).filter(|_| meets(&mut study)).count();
+        found as f64 / f64::from(studies)
+    }
+
+    #[test]
+    fn honest_runs_raise_an_alarm_as_rarely_as_stated() {
+        let (rate, studies) = (0.05, 3000);
+        let share = share(studies, |study| {
+            let stored = study.samples(0..5);
+            let baseline = study.baseline(&stored, rate);
+            // Other seeds on the same machine: everything is tested by tolerance.
+            let fresh = study.samples(100..103);
+            let findings = judge(&study.asked, Some(&baseline), &fresh);
+            assert_eq!(findings.all.len(), 2 * Gauge::ALL.len());
+            findings.alarms().next().is_some()
+        });
+        // Four standard errors of a share of 0.05 over 3000 studies are 0.016. Far below the rate, it would be empty.
+        assert!((0.03..0.066).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_step_a_fifth_longer_is_found_with_five_seeds() {
+        let found = share(400, |study| {
+            let stored = study.samples(0..5);
+            let baseline = study.baseline(&stored, 0.01);
+            let mut fresh = study.samples(0..5);
+            for (old, new) in stored.iter().zip(&mut fresh) {
+                let time = simulated::value(new, Gauge::StepTime) * 1.2;
+                *new = old.clone();
+                simulated::set(new, Gauge::StepTime, time);
+            }
+            let findings = judge(&study.asked, Some(&baseline), &fresh);
+            verdict(&findings, "arm 0", Subject::Gauge(Gauge::StepTime)) == Verdict::Alarm(Alarm::Worse)
+        });
+        assert!(found > 0.9, "{found}");
+    }
+
+    #[test]
+    fn a_planted_shift_is_found_on_another_machine_in_either_direction() {
+        for (gauge, factor, alarm) in [
+            (Gauge::ValAcc, 0.97, Alarm::Worse),
+            (Gauge::TestAcc, 1.01, Alarm::Better),
+            (Gauge::TrainLoss, 2.0, Alarm::Worse),
+            (Gauge::TrainLoss, 0.3, Alarm::Better),
+            (Gauge::StepTime, 1.5, Alarm::Worse),
+            (Gauge::StepTime, 0.6, Alarm::Better),
+        ] {
+            let mut study = Study::new(2, 3);
+            let stored = study.samples(0..8);
+            let baseline = study.baseline(&stored, 0.01);
+            let mut fresh: Vec<Sample> = study.samples(0..8).into_iter().map(simulated::elsewhere).collect();
+            for sample in fresh.iter_mut().filter(|sample| sample.arm == "arm 1") {
+                let value = simulated::value(sample, gauge) * factor;
+                simulated::set(sample, gauge, value);
+            }
+            let findings = judge(&study.asked, Some(&baseline), &fresh);
+            assert_eq!(verdict(&findings, "arm 1", Subject::Gauge(gauge)), Verdict::Alarm(alarm), "{gauge}");
+            let other = verdict(&findings, "arm 0", Subject::Gauge(gauge));
+            assert!(!matches!(other, Verdict::Alarm(_)), "{gauge}: {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_baseline_of_one_seed_is_exact_here_and_inconclusive_elsewhere() {
+        let (asked, baseline, runs) = study(1);
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!(verdict(&findings, "arm 0", Subject::Bits), Verdict::Holds);
+        let elsewhere: Vec<Sample> = runs.into_iter().map(simulated::elsewhere).collect();
+        let findings = judge(&asked, Some(&baseline), &elsewhere);
+        let is_doubt = |finding: &Finding| finding.verdict == Verdict::Inconclusive(Doubt::OneRun);
+        assert!(findings.all.iter().all(is_doubt), "{findings:?}");
+        assert_eq!(findings.exit().code(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_says_why() {
+        let (asked, baseline, runs) = study(2);
+        let bar = |findings: &Findings| match &findings.all[0].verdict {
+            Verdict::NotComparable(bar) => bar.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(bar(&judge(&asked, None, &runs)), Bar::NoBaseline);
+        assert_eq!(bar(&judge(&asked, Some(&baseline), &[])), Bar::NothingMeasured);
+        let mut moved = asked.clone();
+        moved.arms[0].1 = ConfigHash(Digest::of(b"another config"));
+        assert!(matches!(bar(&judge(&moved, Some(&baseline), &runs)), Bar::Stale { .. }));
+        let mut foreign = runs.clone();
+        foreign.iter_mut().for_each(|sample| sample.config_hash = moved.arms[0].1);
+        assert!(matches!(bar(&judge(&asked, Some(&baseline), &foreign)), Bar::OtherConfig { .. }));
+        let mut renamed = asked.clone();
+        renamed.arms[0].0 = "new".to_owned();
+        let findings = judge(&renamed, Some(&baseline), &runs);
+        assert_eq!(bar(&findings), Bar::NewArm);
+        assert_eq!(findings.all[1].verdict, Verdict::NotComparable(Bar::OrphanedArm));
+        assert_eq!(bar(&Findings::orphaned("m1", ProfileName::Quick)), Bar::OrphanedFile);
+        let mut untimed = runs;
+        for sample in &mut untimed {
+            simulated::numbers(sample).values.remove(&Gauge::StepTime);
+        }
+        let findings = judge(&asked, Some(&baseline), &untimed);
+        let time = verdict(&findings, "arm 0", Subject::Gauge(Gauge::StepTime));
+        assert_eq!(time, Verdict::NotComparable(Bar::NoValue));
+        assert_eq!(findings.exit().code(), 4);
+    }
+
+    #[test]
+    fn what_the_baseline_does_not_have_is_not_asked_for() {
+        let (asked, mut baseline, runs) = study(3);
+        for run in &mut baseline.arms[0].runs {
+            run.values.remove(&Gauge::StepTime);
+        }
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!((findings.all.len(), findings.exit().code()), (1, 0), "{findings:?}");
+    }
+
+    #[test]
+    fn a_run_that_diverges_where_the_baseline_finished_is_an_alarm() {
+        let (asked, baseline, mut runs) = study(3);
+        runs[2].ending = Ending::Diverged { step: 7, loss: "NaN".to_owned() };
+        let findings = judge(&asked, Some(&baseline), &runs);
+        let alarm = Alarm::Diverged { seed: Seed(2), step: 7, loss: "NaN".to_owned() };
+        assert_eq!(verdict(&findings, "arm 0", Subject::Runs), Verdict::Alarm(alarm));
+        assert_eq!(verdict(&findings, "arm 0", Subject::Bits), Verdict::Holds);
+    }
+
+    #[test]
+    fn an_arm_that_diverges_by_design_holds_while_it_does() {
+        let (asked, _, mut runs) = study(3);
+        runs[2].ending = Ending::Diverged { step: 7, loss: "NaN".to_owned() };
+        let baseline = Study::new(1, 1).baseline(&runs, 0.01);
+        assert_eq!(baseline.arms[0].diverged, [Seed(2)]);
+        let findings = judge(&asked, Some(&baseline), &runs);
+        assert_eq!(verdict(&findings, "arm 0", Subject::Runs), Verdict::Holds);
+        let mut unknown = runs.clone();
+        unknown[2].seed = Seed(9);
+        let findings = judge(&asked, Some(&baseline), &unknown);
+        let doubt = Verdict::Inconclusive(Doubt::MayDiverge);
+        assert_eq!(verdict(&findings, "arm 0", Subject::Runs), doubt);
+        let mut healed = runs.clone();
+        healed[2].ending = runs[0].ending.clone();
+        let findings = judge(&asked, Some(&baseline), &healed);
+        let alarm = Verdict::Alarm(Alarm::Finished { seed: Seed(2) });
+        assert_eq!(verdict(&findings, "arm 0", Subject::Runs), alarm);
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_an_alarm_elsewhere_too() {
+        let (asked, baseline, runs) = study(3);
+        let mut elsewhere: Vec<Sample> = runs.into_iter().map(simulated::elsewhere).collect();
+        simulated::set(&mut elsewhere[1], Gauge::ValLoss, f64::INFINITY);
+        let findings = judge(&asked, Some(&baseline), &elsewhere);
+        let alarm = Alarm::NotFinite { seed: Seed(1), value: f64::INFINITY };
+        assert_eq!(verdict(&findings, "arm 0", Subject::Gauge(Gauge::ValLoss)), Verdict::Alarm(alarm));
+    }
+
+    #[test]
+    fn a_seed_that_ran_twice_weighs_once() {
+        let (asked, baseline, runs) = study(3);
+        let elsewhere: Vec<Sample> = runs.into_iter().map(simulated::elsewhere).collect();
+        let doubled: Vec<Sample> = elsewhere.iter().chain(&elsewhere).cloned().collect();
+        assert_eq!(judge(&asked, Some(&baseline), &doubled), judge(&asked, Some(&baseline), &elsewhere));
+    }
+}

@@ -1,0 +1,111 @@
+//! Simulated runs for the tests of the gate and of its pages: normal numbers from a fixed stream.
+
+use std::ops::Range;
+
+use crate::analyse::gate::{Asked, Ending, Numbers, Sample, Stamp, accept};
+use crate::digest::{Digest, Hasher};
+use crate::experiment::baseline::{Baseline, Gauge};
+use crate::experiment::plan::{Device, Plan, PlanName};
+use crate::experiment::{ConfigHash, ProfileName};
+use crate::stats::inference::draws::Normal;
+use crate::stream::Seed;
+
+/// An experiment whose arms `arm 0`, `arm 1`, … are all alike.
+pub struct Study {
+    pub asked: Asked,
+    normal: Normal,
+}
+
+impl Study {
+    pub fn new(arms: usize, stream: u8) -> Self {
+        let arm = |index: usize| {
+            let label = format!("arm {index}");
+            let hash = ConfigHash(Digest::of(label.as_bytes()));
+            (label, hash)
+        };
+        let arms = (0..arms).map(arm).collect();
+        let asked = Asked { experiment: "m1".to_owned(), profile: ProfileName::Quick, arms };
+        Self { asked, normal: Normal::new(stream) }
+    }
+
+    /// A run of every arm under each seed, drawn anew with every call.
+    pub fn samples(&mut self, seeds: Range<u64>) -> Vec<Sample> {
+        let arms = self.asked.arms.clone();
+        let mut samples = Vec::new();
+        for (label, config_hash) in &arms {
+            for seed in seeds.clone() {
+                samples.push(self.sample(label, *config_hash, seed));
+            }
+        }
+        samples
+    }
+
+    fn sample(&mut self, label: &str, config_hash: ConfigHash, seed: u64) -> Sample {
+        let mut draw = |mean: f64, sd: f64| self.normal.draw(mean, sd);
+        let values = [
+            (Gauge::TrainLoss, draw(0.06, 0.002)),
+            (Gauge::TrainAcc, draw(0.98, 0.001)),
+            (Gauge::ValLoss, draw(0.05, 0.002)),
+            (Gauge::ValAcc, draw(0.985, 0.001)),
+            (Gauge::TestAcc, draw(0.986, 0.001)),
+            // The logarithm spreads by 3 %.
+            (Gauge::StepTime, draw(3.0_f64.ln(), 0.03).exp()),
+        ];
+        let images = [(Gauge::TrainAcc, 48_000), (Gauge::ValAcc, 12_000), (Gauge::TestAcc, 10_000)];
+        let mut hasher = Hasher::new();
+        for (_, value) in &values[..5] {
+            hasher.update(&value.to_bits().to_le_bytes());
+        }
+        let measured = hasher.finish();
+        let plan = Plan::named(PlanName::Tuned, 2, Device::Cpu);
+        Sample {
+            arm: label.to_owned(),
+            config_hash,
+            seed: Seed(seed),
+            environment_class: "2 × Example CPU".to_owned(),
+            plan_hash: plan.hash(),
+            plan,
+            pinbench: "0.1.0".to_owned(),
+            is_planted: false,
+            ending: Ending::Finished(Numbers {
+                values: values.into_iter().collect(),
+                images: images.into_iter().collect(),
+                weights: Digest::of(measured.bytes()),
+                measured,
+            }),
+        }
+    }
+
+    pub fn baseline(&self, runs: &[Sample], false_alarm_rate: f64) -> Baseline {
+        let accepted = "2026-01-02T03:04:05Z".to_owned();
+        accept(&self.asked, Stamp { accepted, false_alarm_rate }, runs).unwrap()
+    }
+}
+
+/// The same run on another machine.
+pub fn elsewhere(sample: Sample) -> Sample {
+    Sample { environment_class: "4 × Other CPU".to_owned(), ..sample }
+}
+
+pub fn under_another_plan(sample: Sample) -> Sample {
+    let plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
+    Sample { plan_hash: plan.hash(), plan, ..sample }
+}
+
+pub fn numbers(sample: &mut Sample) -> &mut Numbers {
+    match &mut sample.ending {
+        Ending::Finished(numbers) => numbers,
+        Ending::Diverged { .. } => panic!("the run diverged"),
+    }
+}
+
+pub fn value(sample: &Sample, gauge: Gauge) -> f64 {
+    match &sample.ending {
+        Ending::Finished(numbers) => numbers.values[&gauge],
+        Ending::Diverged { .. } => panic!("the run diverged"),
+    }
+}
+
+pub fn set(sample: &mut Sample, gauge: Gauge, value: f64) {
+    numbers(sample).values.insert(gauge, value);
+}

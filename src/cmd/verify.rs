@@ -1,0 +1,213 @@
+//! `pinbench verify`: run again what is stored, in fresh processes, and grade how alike it comes out.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pinbench::analyse::Measures;
+use pinbench::analyse::replay::{Comparison, Grade, compare};
+use pinbench::data;
+use pinbench::machine::Environment;
+use pinbench::record::{LoadedRun, RunRecord, Status, Store};
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Sweep};
+use pinbench::stats::Spread;
+use serde::Serialize;
+
+use crate::cli::VerifyRunsArgs;
+use crate::cmd::console::{print, print_json, say};
+use crate::cmd::progress::Progress;
+use crate::cmd::workspace::torch;
+use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
+
+/// Documented in the help of `verify`; keys are added, never changed.
+#[derive(Serialize)]
+struct Verified {
+    run: String,
+    trial_id: String,
+    /// `None` when the replay did not finish.
+    comparison: Option<Comparison>,
+}
+
+/// Starting a process and decoding a data set.
+const START_UP: Duration = Duration::from_secs(2);
+
+pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
+    let store = workspace.existing_store()?.ok_or_else(|| {
+        WrongUsage(format!(
+            "there are no runs in '{}' yet; `pinbench run` makes some",
+            workspace.store.display()
+        ))
+    })?;
+    let listing = workspace.listing(Some(&store))?;
+    let asked = chosen(&listing.records, args)?;
+    let root = std::path::absolute(data::root()?)?;
+    sets::fetch_missing(workspace, asked.iter().map(|record| record.trial.config.data.set), &root)?;
+    // Replays go into a store of their own, so that none is ever taken for a run of a study.
+    let folder = tempfile::tempdir().context("a folder for the replays")?;
+    let replays = Store::open(&folder.path().join("runs"))?;
+    let interrupt = Interrupt::install()?;
+    let _machine = Exclusive::wait(&interrupt, &mut |holder| {
+        say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
+    })?;
+    let jobs: Vec<Job> = asked.iter().map(|record| job(record, &replays, &root, workspace)).collect();
+    let names = asked.iter().map(|record| name(record)).collect();
+    let mut progress = Progress::named(workspace.quiet, names, asked.iter().map(time).collect());
+    let threads = asked.first().map_or(1, |record| record.plan.threads);
+    let environment = Environment::capture(&workspace.root, torch(threads)?);
+    let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
+    let tally = sweep.run(&jobs, &mut Children::of_this_program(&interrupt)?, &mut progress)?;
+    progress.finish();
+    let verified = asked
+        .iter()
+        .map(|record| verify(&store, &replays, record, &listing.records))
+        .collect::<Result<Vec<_>>>()?;
+    if args.json {
+        print_json(&verified)?;
+    } else {
+        verified.iter().zip(&asked).try_for_each(|(verified, record)| print_one(verified, record))?;
+    }
+    let is_good = |verified: &Verified| verified.comparison.as_ref().is_some_and(Comparison::is_as_expected);
+    Ok(match verified.iter().all(is_good) {
+        _ if tally.interrupted => ExitCode::from(EXIT_INTERRUPTED),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(EXIT_FAILURE),
+    })
+}
+
+/// The finished runs of the ids and experiments that were named, the newest of each trial and plan.
+fn chosen(records: &[RunRecord], args: &VerifyRunsArgs) -> Result<Vec<RunRecord>> {
+    let mut chosen: Vec<RunRecord> = Vec::new();
+    for id in &args.ids {
+        let is_named = |record: &&RunRecord| {
+            let is_id = record.run.0.starts_with(id.as_str())
+                || (id.len() >= 4 && record.trial_id.to_string().starts_with(id.as_str()));
+            let is_experiment = record.experiment.starts_with(id.as_str())
+                && record.profile == args.profile.name().to_string();
+            is_id || is_experiment
+        };
+        let finished = |record: &&RunRecord| record.status == Status::Finished && record.planted.is_none();
+        let mut found: Vec<&RunRecord> = records.iter().filter(is_named).filter(finished).collect();
+        if found.is_empty() {
+            return Err(WrongUsage(format!(
+                "no finished run with an id that starts with '{id}', and none of an experiment of that name \
+                 under the profile '{}'; `pinbench list` has the ids",
+                args.profile.name()
+            ))
+            .into());
+        }
+        // Newest first.
+        found.reverse();
+        for record in found {
+            let is_new =
+                |kept: &RunRecord| kept.trial_id != record.trial_id || kept.plan_hash != record.plan_hash;
+            if chosen.iter().all(is_new) {
+                chosen.push(record.clone());
+            }
+        }
+    }
+    chosen.reverse();
+    Ok(chosen)
+}
+
+fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &Workspace) -> Job {
+    // A run that was diagnosed took some time for it.
+    let is_diagnosed = record.outcome.as_ref().and_then(|outcome| outcome.diagnose_ns) != Some(0);
+    Job {
+        experiment: record.experiment.clone(),
+        profile: record.profile.clone(),
+        trial: record.trial.clone(),
+        plan: record.plan.clone(),
+        store: replays.path().to_owned(),
+        data: data.to_owned(),
+        workspace: workspace.root.clone(),
+        diagnostics: if is_diagnosed { Diagnostics::On } else { Diagnostics::Off },
+        export: None,
+        planted: None,
+        command: format!("pinbench verify {}", record.run),
+    }
+}
+
+fn name(record: &RunRecord) -> String {
+    format!("{}, seed {} ({})", record.experiment, record.trial.seed, record.trial_id.short())
+}
+
+fn time(record: &RunRecord) -> Duration {
+    let outcome = record.outcome.as_ref();
+    let ns = outcome.map_or(0, |outcome| outcome.wall_ns + outcome.diagnose_ns.unwrap_or(0));
+    START_UP + Duration::from_nanos(ns)
+}
+
+fn verify(store: &Store, replays: &Store, record: &RunRecord, all: &[RunRecord]) -> Result<Verified> {
+    let replay = replays.records()?.records.into_iter().find(|replay| {
+        (replay.trial_id, replay.plan_hash) == (record.trial_id, record.plan_hash)
+            && replay.status == Status::Finished
+    });
+    let comparison = match replay {
+        Some(replay) => {
+            let (first, second) = (store.load(record)?, replays.load(&replay)?);
+            Some(compare(&first, &second, spread(store, record, all)))
+        }
+        None => None,
+    };
+    Ok(Verified { run: record.run.to_string(), trial_id: record.trial_id.to_string(), comparison })
+}
+
+/// Of validation accuracy over the seeds of the run's config that are in the store.
+pub fn spread(store: &Store, record: &RunRecord, all: &[RunRecord]) -> Option<Spread> {
+    let is_alike = |other: &&RunRecord| {
+        (other.config_hash, other.plan_hash) == (record.config_hash, record.plan_hash)
+            && other.status == Status::Finished
+            && other.planted.is_none()
+    };
+    let mut seeds = std::collections::BTreeMap::new();
+    for other in all.iter().filter(is_alike) {
+        let run: Option<LoadedRun> = store.load(other).ok();
+        let score = run.and_then(|run| Measures::of(&run).validation);
+        seeds.extend(score.map(|score| (other.trial.seed, score.accuracy)));
+    }
+    let values: Vec<f64> = seeds.into_values().collect();
+    Spread::of(&values)
+}
+
+fn print_one(verified: &Verified, record: &RunRecord) -> Result<()> {
+    let Some(comparison) = &verified.comparison else {
+        return Ok(print(&format!("{}: the replay did not finish", name(record)))?);
+    };
+    let sign = if comparison.is_as_expected() { "ok" } else { "NOT AS EXPECTED" };
+    print(&format!("{}: {} ({sign})", name(record), comparison.grade.name()))?;
+    describe(comparison)
+}
+
+/// What keeps two runs from being identical.
+pub fn describe(comparison: &Comparison) -> Result<()> {
+    let Comparison { grade, expected, reason, parting, ulps, accuracy, changes } = comparison;
+    if *grade != Grade::Identical || *expected != Grade::Identical {
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        print(&format!("  expected          {}{why}", expected.name()))?;
+    }
+    if let Some(parting) = parting {
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "none".to_owned(), |loss| format!("{loss:?}"));
+        let (first, second) = parting.losses;
+        print(&format!("  parts at          step {}", parting.step))?;
+        print(&format!("  losses there      {} and {}", loss(first), loss(second)))?;
+        if let Some((step, names)) = &parting.tensors {
+            let more = match names.len() {
+                0..=3 => String::new(),
+                all => format!(" and {} more", all - 3),
+            };
+            let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+            print(&format!("  tensors           after step {step}: {}{more}", shown.join(", ")))?;
+        }
+    }
+    if let (Some(ulps), true) = (ulps, *grade != Grade::Identical) {
+        print(&format!("  step losses       at most {ulps} units in the last place apart"))?;
+    }
+    if let (Some((difference, tolerance)), true) = (accuracy, *grade != Grade::Identical) {
+        print(&format!("  val accuracy      {difference:+.4}, chance allows ±{tolerance:.4}"))?;
+    }
+    for change in changes {
+        print(&format!("  {:<17} {} → {}", change.what, change.first, change.second))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,746 @@
+//! What the gate found, for people and for machines: a table for a terminal, Markdown for a job summary, JUnit XML and
+//! JSON. Pure functions of the findings.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tera::{Context, EscapeFn, Tera};
+
+use crate::analyse::gate::{
+    ACCURACY_EFFECT, Alarm, Bits, Comparison, Doubt, Evidence, Exit, Finding, Findings, LOSS_EFFECT,
+    MOST_SEEDS, Moved, POWER, TIME_EFFECT, Verdict,
+};
+use crate::experiment::baseline::Gauge;
+use crate::report::ReportError;
+use crate::stats::Spread;
+use crate::stream::Seed;
+use crate::text;
+
+/// Columns of a terminal that is not asked.
+const WIDTH: usize = 80;
+/// Widths of arm, metric, baseline, fresh, shift and tolerance; with the sign and the gaps they make 79.
+const COLUMNS: [usize; 6] = [14, 10, 15, 15, 9, 9];
+/// Version of the JSON. Keys are added under the same number, and change or go under the next.
+const FORMAT: u32 = 1;
+const NOTHING: &str = "–";
+
+/// One file's findings as strings.
+#[derive(Serialize)]
+struct FileView {
+    name: String,
+    sign: &'static str,
+    verdict: String,
+    summary: String,
+    rows: Vec<RowView>,
+    /// One line each.
+    reasons: Vec<String>,
+    counts: Counts,
+}
+
+#[derive(Serialize)]
+struct RowView {
+    /// Arm and metric.
+    name: String,
+    arm: String,
+    what: String,
+    sign: &'static str,
+    verdict: String,
+    kind: &'static str,
+    baseline: String,
+    fresh: String,
+    shift: String,
+    tolerance: String,
+    seeds_needed: String,
+    /// Empty where all is well.
+    reason: String,
+    is_alarm: bool,
+    is_error: bool,
+    is_skipped: bool,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+/// At most 80 columns wide. A line a finding, and under it the reason where it does not hold.
+pub fn table(files: &[Findings]) -> String {
+    let mut lines = Vec::new();
+    for file in files.iter().map(FileView::of) {
+        lines.extend(wrap(&format!("{} {}: {}", file.sign, file.name, file.verdict), 0));
+        lines.extend(wrap(&file.summary, 2));
+        lines.push(line("", ["arm", "metric", "baseline", "fresh", "shift", "tolerance"]));
+        for row in &file.rows {
+            let cells = [&row.arm, &row.what, &row.baseline, &row.fresh, &row.shift, &row.tolerance];
+            lines.push(line(row.sign, cells.map(String::as_str)));
+            if !row.reason.is_empty() {
+                lines.extend(wrap(&format!("{}: {}", row.verdict, row.reason), 4));
+            }
+        }
+        lines.push(String::new());
+    }
+    let exit = Exit::of(files);
+    lines.push(format!("{exit} (exit code {})", exit.code()));
+    lines.join("\n") + "\n"
+}
+
+/// Every finding that does not hold, one line each, however long.
+pub fn reasons(files: &[Findings]) -> Vec<String> {
+    let named = |file: FileView| {
+        let name = file.name;
+        file.reasons.into_iter().map(move |reason| format!("{name}: {reason}"))
+    };
+    files.iter().map(FileView::of).flat_map(named).collect()
+}
+
+/// For the summary of a job.
+pub fn markdown(files: &[Findings]) -> Result<String, ReportError> {
+    let mut context = Context::new();
+    context.insert("files", &views(files));
+    let template = include_str!("../../templates/gate.md");
+    Ok(templates("gate.md", template, ".md", escape_markdown)?.render("gate.md", &context)?)
+}
+
+/// JUnit XML: an alarm is a failure, what is not comparable an error, what is inconclusive a skipped test.
+pub fn junit(files: &[Findings]) -> Result<String, ReportError> {
+    let views = views(files);
+    let mut context = Context::new();
+    context.insert("counts", &views.iter().fold(Counts::default(), |sum, file| sum.plus(file.counts)));
+    context.insert("files", &views);
+    let template = include_str!("../../templates/junit.xml");
+    Ok(templates("junit.xml", template, ".xml", escape_xml)?.render("junit.xml", &context)?)
+}
+
+/// Everything, unrounded:
+///
+/// - `format`; `verdict` and `exit_code` of all;
+/// - `files[]`: `experiment`, `profile`, `verdict`, `exit_code`, `false_alarm_rate`;
+/// - `files[].findings[]`: `arm` (null: the file), `subject`, `verdict` (`holds`, `alarm`, `inconclusive`,
+///   `not_comparable`), `kind` of reason, `reason` in words, `recurred`;
+/// - its `test` (null unless by tolerance): `baseline` and `fresh` (`n`, `mean`, `sd`), `shift`, `tolerance`, `effect`,
+///   `alpha`, `seeds` and `seeds_needed`; a `step_time` is in logarithms;
+/// - its `bits` (null unless exact): `seeds`, `differing`, and `moved[]`: `seed`, `metric`, `from`, `to`.
+pub fn json(files: &[Findings]) -> String {
+    let exit = Exit::of(files);
+    let value = json!({
+        "format": FORMAT,
+        "verdict": word(exit),
+        "exit_code": exit.code(),
+        "files": files.iter().map(file_json).collect::<Vec<Value>>(),
+    });
+    format!("{value:#}\n")
+}
+
+fn file_json(findings: &Findings) -> Value {
+    json!({
+        "experiment": findings.experiment,
+        "profile": findings.profile.to_string(),
+        "verdict": word(findings.exit()),
+        "exit_code": findings.exit().code(),
+        "false_alarm_rate": findings.false_alarm_rate,
+        "findings": findings.all.iter().map(|finding| finding_json(findings, finding)).collect::<Vec<Value>>(),
+    })
+}
+
+fn finding_json(findings: &Findings, finding: &Finding) -> Value {
+    let (mut test, mut bits) = (Value::Null, Value::Null);
+    match &finding.evidence {
+        Some(Evidence::Test(comparison)) => test = test_json(comparison),
+        Some(Evidence::Bits(found)) => bits = bits_json(found),
+        None => {}
+    }
+    json!({
+        "arm": finding.arm,
+        "subject": finding.subject.to_string(),
+        "verdict": finding.verdict.to_string().replace(' ', "_"),
+        "kind": finding.verdict.kind(),
+        "reason": reason(findings, finding),
+        "recurred": finding.recurred,
+        "test": test,
+        "bits": bits,
+    })
+}
+
+fn test_json(comparison: &Comparison) -> Value {
+    let spread = |spread: Spread| json!({ "n": spread.n, "mean": spread.mean, "sd": spread.sd });
+    json!({
+        "baseline": spread(comparison.baseline),
+        "fresh": spread(comparison.fresh),
+        "shift": comparison.shift(),
+        "tolerance": comparison.tolerance(),
+        "effect": comparison.effect,
+        "alpha": comparison.alpha,
+        "seeds": numbers(&comparison.seeds),
+        "seeds_needed": comparison.seeds_needed(),
+    })
+}
+
+fn bits_json(bits: &Bits) -> Value {
+    let moved = |moved: &Moved| json!({ "seed": moved.seed.0, "metric": moved.gauge.name(), "from": moved.from, "to": moved.to });
+    json!({
+        "seeds": numbers(&bits.seeds),
+        "differing": numbers(&bits.differing),
+        "moved": bits.moved.iter().map(moved).collect::<Vec<Value>>(),
+    })
+}
+
+fn numbers(seeds: &[Seed]) -> Vec<u64> {
+    seeds.iter().map(|seed| seed.0).collect()
+}
+
+/// As programs read it.
+fn word(exit: Exit) -> String {
+    exit.to_string().replace(' ', "_")
+}
+
+fn views(files: &[Findings]) -> Vec<FileView> {
+    files.iter().map(FileView::of).collect()
+}
+
+impl FileView {
+    fn of(findings: &Findings) -> Self {
+        let exit = findings.exit();
+        let rows: Vec<RowView> = findings.all.iter().map(|finding| RowView::of(findings, finding)).collect();
+        let count = |is: fn(&RowView) -> bool| rows.iter().filter(|row| is(row)).count();
+        Self {
+            name: format!("{} {}", findings.experiment, findings.profile),
+            sign: match exit {
+                Exit::Holds => "✓",
+                Exit::Regressed => "✗",
+                Exit::Inconclusive => "?",
+                Exit::NotComparable => NOTHING,
+            },
+            verdict: exit.to_string(),
+            summary: summary(findings),
+            reasons: rows.iter().filter(|row| !row.reason.is_empty()).map(RowView::sentence).collect(),
+            counts: Counts {
+                tests: rows.len(),
+                failures: count(|row| row.is_alarm),
+                errors: count(|row| row.is_error),
+                skipped: count(|row| row.is_skipped),
+            },
+            rows,
+        }
+    }
+}
+
+impl RowView {
+    fn of(findings: &Findings, finding: &Finding) -> Self {
+        let nothing = || NOTHING.to_owned();
+        let arm = finding.arm.clone().unwrap_or_else(nothing);
+        let what = finding.subject.to_string();
+        let mut row = Self {
+            name: finding.arm.as_ref().map_or_else(|| what.clone(), |arm| format!("{arm}: {what}")),
+            arm,
+            what,
+            sign: match finding.verdict {
+                Verdict::Holds => "✓",
+                Verdict::Alarm(_) => "✗",
+                Verdict::Inconclusive(_) => "?",
+                Verdict::NotComparable(_) => NOTHING,
+            },
+            verdict: finding.verdict.to_string(),
+            kind: finding.verdict.kind().unwrap_or_default(),
+            baseline: nothing(),
+            fresh: nothing(),
+            shift: nothing(),
+            tolerance: nothing(),
+            seeds_needed: nothing(),
+            reason: reason(findings, finding).unwrap_or_default(),
+            is_alarm: matches!(finding.verdict, Verdict::Alarm(_)),
+            is_error: matches!(finding.verdict, Verdict::NotComparable(_)),
+            is_skipped: matches!(finding.verdict, Verdict::Inconclusive(_)),
+        };
+        match &finding.evidence {
+            Some(Evidence::Test(comparison)) => {
+                row.baseline = spread(comparison.gauge, comparison.baseline);
+                row.fresh = spread(comparison.gauge, comparison.fresh);
+                row.shift = change(comparison, comparison.shift());
+                row.tolerance = tolerance(comparison);
+                row.seeds_needed = seeds_needed(comparison);
+            }
+            Some(Evidence::Bits(bits)) => {
+                row.baseline = text::plural(bits.seeds.len(), "seed");
+                row.fresh = if bits.differing.is_empty() {
+                    "equal".to_owned()
+                } else {
+                    format!("{} differ", bits.differing.len())
+                };
+            }
+            None => {}
+        }
+        row
+    }
+
+    fn sentence(&self) -> String {
+        format!("{}: {}: {}", self.name, self.verdict, self.reason)
+    }
+}
+
+impl Counts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            tests: self.tests + other.tests,
+            failures: self.failures + other.failures,
+            errors: self.errors + other.errors,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+/// What the file is held to, and how many seeds would find what matters.
+fn summary(findings: &Findings) -> String {
+    let tests = || {
+        findings.all.iter().filter_map(|finding| match &finding.evidence {
+            Some(Evidence::Test(comparison)) => Some(comparison),
+            _ => None,
+        })
+    };
+    let Some(rate) = findings.false_alarm_rate else { return "Nothing was compared.".to_owned() };
+    let mut text =
+        format!("False-alarm rate {} over {}.", percent(rate), text::plural(tests().count(), "test"));
+    let mut needed = Vec::new();
+    for gauge in Gauge::ALL {
+        let of_gauge: Vec<Option<usize>> = tests()
+            .filter(|comparison| comparison.gauge == gauge && comparison.sd.is_some())
+            .map(Comparison::seeds_needed)
+            .collect();
+        // The arm that needs the most; beyond the greatest number there is none to name.
+        let most: Option<usize> =
+            of_gauge.iter().copied().try_fold(0_usize, |most, seeds| Some(most.max(seeds?)));
+        if !of_gauge.is_empty() {
+            needed.push(format!("{gauge} {}", written_seeds(most)));
+        }
+    }
+    if !needed.is_empty() {
+        text.push_str(&format!(
+            " Seeds to find an accuracy {} off, a loss {} or a step time {} with {} probability: {}.",
+            text::fixed(ACCURACY_EFFECT, 2),
+            percent(LOSS_EFFECT),
+            percent(TIME_EFFECT),
+            percent(POWER),
+            needed.join(", ")
+        ));
+    }
+    text
+}
+
+/// Why a finding does not hold, on one line; `None` where it does.
+fn reason(findings: &Findings, finding: &Finding) -> Option<String> {
+    let comparison = match &finding.evidence {
+        Some(Evidence::Test(comparison)) => Some(comparison),
+        _ => None,
+    };
+    let reason = match &finding.verdict {
+        Verdict::Holds => return None,
+        Verdict::Alarm(alarm) => {
+            let recurred = if finding.recurred { "; a rerun said the same" } else { "" };
+            format!("{}{recurred}", alarm_reason(alarm, finding, comparison))
+        }
+        Verdict::Inconclusive(doubt) => doubt_reason(doubt, comparison),
+        Verdict::NotComparable(bar) => bar.message(&findings.experiment, findings.profile),
+    };
+    Some(reason)
+}
+
+fn alarm_reason(alarm: &Alarm, finding: &Finding, comparison: Option<&Comparison>) -> String {
+    let moved = || comparison.map_or_else(String::new, beyond);
+    match alarm {
+        Alarm::Worse => format!("{}worse than the baseline", moved()),
+        Alarm::Better => format!("{}better than the baseline, which must be explained as well", moved()),
+        Alarm::NotFinite { seed, value } => format!("{} under seed {seed}", text::fixed(*value, 4)),
+        Alarm::Weights => format!("the weights differ{}", differing(finding)),
+        Alarm::Measured => {
+            format!("the weights are equal, but what was measured of them differs{}", differing(finding))
+        }
+        Alarm::Diverged { seed, step, loss } => {
+            format!("diverged under seed {seed} at step {step} (loss {loss}) where the baseline finished")
+        }
+        Alarm::Finished { seed } => format!("finished under seed {seed} where the baseline diverged"),
+    }
+}
+
+fn doubt_reason(doubt: &Doubt, comparison: Option<&Comparison>) -> String {
+    let seeds = || comparison.map_or_else(|| NOTHING.to_owned(), seeds_needed);
+    let moved = || comparison.map_or_else(String::new, beyond);
+    match doubt {
+        Doubt::OneRun => {
+            "the baseline has one run, which has no spread; accept one of at least 3 seeds".to_owned()
+        }
+        Doubt::TooWide => format!(
+            "the tolerance is wider than the effect to be found; with {} seeds in the baseline and as many fresh runs \
+             it would be found",
+            seeds()
+        ),
+        Doubt::OtherMachine => format!(
+            "{}this may be the machine, which is not the baseline's; check there, or accept a baseline here",
+            moved()
+        ),
+        Doubt::MayDiverge => {
+            "this arm diverges under some seeds, and the baseline does not know these; run it under its seeds"
+                .to_owned()
+        }
+        Doubt::DidNotRecur => format!("{}a rerun did not repeat it", moved()),
+        Doubt::NotRerun => format!("{}no rerun measured it again; run the check again", moved()),
+        Doubt::SameSeeds => {
+            format!("{}the rerun had seeds of the first run, which shows nothing new; rerun others", moved())
+        }
+    }
+}
+
+/// `+20.1 %, tolerance ±8.7 %: `
+fn beyond(comparison: &Comparison) -> String {
+    format!("{}, tolerance {}: ", change(comparison, comparison.shift()), tolerance(comparison))
+}
+
+/// ` under seeds 0, 1; largest change of val_acc −0.0012 (seed 1)`
+fn differing(finding: &Finding) -> String {
+    let Some(Evidence::Bits(bits)) = &finding.evidence else { return String::new() };
+    let seeds: Vec<String> = bits.differing.iter().map(Seed::to_string).collect();
+    let noun = if seeds.len() == 1 { "seed" } else { "seeds" };
+    let largest = |gauge: Gauge| {
+        let of_gauge = bits.moved.iter().filter(|moved| moved.gauge == gauge);
+        let size = |moved: &&Moved| (moved.to - moved.from).abs();
+        let moved = of_gauge.max_by(|a, b| size(a).total_cmp(&size(b)))?;
+        Some(format!("{gauge} {} (seed {})", text::signed(moved.to - moved.from, 4), moved.seed))
+    };
+    let changes: Vec<String> = Gauge::ALL.into_iter().filter_map(largest).collect();
+    let changes =
+        if changes.is_empty() { String::new() } else { format!("; largest changes: {}", changes.join(", ")) };
+    format!(" under {noun} {}{changes}", seeds.join(", "))
+}
+
+/// Mean and deviation; of a step time, whose logarithm is compared, as a ratio again.
+fn spread(gauge: Gauge, spread: Spread) -> String {
+    if gauge != Gauge::StepTime {
+        return text::mean_sd(spread.mean, spread.sd, 4);
+    }
+    let mean = spread.mean.exp();
+    text::mean_sd(mean, spread.sd.map(|sd| mean * sd), figures(mean))
+}
+
+/// So many decimals that about four figures are shown.
+fn figures(value: f64) -> usize {
+    match value.abs() {
+        value if value < 1.0 => 4,
+        value if value < 10.0 => 3,
+        value if value < 100.0 => 2,
+        value if value < 1000.0 => 1,
+        _ => 0,
+    }
+}
+
+/// A change in the unit people compare by: points of a share, and percent of a loss or a time.
+fn change(comparison: &Comparison, shift: f64) -> String {
+    match relative(comparison, shift) {
+        Some(share) => format!("{} %", text::signed(100.0 * share, if share.abs() < 1.0 { 1 } else { 0 })),
+        None => text::signed(shift, 4),
+    }
+}
+
+fn tolerance(comparison: &Comparison) -> String {
+    let Some(tolerance) = comparison.tolerance() else { return NOTHING.to_owned() };
+    match relative(comparison, tolerance) {
+        Some(share) if share < 10.0 => {
+            format!("±{} %", text::fixed(100.0 * share, if share < 1.0 { 1 } else { 0 }))
+        }
+        Some(_) => ">1000 %".to_owned(),
+        None => format!("±{}", text::fixed(tolerance, 4)),
+    }
+}
+
+/// A difference on the scale that is compared as a share of the baseline's mean; `None` where it is no such thing.
+fn relative(comparison: &Comparison, difference: f64) -> Option<f64> {
+    match comparison.gauge {
+        Gauge::StepTime => Some(difference.exp_m1()),
+        gauge if gauge.is_loss() && comparison.baseline.mean > 0.0 => {
+            Some(difference / comparison.baseline.mean)
+        }
+        _ => None,
+    }
+}
+
+fn seeds_needed(comparison: &Comparison) -> String {
+    if comparison.sd.is_none() {
+        return NOTHING.to_owned();
+    }
+    written_seeds(comparison.seeds_needed())
+}
+
+fn written_seeds(seeds: Option<usize>) -> String {
+    seeds.map_or_else(|| format!(">{MOST_SEEDS}"), |seeds| seeds.to_string())
+}
+
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    // Shares that are set are mostly whole percents.
+    let places = if (percent - percent.round()).abs() < 1e-9 { 0 } else { 2 };
+    format!("{} %", text::fixed(percent, places))
+}
+
+/// A row of the table.
+fn line(sign: &str, cells: [&str; COLUMNS.len()]) -> String {
+    let cells: Vec<String> = cells.iter().zip(COLUMNS).map(|(cell, width)| fitted(cell, width)).collect();
+    let line = format!("{sign:<1} {}", cells.join(" "));
+    line.trim_end().to_owned()
+}
+
+/// `text` in exactly so many columns, cut where it is longer.
+fn fitted(text: &str, width: usize) -> String {
+    let text = text.replace(char::is_control, " ");
+    if text.chars().count() <= width {
+        return format!("{text:<width$}");
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+/// Lines of at most [`WIDTH`] columns that start after `indent` spaces.
+fn wrap(text: &str, indent: usize) -> Vec<String> {
+    let width = WIDTH - indent;
+    let mut lines: Vec<String> = Vec::new();
+    let mut current = String::new();
+    for word in text.split_whitespace() {
+        let fits = current.is_empty() || current.chars().count() + 1 + word.chars().count() <= width;
+        if !fits {
+            lines.push(std::mem::take(&mut current));
+        }
+        if !current.is_empty() {
+            current.push(' ');
+        }
+        for letter in word.chars() {
+            // Only a word longer than a line gets here.
+            if current.chars().count() == width {
+                lines.push(std::mem::take(&mut current));
+            }
+            current.push(letter);
+        }
+    }
+    if !current.is_empty() {
+        lines.push(current);
+    }
+    let margin = " ".repeat(indent);
+    lines.into_iter().map(|line| format!("{margin}{line}")).collect()
+}
+
+/// A template whose insertions are all escaped by `escape`: an engine has one way to escape, so each format has its own.
+fn templates(
+    name: &str,
+    template: &str,
+    suffix: &'static str,
+    escape: EscapeFn,
+) -> Result<Tera, tera::Error> {
+    let mut tera = Tera::new();
+    tera.set_escape_fn(escape);
+    tera.autoescape_on([suffix]);
+    tera.add_raw_templates([(name, template)])?;
+    Ok(tera)
+}
+
+/// Everything that GitHub's Markdown could take for markup, inside a cell of a table or outside.
+fn escape_markdown(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    for letter in text.chars() {
+        match letter {
+            '&' => out.write_all(b"&amp;")?,
+            '<' => out.write_all(b"&lt;")?,
+            '>' => out.write_all(b"&gt;")?,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' | '#' => write!(out, "\\{letter}")?,
+            letter if letter.is_control() => out.write_all(b" ")?,
+            letter => write!(out, "{letter}")?,
+        }
+    }
+    Ok(())
+}
+
+/// For text and attributes alike. A character that XML 1.0 cannot hold at all becomes the replacement character.
+fn escape_xml(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    for letter in text.chars() {
+        match letter {
+            '&' => out.write_all(b"&amp;")?,
+            '<' => out.write_all(b"&lt;")?,
+            '>' => out.write_all(b"&gt;")?,
+            '"' => out.write_all(b"&quot;")?,
+            '\'' => out.write_all(b"&apos;")?,
+            // As they are, an attribute would make spaces of them.
+            '\t' | '\n' | '\r' => write!(out, "&#{};", letter as u32)?,
+            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.write_all("\u{fffd}".as_bytes())?,
+            letter => write!(out, "{letter}")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::gate::simulated::{self, Study};
+    use crate::analyse::gate::{Bar, Sample, confirm, judge};
+    use crate::digest::Digest;
+    use crate::experiment::ProfileName;
+
+    const ARM: &str = "a<b & \"c\" | _d_";
+
+    /// A file in which something of every kind was found, with an arm of an awkward name.
+    fn files() -> Vec<Findings> {
+        let mut study = Study::new(2, 4);
+        study.asked.arms[1].0 = ARM.to_owned();
+        let stored = study.samples(0..5);
+        let baseline = study.baseline(&stored, 0.01);
+        let mut fresh = stored.clone();
+        simulated::numbers(&mut fresh[0]).weights = Digest::of(b"other");
+        simulated::set(&mut fresh[0], Gauge::ValAcc, 0.5);
+        for sample in fresh.iter_mut().filter(|sample| sample.arm == ARM) {
+            *sample = simulated::elsewhere(sample.clone());
+            simulated::set(sample, Gauge::TestAcc, 0.5);
+            simulated::set(sample, Gauge::StepTime, 30.0);
+        }
+        let found = judge(&study.asked, Some(&baseline), &fresh);
+        vec![found, Findings::barred("m2", ProfileName::Quick, Bar::NoBaseline)]
+    }
+
+    #[test]
+    fn the_table_has_a_reason_for_every_alarm_and_fits_a_terminal() {
+        let table = table(&files());
+        for line in table.lines() {
+            assert!(line.chars().count() <= WIDTH, "{}: {line}", line.chars().count());
+        }
+        let flat = table.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "✗ m1 quick: regressed",
+            "False-alarm rate 1 % over 7 tests.",
+            "the weights differ under seed 0; largest changes: val_acc −0.4",
+            "worse than the baseline",
+            "– m2 quick: not comparable",
+            "there is no baseline; run `pinbench baseline accept m2 --profile quick`",
+            "regressed (exit code 1)",
+        ] {
+            assert!(flat.contains(part), "{part}\n{table}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_one_line_and_names_its_file() {
+        let reasons = reasons(&files());
+        assert!(reasons.iter().all(|reason| !reason.contains('\n')), "{reasons:#?}");
+        assert!(reasons[0].starts_with("m1 quick: arm 0: bits: alarm: the weights differ"), "{reasons:#?}");
+        assert!(
+            reasons.last().unwrap().starts_with("m2 quick: baseline: not comparable: there is no"),
+            "{reasons:#?}"
+        );
+    }
+
+    #[test]
+    fn junit_escapes_names_and_counts_what_it_holds() {
+        let xml = junit(&files()).unwrap();
+        assert!(xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites "), "{xml}");
+        assert!(xml.contains("name=\"a&lt;b &amp; &quot;c&quot; | _d_: test_acc\""), "{xml}");
+        assert!(!xml.contains("a<b"), "{xml}");
+        let count = |part: &str| xml.matches(part).count();
+        assert_eq!((count("<testsuite "), count("</testsuite>")), (2, 2));
+        assert_eq!(count("<testcase "), count("</testcase>"));
+        let head = xml.lines().nth(1).unwrap();
+        for (attribute, element) in [
+            ("tests", "<testcase "),
+            ("failures", "<failure "),
+            ("errors", "<error "),
+            ("skipped", "<skipped "),
+        ] {
+            assert!(head.contains(&format!("{attribute}=\"{}\"", count(element))), "{attribute}\n{xml}");
+        }
+        assert!(count("<failure ") >= 3 && count("<error ") == 1, "{xml}");
+        // Outside of tags there is only space: every name and message is an attribute.
+        let mut is_tag = false;
+        for letter in xml.chars() {
+            match letter {
+                '<' => {
+                    assert!(!is_tag, "{xml}");
+                    is_tag = true;
+                }
+                '>' => {
+                    assert!(is_tag, "{xml}");
+                    is_tag = false;
+                }
+                letter => assert!(is_tag || letter.is_whitespace(), "{letter}\n{xml}"),
+            }
+        }
+    }
+
+    #[test]
+    fn markdown_escapes_cells_so_that_every_row_has_the_same_columns() {
+        let text = markdown(&files()).unwrap();
+        assert!(text.contains("a&lt;b &amp; \"c\" \\| \\_d\\_"), "{text}");
+        assert!(text.contains("### ✗ m1 quick: regressed"), "{text}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 2 * 2 + 2 + 6 + 1, "{text}");
+        for row in rows {
+            assert_eq!(row.replace("\\|", "").matches('|').count(), 9, "{row}");
+        }
+        assert!(text.contains("\n- arm 0: bits: alarm: the weights differ"), "{text}");
+    }
+
+    #[test]
+    fn json_has_the_documented_keys() {
+        let value: Value = serde_json::from_str(&json(&files())).unwrap();
+        assert_eq!((&value["format"], &value["exit_code"]), (&json!(1), &json!(1)));
+        assert_eq!(value["verdict"], "regressed");
+        assert_eq!(value["files"][1]["verdict"], "not_comparable");
+        let first = &value["files"][0]["findings"][0];
+        assert_eq!(
+            (&first["subject"], &first["kind"], &first["test"]),
+            (&json!("bits"), &json!("weights"), &Value::Null)
+        );
+        assert_eq!(first["bits"]["moved"][0]["metric"], "val_acc");
+        let findings = value["files"][0]["findings"].as_array().unwrap();
+        let accuracy = findings.iter().find(|finding| finding["subject"] == "test_acc").unwrap();
+        assert_eq!(accuracy["arm"], ARM);
+        assert_eq!(accuracy["test"]["baseline"]["n"], 5);
+        assert!(
+            accuracy["test"]["tolerance"].as_f64() > Some(0.0) && accuracy["test"]["seeds_needed"].is_u64()
+        );
+        for key in ["arm", "subject", "verdict", "kind", "reason", "recurred", "test", "bits"] {
+            assert!(findings.iter().all(|finding| finding.get(key).is_some()), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_alarm_says_so() {
+        let first = files().swap_remove(0);
+        let confirmed = confirm(first.clone(), &first);
+        let reasons = reasons(&[confirmed]);
+        assert!(reasons[0].ends_with("; a rerun said the same"), "{reasons:#?}");
+        let accuracy = reasons.iter().find(|reason| reason.contains("test_acc")).unwrap();
+        assert!(accuracy.contains("inconclusive") && accuracy.contains("rerun others"), "{accuracy}");
+    }
+
+    #[test]
+    fn a_file_that_holds_gives_no_reason() {
+        let mut study = Study::new(1, 4);
+        let runs: Vec<Sample> = study.samples(0..5);
+        let baseline = study.baseline(&runs, 0.01);
+        let findings = [judge(&study.asked, Some(&baseline), &runs)];
+        assert!(reasons(&findings).is_empty());
+        assert!(table(&findings).ends_with("\nholds (exit code 0)\n"), "{}", table(&findings));
+        assert!(junit(&findings).unwrap().contains("failures=\"0\" errors=\"0\" skipped=\"0\""));
+    }
+
+    #[test]
+    fn long_words_and_labels_are_cut_to_the_terminal() {
+        let lines = wrap(&"x".repeat(200), 4);
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH && line.starts_with("    x")));
+        assert_eq!(fitted("a label that is long", 8), "a label…");
+        assert_eq!(fitted("a\nb", 4), "a b ");
+        let widest = line("✗", ["a long cell of a row"; 6]).chars().count();
+        assert!(widest <= WIDTH && COLUMNS.iter().sum::<usize>() + 7 <= WIDTH);
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        let mut out = Vec::new();
+        escape_xml("\u{0}\n'\u{1b}é", &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "\u{fffd}&#10;&apos;\u{fffd}é");
+    }
+}

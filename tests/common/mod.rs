@@ -1,0 +1,57 @@
+//! A folder with one experiment, `tiny`, and the program in it.
+
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+pub struct Workspace(tempfile::TempDir);
+
+impl Workspace {
+    pub fn new(experiment: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("experiments")).unwrap();
+        std::fs::write(folder.path().join("experiments/tiny.toml"), experiment).unwrap();
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The program, with this test's own folders and nothing from the environment that changes a run.
+    pub fn pinbench(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pinbench"));
+        command.current_dir(self.path()).args(arguments).env_remove("PINBENCH_STORE");
+        // Tests run beside each other: each waits only for its own workspace.
+        command.env("XDG_RUNTIME_DIR", self.path());
+        command
+    }
+
+    /// Exit code, standard output and standard error.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.pinbench(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What `pinbench list --json` says.
+    pub fn list(&self, experiment: &str, profile: &str, more: &[&str]) -> Vec<Value> {
+        let mut arguments = vec!["list", experiment, "--profile", profile, "--json"];
+        arguments.extend(more);
+        let (code, out, err) = self.run(&arguments);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// The record of the newest run of the first trial that is done.
+    pub fn record(&self, profile: &str, more: &[&str]) -> Value {
+        let run = self.list("tiny", profile, more)[0]["run"].as_str().unwrap().to_owned();
+        let (code, out, err) = self.run(&["show", &run, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        let shown: Value = serde_json::from_str(&out).unwrap();
+        shown["runs"][0]["record"].clone()
+    }
+}
