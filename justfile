@@ -36,6 +36,44 @@ compare-pytorch ROUNDS="3": build fetch
 cross-check STEPS="50": build fetch
     @python3 tools/cross_check.py {{ STEPS }}
 
+# The regression gate: fresh runs against the stored baselines, `just check --profile smoke`
+check *ARGS: build fetch
+    @target/release/pinbench check {{ ARGS }}
+
+# What the gate's tests leave to a quiet machine: a step that is a fifth slower is caught
+prove-gate: build fetch
+    cargo test --release --test gate -- --ignored --nocapture
+
+# Fuzz every parser for SECONDS each from real headers, and say how many inputs were tried (installs cargo-fuzz)
+fuzz SECONDS="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    options=(--sanitizer none --strip-dead-code)
+    cargo fuzz build "${options[@]}"
+    failed=0
+    for target in $(cargo fuzz list); do
+        # What is found goes under target/: the committed corpus stays as small as it is.
+        found="target/fuzz/corpus/$target"; log="target/fuzz/$target.log"; mkdir -p "$found"
+        seeds=("fuzz/corpus/$target"); [ "$target" = experiment ] && seeds+=(experiments)
+        if ! cargo fuzz run "${options[@]}" "$target" "$found" "${seeds[@]}" -- -max_total_time={{ SECONDS }} \
+            -rss_limit_mb=512 -timeout=10 -print_final_stats=1 >"$log" 2>&1; then
+            failed=1; tail -30 "$log" >&2
+            echo "$target failed: its input is under fuzz/artifacts/$target/; move it to fuzz/corpus/$target/" >&2
+        fi
+        tried=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
+        printf '%s\t%s\t%s s\t%s inputs\n' "$(date -u +%F)" "$target" {{ SECONDS }} "${tried:-0}" | tee -a fuzz/tried.tsv
+    done
+    exit $failed
+
+# The tests without a network: loopback alone, data sets out of the cache
+test-offline: setup fetch
+    @unshare -rn true 2>/dev/null || { echo "no user namespaces here: run 'just test-offline' where 'unshare -rn true' works, or 'just test' with the network unplugged" >&2; exit 1; }
+    cargo test --release --no-run
+    cargo test --release --no-default-features --no-run
+    unshare -rn python3 tools/offline.py cargo test --release --offline
+    unshare -rn python3 tools/offline.py cargo test --release --no-default-features --offline
+
 # Licences and advisories (installs cargo-deny)
 deny:
     @cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

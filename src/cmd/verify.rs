@@ -51,7 +51,7 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
         say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
     })?;
     let jobs: Vec<Job> = asked.iter().map(|record| job(record, &replays, &root, workspace)).collect();
-    let names = asked.iter().map(|record| name(record)).collect();
+    let names = asked.iter().map(name).collect();
     let mut progress = Progress::named(workspace.quiet, names, asked.iter().map(time).collect());
     let threads = asked.first().map_or(1, |record| record.plan.threads);
     let environment = Environment::capture(&workspace.root, torch(threads)?);

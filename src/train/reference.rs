@@ -14,8 +14,13 @@ use crate::train::TrainError;
 const IMAGES: i64 = 32;
 const CHANNELS: [i64; 3] = [1, 32, 64];
 const SIDE: i64 = 28;
-/// Times it is run at each look; the first of a process settles caches and is not counted.
-const REPEATS: usize = 3;
+/// Looks within the epochs: one after so many steps, in the first so many. A neighbour on a shared machine comes and goes
+/// within seconds, and short runs would otherwise be measured at other moments than their yardstick. What it costs a long
+/// run is half a second.
+const STEPS_APART: u64 = 8;
+const STEPS_WITH_LOOKS: u64 = 400;
+/// Times it is run between two epochs.
+pub const REPEATS: usize = 3;
 
 pub struct Reference {
     images: Tensor,
@@ -36,12 +41,18 @@ impl Reference {
         })
     }
 
-    pub fn time(&mut self, clock: &impl Clock) -> Result<(), TrainError> {
+    /// Whether a look is due after `step` steps.
+    pub fn is_due(step: u64) -> bool {
+        step <= STEPS_WITH_LOOKS && step.is_multiple_of(STEPS_APART)
+    }
+
+    pub fn time(&mut self, clock: &impl Clock, repeats: usize) -> Result<(), TrainError> {
+        // The first of a process settles caches and is not counted.
         if !self.is_warm {
             self.work()?;
             self.is_warm = true;
         }
-        for _ in 0..REPEATS {
+        for _ in 0..repeats {
             let began_ns = clock.now_ns();
             self.work()?;
             self.times_ns.push((clock.now_ns() - began_ns) as f64);

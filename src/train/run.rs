@@ -20,7 +20,7 @@ use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built, Mode};
 use crate::train::optimizer::Optimizer;
 use crate::train::plant;
-use crate::train::reference::Reference;
+use crate::train::reference::{REPEATS, Reference};
 use crate::train::resident::{Resident, indices};
 use crate::train::schedule;
 use crate::train::stopping::{Stopping, Verdict};
@@ -335,7 +335,7 @@ impl<'a> Training<'a> {
     fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
         observer.started(&self.started());
         self.began_ns = self.clock.now_ns();
-        self.time_reference()?;
+        self.time_reference(REPEATS)?;
         let mut ending = Ending::Finished;
         let mut last = self.epoch;
         for epoch in self.epoch..self.length.epochs {
@@ -346,7 +346,7 @@ impl<'a> Training<'a> {
             self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
             self.judge(epoch, loss)?;
-            self.time_reference()?;
+            self.time_reference(REPEATS)?;
             last = epoch;
             if self.is_over {
                 break;
@@ -380,9 +380,9 @@ impl<'a> Training<'a> {
     }
 
     /// Beside the run, so that a machine that slows down slows both.
-    fn time_reference(&mut self) -> Result<(), TrainError> {
+    fn time_reference(&mut self, repeats: usize) -> Result<(), TrainError> {
         let began_ns = self.clock.now_ns();
-        self.reference.time(&self.clock)?;
+        self.reference.time(&self.clock, repeats)?;
         self.aside_ns += self.clock.now_ns() - began_ns;
         Ok(())
     }
@@ -434,6 +434,9 @@ impl<'a> Training<'a> {
             let tensors = if Chain::sees_tensors(row.step, is_last) { self.tensors() } else { vec![] };
             observer.chained(self.chain.step(row.step, batch, row.loss, &tensors)?);
             let control = observer.stepped(&row);
+            if Reference::is_due(self.step) {
+                self.time_reference(1)?;
+            }
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }
