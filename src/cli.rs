@@ -201,6 +201,9 @@ pub struct ReportArgs {
     /// Folder the reports are written into, one folder an experiment
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub out: PathBuf,
+    /// Leave out the rows of every step, for a folder that is kept in a repository
+    #[arg(long)]
+    pub no_steps: bool,
 }
 
 /// List every trial and where it stands: exactly what `run` would do

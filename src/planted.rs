@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Planted {
     /// Dropout stays on in evaluation.
     EvalDropout,
-    /// BatchNorm takes the statistics of the batch in evaluation, in place of those it has learnt.
-    EvalBatchStatistics,
+    /// BatchNorm does nothing in evaluation.
+    EvalWithoutBatchNorm,
     /// Images are scaled to \[0, 2\] in evaluation and to \[0, 1\] in training.
     Normalisation,
     /// Every twentieth training label is that of another image.
@@ -26,7 +26,7 @@ pub enum Planted {
 impl Planted {
     pub const ALL: [Self; 6] = [
         Self::EvalDropout,
-        Self::EvalBatchStatistics,
+        Self::EvalWithoutBatchNorm,
         Self::Normalisation,
         Self::Labels,
         Self::LearningRate,
@@ -36,7 +36,7 @@ impl Planted {
     pub fn name(self) -> &'static str {
         match self {
             Self::EvalDropout => "eval-dropout",
-            Self::EvalBatchStatistics => "eval-batch-statistics",
+            Self::EvalWithoutBatchNorm => "eval-without-batch-norm",
             Self::Normalisation => "normalisation",
             Self::Labels => "labels",
             Self::LearningRate => "learning-rate",

@@ -22,6 +22,7 @@ use crate::cmd::workspace::command;
 
 /// Every report has it; a folder without it is not replaced.
 const PAGE: &str = "index.html";
+const STEPS: &str = "steps.parquet";
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments)?;
@@ -32,6 +33,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
         records: &listing.records,
         profile: args.profile.name(),
         out: &args.out,
+        steps: !args.no_steps,
     };
     for experiment in &experiments {
         let page = reporter.write(experiment, &Choice::Newest(args.plan()), None)?;
@@ -54,6 +56,8 @@ pub struct Reporter<'a> {
     pub records: &'a [RunRecord],
     pub profile: ProfileName,
     pub out: &'a Path,
+    /// Whether the rows of all steps are offered beside the page: they are most of a report's bytes.
+    pub steps: bool,
 }
 
 impl Reporter<'_> {
@@ -102,7 +106,8 @@ impl Reporter<'_> {
         };
         let arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| ArmRuns { arm, runs: self.load(arm, &chosen) }).collect();
-        let downloads = downloads(&arms)?;
+        let mut downloads = downloads(&arms)?;
+        downloads.retain(|download| self.steps || download.name != STEPS);
         Ok(Input { experiment, profile: self.profile, arms, command, downloads })
     }
 
@@ -166,11 +171,7 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
             bundle::epochs_csv(&labelled)?,
         ),
         download("epochs.parquet", "the same, Parquet", bundle::epochs_parquet(&labelled)?),
-        download(
-            "steps.parquet",
-            "every step: loss, times and counters, Parquet",
-            bundle::steps_parquet(&labelled)?,
-        ),
+        download(STEPS, "every step: loss, times and counters, Parquet", bundle::steps_parquet(&labelled)?),
         download(
             "runs.json",
             "the run records: configs, plans, environments and digests, JSON",

@@ -25,6 +25,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         records: &listing.records,
         profile: swept.profile,
         out: &args.report,
+        steps: true,
     };
     for experiment in &swept.experiments {
         let page = reporter.write(experiment, &choice, Some(&swept.plan))?;

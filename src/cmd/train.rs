@@ -38,19 +38,20 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
-    if is_done(&job, &store)? {
+    train::prepare_process(job.plan.threads)?;
+    let environment = Environment::capture(&job.workspace, Some(train::torch()?));
+    if is_done(&job, &store, &environment)? {
         // Whoever had the claim before has run it since it was found to be due.
         return Ok(ExitCode::from(EXIT_BUSY));
     }
     let data = data::load(job.trial.config.data.set, &job.data)?;
-    train::prepare_process(job.plan.threads)?;
-    execute(&job, &store, &data, &interrupt)
+    execute(&job, &environment, &store, &data, &interrupt)
 }
 
 /// A fault is planted to be trained with, whatever there is.
-fn is_done(job: &Job, store: &Store) -> anyhow::Result<bool> {
-    let class = Environment::capture(&job.workspace, Some(train::torch()?)).class();
-    let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class: Some(class) };
+fn is_done(job: &Job, store: &Store, environment: &Environment) -> anyhow::Result<bool> {
+    let class = Some(environment.class());
+    let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class };
     Ok(job.planted.is_none() && wanted.finished(&store.records()?.records).is_some())
 }
 
@@ -78,8 +79,13 @@ fn check_environment(job: &Job) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    let environment = Environment::capture(&job.workspace, Some(train::torch()?));
+fn execute(
+    job: &Job,
+    environment: &Environment,
+    store: &Store,
+    data: &DataSet,
+    interrupt: &Interrupt,
+) -> anyhow::Result<ExitCode> {
     let key = CheckpointKey {
         trial_id: job.trial.id(),
         plan_hash: job.plan.hash(),
@@ -106,7 +112,7 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: &Interrupt) -> a
             say(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
             store.remove_checkpoints(&job.trial.id(), &job.plan.hash())?;
             drop(staging);
-            return execute(job, store, data, interrupt);
+            return execute(job, environment, store, data, interrupt);
         }
         trained => trained?,
     };
@@ -117,7 +123,7 @@ fn execute(job: &Job, store: &Store, data: &DataSet, interrupt: &Interrupt) -> a
         Ending::Stopped { .. } => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
     };
     let own_s = (own.user_us + own.system_us) as f64 / 1e6;
-    let mut record = job.record(run, started, &environment, status);
+    let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
     record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, host, own_s));
     let record = staging.seal(&record, &observer.rows)?;

@@ -20,6 +20,10 @@ pub struct Plan {
     pub pooling: Pooling,
     pub optimizer: OptimizerForm,
     pub loader: Loader,
+    /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
+    /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -92,6 +96,7 @@ impl Plan {
             pooling: Pooling::AsWritten,
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
+            micro_batch: None,
         };
         match name {
             PlanName::Eager => eager,

@@ -4,7 +4,7 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::planted::Planted;
 use crate::train::TrainError;
-use crate::train::model::{Mode, Model};
+use crate::train::model::{BatchNormMode, Mode, Model};
 use crate::train::resident::Resident;
 use crate::train::tally::Tally;
 
@@ -27,10 +27,11 @@ pub fn evaluate(
     classes: u8,
     planted: Option<Planted>,
 ) -> Result<Score, TrainError> {
-    let mode = Mode {
-        dropout: planted == Some(Planted::EvalDropout),
-        batch_statistics: planted == Some(Planted::EvalBatchStatistics),
-    };
+    let mut mode = Mode::EVAL;
+    mode.dropout = planted == Some(Planted::EvalDropout);
+    if planted == Some(Planted::EvalWithoutBatchNorm) {
+        mode.batch_norm = BatchNormMode::Off;
+    }
     let _no_grad = tch::no_grad_guard();
     let images = indices.numel() as i64;
     let (mut loss, mut tally) = (0.0, Tally::new(usize::from(classes)));

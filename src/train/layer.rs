@@ -2,6 +2,7 @@
 
 use tch::{TchError, Tensor};
 
+use crate::train::model::BatchNormMode;
 use crate::train::parameters::Parameters;
 
 /// 3×3 convolution with padding 1 and a bias.
@@ -41,7 +42,11 @@ impl BatchNorm {
         })
     }
 
-    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, TchError> {
+    pub fn forward(&self, x: &Tensor, mode: BatchNormMode) -> Result<Tensor, TchError> {
+        if mode == BatchNormMode::Off {
+            return Ok(x.shallow_clone());
+        }
+        let train = mode == BatchNormMode::Batch;
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
         x.f_batch_norm(weight, bias, mean, var, train, 0.1, 1e-5, false)

@@ -20,6 +20,17 @@ pub struct Batch {
     pub labels: Tensor,
 }
 
+impl Batch {
+    /// `len` images from `start`: views, no copies.
+    pub fn part(&self, start: i64, len: i64) -> Result<Self, TrainError> {
+        if start == 0 && len == self.labels.size()[0] {
+            return Ok(Self { images: self.images.shallow_clone(), labels: self.labels.shallow_clone() });
+        }
+        let part = |tensor: &Tensor| tensor.f_narrow(0, start, len);
+        Ok(Self { images: part(&self.images)?, labels: part(&self.labels)? })
+    }
+}
+
 impl Resident {
     pub fn new(images: &Images, format: MemoryFormat) -> Result<Self, TrainError> {
         let shape = images.shape;

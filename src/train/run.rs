@@ -162,6 +162,7 @@ struct Training<'a> {
     /// Training ends with this epoch.
     is_over: bool,
     planted: Option<Planted>,
+    micro_batch: Option<i64>,
     reference: Reference,
     initial_weights: Digest,
     chain: Chain,
@@ -247,6 +248,7 @@ impl<'a> Training<'a> {
             target: config.train.target_loss.map(Target::new),
             is_over: false,
             planted: options.planted,
+            micro_batch: plan.micro_batch.map(i64::from),
             reference: Reference::new()?,
             initial_weights,
             chain: Chain::new(initial_weights),
@@ -468,26 +470,40 @@ impl<'a> Training<'a> {
             None => self.train_set.batch(batch)?,
         };
         watch.mark(Phase::Load);
-        let logits = self.built.model.forward(&batch.images, Mode::TRAIN)?;
-        let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
-        watch.mark(Phase::Forward);
-        self.optimizer.clear_grads()?;
-        loss.f_backward()?;
+        let all = batch.labels.size()[0];
+        let part = self.micro_batch.unwrap_or(all).max(1);
+        let mut passes = Vec::with_capacity(1);
+        for start in (0..all).step_by(part as usize) {
+            let images = batch.part(start, part.min(all - start))?;
+            let logits = self.built.model.forward(&images.images, Mode::TRAIN)?;
+            let loss = cross_entropy(&logits, &images.labels, Reduction::Mean)?;
+            watch.mark(Phase::Forward);
+            if start == 0 {
+                self.optimizer.clear_grads()?;
+            }
+            let share = images.labels.size()[0] as f64 / all as f64;
+            let loss = if share < 1.0 { loss.f_mul_scalar(share)? } else { loss };
+            loss.f_backward()?;
+            watch.mark(Phase::Backward);
+            passes.push((loss, logits, images.labels));
+        }
         if planted == Some(Planted::SlowStep) {
             // A fifth of the step; the optimizer is a small part of it.
             let until = self.clock.now_ns() + watch.elapsed_ns() / 5;
             while self.clock.now_ns() < until {}
+            watch.mark(Phase::Backward);
         }
-        watch.mark(Phase::Backward);
         self.optimizer.step()?;
         watch.mark(Phase::Optimizer);
-        let loss = loss.f_double_value(&[])?;
-        let correct = correct_count(&logits, &batch.labels)? as u32;
+        let (mut mean, mut correct) = (0.0, 0);
+        for (loss, logits, labels) in &passes {
+            mean += loss.f_double_value(&[])?;
+            correct += correct_count(logits, labels)? as u32;
+        }
         watch.mark(Phase::ReadBack);
         let times = watch.stop();
         let usage = machine::usage().since(usage);
-        let row =
-            StepRow { epoch, step: self.step, images: logits.size()[0] as u32, loss, correct, times, usage };
+        let row = StepRow { epoch, step: self.step, images: all as u32, loss: mean, correct, times, usage };
         self.step += 1;
         self.train_ns += times.total_ns;
         Ok(row)

@@ -87,7 +87,7 @@ impl Block {
     fn before_activation(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         let x = self.conv.forward(x)?;
         match &self.norm {
-            Normalisation::BatchNorm(norm) => norm.forward(&x, mode.batch_statistics),
+            Normalisation::BatchNorm(norm) => norm.forward(&x, mode.batch_norm),
             Normalisation::Lrn | Normalisation::Off => Ok(x),
         }
     }

@@ -21,13 +21,22 @@ use crate::train::parameters::Parameters;
 pub struct Mode {
     /// Dropout draws from libtorch's generator; without it, it does nothing.
     pub dropout: bool,
-    /// BatchNorm takes the batch's statistics and updates the running ones; without it, it takes those.
-    pub batch_statistics: bool,
+    pub batch_norm: BatchNormMode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchNormMode {
+    /// By the batch's statistics, which also move the running ones.
+    Batch,
+    /// By the running statistics.
+    Running,
+    /// Not at all: a planted fault.
+    Off,
 }
 
 impl Mode {
-    pub const TRAIN: Self = Self { dropout: true, batch_statistics: true };
-    pub const EVAL: Self = Self { dropout: false, batch_statistics: false };
+    pub const TRAIN: Self = Self { dropout: true, batch_norm: BatchNormMode::Batch };
+    pub const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running };
 }
 
 pub trait Model {

@@ -6,7 +6,7 @@ use super::*;
 use crate::data::Images;
 use crate::dataset::Name;
 use crate::experiment::config::{
-    Activation, Augment, Data, Model, ModelName, Optim, OptimName, Schedule, Train,
+    Activation, Augment, Data, Model, ModelName, Norm, Optim, OptimName, Schedule, Train,
 };
 use crate::experiment::plan::PlanName;
 use crate::train::GENERATOR;
@@ -23,6 +23,7 @@ struct Rows {
     epochs: Vec<EpochRow>,
     diagnostics: Vec<DiagnosticRow>,
     chain: Vec<ChainRow>,
+    diagnostics_wanted: Diagnostics,
     stop_after: Option<u64>,
     /// The last state that was handed over.
     kept: Option<Kept>,
@@ -122,7 +123,11 @@ fn plan() -> Plan {
 }
 
 fn trained(config: &Config) -> (Trained, Rows) {
-    let mut rows = Rows::default();
+    trained_with(config, Diagnostics::On)
+}
+
+fn trained_with(config: &Config, diagnostics: Diagnostics) -> (Trained, Rows) {
+    let mut rows = Rows { diagnostics_wanted: diagnostics, ..Rows::default() };
     let trained = train_on(config, &mut rows, None).unwrap();
     assert_eq!(trained.ending, Ending::Finished);
     assert_eq!(trained.steps, rows.steps.len() as u64);
@@ -136,7 +141,8 @@ fn train_on(config: &Config, rows: &mut Rows, state: Option<Vec<u8>>) -> Result<
     tch::set_num_threads(1);
     let (trial, steps) = (Trial { config: config.clone(), seed: Seed(5) }, rows.steps.clone());
     let resume = state.as_deref().map(|state| (state, &steps[..]));
-    train(&trial, &plan(), &data(), Options { resume, ..Options::default() }, rows)
+    let options = Options { diagnostics: rows.diagnostics_wanted, resume, planted: None };
+    train(&trial, &plan(), &data(), options, rows)
 }
 
 #[test]
@@ -297,29 +303,41 @@ fn stateful() -> Vec<Config> {
 #[test]
 fn a_training_that_is_stopped_after_any_step_and_resumed_ends_with_the_same_bits() {
     for config in stateful() {
-        let (whole, expected) = trained(&config);
-        for stop in 0..whole.steps {
-            let mut rows = Rows { stop_after: Some(stop), ..Rows::default() };
-            let ending = train_on(&config, &mut rows, None).unwrap().ending;
-            assert_eq!(ending, Ending::Stopped { step: stop });
-            let kept = rows.kept.take().unwrap();
-            assert_eq!(kept.step, stop + 1);
-            let again = train_on(&config, &mut rows, Some(kept.state)).unwrap();
-            assert_eq!(rows.started.unwrap().done, stop + 1);
-            assert_eq!(
-                (again.ending, again.final_weights, again.kept_epoch, again.steps),
-                (whole.ending, whole.final_weights, whole.kept_epoch, whole.steps),
-                "after {stop}"
-            );
-            assert_eq!(rows.computed(), expected.computed(), "after {stop}");
-            assert_eq!(rows.chain, expected.chain, "after {stop}");
-            assert_eq!(rows.diagnostics, expected.diagnostics, "after {stop}");
-            for split in Split::ALL {
-                assert_eq!(rows.of(split), expected.of(split), "after {stop}");
-            }
-            assert_eq!(again.train_ns, rows.steps.iter().map(|row| row.times.total_ns).sum::<u64>());
-        }
+        // Diagnostics take longer than the training; they have a test of their own.
+        let whole = trained_with(&config, Diagnostics::Off);
+        (0..whole.0.steps).for_each(|stop| check_resumed(&config, stop, &whole));
     }
+}
+
+#[test]
+fn diagnostics_are_the_same_after_a_stop_before_and_after_them() {
+    let whole = trained(&config(3));
+    assert!(!whole.1.diagnostics.is_empty());
+    [1, 2 * STEPS_PER_EPOCH].into_iter().for_each(|stop| check_resumed(&config(3), stop, &whole));
+}
+
+/// Stops after `stop`, goes on in another training, and compares with one that was never stopped.
+fn check_resumed(config: &Config, stop: u64, (whole, expected): &(Trained, Rows)) {
+    let wanted = expected.diagnostics_wanted;
+    let mut rows = Rows { stop_after: Some(stop), diagnostics_wanted: wanted, ..Rows::default() };
+    let ending = train_on(config, &mut rows, None).unwrap().ending;
+    assert_eq!(ending, Ending::Stopped { step: stop });
+    let kept = rows.kept.take().unwrap();
+    assert_eq!(kept.step, stop + 1);
+    let again = train_on(config, &mut rows, Some(kept.state)).unwrap();
+    assert_eq!(rows.started.unwrap().done, stop + 1);
+    assert_eq!(
+        (again.ending, again.final_weights, again.kept_epoch, again.steps),
+        (whole.ending, whole.final_weights, whole.kept_epoch, whole.steps),
+        "after {stop}"
+    );
+    assert_eq!(rows.computed(), expected.computed(), "after {stop}");
+    assert_eq!(rows.chain, expected.chain, "after {stop}");
+    assert_eq!(rows.diagnostics, expected.diagnostics, "after {stop}");
+    for split in Split::ALL {
+        assert_eq!(rows.of(split), expected.of(split), "after {stop}");
+    }
+    assert_eq!(again.train_ns, rows.steps.iter().map(|row| row.times.total_ns).sum::<u64>());
 }
 
 #[test]
@@ -387,15 +405,44 @@ fn the_chain_of_another_order_parts_at_the_first_step_and_that_of_other_weights_
 #[test]
 fn a_planted_fault_in_evaluation_moves_no_weight_and_is_seen_in_the_scores() {
     let (plain, expected) = trained(&config(2));
-    for planted in [Planted::EvalDropout, Planted::EvalBatchStatistics] {
+    for planted in [Planted::EvalDropout, Planted::EvalWithoutBatchNorm] {
         let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let (trial, mut rows) = (Trial { config: config(2), seed: Seed(5) }, Rows::default());
         let options = Options { planted: Some(planted), ..Options::default() };
         let found = train(&trial, &plan(), &data(), options, &mut rows).unwrap();
         assert_eq!(rows.computed(), expected.computed(), "{planted}");
         assert_ne!(rows.of(Split::Validation), expected.of(Split::Validation), "{planted}");
-        if planted == Planted::EvalDropout {
-            assert_eq!(found.final_weights, plain.final_weights);
-        }
+        assert_eq!(found.final_weights, plain.final_weights, "{planted}");
     }
+}
+
+/// Without BatchNorm and dropout, whose statistics and masks are of a pass, the sum of the gradients is the gradient.
+#[test]
+fn micro_batches_take_the_step_of_the_whole_batch() {
+    let mut config = config(2);
+    (config.model.norm, config.model.dropout) = (Some(Norm::Off), 0.0);
+    config.optim = Optim { name: OptimName::Sgd, lr: 0.05, ..config.optim };
+    let losses = |micro_batch: Option<u32>| {
+        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::set_num_threads(1);
+        let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
+        let plan = Plan { micro_batch, ..plan() };
+        train(
+            &trial,
+            &plan,
+            &data(),
+            Options { diagnostics: Diagnostics::Off, ..Options::default() },
+            &mut rows,
+        )
+        .unwrap();
+        rows.steps.iter().map(|row| (row.images, row.correct, row.loss)).collect::<Vec<_>>()
+    };
+    let (whole, parts) = (losses(None), losses(Some(20)));
+    assert_eq!(whole.len(), parts.len());
+    for ((images, correct, loss), (of, counted, sum)) in whole.iter().zip(&parts) {
+        assert_eq!((images, correct), (of, counted));
+        assert!((loss - sum).abs() < 1e-5, "{loss} {sum}");
+    }
+    // A part as large as the batch is the batch, bit for bit.
+    assert_eq!(losses(Some(BATCH)), whole);
 }

@@ -1,0 +1,185 @@
+//! What is measured: batch sizes, and the variants of the plan in which knobs are turned.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::analyse::explain::hypothesis::Hypothesis;
+use crate::analyse::explain::waterfall::CHAIN;
+use crate::experiment::Plan;
+use crate::experiment::plan::{Allocator, MemoryFormat, OptimizerForm, PlanName};
+
+/// Of the sweep.
+pub const BATCHES: [u32; 9] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+
+/// The two batches of the notes between which the slowdown lies.
+pub const SMALL: u32 = 128;
+pub const LARGE: u32 = 1024;
+
+/// A plan that differs from the base in what its name says, and in nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// As a plain PyTorch script: nothing is turned.
+    Base,
+    KeepMemory,
+    KeepMemoryHugePages,
+    /// The step as passes over [`SMALL`] images each, whose gradients are added up before the one update. BatchNorm then
+    /// normalises over so many images, so it is another training; its cost is what is compared.
+    MicroBatches,
+    /// The same with memory kept and huge pages: what a small working set is still worth without page faults.
+    KeepMemoryMicroBatches,
+    ChannelsLast,
+    FusedOptimizer,
+    OneThread,
+    /// Every knob that leaves the training what it is, at once.
+    Tuned,
+}
+
+impl Variant {
+    pub const ALL: [Self; 9] = [
+        Self::Base,
+        Self::KeepMemory,
+        Self::KeepMemoryHugePages,
+        Self::MicroBatches,
+        Self::KeepMemoryMicroBatches,
+        Self::ChannelsLast,
+        Self::FusedOptimizer,
+        Self::OneThread,
+        Self::Tuned,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::KeepMemory => "keep memory",
+            Self::KeepMemoryHugePages => "keep memory, huge pages",
+            Self::MicroBatches => "micro-batches",
+            Self::KeepMemoryMicroBatches => "keep memory, huge pages, micro-batches",
+            Self::ChannelsLast => "channels last",
+            Self::FusedOptimizer => "fused optimizer",
+            Self::OneThread => "one thread",
+            Self::Tuned => "tuned",
+        }
+    }
+
+    /// What is changed, for people who know PyTorch.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Base => "what a plain PyTorch script does on a processor",
+            Self::KeepMemory => "the allocator keeps the memory of freed tensors for the next step",
+            Self::KeepMemoryHugePages => "the same, and the kernel hands memory out in pages of 2 MiB instead of 4 KiB",
+            Self::MicroBatches => {
+                "the step as passes over 128 images each with accumulated gradients, so that only an eighth of the \
+                 activations of 1024 is alive at a time; BatchNorm then sees 128 images"
+            }
+            Self::KeepMemoryMicroBatches => "all three of the above together",
+            Self::ChannelsLast => "tensors laid out with the channels innermost (memory_format=torch.channels_last)",
+            Self::FusedOptimizer => "one kernel for the whole optimizer step (fused=True)",
+            Self::OneThread => "one thread in place of all (torch.set_num_threads(1))",
+            Self::Tuned => {
+                "memory kept, huge pages, channels last, fused optimizer, and pooling before the activation where the \
+                 result is the same"
+            }
+        }
+    }
+
+    /// The plan of this variant, where `base` is that of [`Variant::Base`].
+    pub fn apply(self, base: &Plan) -> Plan {
+        let plan = base.clone();
+        match self {
+            Self::Base => plan,
+            Self::KeepMemory => Plan { allocator: Allocator::Keep, ..plan },
+            Self::KeepMemoryHugePages => Plan { allocator: Allocator::Keep, huge_pages: true, ..plan },
+            Self::MicroBatches => Plan { micro_batch: Some(SMALL), ..plan },
+            Self::KeepMemoryMicroBatches => {
+                Plan { micro_batch: Some(SMALL), ..Self::KeepMemoryHugePages.apply(base) }
+            }
+            Self::ChannelsLast => Plan { memory_format: MemoryFormat::ChannelsLast, ..plan },
+            Self::FusedOptimizer => Plan { optimizer: OptimizerForm::Fused, ..plan },
+            Self::OneThread => Plan { threads: 1, ..plan },
+            Self::Tuned => Plan::named(PlanName::Tuned, base.threads, base.device),
+        }
+    }
+}
+
+/// One thing to measure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Condition {
+    pub batch: u32,
+    pub variant: Variant,
+}
+
+impl Condition {
+    pub fn base(batch: u32) -> Self {
+        Self { batch, variant: Variant::Base }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch {}, {}", self.batch, self.variant.name())
+    }
+}
+
+/// What `hypotheses` need: the sweep under the base and tuned, and both batches of the slowdown under every variant that
+/// a hypothesis or the waterfall compares.
+pub fn conditions(hypotheses: &[Hypothesis]) -> Vec<Condition> {
+    let mut wanted = BTreeSet::new();
+    for batch in BATCHES {
+        wanted.extend([Variant::Base, Variant::Tuned].map(|variant| Condition { batch, variant }));
+    }
+    let compared = hypotheses.iter().flat_map(Hypothesis::variants).chain(CHAIN);
+    for variant in compared {
+        wanted.extend([SMALL, LARGE].map(|batch| Condition { batch, variant }));
+    }
+    wanted.into_iter().collect()
+}
+
+/// The order of a block, counted from 0: there and back again (A B … B A), so that a drift that is the same over two
+/// blocks makes none of the conditions look slower.
+pub fn order(conditions: &[Condition], block: usize) -> Vec<Condition> {
+    let mut order = conditions.to_vec();
+    if block % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::explain::HYPOTHESES;
+    use crate::experiment::plan::Device;
+
+    #[test]
+    fn every_variant_but_the_base_is_another_plan() {
+        let base = Plan::named(PlanName::Eager, 2, Device::Cpu);
+        let mut hashes: Vec<String> =
+            Variant::ALL.into_iter().map(|variant| variant.apply(&base).hash().to_string()).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), Variant::ALL.len());
+        assert_eq!(Variant::Base.apply(&base), base);
+        let kept = Variant::KeepMemory.apply(&base);
+        assert_eq!(Plan { allocator: Allocator::System, ..kept }, base);
+    }
+
+    #[test]
+    fn conditions_are_the_sweep_and_both_batches_of_every_knob() {
+        let conditions = conditions(HYPOTHESES);
+        // Two sweeps of nine, and seven knobs at two batches.
+        assert_eq!(conditions.len(), 2 * 9 + 7 * 2);
+        assert!(conditions.contains(&Condition { batch: LARGE, variant: Variant::KeepMemoryMicroBatches }));
+        assert_eq!(conditions[0].to_string(), "batch 16, base");
+    }
+
+    #[test]
+    fn a_block_runs_every_condition_once_and_the_next_in_reverse() {
+        let conditions = conditions(HYPOTHESES);
+        let (there, mut back) = (order(&conditions, 0), order(&conditions, 1));
+        back.reverse();
+        assert_eq!((&there, &back), (&conditions, &conditions));
+    }
+}
