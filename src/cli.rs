@@ -73,6 +73,9 @@ pub enum Verb {
     Verify(VerifyRunsArgs),
     Diff(DiffArgs),
     Export(ExportArgs),
+    /// Measure why something is slow, by taking causes away
+    #[command(subcommand)]
+    Explain(ExplainVerb),
     Check(CheckArgs),
     /// Keep what an experiment gives as what is expected of it
     #[command(subcommand)]
@@ -336,6 +339,32 @@ pub struct ExportArgs {
     pub steps: u64,
     /// Folder the files are written into
     #[arg(long, value_name = "DIR", required = true)]
+    pub out: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum ExplainVerb {
+    BatchSize(ExplainArgs),
+}
+
+/// Why a large batch is slower: cost over batch 16 to 4096, and the share of the slowdown that each cause explains
+///
+/// Trains M1's network for a few steps at each batch, as a plain PyTorch script would and with one execution knob turned,
+/// in blocks that hold every condition once. A cause is what takes the slowdown away when it is taken away.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pinbench explain batch-size --blocks 8 --out reports
+
+Writes DIR/explain-batch-size/index.html and steps.csv. A block takes three to
+four minutes on two cores; below five blocks most verdicts stay open. Nothing
+else should run meanwhile.")]
+pub struct ExplainArgs {
+    /// Times every condition is measured
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub blocks: u32,
+    /// Folder the page is written into
+    #[arg(long, value_name = "DIR", default_value = "reports")]
     pub out: PathBuf,
 }
 

@@ -11,7 +11,7 @@ use clap::Parser as _;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
-use cli::{BaselineVerb, Cli, DataVerb, Verb};
+use cli::{BaselineVerb, Cli, DataVerb, ExplainVerb, Verb};
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
@@ -29,6 +29,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Verify(args) => cmd::verify::run(&workspace, &args),
         Verb::Check(args) => cmd::check::run(&workspace, &args),
         Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
+        Verb::Explain(ExplainVerb::BatchSize(args)) => cmd::explain::run(&workspace, &args),
         Verb::Export(args) => cmd::export::run(&workspace, &args),
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),

@@ -13,7 +13,7 @@ pub enum Planted {
     EvalDropout,
     /// BatchNorm does nothing in evaluation.
     EvalWithoutBatchNorm,
-    /// Images are scaled to \[0, 2\] in evaluation and to \[0, 1\] in training.
+    /// Pixels are not divided by 255 in evaluation.
     Normalisation,
     /// Every twentieth training label is that of another image.
     Labels,

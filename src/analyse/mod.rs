@@ -5,6 +5,7 @@
 mod assess;
 mod caveat;
 pub mod confusion;
+pub mod explain;
 pub mod gate;
 mod measure;
 pub mod quantity;

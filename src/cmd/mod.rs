@@ -6,6 +6,7 @@ pub mod console;
 pub mod data;
 pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod export;
 pub mod list;
 mod progress;

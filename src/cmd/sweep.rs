@@ -198,12 +198,12 @@ impl<'a> Asked<'a> {
 }
 
 #[cfg(feature = "torch")]
-fn require_torch() -> Result<()> {
+pub fn require_torch() -> Result<()> {
     Ok(())
 }
 
 #[cfg(not(feature = "torch"))]
-fn require_torch() -> Result<()> {
+pub fn require_torch() -> Result<()> {
     Err(crate::cmd::without_torch())
 }
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 use tera::Context;
 
 use crate::analyse::explain::{
-    CONTRIBUTES_SHARE, Curve, EPOCH_IMAGES, Estimate, Explanation, Finding, LARGE, LEAST_SLOWDOWN, MAIN_SHARE,
-    NO_CAUSE_SHARE, Origin, Reading, SMALL, Test, Variant, Verdict, WARM_UP,
+    CONTRIBUTES_SHARE, Curve, EPOCH_IMAGES, Estimate, Explanation, Finding, LARGE, LEAST_SLOWDOWN,
+    MAIN_SHARE, NO_CAUSE_SHARE, Origin, Reading, SMALL, Test, Variant, Verdict, WARM_UP,
 };
 use crate::record::RunRecord;
 use crate::report::cell::three_figures;
@@ -86,7 +86,12 @@ pub fn summary(explanation: &Explanation) -> String {
     for finding in &explanation.findings {
         let numbers = numbers(finding);
         let tail = if numbers.is_empty() { String::new() } else { format!(" ({numbers})") };
-        lines.push(format!("{} {}: {}{tail}", sign(finding.verdict).0, finding.hypothesis.title, finding.verdict));
+        lines.push(format!(
+            "{} {}: {}{tail}",
+            sign(finding.verdict).0,
+            finding.hypothesis.title,
+            finding.verdict
+        ));
     }
     lines.join("\n") + "\n"
 }
@@ -415,11 +420,8 @@ fn parts(explanation: &Explanation) -> TableView {
         ];
         row(phases::name(part.part), cells)
     });
-    let columns = [
-        ("at batch 128", "µs an image"),
-        ("more at batch 1024", "µs an image"),
-        ("of the whole", "%"),
-    ];
+    let columns =
+        [("at batch 128", "µs an image"), ("more at batch 1024", "µs an image"), ("of the whole", "%")];
     let caption = "Where in a step the additional time is spent, under the base. It says where, not why: a page fault is \
                    paid by whatever touches the page first."
         .to_owned();
@@ -449,7 +451,11 @@ fn hypothesis(finding: &Finding) -> HypothesisView {
         counterfactual: counterfactual(&hypothesis.test),
         readings: finding.readings.iter().map(reading).collect(),
         numbers: numbers(finding),
-        verdict: VerdictView { word: finding.verdict.to_string(), sign: sign.to_owned(), class: class.to_owned() },
+        verdict: VerdictView {
+            word: finding.verdict.to_string(),
+            sign: sign.to_owned(),
+            class: class.to_owned(),
+        },
         why,
         what_would,
     }
@@ -477,7 +483,9 @@ fn sign(verdict: Verdict) -> (&'static str, &'static str) {
         Verdict::NoCause => ("✗", "refuted"),
         Verdict::Inconclusive => ("?", "inconclusive"),
         Verdict::Restates => ("=", "not-evaluated"),
-        Verdict::NotTestable { .. } | Verdict::NotMeasured | Verdict::NothingToExplain => ("–", "not-evaluated"),
+        Verdict::NotTestable { .. } | Verdict::NotMeasured | Verdict::NothingToExplain => {
+            ("–", "not-evaluated")
+        }
     }
 }
 
@@ -496,9 +504,7 @@ fn numbers(finding: &Finding) -> String {
 
 fn reading(reading: &Reading) -> FactView {
     let unit = if reading.gauge.unit.is_empty() { String::new() } else { format!(" {}", reading.gauge.unit) };
-    let at = |value: Option<f64>, place: &str| {
-        Some(format!("{}{unit} {place}", number(reading, value?)))
-    };
+    let at = |value: Option<f64>, place: &str| Some(format!("{}{unit} {place}", number(reading, value?)));
     let values = [
         at(reading.small, "at batch 128"),
         at(reading.large, "at batch 1024"),
@@ -528,11 +534,8 @@ fn knobs(explanation: &Explanation) -> TableView {
         ];
         row(gain.variant.name(), cells)
     });
-    let columns = [
-        ("batch 128", "cost over base"),
-        ("batch 1024", "cost over base"),
-        ("slowdown", "1024 over 128"),
-    ];
+    let columns =
+        [("batch 128", "cost over base"), ("batch 1024", "cost over base"), ("slowdown", "1024 over 128")];
     let caption = "What each knob does to the cost of an image (below 1 is faster), and the slowdown that is left under it; \
                    95 % interval beneath."
         .to_owned();
@@ -570,7 +573,9 @@ fn advice(explanation: &Explanation) -> Vec<String> {
         (Variant::ChannelsLast, "model.to(memory_format=torch.channels_last), and the images likewise"),
         (Variant::FusedOptimizer, "torch.optim.Adam(…, fused=True)"),
     ] {
-        if let (Some(small), Some(large)) = (gain(explanation, variant, SMALL), gain(explanation, variant, LARGE)) {
+        if let (Some(small), Some(large)) =
+            (gain(explanation, variant, SMALL), gain(explanation, variant, LARGE))
+        {
             advice.push(format!(
                 "{how}: an image costs {small} what it cost at batch {SMALL} and {large} at batch {LARGE}. The result \
                  changes in the last places."
@@ -741,7 +746,10 @@ mod tests {
         let explanation = Explanation::of(&simulated::faults(7, 6), None);
         let summary = summary(&explanation);
         for finding in &explanation.findings {
-            assert!(summary.contains(&format!("{}: {}", finding.hypothesis.title, finding.verdict)), "{summary}");
+            assert!(
+                summary.contains(&format!("{}: {}", finding.hypothesis.title, finding.verdict)),
+                "{summary}"
+            );
         }
     }
 

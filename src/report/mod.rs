@@ -5,6 +5,7 @@
 
 mod cell;
 mod claims;
+pub mod explain;
 mod figure;
 #[cfg(test)]
 mod fixture;
@@ -115,6 +116,7 @@ fn templates() -> Result<Tera, tera::Error> {
         ("base.html", include_str!("../../templates/base.html")),
         ("parts.html", include_str!("../../templates/parts.html")),
         ("experiment.html", include_str!("../../templates/experiment.html")),
+        ("explain.html", include_str!("../../templates/explain.html")),
         ("index.html", include_str!("../../templates/index.html")),
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
     ])?;

@@ -54,7 +54,7 @@ fn fact(name: &str, values: impl Iterator<Item = String>) -> FactView {
     }
 }
 
-fn environment(runs: &[&RunRecord]) -> Vec<FactView> {
+pub fn environment(runs: &[&RunRecord]) -> Vec<FactView> {
     let unknown = || "unknown".to_owned();
     let of = |name, value: &dyn Fn(&RunRecord) -> String| fact(name, runs.iter().map(|run| value(run)));
     let torch = |run: &RunRecord, value: &dyn Fn(&crate::machine::Torch) -> String| {

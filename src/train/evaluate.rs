@@ -39,7 +39,7 @@ pub fn evaluate(
         let part = indices.f_narrow(0, start, EVALUATION_BATCH.min(images - start))?;
         let mut batch = set.batch(&part)?;
         if planted == Some(Planted::Normalisation) {
-            batch.images = batch.images.f_mul_scalar(2.0)?;
+            batch.images = batch.images.f_mul_scalar(255.0)?;
         }
         let logits = model.forward(&batch.images, mode)?;
         loss += cross_entropy(&logits, &batch.labels, Reduction::Sum)?.f_double_value(&[])?;

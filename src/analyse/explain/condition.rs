@@ -69,13 +69,17 @@ impl Variant {
         match self {
             Self::Base => "what a plain PyTorch script does on a processor",
             Self::KeepMemory => "the allocator keeps the memory of freed tensors for the next step",
-            Self::KeepMemoryHugePages => "the same, and the kernel hands memory out in pages of 2 MiB instead of 4 KiB",
+            Self::KeepMemoryHugePages => {
+                "the same, and the kernel hands memory out in pages of 2 MiB instead of 4 KiB"
+            }
             Self::MicroBatches => {
                 "the step as passes over 128 images each with accumulated gradients, so that only an eighth of the \
                  activations of 1024 is alive at a time; BatchNorm then sees 128 images"
             }
             Self::KeepMemoryMicroBatches => "all three of the above together",
-            Self::ChannelsLast => "tensors laid out with the channels innermost (memory_format=torch.channels_last)",
+            Self::ChannelsLast => {
+                "tensors laid out with the channels innermost (memory_format=torch.channels_last)"
+            }
             Self::FusedOptimizer => "one kernel for the whole optimizer step (fused=True)",
             Self::OneThread => "one thread in place of all (torch.set_num_threads(1))",
             Self::Tuned => {

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_line_is_found_exactly_where_there_is_no_noise() {
-        let points: Vec<(f64, f64)> = BATCHES.iter().map(|batch| (f64::from(*batch), 4.0 + 0.3 * f64::from(*batch))).collect();
+        let points: Vec<(f64, f64)> =
+            BATCHES.iter().map(|batch| (f64::from(*batch), 4.0 + 0.3 * f64::from(*batch))).collect();
         let (fixed, slope) = line(&points).unwrap();
         assert!((fixed - 4.0).abs() < 1e-9 && (slope - 0.3).abs() < 1e-12, "{fixed} {slope}");
         assert_eq!(line(&[(8.0, 1.0)]), None);

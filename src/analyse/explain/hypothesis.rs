@@ -47,14 +47,23 @@ pub struct Gauge {
 #[derive(Debug)]
 pub enum Test {
     /// What the slowdown loses from one variant to the other, in logarithms.
-    Counterfactual { from: Variant, to: Variant },
+    Counterfactual {
+        from: Variant,
+        to: Variant,
+    },
     /// What the phases take of the additional time: no cause within them can explain more.
     Phases(&'static [Phase]),
     /// An effect in logarithms that is computed of a block's costs, or a bound of it.
-    Computed { how: &'static str, of: fn(&BlockCosts) -> Option<f64> },
+    Computed {
+        how: &'static str,
+        of: fn(&BlockCosts) -> Option<f64>,
+    },
     /// It is the slowdown itself.
     Restates,
-    NotTestable { why: &'static str, what_would: &'static str },
+    NotTestable {
+        why: &'static str,
+        what_would: &'static str,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -106,7 +115,8 @@ const SYSTEM: Gauge = Gauge {
     of: |cost| cost.system_share.map(|share| share * 100.0),
 };
 const CPU_USE: Gauge = Gauge { name: "processors in use", unit: "", places: 2, of: |cost| cost.cpu_use };
-const STEP: Gauge = Gauge { name: "time of a step", unit: "ms", places: 1, of: |cost| Some(cost.ms_per_step) };
+const STEP: Gauge =
+    Gauge { name: "time of a step", unit: "ms", places: 1, of: |cost| Some(cost.ms_per_step) };
 const COST: Gauge =
     Gauge { name: "time of an image", unit: "µs", places: 1, of: |cost| Some(cost.us_per_image) };
 const LOAD: Gauge = Gauge {
@@ -133,12 +143,8 @@ const CONVOLUTIONS: Gauge = Gauge {
     places: 1,
     of: |cost| Some(cost.phase_us_per_image(Phase::Forward) + cost.phase_us_per_image(Phase::Backward)),
 };
-const EVALUATION: Gauge = Gauge {
-    name: "evaluation of an image",
-    unit: "µs",
-    places: 1,
-    of: |cost| cost.evaluate_us_per_image,
-};
+const EVALUATION: Gauge =
+    Gauge { name: "evaluation of an image", unit: "µs", places: 1, of: |cost| cost.evaluate_us_per_image };
 
 pub const HYPOTHESES: &[Hypothesis] = &[
     Hypothesis {
@@ -280,7 +286,10 @@ pub const HYPOTHESES: &[Hypothesis] = &[
         predicts: "Evaluation takes about as long at every batch, so counting it makes two batches look more alike, and \
                    a slowdown smaller.",
         gauges: &[EVALUATION],
-        test: Test::Computed { how: "epochs with one evaluation each, against epochs without", of: evaluation },
+        test: Test::Computed {
+            how: "epochs with one evaluation each, against epochs without",
+            of: evaluation,
+        },
     },
     Hypothesis {
         id: "synchronisation",
@@ -325,9 +334,8 @@ impl Hypothesis {
     fn pairs(&self, costs: &Costs) -> Vec<(f64, f64)> {
         let whole = |block: &BlockCosts| ln_slowdown(block, Variant::Base);
         match &self.test {
-            Test::Counterfactual { from, to } => costs.each(|block| {
-                Some((ln_slowdown(block, *from)? - ln_slowdown(block, *to)?, whole(block)?))
-            }),
+            Test::Counterfactual { from, to } => costs
+                .each(|block| Some((ln_slowdown(block, *from)? - ln_slowdown(block, *to)?, whole(block)?))),
             Test::Phases(phases) => {
                 let parts: Vec<usize> = phases.iter().map(|phase| *phase as usize).collect();
                 costs.each(|block| of_parts(block, &parts))
@@ -344,9 +352,8 @@ pub fn findings(
     slowdown: Option<&Estimate>,
 ) -> Vec<Finding> {
     // What is computed has no chance of its own to look good.
-    let is_drawn = |hypothesis: &&Hypothesis| {
-        matches!(hypothesis.test, Test::Counterfactual { .. } | Test::Phases(_))
-    };
+    let is_drawn =
+        |hypothesis: &&Hypothesis| matches!(hypothesis.test, Test::Counterfactual { .. } | Test::Phases(_));
     let tests = hypotheses.iter().filter(is_drawn).count();
     let is_slower = slowdown.is_some_and(is_slowdown);
     let finding = |hypothesis: &'static Hypothesis| {
@@ -415,7 +422,11 @@ mod tests {
         assert_eq!(ids.len(), HYPOTHESES.len());
         assert_eq!(HYPOTHESES.iter().filter(|hypothesis| hypothesis.origin == Origin::Notes).count(), 4);
         for hypothesis in HYPOTHESES {
-            assert!(hypothesis.says.ends_with('.') && hypothesis.predicts.ends_with('.'), "{}", hypothesis.id);
+            assert!(
+                hypothesis.says.ends_with('.') && hypothesis.predicts.ends_with('.'),
+                "{}",
+                hypothesis.id
+            );
         }
     }
 
@@ -440,7 +451,10 @@ mod tests {
         let findings = findings(HYPOTHESES, &costs, slowdown.as_ref());
         let faults = findings.iter().find(|finding| finding.hypothesis.id == "faults").unwrap();
         let reading = &faults.readings[0];
-        assert_eq!((reading.small, reading.large, reading.changed), (Some(3200.0), Some(138_240.0), Some(204.0)));
+        assert_eq!(
+            (reading.small, reading.large, reading.changed),
+            (Some(3200.0), Some(138_240.0), Some(204.0))
+        );
         assert!(faults.left.as_ref().unwrap().value < 1.1);
     }
 }

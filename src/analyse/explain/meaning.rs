@@ -48,8 +48,8 @@ pub fn meanings(costs: &Costs) -> Vec<Meaning> {
     let of = |batch: u32| {
         let condition = Condition::base(batch);
         let rates = costs.each(|block| Some(block.get(&condition)?.images_per_s));
-        let epochs = costs
-            .each(|block| Some(block.get(&condition)?.us_per_image * f64::from(EPOCH_IMAGES) / 1e6));
+        let epochs =
+            costs.each(|block| Some(block.get(&condition)?.us_per_image * f64::from(EPOCH_IMAGES) / 1e6));
         Some(Meaning {
             batch,
             images_per_s: Estimate::geometric(&rates)?,

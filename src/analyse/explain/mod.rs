@@ -246,7 +246,8 @@ mod tests {
     fn no_knob_is_blamed_for_a_slowdown_that_none_of_them_changes() {
         for slowdown in [1.15, 1.5] {
             let quiet = |stream: &u8| {
-                let us = |condition: Condition| if condition.batch >= LARGE { 500.0 * slowdown } else { 500.0 };
+                let us =
+                    |condition: Condition| if condition.batch >= LARGE { 500.0 * slowdown } else { 500.0 };
                 let blocks = Study::new(*stream, NOISE).blocks(6, |condition| simulated::even(us(condition)));
                 let explanation = Explanation::of(&blocks, None);
                 let blamed = found(&explanation);
@@ -307,7 +308,10 @@ mod tests {
         let explanation = Explanation::of(&blocks, None);
         assert_eq!(explanation.gaps.len(), 1, "{:?}", explanation.gaps);
         let text = explanation.gaps[0].to_string();
-        assert!(text.contains("batch 1024, one thread") && text.contains("blocks 1, 2, 3, 4, 5, 6"), "{text}");
+        assert!(
+            text.contains("batch 1024, one thread") && text.contains("blocks 1, 2, 3, 4, 5, 6"),
+            "{text}"
+        );
         assert_eq!(explanation.finding("threads").unwrap().verdict, Verdict::NotMeasured);
         assert_eq!(explanation.finding("faults").unwrap().verdict, Verdict::Cause);
     }

@@ -81,9 +81,13 @@ impl Study {
 /// So much in all, as a step of a small model divides it.
 pub fn even(total_us: f64) -> Us {
     let mut us = [0.0; PARTS];
-    for (phase, percent) in
-        [(Phase::Load, 3.0), (Phase::Forward, 35.0), (Phase::Backward, 49.0), (Phase::Optimizer, 11.0), (Phase::ReadBack, 2.0)]
-    {
+    for (phase, percent) in [
+        (Phase::Load, 3.0),
+        (Phase::Forward, 35.0),
+        (Phase::Backward, 49.0),
+        (Phase::Optimizer, 11.0),
+        (Phase::ReadBack, 2.0),
+    ] {
         us[phase as usize] = total_us * percent / 100.0;
     }
     us
@@ -95,7 +99,13 @@ fn faults_per_image(condition: Condition) -> f64 {
         Variant::KeepMemory | Variant::KeepMemoryHugePages | Variant::KeepMemoryMicroBatches | Variant::Tuned
     );
     let is_small = condition.variant == Variant::MicroBatches || condition.batch <= SMALL;
-    if keeps { 0.2 } else if is_small { 25.0 } else { 135.0 }
+    if keeps {
+        0.2
+    } else if is_small {
+        25.0
+    } else {
+        135.0
+    }
 }
 
 /// 500 µs an image, and half as much again from [`LARGE`] on unless memory is kept or the working set small: a cost that

@@ -102,6 +102,8 @@ mod tests {
     fn a_slowdown_is_real_and_worth_the_trouble_or_none() {
         let slowdown = |value, interval| is_slowdown(&Estimate { value, interval, n: 6 });
         assert!(slowdown(1.3, Some((1.1, 1.5))));
-        assert!(!slowdown(1.3, Some((0.9, 1.7))) && !slowdown(1.3, None) && !slowdown(1.02, Some((1.01, 1.03))));
+        assert!(
+            !slowdown(1.3, Some((0.9, 1.7))) && !slowdown(1.3, None) && !slowdown(1.02, Some((1.01, 1.03)))
+        );
     }
 }

@@ -6,12 +6,8 @@ use crate::analyse::explain::estimate::{Estimate, Share};
 
 /// Each variant turns one knob more than the one before. The order matters where knobs do the same work: huge pages are
 /// credited only with what keeping memory leaves, and micro-batches with what both leave.
-pub const CHAIN: [Variant; 4] = [
-    Variant::Base,
-    Variant::KeepMemory,
-    Variant::KeepMemoryHugePages,
-    Variant::KeepMemoryMicroBatches,
-];
+pub const CHAIN: [Variant; 4] =
+    [Variant::Base, Variant::KeepMemory, Variant::KeepMemoryHugePages, Variant::KeepMemoryMicroBatches];
 
 /// From the cost of an image at [`SMALL`] to that at [`LARGE`], under the base.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,11 +44,11 @@ impl Waterfall {
         let (small_us, large_us) = (us(SMALL)?, us(LARGE)?);
         let excess = large_us - small_us;
         let mut steps = Vec::new();
-        for link in 0..CHAIN.len() {
+        for (link, &variant) in CHAIN.iter().enumerate() {
             let next = CHAIN.get(link + 1).copied();
             let pair = |block: &&BlockCosts| {
                 let left = next.map_or(Some(0.0), |variant| ln_slowdown(block, variant))?;
-                Some((ln_slowdown(block, CHAIN[link])? - left, ln_slowdown(block, Variant::Base)?))
+                Some((ln_slowdown(block, variant)? - left, ln_slowdown(block, Variant::Base)?))
             };
             let share = Share::of(&whole.iter().filter_map(pair).collect::<Vec<_>>())?;
             let us = share.value * excess;

@@ -2,6 +2,7 @@
 
 mod axis;
 mod bars;
+pub mod cost_curve;
 pub mod epoch_curve;
 mod label;
 pub mod loss_curve;
@@ -11,6 +12,7 @@ pub mod relative_time;
 pub mod strip;
 mod style;
 mod thin;
+pub mod waterfall;
 
 use std::io;
 

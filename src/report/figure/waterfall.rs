@@ -28,7 +28,10 @@ pub fn draw(waterfall: Option<&Waterfall>) -> Result<FigureView, FigureError> {
         id: id.to_owned(),
         title: format!("From batch {SMALL} to batch {LARGE}: what the additional time is spent on"),
         caption: waterfall.map_or_else(
-            || "Not drawn: there is no slowdown here to take apart, or no block has all that it needs.".to_owned(),
+            || {
+                "Not drawn: there is no slowdown here to take apart, or no block has all that it needs."
+                    .to_owned()
+            },
             caption,
         ),
         legend: Vec::new(),
