@@ -49,7 +49,7 @@ fuzz SECONDS="60":
     #!/usr/bin/env bash
     set -euo pipefail
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-    options=(--sanitizer none --strip-dead-code)
+    options=(--sanitizer none --strip-dead-code=true)
     cargo fuzz build "${options[@]}"
     failed=0
     for target in $(cargo fuzz list); do

@@ -360,8 +360,8 @@ Writes DIR/explain-batch-size/index.html and steps.csv. A block takes three to
 four minutes on two cores; below five blocks most verdicts stay open. Nothing
 else should run meanwhile.")]
 pub struct ExplainArgs {
-    /// Times every condition is measured
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Times every condition is measured, at least 2: one time has no spread
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub blocks: u32,
     /// Folder the page is written into
     #[arg(long, value_name = "DIR", default_value = "reports")]
