@@ -79,7 +79,7 @@ pub enum Doubt {
     OneRun,
     /// An effect as large as the stated one could hide within the tolerance.
     TooWide,
-    /// The shift is beyond the tolerance but below the stated effect, on a machine that is not the baseline's.
+    /// The shift is beyond the tolerance but no more than another machine may do, on one that is not the baseline's.
     OtherMachine,
     /// The arm diverges under some seeds, and the baseline does not know these.
     MayDiverge,

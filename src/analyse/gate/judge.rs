@@ -354,8 +354,8 @@ mod tests {
             (Gauge::TestAcc, 1.01, Alarm::Better),
             (Gauge::TrainLoss, 2.0, Alarm::Worse),
             (Gauge::TrainLoss, 0.3, Alarm::Better),
-            (Gauge::StepTime, 1.5, Alarm::Worse),
-            (Gauge::StepTime, 0.6, Alarm::Better),
+            (Gauge::StepTime, 2.0, Alarm::Worse),
+            (Gauge::StepTime, 0.4, Alarm::Better),
         ] {
             let mut study = Study::new(2, 3);
             let stored = study.samples(0..8);
