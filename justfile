@@ -13,6 +13,7 @@ reproduce *ARGS: build
 test: setup fetch
     cargo fmt --all -- --check
     cargo clippy --release --all-targets -- -D warnings
+    cargo clippy --release --no-default-features --all-targets -- -D warnings
     cargo test --release
     cargo test --release --no-default-features
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use statrs::distribution::{ContinuousCDF as _, Normal};
 
 use crate::analyse::Measures;
 use crate::record::{LoadedRun, RunRecord};
@@ -159,7 +158,7 @@ fn accuracy(first: &LoadedRun, second: &LoadedRun, spread: Option<Spread>) -> Op
             let images =
                 f64::from(first.epochs.iter().rev().find(|row| row.split.name() == "validation")?.images);
             let share = f64::midpoint(a, b);
-            let z = Normal::standard().inverse_cdf(1.0 - ALPHA / 2.0);
+            let z = stats::inference::normal_quantile(1.0 - ALPHA / 2.0);
             z * (2.0 * share * (1.0 - share) / images).sqrt()
         }
     };

@@ -24,7 +24,7 @@ use crate::cli::CheckArgs;
 use crate::cmd::console::{print, say, warn};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::torch;
-use crate::cmd::{Workspace, data as sets};
+use crate::cmd::{Workspace, data as sets, sweep};
 
 pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     let (cases, mut files) = cases(workspace, args)?;
@@ -207,10 +207,9 @@ pub struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     pub fn new(workspace: &'a Workspace, planted: Option<Planted>) -> Result<Self> {
+        sweep::require_torch()?;
         let interrupt = Interrupt::install()?;
-        let machine = Exclusive::wait(&interrupt, &mut |holder| {
-            say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
-        })?;
+        let machine = sweep::machine_alone(&interrupt)?;
         Ok(Self { workspace, interrupt, _machine: machine, planted, folders: Vec::new() })
     }
 

@@ -15,12 +15,12 @@ use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
 use pinbench::report::explain::{Provenance, explain, summary};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep};
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Pace, Sweep};
 use pinbench::stream::Seed;
 use pinbench::text;
 
 use crate::cli::ExplainArgs;
-use crate::cmd::console::{print, say, this_command};
+use crate::cmd::console::{print, this_command};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::torch;
 use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
@@ -47,9 +47,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         tempfile::Builder::new().prefix("pinbench-explain-").tempdir().context("a folder for runs")?;
     let store = Store::open(&folder.path().join("runs"))?;
     let interrupt = Interrupt::install()?;
-    let _machine = Exclusive::wait(&interrupt, &mut |holder| {
-        say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
-    })?;
+    let _machine = sweep::machine_alone(&interrupt)?;
     let measurements = measurements(experiment, &base, args.blocks)?;
     let jobs: Vec<Job> =
         measurements.iter().map(|measurement| measurement.job(&store, workspace, &root)).collect();

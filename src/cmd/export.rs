@@ -1,7 +1,6 @@
 //! `pinbench export`: the first steps of a trial, with everything another program needs to repeat them.
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +12,7 @@ use crate::cmd::console::print;
 use crate::cmd::{Workspace, data as sets, sweep};
 
 pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
+    sweep::require_torch()?;
     let experiments = workspace.experiments(&args.experiments)?;
     let (experiment, trial) = sweep::only_trial(&experiments, args.profile.name(), &args.trial)?;
     let root = std::path::absolute(data::root()?)?;
@@ -51,11 +51,6 @@ fn reason(ending: Ending) -> String {
 
 /// Written last: whoever finds it finds all of them.
 const LAST: &str = "trial.json";
-
-#[cfg(not(feature = "torch"))]
-pub fn child(_: &Job, _: &Export) -> Result<ExitCode> {
-    Err(crate::cmd::without_torch())
-}
 
 /// In the process that has the environment of the plan and was prepared for its threads.
 #[cfg(feature = "torch")]
@@ -97,7 +92,7 @@ pub fn child(job: &Job, export: &Export) -> Result<ExitCode> {
 }
 
 #[cfg(feature = "torch")]
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+fn write(folder: &std::path::Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     fs::write(&path, bytes).with_context(|| format!("cannot write '{}'", path.display()))
 }

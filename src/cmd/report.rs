@@ -113,7 +113,9 @@ impl Reporter<'_> {
 
     fn choose(&self, experiment: &Experiment, choice: &Choice) -> Vec<&RunRecord> {
         let trials: Vec<_> = experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect();
-        let of_profile = self.records.iter().filter(|record| trials.contains(&record.trial_id));
+        let of_profile = self.records.iter();
+        let of_profile =
+            of_profile.filter(|record| record.planted.is_none() && trials.contains(&record.trial_id));
         let group = |record: &RunRecord| (record.plan_hash, record.environment_class.clone());
         match choice {
             Choice::Exactly(plan, class) => {

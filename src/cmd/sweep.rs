@@ -83,9 +83,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
         let interrupt = Interrupt::install()?;
-        let _machine = Exclusive::wait(&interrupt, &mut |holder| {
-            say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
-        })?;
+        let _machine = machine_alone(&interrupt)?;
         // Whoever had the machine may have run some of these.
         let listing = store.records()?;
         let found = asked.items(&store, &listing)?;
@@ -106,6 +104,24 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     Ok(Swept { experiments, profile, plan, class, store, tally, open })
 }
 
+/// Timed runs never share a machine: waits until nobody else's are under way, and says for whom.
+pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
+    let machine = Exclusive::wait(interrupt, &mut |holder| {
+        say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
+    })?;
+    Ok(machine)
+}
+
+/// Why a start of an id does not name one trial.
+fn not_one_trial(found: usize, start: &str, profile: ProfileName) -> WrongUsage {
+    WrongUsage(match found {
+        0 => format!(
+            "no trial of the profile '{profile}' has an id that starts with '{start}'; `pinbench list` has the ids"
+        ),
+        _ => format!("'{start}' is the start of several trial ids; give more of it"),
+    })
+}
+
 /// The one trial of the profile whose id starts so, and its experiment.
 pub fn only_trial<'a>(
     experiments: &'a [Experiment],
@@ -123,11 +139,7 @@ pub fn only_trial<'a>(
     }
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => Err(WrongUsage(format!(
-            "no trial of the profile '{profile}' has an id that starts with '{start}'; `pinbench list` has the ids"
-        ))
-        .into()),
-        _ => Err(WrongUsage(format!("'{start}' is the start of several trial ids; give more of it")).into()),
+        count => Err(not_one_trial(count, start, profile).into()),
     }
 }
 
@@ -159,12 +171,7 @@ impl<'a> Asked<'a> {
         let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
         match ids.len() {
             1 => Ok(found),
-            0 => Err(WrongUsage(format!(
-                "no trial of the profile '{}' has an id that starts with '{start}'; `pinbench list` has the ids",
-                self.profile
-            ))
-            .into()),
-            _ => Err(WrongUsage(format!("'{start}' is the start of several trial ids; give more of it")).into()),
+            count => Err(not_one_trial(count, start, self.profile).into()),
         }
     }
 

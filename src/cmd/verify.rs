@@ -10,15 +10,15 @@ use pinbench::data;
 use pinbench::machine::Environment;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Sweep};
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Sweep};
 use pinbench::stats::Spread;
 use serde::Serialize;
 
 use crate::cli::VerifyRunsArgs;
-use crate::cmd::console::{print, print_json, say};
+use crate::cmd::console::{print, print_json};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::torch;
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
+use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
 
 /// Documented in the help of `verify`; keys are added, never changed.
 #[derive(Serialize)]
@@ -33,6 +33,7 @@ struct Verified {
 const START_UP: Duration = Duration::from_secs(2);
 
 pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
+    sweep::require_torch()?;
     let store = workspace.existing_store()?.ok_or_else(|| {
         WrongUsage(format!(
             "there are no runs in '{}' yet; `pinbench run` makes some",
@@ -47,9 +48,7 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("a folder for the replays")?;
     let replays = Store::open(&folder.path().join("runs"))?;
     let interrupt = Interrupt::install()?;
-    let _machine = Exclusive::wait(&interrupt, &mut |holder| {
-        say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
-    })?;
+    let _machine = sweep::machine_alone(&interrupt)?;
     let jobs: Vec<Job> = asked.iter().map(|record| job(record, &replays, &root, workspace)).collect();
     let names = asked.iter().map(name).collect();
     let mut progress = Progress::named(workspace.quiet, names, asked.iter().map(time).collect());

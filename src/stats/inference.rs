@@ -3,7 +3,7 @@
 //! The arms of one seed share split, order and initial weights, so that a difference is taken within a seed and its
 //! spread is the only one that counts. Below two values nothing is said: `None`.
 
-use statrs::distribution::{ContinuousCDF as _, StudentsT};
+use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
 use crate::stats::{mean, sample_sd};
 
@@ -46,6 +46,11 @@ pub fn values_needed(
 ) -> Option<usize> {
     let suffices = |n: &usize| power(effect, sd, *n, alpha).is_some_and(|power| power >= wanted);
     (effect > 0.0 && sd > 0.0).then(|| (least.max(2)..=most).find(suffices)).flatten()
+}
+
+/// The value a standard normal variable stays below with this probability.
+pub fn normal_quantile(probability: f64) -> f64 {
+    Normal::standard().inverse_cdf(probability)
 }
 
 /// The value Student's t of so many degrees of freedom stays below with this probability.
