@@ -23,7 +23,7 @@ mod torch {
     use std::path::PathBuf;
 
     pub fn build() {
-        println!("cargo:rerun-if-changed=src/train/shim/shim.cpp");
+        println!("cargo:rerun-if-changed=src/train/shim");
         // torch-sys has `links = "tch"`, so this is its key, whatever the comment in its build script says.
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
         let lib = lib.unwrap_or_else(|| panic!("torch-sys named no libtorch; run `just setup` first"));
@@ -37,7 +37,12 @@ mod torch {
             .flag("-isystem")
             .flag(&*include.to_string_lossy())
             .flag("-fopenmp")
-            .file("src/train/shim/shim.cpp")
+            // Vectors of eight floats never cross a call: every function that takes one is inlined.
+            .flag("-Wno-psabi")
+            .files(
+                ["shim", "batch_norm", "first_block", "profiler", "event"]
+                    .map(|part| format!("src/train/shim/{part}.cpp")),
+            )
             .compile("pinbench_shim");
         // So that the program runs without LD_LIBRARY_PATH.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());

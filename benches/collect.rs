@@ -10,6 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use pinbench::analyse::ArmRuns;
 use pinbench::digest::Digest;
 use pinbench::experiment::{Arm, Experiment, ProfileName, Trial};
+use pinbench::record::schema::FORMAT;
 use pinbench::record::{LoadedRun, Rows, RunId, RunRecord, Store, frame, parquet};
 use pinbench::report::{Input, render};
 use pinbench::row::StepRow;
@@ -64,7 +65,8 @@ fn frames(criterion: &mut Criterion, kept: &LoadedRun) {
     group.throughput(Throughput::Elements(STEPS));
     group.bench_function("steps/encode", |bencher| bencher.iter(|| black_box(encode())));
     group.bench_function("steps/decode", |bencher| {
-        let read = |bytes| frame::to_steps(&parquet::decode("steps.parquet", bytes).expect("a frame"));
+        let read =
+            |bytes| frame::to_steps(&parquet::decode("steps.parquet", bytes).expect("a frame"), FORMAT);
         bencher.iter_batched(
             || bytes.clone(),
             |bytes| black_box(read(bytes).expect("rows")),

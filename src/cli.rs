@@ -73,6 +73,7 @@ pub enum Verb {
     Verify(VerifyRunsArgs),
     Diff(DiffArgs),
     Export(ExportArgs),
+    Trace(TraceArgs),
     /// Measure why something is slow, by taking causes away
     #[command(subcommand)]
     Explain(ExplainVerb),
@@ -167,7 +168,8 @@ pub struct SeedsArg {
 /// How trials are executed; it changes times, not the question.
 #[derive(Args)]
 pub struct PlanArgs {
-    /// How trials are executed: tuned is the fastest, eager what a plain PyTorch script does
+    /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
+    /// fused our own kernels where there is one
     #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
     plan: PlanChoice,
     /// Threads of libtorch [default: the cores of this machine]
@@ -175,7 +177,7 @@ pub struct PlanArgs {
     /// Another number is another plan: its runs are not mixed with those there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
-    /// Where to train; only cpu for now
+    /// Where to train: cpu, cuda or cuda:N. CUDA was never run on a GPU so far: compare its results with the CPU's first
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
 }
@@ -198,7 +200,7 @@ pub struct ReportArgs {
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
-    /// Only runs of this plan: tuned or eager [default: that of the newest run]
+    /// Only runs of this plan: tuned, eager or fused [default: that of the newest run]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
     /// Folder the reports are written into, one folder an experiment
@@ -342,6 +344,36 @@ pub struct ExportArgs {
     pub out: PathBuf,
 }
 
+/// Trace the steps of a trial: its time by operator, beside what this machine could do
+///
+/// When a training is slow and you want to know in which operators, and how far from the machine's own rates it is.
+/// Trains the trial for some steps as `run` does, then for as many under libtorch's profiler. A traced run is no result:
+/// it goes into no store.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench trace 3f9a
+  pinbench trace 3f9a --plan eager --out /tmp/eager
+
+Writes into DIR/trace-TRIAL:
+  index.html     time and rates of each phase, roofline, operators, counters
+  operators.csv  operator, calls, self and total time over the profiled steps
+  trace.json     every operator of these steps, for Perfetto or chrome://tracing
+Nothing else should run meanwhile.")]
+pub struct TraceArgs {
+    /// Start of the trial's id, of whatever profile; `pinbench list` has the ids
+    #[arg(value_name = "TRIAL")]
+    pub trial: String,
+    /// Steps without the profiler, and as many with it
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(5..=500))]
+    pub steps: u32,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Folder the trace's own folder is written into
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub out: PathBuf,
+}
+
 #[derive(Subcommand)]
 pub enum ExplainVerb {
     BatchSize(ExplainArgs),
@@ -353,16 +385,50 @@ pub enum ExplainVerb {
 /// in blocks that hold every condition once. A cause is what takes the slowdown away when it is taken away.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
+Examples:
   pinbench explain batch-size --blocks 8 --out reports
+  pinbench explain batch-size --no-curve           the verdicts in half the time
+  pinbench explain batch-size --plan tuned --no-curve --plant delay-load
 
-Writes DIR/explain-batch-size/index.html and steps.csv. A block takes three to
-four minutes on two cores; below five blocks most verdicts stay open. Nothing
-else should run meanwhile.")]
+Writes index.html, explanation.json and steps.csv into DIR/explain-batch-size;
+another plan than eager and demonstrations have folders of their own. A block
+takes three to four minutes on two cores under eager; below five blocks most
+verdicts stay open. Nothing else should run meanwhile.
+
+explanation.json is one object. Its keys stay:
+  format         1
+  base, threads  the plan in which knobs are turned
+  batches, small, large, blocks
+  demonstration  null, or what was planted
+  slowdown       presence (found, absent, undecided) and the ratio of costs
+  parts          of a step: what an image costs more in it, µs, and its share
+  findings       of each hypothesis: verdict, share of the ratio and of the µs
+  knobs          cost of an image over that under the base, at both batches
+  gaps, warnings texts
+Estimates have the keys value, interval (95 %, or null) and n.")]
 pub struct ExplainArgs {
     /// Times every condition is measured, at least 2: one time has no spread
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub blocks: u32,
+    /// Plan whose slowdown is explained: eager is what a plain PyTorch script does
+    ///
+    /// Under tuned and fused most knobs are turned already; what is left is measured.
+    #[arg(long, value_enum, value_name = "NAME", default_value = "eager", hide_possible_values = true)]
+    plan: PlanChoice,
+    /// Only batches 128 and 1024, which all verdicts are about: no curve, in half the time
+    #[arg(long)]
+    pub no_curve: bool,
+    /// Demonstration: slow the large batches down on purpose, to see it found
+    ///
+    /// delay-load, delay-forward, delay-backward and delay-optimizer wait 150 µs an image at the end of that phase,
+    /// slow-step a fifth of the step. No other report ever counts such runs.
+    #[arg(long = "plant", visible_alias = "planted", value_name = "FAULT", help_heading = "To see it work")]
+    pub planted: Option<Planted>,
+    /// Demonstration: measure the same training under every name, to see nothing found
+    ///
+    /// An A/A run: each condition is batch 128 under the base, with a seed of its own. Implies --no-curve.
+    #[arg(long, conflicts_with = "planted", help_heading = "To see it work")]
+    pub aa: bool,
     /// Folder the page is written into
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub out: PathBuf,
@@ -539,6 +605,7 @@ enum ProfileChoice {
 enum PlanChoice {
     Tuned,
     Eager,
+    Fused,
 }
 
 impl ProfileArg {
@@ -562,6 +629,7 @@ impl PlanChoice {
         match self {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
+            Self::Fused => PlanName::Fused,
         }
     }
 }
@@ -570,6 +638,12 @@ impl PlanArgs {
     pub fn plan(&self) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         Plan::named(self.plan.name(), self.threads.unwrap_or(cores), self.device)
+    }
+}
+
+impl ExplainArgs {
+    pub fn plan(&self) -> PlanName {
+        self.plan.name()
     }
 }
 
@@ -601,6 +675,20 @@ mod tests {
         {
             let error = seeds(text).unwrap_err();
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_trace_takes_a_trial_and_has_a_length_that_gives_a_median() {
+        let parse = |more: &[&str]| Cli::try_parse_from([&["pinbench", "trace"][..], more].concat());
+        let Verb::Trace(args) = parse(&["3f9a"]).unwrap().verb else { panic!("another verb") };
+        assert_eq!((args.trial.as_str(), args.steps, args.out), ("3f9a", 20, PathBuf::from("reports")));
+        let more = ["3f9a", "--steps", "50", "--plan", "eager", "--threads", "1", "--out", "pages"];
+        let Verb::Trace(args) = parse(&more).unwrap().verb else { panic!("another verb") };
+        assert_eq!((args.steps, args.plan.plan()), (50, Plan::named(PlanName::Eager, 1, Device::Cpu)));
+        let wrong = [&["--steps", "20"][..], &["3f9a", "--steps", "4"], &["3f9a", "--steps", "501"]];
+        for wrong in wrong {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -31,6 +31,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
         Verb::Explain(ExplainVerb::BatchSize(args)) => cmd::explain::run(&workspace, &args),
         Verb::Export(args) => cmd::export::run(&workspace, &args),
+        Verb::Trace(args) => cmd::trace::run(&workspace, &args),
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),

@@ -1,10 +1,16 @@
-//! Faults that can be planted into a run, to see whether the gate finds them.
+//! Faults that can be planted into a run, to see whether the gate or an explanation finds them.
 //!
 //! A run with one says so in its record, and no sweep, report or baseline ever counts it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::Phase;
+
+/// What a delay takes of each image of a step. A time of its own and no part of the step, so that its size is known
+/// beforehand; about half of what the tuned plan takes for an image on two cores.
+pub const DELAY_NS_PER_IMAGE: u64 = 150_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,16 +27,25 @@ pub enum Planted {
     LearningRate,
     /// Each step takes a fifth longer.
     SlowStep,
+    /// Each step waits at the end of the phase, as do the next three.
+    DelayLoad,
+    DelayForward,
+    DelayBackward,
+    DelayOptimizer,
 }
 
 impl Planted {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::EvalDropout,
         Self::EvalWithoutBatchNorm,
         Self::Normalisation,
         Self::Labels,
         Self::LearningRate,
         Self::SlowStep,
+        Self::DelayLoad,
+        Self::DelayForward,
+        Self::DelayBackward,
+        Self::DelayOptimizer,
     ];
 
     pub fn name(self) -> &'static str {
@@ -41,6 +56,25 @@ impl Planted {
             Self::Labels => "labels",
             Self::LearningRate => "learning-rate",
             Self::SlowStep => "slow-step",
+            Self::DelayLoad => "delay-load",
+            Self::DelayForward => "delay-forward",
+            Self::DelayBackward => "delay-backward",
+            Self::DelayOptimizer => "delay-optimizer",
+        }
+    }
+
+    /// The phase in which it takes time; `None` where it takes none.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::EvalDropout
+            | Self::EvalWithoutBatchNorm
+            | Self::Normalisation
+            | Self::Labels
+            | Self::LearningRate => None,
+            Self::DelayLoad => Some(Phase::Load),
+            Self::DelayForward => Some(Phase::Forward),
+            Self::SlowStep | Self::DelayBackward => Some(Phase::Backward),
+            Self::DelayOptimizer => Some(Phase::Optimizer),
         }
     }
 }
@@ -57,5 +91,26 @@ impl std::str::FromStr for Planted {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|planted| planted.name() == text);
         known.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_known_by_its_name_and_another_is_refused_with_all_of_them() {
+        for planted in Planted::ALL {
+            assert_eq!(planted.name().parse::<Planted>(), Ok(planted));
+        }
+        assert!("delay".parse::<Planted>().unwrap_err().contains("delay-load, delay-forward"));
+    }
+
+    /// Stored records carry these names.
+    #[test]
+    fn faults_keep_their_names_in_records() {
+        let stored = |planted| serde_json::to_value(planted).unwrap();
+        assert_eq!(stored(Planted::SlowStep), "slow_step");
+        assert_eq!(stored(Planted::DelayBackward), "delay_backward");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::PhaseTimes;
+use crate::clock::{Phase, PhaseTimes};
 
 /// One optimizer step.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -19,8 +19,29 @@ pub struct StepRow {
     pub loss: f64,
     /// Images whose largest logit was the label's, in train mode.
     pub correct: u32,
+    /// By the host's clock. A GPU works behind the host's back: these are then the times to ask for the work, and that of
+    /// `ReadBack` is the time to wait until it is done.
     pub times: PhaseTimes,
+    /// Of the same phases on the device's own timeline, from event to event, gaps in which it had nothing to do included;
+    /// `None` on a CPU.
+    pub device: Option<PhaseTimes>,
     pub usage: Usage,
+}
+
+impl StepRow {
+    /// How much later than the host the device came to the end of the optimizer step: what the host then waited for.
+    ///
+    /// Next to the step's total time it tells what a step on a GPU is bound by. Of one that is bound by its launches it is
+    /// about 0, for the device has done each piece of work before the host asks for the next; of one that is bound by the
+    /// device it is most of the step. `None` on a CPU.
+    pub fn device_behind_ns(&self) -> Option<u64> {
+        let until_read_back = |times: PhaseTimes| {
+            let phases = Phase::ALL.into_iter().filter(|phase| *phase != Phase::ReadBack);
+            phases.map(|phase| times.ns(phase)).fold(0, u64::saturating_add)
+        };
+        let device = self.device?;
+        Some(until_read_back(device).saturating_sub(until_read_back(self.times)))
+    }
 }
 
 /// What the operating system counted for this process; in a row, the difference over the step.
@@ -189,5 +210,33 @@ impl Diagnostic {
             Self::HessianEigenvalue => "hessian_eigenvalue",
             Self::EpsilonSharpness => "epsilon_sharpness",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind_ns(host: [u64; 6], device: Option<[u64; 6]>) -> Option<u64> {
+        let row = StepRow {
+            epoch: 0,
+            step: 0,
+            images: 64,
+            loss: 1.0,
+            correct: 0,
+            times: PhaseTimes::summed(host),
+            device: device.map(PhaseTimes::summed),
+            usage: Usage::default(),
+        };
+        row.device_behind_ns()
+    }
+
+    #[test]
+    fn a_step_that_is_bound_by_launches_is_told_from_one_that_is_bound_by_the_device() {
+        // The device waits for each launch, and is there as soon as the last is made.
+        assert_eq!(behind_ns([5, 0, 400, 500, 95, 10], Some([5, 0, 401, 500, 96, 8])), Some(2));
+        // Everything is asked for in a tenth of the time it takes.
+        assert_eq!(behind_ns([5, 0, 40, 50, 5, 900], Some([5, 0, 395, 500, 95, 5])), Some(895));
+        assert_eq!(behind_ns([5, 0, 400, 500, 95, 10], None), None);
     }
 }

@@ -260,6 +260,27 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// With CUDA too: no machine has a hundred GPUs.
+#[cfg(feature = "torch")]
+#[test]
+fn a_gpu_that_is_not_there_is_refused_before_anything_is_fetched() {
+    let workspace = workspace();
+    let assert = pinbench(&workspace).args(["run", "m1", "--device", "cuda:99"]).assert().code(1);
+    assert.stderr(contains("device 'cuda:99' cannot be used").and(contains("libtorch")).and(contains("use")));
+    assert!(!workspace.path().join("data").exists());
+    let fused = ["run", "m1", "--device", "cuda", "--plan", "fused"];
+    pinbench(&workspace).args(fused).assert().code(1).stderr(contains("--plan tuned"));
+}
+
+#[test]
+fn the_help_says_that_no_gpu_was_ever_seen() {
+    let workspace = workspace();
+    let output = pinbench(&workspace).args(["run", "--help"]).assert().success().get_output().clone();
+    // Wherever the lines are broken.
+    let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("never run on a GPU so far"), "{help}");
+}
+
 #[cfg(not(feature = "torch"))]
 #[test]
 fn without_libtorch_training_says_how_to_get_it() {

@@ -6,6 +6,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ use pinbench::stream::{Key, Seed, Stream};
 use serde_json::Value;
 
 const KILLS: u64 = 50;
-/// A run with its process takes about as long.
-const LONGEST: Duration = Duration::from_millis(1_600);
+/// How long a sweep is left alone at most, in runs of this machine.
+const LONGEST: f64 = 1.3;
 
 /// Four trials of some seconds, with checkpoints between the epochs.
 const EXPERIMENT: &str = r#"
@@ -42,16 +43,20 @@ const RUN: [&str; 6] = ["run", "tiny", "--profile", "smoke", "--threads", "1"];
 #[test]
 fn fifty_kills_at_random_moments_lose_and_change_nothing() {
     let undisturbed = Workspace::new(EXPERIMENT);
+    let began = Instant::now();
     assert_eq!(undisturbed.run(&RUN).0, 0);
+    let longest = began.elapsed().div_f64(4.0).mul_f64(LONGEST);
     let expected = results(&undisturbed);
     assert_eq!(expected.len(), 4);
 
     let workspace = Workspace::new(EXPERIMENT);
+    // The first is no accident: however fast the machine, one kill hits a run that has a checkpoint.
+    kill_when(&workspace, 0, || has_checkpoint(&workspace));
     let mut resumed = 0;
-    for kill in 0..KILLS {
+    for kill in 1..KILLS {
         let [wait, whom] = Key::new(Seed(kill), Stream::Order, 0, 0).words::<2>();
-        let moment = Duration::from_micros(wait % LONGEST.as_micros() as u64);
-        kill_after(&workspace, moment, whom % 3);
+        let moment = Instant::now() + Duration::from_micros(wait % longest.as_micros() as u64);
+        kill_when(&workspace, whom % 3, || Instant::now() >= moment);
     }
     // Children whose parent alone was killed finish their step and go.
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -79,11 +84,22 @@ fn fifty_kills_at_random_moments_lose_and_change_nothing() {
     assert!(!out.contains("damaged") && !out.contains("abandoned"), "{out}");
 }
 
-/// Starts the sweep and kills the parent, the child or both.
-fn kill_after(workspace: &Workspace, moment: Duration, whom: u64) {
+fn has_checkpoint(workspace: &Workspace) -> bool {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    // One folder a trial, in it one a checkpoint.
+    let mut trials = entries(workspace.path().join("runs/checkpoints"));
+    trials.any(|trial| entries(trial.path()).any(|kept| kept.path().join("checkpoint.json").is_file()))
+}
+
+/// Starts the sweep and, as soon as it is time, kills the parent, the child or both.
+fn kill_when(workspace: &Workspace, whom: u64, is_time: impl Fn() -> bool) {
     let mut sweep = workspace.pinbench(&RUN);
     let mut sweep = sweep.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(moment);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_time() {
+        assert!(Instant::now() < deadline, "nothing to kill after two minutes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", sweep.id()));
     let children = children.unwrap_or_default();
     let children: Vec<&str> = children.split_whitespace().collect();

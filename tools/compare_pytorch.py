@@ -1,6 +1,7 @@
-"""Images per second of a plain PyTorch script and of pinbench's plans, in turn: `just compare-pytorch [ROUNDS]`.
+"""Images per second of two PyTorch scripts and of pinbench's plans, in turn: `just compare-pytorch [ROUNDS]`.
 
-Both train SimpleCNN on the same 12,000 MNIST images for 2 epochs, resident in memory as one float tensor, with
+`pytorch` is a plain eager script; `pytorch+` has channels-last, pooling before ReLU, fused Adam and the allocator settings of
+the tuned plan. All train SimpleCNN on the same 12,000 MNIST images for 2 epochs, resident in memory as one float tensor, with
 the same number of threads, and read the loss back at every step. Times are sums over the steps, without
 evaluation. Rounds alternate between the programs, so that a drift of a shared machine meets all of them.
 """
@@ -18,7 +19,7 @@ import venv
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BATCHES = (64, 128, 1024)
 IMAGES, EPOCHS = 12_000, 2
-PLANS = ("eager", "tuned")
+PLANS = ("eager", "tuned", "fused")
 EXPERIMENT = f"""
 title = "speed"
 why = "images per second beside PyTorch"
@@ -37,7 +38,13 @@ full = {{ seeds = [0] }}
 """
 
 
-def plain_script(images: pathlib.Path, labels: pathlib.Path) -> None:
+# As in src/experiment/plan.rs.
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1",
+}
+
+
+def script(images: pathlib.Path, labels: pathlib.Path, is_tuned: bool) -> None:
     """What a user would write, run by the Python that has PyTorch; prints images per second by batch."""
     import torch
     from torch import nn
@@ -45,14 +52,19 @@ def plain_script(images: pathlib.Path, labels: pathlib.Path) -> None:
     pixels = torch.frombuffer(bytearray(images.read_bytes()[16:]), dtype=torch.uint8)
     x = pixels.view(-1, 1, 28, 28)[:IMAGES].float().div(255)
     y = torch.frombuffer(bytearray(labels.read_bytes()[8:]), dtype=torch.uint8)[:IMAGES].long()
+    activate = [nn.MaxPool2d(2), nn.ReLU(inplace=True)] if is_tuned else [nn.ReLU(), nn.MaxPool2d(2)]
+    if is_tuned:
+        x = x.contiguous(memory_format=torch.channels_last)
     for batch in BATCHES:
         torch.manual_seed(0)
         model = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), *activate,
+            nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), *activate,
             nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10),
         )
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+        if is_tuned:
+            model = model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=is_tuned)
         loss_of = nn.CrossEntropyLoss()
         seconds = 0.0
         for _ in range(EPOCHS):
@@ -79,10 +91,11 @@ def python_with_torch() -> str:
     return str(python)
 
 
-def measure_pytorch(python: str, threads: int, data: pathlib.Path) -> dict[int, float]:
+def measure_pytorch(python: str, threads: int, data: pathlib.Path, is_tuned: bool) -> dict[int, float]:
     files = [data / "mnist" / name for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")]
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [python, __file__, "--script", *map(str, files)]
+    env |= ALLOCATOR if is_tuned else {}
+    command = [python, __file__, "--tuned-script" if is_tuned else "--script", *map(str, files)]
     out = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {int(batch): float(rate) for batch, rate in map(str.split, out.splitlines())}
 
@@ -113,13 +126,14 @@ def data_root() -> pathlib.Path:
 
 def main(rounds: int) -> None:
     python, threads = python_with_torch(), len(os.sched_getaffinity(0))
-    rates: dict[str, list[dict[int, float]]] = {name: [] for name in ("pytorch", *PLANS)}
+    rates: dict[str, list[dict[int, float]]] = {name: [] for name in ("pytorch", "pytorch+", *PLANS)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         (folder / "speed.toml").write_text(EXPERIMENT)
         for round_ in range(1, rounds + 1):
             print(f"round {round_} of {rounds}", file=sys.stderr, flush=True)
-            rates["pytorch"].append(measure_pytorch(python, threads, data_root()))
+            for name, is_tuned in (("pytorch", False), ("pytorch+", True)):
+                rates[name].append(measure_pytorch(python, threads, data_root(), is_tuned))
             for plan in PLANS:
                 rates[plan].append(measure_pinbench(plan, threads, folder))
     print(f"images/s, {threads} threads, {rounds} rounds in turn: median (best), ratio of medians [of bests] to PyTorch")
@@ -135,7 +149,7 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--script"]:
-        plain_script(*map(pathlib.Path, sys.argv[2:4]))
+    if sys.argv[1:2] in (["--script"], ["--tuned-script"]):
+        script(*map(pathlib.Path, sys.argv[2:4]), is_tuned=sys.argv[1] == "--tuned-script")
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)

@@ -8,8 +8,10 @@ pub mod confusion;
 pub mod explain;
 pub mod gate;
 mod measure;
+pub mod operators;
 pub mod quantity;
 pub mod replay;
+pub mod roofline;
 #[cfg(test)]
 pub mod samples;
 mod summary;

@@ -113,6 +113,7 @@ pub fn step(index: u64, images: u32, total_ns: u64) -> StepRow {
         loss: 2.3 / (1.0 + index as f64 / 10.0),
         correct: images / 2,
         times: PhaseTimes::new(phases_ns, total_ns),
+        device: None,
         usage: Usage { minor_faults: 12, ..Usage::default() },
     }
 }

@@ -259,6 +259,7 @@ impl<'a> Bench<'a> {
             // The gate looks at none.
             diagnostics: Diagnostics::Off,
             export: None,
+            trace: None,
             planted: self.planted,
             command: format!("pinbench check {} --profile {}", request.experiment, request.profile),
         }

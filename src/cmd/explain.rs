@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
-use pinbench::analyse::explain::{Block, Condition, Explanation, HYPOTHESES, Stored, conditions, order};
+use pinbench::analyse::explain::{
+    BATCHES, Block, Condition, Demonstration, Design, Explanation, LARGE, SMALL, Stored, order,
+};
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
 use pinbench::machine::Environment;
+use pinbench::planted::Planted;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
-use pinbench::report::explain::{Provenance, explain, summary};
+use pinbench::report::explain::{Provenance, explain, summary, to_json};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Pace, Sweep};
 use pinbench::stream::Seed;
@@ -36,11 +39,10 @@ const STEPS: (u32, u32) = (9, 60);
 const EVALUATED: u32 = 500;
 
 pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
+    let design = design(args)?;
     sweep::require_torch()?;
     let experiments = workspace.experiments(&[EXPERIMENT.to_owned()])?;
     let experiment = experiments.first().ok_or_else(|| WrongUsage(format!("there is no {EXPERIMENT}")))?;
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let base = Plan::named(PlanName::Eager, threads, Device::Cpu);
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(base_trial(experiment)?.config.data.set), &root)?;
     let folder =
@@ -48,7 +50,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let store = Store::open(&folder.path().join("runs"))?;
     let interrupt = Interrupt::install()?;
     let _machine = sweep::machine_alone(&interrupt)?;
-    let measurements = measurements(experiment, &base, args.blocks)?;
+    let measurements = measurements(experiment, &design, args.blocks)?;
     let jobs: Vec<Job> =
         measurements.iter().map(|measurement| measurement.job(&store, workspace, &root)).collect();
     let names = measurements.iter().map(Measurement::name).collect();
@@ -62,7 +64,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         "{blocks} of {conditions} short trainings each, {}",
         text::duration(times.iter().sum())
     ));
-    let environment = Environment::capture(&workspace.root, torch(threads)?);
+    let environment = Environment::capture(&workspace.root, torch(design.base.threads)?);
     let mut progress = Progress::named(workspace.quiet, names, times);
     let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
     let tally = sweep.run(&jobs, &mut Children::of_this_program(&interrupt)?, &mut progress)?;
@@ -71,8 +73,12 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
     let blocks = blocks_of(&store, &measurements, args.blocks)?;
-    let stored = stored(workspace, experiment)?;
+    let stored = match design.demonstration {
+        None => stored(workspace, experiment)?,
+        Some(_) => Vec::new(),
+    };
     let explanation = Explanation::of(
+        &design,
         &blocks,
         Some(&Stored { accuracy: TARGET, runs: &stored }).filter(|stored| !stored.runs.is_empty()),
     );
@@ -82,12 +88,34 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn design(args: &ExplainArgs) -> Result<Design> {
+    let demonstration = match args.planted {
+        Some(planted) if planted.phase().is_none() => {
+            let slow: Vec<&str> = Planted::ALL
+                .into_iter()
+                .filter(|planted| planted.phase().is_some())
+                .map(Planted::name)
+                .collect();
+            let slow = slow.join(", ");
+            return Err(
+                WrongUsage(format!("'{planted}' makes no step slower; expected one of {slow}")).into()
+            );
+        }
+        Some(planted) => Some(Demonstration::Planted(planted)),
+        None => args.aa.then_some(Demonstration::Alike),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let batches = if args.no_curve || args.aa { vec![SMALL, LARGE] } else { BATCHES.to_vec() };
+    Ok(Design { base: Plan::named(args.plan(), threads, Device::Cpu), batches, demonstration })
+}
+
 /// One short training.
 struct Measurement {
     block: u32,
     condition: Condition,
     trial: Trial,
     plan: Plan,
+    planted: Option<Planted>,
 }
 
 fn base_trial(experiment: &Experiment) -> Result<Trial> {
@@ -95,20 +123,29 @@ fn base_trial(experiment: &Experiment) -> Result<Trial> {
     trials.map(|(_, trial)| trial).next().ok_or_else(|| anyhow!("'{}' has no trial", experiment.id))
 }
 
-/// Every condition once a block. A block has a seed of its own, so that its trials are its own.
-fn measurements(experiment: &Experiment, base: &Plan, blocks: u32) -> Result<Vec<Measurement>> {
-    let wanted = conditions(HYPOTHESES);
+/// Every condition once a block. A block has a seed of its own, so that its trials are its own; in an A/A run, where all
+/// conditions are the same, each measurement has one.
+fn measurements(experiment: &Experiment, design: &Design, blocks: u32) -> Result<Vec<Measurement>> {
+    let wanted = design.conditions();
+    let is_alike = design.demonstration == Some(Demonstration::Alike);
     let trial = base_trial(experiment)?;
     let mut measurements = Vec::new();
     for block in 0..blocks {
         for condition in order(&wanted, block as usize) {
+            let trained = design.trained(condition);
             let mut config = trial.config.clone();
-            config.train.batch = condition.batch;
-            config.train.max_steps = Some((IMAGES / condition.batch).clamp(STEPS.0, STEPS.1));
+            config.train.batch = trained.batch;
+            config.train.max_steps = Some((IMAGES / trained.batch).clamp(STEPS.0, STEPS.1));
             config.data.eval_limit = Some(EVALUATED);
-            let (trial, plan) =
-                (Trial { config, seed: Seed(u64::from(block)) }, condition.variant.apply(base));
-            measurements.push(Measurement { block, condition, trial, plan });
+            let seed = if is_alike { measurements.len() as u64 } else { u64::from(block) };
+            let (trial, plan) = (Trial { config, seed: Seed(seed) }, trained.variant.apply(&design.base));
+            measurements.push(Measurement {
+                block,
+                condition,
+                trial,
+                plan,
+                planted: design.planted(condition),
+            });
         }
     }
     Ok(measurements)
@@ -130,7 +167,8 @@ impl Measurement {
             workspace: workspace.root.clone(),
             diagnostics: Diagnostics::Off,
             export: None,
-            planted: None,
+            trace: None,
+            planted: self.planted,
             command: this_command(),
         }
     }
@@ -170,14 +208,54 @@ fn stored(workspace: &Workspace, experiment: &Experiment) -> Result<Vec<LoadedRu
     runs.collect()
 }
 
-/// The page, and the rows of every measurement beside it.
+/// The page, and beside it the explanation for programs and the rows of every measurement.
 fn write(args: &ExplainArgs, explanation: &Explanation, blocks: &[Block]) -> Result<PathBuf> {
-    let folder = args.out.join("explain-batch-size");
+    let folder = args.out.join(folder_name(&explanation.design));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
-    let runs =
-        || blocks.iter().enumerate().flat_map(|(block, runs)| runs.runs.iter().map(move |run| (block, run)));
+    let download = |name: &str, about: &str, text: String| Download {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        bytes: text.into_bytes(),
+    };
+    let downloads = [
+        download(
+            "explanation.json",
+            "slowdown, parts, findings and knobs with their intervals, JSON",
+            to_json(explanation),
+        ),
+        download("steps.csv", "every step of every measurement: time and counters, CSV", steps_csv(blocks)),
+    ];
+    let records: Vec<&RunRecord> =
+        blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
+    let command = this_command();
+    let page = explain(explanation, &Provenance { command: &command, records, downloads: &downloads })?;
+    let files = downloads.iter().map(|download| (download.name.as_str(), download.bytes.as_slice()));
+    for (name, bytes) in files.chain([("index.html", page.as_bytes())]) {
+        let path = folder.join(name);
+        fs::write(&path, bytes).with_context(|| format!("cannot write '{}'", path.display()))?;
+    }
+    Ok(folder.join("index.html"))
+}
+
+/// A demonstration must not take the place of an explanation that is meant, nor one plan that of another.
+fn folder_name(design: &Design) -> String {
+    let mut name = "explain-batch-size".to_owned();
+    if design.base.name != PlanName::Eager {
+        name.push_str(&format!("-{}", design.base.name));
+    }
+    match design.demonstration {
+        Some(Demonstration::Planted(planted)) => name.push_str(&format!("-{planted}")),
+        Some(Demonstration::Alike) => name.push_str("-aa"),
+        None => {}
+    }
+    name
+}
+
+fn steps_csv(blocks: &[Block]) -> String {
     let mut csv = String::from("block,batch,variant,step,images,total_ns,minor_faults,user_us,system_us\n");
-    for (block, (condition, run)) in runs() {
+    let runs =
+        blocks.iter().enumerate().flat_map(|(block, runs)| runs.runs.iter().map(move |run| (block, run)));
+    for (block, (condition, run)) in runs {
         for step in &run.steps {
             csv.push_str(&format!(
                 "{block},{},{:?},{},{},{},{},{},{}\n",
@@ -192,14 +270,22 @@ fn write(args: &ExplainArgs, explanation: &Explanation, blocks: &[Block]) -> Res
             ));
         }
     }
-    let about = "every step of every measurement: time and counters, CSV".to_owned();
-    let downloads = [Download { name: "steps.csv".to_owned(), about, bytes: csv.into_bytes() }];
-    let records: Vec<&RunRecord> = runs().map(|(_, (_, run))| &run.record).collect();
-    let command = this_command();
-    let page = explain(explanation, &Provenance { command: &command, records, downloads: &downloads })?;
-    for (name, bytes) in [("index.html", page.as_bytes()), ("steps.csv", &downloads[0].bytes)] {
-        let path = folder.join(name);
-        fs::write(&path, bytes).with_context(|| format!("cannot write '{}'", path.display()))?;
+    csv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demonstration_and_another_plan_have_folders_of_their_own() {
+        let folder = |name, demonstration| {
+            let base = Plan::named(name, 2, Device::Cpu);
+            folder_name(&Design { base, batches: BATCHES.to_vec(), demonstration })
+        };
+        assert_eq!(folder(PlanName::Eager, None), "explain-batch-size");
+        assert_eq!(folder(PlanName::Tuned, Some(Demonstration::Alike)), "explain-batch-size-tuned-aa");
+        let planted = Some(Demonstration::Planted(Planted::DelayLoad));
+        assert_eq!(folder(PlanName::Eager, planted), "explain-batch-size-delay-load");
     }
-    Ok(folder.join("index.html"))
 }

@@ -29,6 +29,7 @@ pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
         workspace: workspace.root.clone(),
         diagnostics: pinbench::row::Diagnostics::Off,
         export: Some(Export { folder: folder.clone(), steps: args.steps }),
+        trace: None,
         planted: None,
         command: String::new(),
     };

@@ -15,6 +15,7 @@ pub mod reproduce;
 pub mod run;
 pub mod show;
 mod sweep;
+pub mod trace;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pinbench::data;
+#[cfg(feature = "torch")]
+use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{Listing, Standing, Store};
@@ -79,6 +81,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
         require_torch()?;
+        require_device(&plan)?;
         let root = std::path::absolute(data::root()?)?;
         sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
@@ -113,11 +116,10 @@ pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 }
 
 /// Why a start of an id does not name one trial.
-fn not_one_trial(found: usize, start: &str, profile: ProfileName) -> WrongUsage {
+fn not_one_trial(found: usize, start: &str, profile: Option<ProfileName>) -> WrongUsage {
+    let of = profile.map_or("any profile".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
-        0 => format!(
-            "no trial of the profile '{profile}' has an id that starts with '{start}'; `pinbench list` has the ids"
-        ),
+        0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
         _ => format!("'{start}' is the start of several trial ids; give more of it"),
     })
 }
@@ -128,19 +130,47 @@ pub fn only_trial<'a>(
     profile: ProfileName,
     start: &str,
 ) -> Result<(&'a Experiment, Trial)> {
-    let mut found: Vec<(&Experiment, Trial)> = Vec::new();
-    for experiment in experiments {
+    let mut found = trials_from(experiments, &[profile], start);
+    match found.len() {
+        1 => {
+            let (experiment, _, trial) = found.remove(0);
+            Ok((experiment, trial))
+        }
+        count => Err(not_one_trial(count, start, Some(profile)).into()),
+    }
+}
+
+/// The one trial of all profiles whose id starts so, with the first profile that has it and its experiment.
+pub fn trial_of_any_profile<'a>(
+    experiments: &'a [Experiment],
+    start: &str,
+) -> Result<(&'a Experiment, ProfileName, Trial)> {
+    let mut found = trials_from(experiments, &ProfileName::ALL, start);
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        count => Err(not_one_trial(count, start, None).into()),
+    }
+}
+
+/// Each trial whose id starts so, once.
+fn trials_from<'a>(
+    experiments: &'a [Experiment],
+    profiles: &[ProfileName],
+    start: &str,
+) -> Vec<(&'a Experiment, ProfileName, Trial)> {
+    let mut found: Vec<(&Experiment, ProfileName, Trial)> = Vec::new();
+    for (experiment, profile) in
+        experiments.iter().flat_map(|one| profiles.iter().map(move |&name| (one, name)))
+    {
         for (_, trial) in experiment.profile(profile).trials() {
-            let is_new = found.iter().all(|(_, known)| known.id() != trial.id());
-            if trial.id().to_string().starts_with(start) && is_new {
-                found.push((experiment, trial));
+            let id = trial.id();
+            let is_new = || found.iter().all(|(_, _, known)| known.id() != id);
+            if id.to_string().starts_with(start) && is_new() {
+                found.push((experiment, profile, trial));
             }
         }
     }
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        count => Err(not_one_trial(count, start, profile).into()),
-    }
+    found
 }
 
 fn not_done(found: &[Item]) -> usize {
@@ -171,7 +201,7 @@ impl<'a> Asked<'a> {
         let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
         match ids.len() {
             1 => Ok(found),
-            count => Err(not_one_trial(count, start, self.profile).into()),
+            count => Err(not_one_trial(count, start, Some(self.profile)).into()),
         }
     }
 
@@ -196,6 +226,7 @@ impl<'a> Asked<'a> {
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
                 export: None,
+                trace: None,
                 planted: None,
                 command: format!("{again} --trial {}", item.id.short()),
             }
@@ -212,6 +243,22 @@ pub fn require_torch() -> Result<()> {
 #[cfg(not(feature = "torch"))]
 pub fn require_torch() -> Result<()> {
     Err(crate::cmd::without_torch())
+}
+
+/// Before anything is fetched, and before every run would fail for the same reason.
+#[cfg(feature = "torch")]
+fn require_device(plan: &Plan) -> Result<()> {
+    pinbench::train::check_device(plan)?;
+    if plan.device != Device::Cpu {
+        warn("CUDA: this path has never been run by its authors; compare its results with a CPU run first");
+    }
+    Ok(())
+}
+
+/// [`require_torch`] has refused before.
+#[cfg(not(feature = "torch"))]
+fn require_device(_: &Plan) -> Result<()> {
+    Ok(())
 }
 
 fn announce(workspace: &Workspace, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {

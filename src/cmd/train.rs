@@ -29,6 +29,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
     if let Some(export) = &job.export {
         return crate::cmd::export::child(&job, export);
     }
+    if let Some(trace) = &job.trace {
+        return crate::cmd::trace::child(&job, trace, &interrupt);
+    }
     let store = Store::open(&job.store)?;
     let _claim = match store.claim(&job.trial.id(), &job.plan.hash()) {
         Ok(claim) => claim,
@@ -311,7 +314,7 @@ impl train::Observer for Observer<'_> {
 }
 
 /// A parent that is gone does not stop a run: what matters is the store.
-fn say(event: &Event) {
+pub fn say(event: &Event) {
     let mut out = io::stdout().lock();
     let line = serde_json::to_string(event).unwrap_or_else(|error| format!("unspeakable event: {error}"));
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -122,6 +122,7 @@ fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &
         workspace: workspace.root.clone(),
         diagnostics: if is_diagnosed { Diagnostics::On } else { Diagnostics::Off },
         export: None,
+        trace: None,
         planted: None,
         command: format!("pinbench verify {}", record.run),
     }

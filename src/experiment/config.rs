@@ -118,6 +118,16 @@ impl Activation {
             _ => false,
         }
     }
+
+    /// Never falls as its input grows: the maximum of its values is its value of the maximum. Where rounding made unequal
+    /// inputs equal, another of them takes the gradient than with the maximum last; the slope is as small there.
+    pub fn never_falls(self) -> bool {
+        match self {
+            Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu | Self::Elu | Self::Selu => true,
+            // PReLU's slope is learned and may be negative; the others fall before they rise.
+            Self::Prelu | Self::Gelu | Self::Silu | Self::Mish => false,
+        }
+    }
 }
 
 /// Defaults as in PyTorch. `betas` and `eps` are Adam's and AdamW's, `momentum` is SGD's.

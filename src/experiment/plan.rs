@@ -20,6 +20,8 @@ pub struct Plan {
     pub pooling: Pooling,
     pub optimizer: OptimizerForm,
     pub loader: Loader,
+    #[serde(default, skip_serializing_if = "Kernels::is_stock")]
+    pub kernels: Kernels,
     /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
     /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,8 @@ pub enum PlanName {
     Eager,
     /// The fastest from libtorch's own operators.
     Tuned,
+    /// Tuned, with our own kernels where there is one.
+    Fused,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,6 +74,26 @@ pub enum OptimizerForm {
     Fused,
 }
 
+/// Who computes what lies between two convolutions.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernels {
+    /// libtorch, operator by operator.
+    #[default]
+    Stock,
+    /// pinbench: BatchNorm, ReLU and pooling in the same passes over memory, and for grey images the first convolution with
+    /// them. The same function; sums are taken in another order, so it equals stock up to rounding.
+    Fused,
+}
+
+impl Kernels {
+    // serde's signature.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_stock(&self) -> bool {
+        *self == Self::Stock
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loader {
@@ -96,18 +120,21 @@ impl Plan {
             pooling: Pooling::AsWritten,
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
+            kernels: Kernels::Stock,
             micro_batch: None,
+        };
+        let tuned = || Self {
+            memory_format: MemoryFormat::ChannelsLast,
+            allocator: Allocator::Keep,
+            huge_pages: true,
+            pooling: Pooling::BeforeMonotoneActivation,
+            optimizer: OptimizerForm::Fused,
+            ..eager.clone()
         };
         match name {
             PlanName::Eager => eager,
-            PlanName::Tuned => Self {
-                memory_format: MemoryFormat::ChannelsLast,
-                allocator: Allocator::Keep,
-                huge_pages: true,
-                pooling: Pooling::BeforeMonotoneActivation,
-                optimizer: OptimizerForm::Fused,
-                ..eager
-            },
+            PlanName::Tuned => tuned(),
+            PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },
         }
     }
 
@@ -118,7 +145,7 @@ impl Plan {
     pub fn environment(&self) -> Vec<(&'static str, Option<String>)> {
         let keep = |value: &str| (self.allocator == Allocator::Keep).then(|| value.to_owned());
         let threads = Some(self.threads.to_string());
-        vec![
+        let mut variables = vec![
             ("MALLOC_MMAP_MAX_", keep("0")),
             ("MALLOC_TRIM_THRESHOLD_", keep("-1")),
             ("MALLOC_TOP_PAD_", keep("67108864")), // bytes
@@ -131,7 +158,12 @@ impl Plan {
             ("MKL_NUM_THREADS", threads),
             ("OMP_DYNAMIC", Some("FALSE".to_owned())),
             ("MKL_DYNAMIC", Some("FALSE".to_owned())),
-        ]
+        ];
+        if self.device != Device::Cpu {
+            // Without a workspace of fixed size cuBLAS gives other bits each time, and libtorch refuses to multiply.
+            variables.push(("CUBLAS_WORKSPACE_CONFIG", Some(":4096:8".to_owned())));
+        }
+        variables
     }
 }
 
@@ -140,6 +172,7 @@ impl fmt::Display for PlanName {
         f.write_str(match self {
             Self::Eager => "eager",
             Self::Tuned => "tuned",
+            Self::Fused => "fused",
         })
     }
 }
@@ -200,6 +233,16 @@ mod tests {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
             assert!(text.parse::<Device>().unwrap_err().to_string().contains("cuda:N"));
         }
+    }
+
+    #[test]
+    fn only_a_plan_for_a_gpu_says_how_cublas_works() {
+        let cublas = |device| {
+            let variables = Plan::named(PlanName::Tuned, 2, device).environment();
+            variables.into_iter().find(|(name, _)| name.starts_with("CUBLAS")).and_then(|(_, value)| value)
+        };
+        assert_eq!(cublas(Device::Cpu), None);
+        assert_eq!(cublas(Device::Cuda(1)).as_deref(), Some(":4096:8"));
     }
 
     #[test]

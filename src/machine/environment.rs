@@ -28,7 +28,7 @@ pub struct Environment {
     pub rustc: String,
     /// Revision of the folder the program was started in, `-dirty` when it has changes; `None` outside git.
     pub git: Option<String>,
-    /// Variables that change how libtorch, glibc or OpenMP work, as the run saw them.
+    /// Variables that change how libtorch, glibc, OpenMP or CUDA work, as the run saw them.
     pub variables: BTreeMap<String, String>,
     /// `None` when built without libtorch.
     pub torch: Option<Torch>,
@@ -52,7 +52,7 @@ pub struct Torch {
 #[serde(transparent)]
 pub struct EnvironmentClass(String);
 
-const VARIABLE_PREFIXES: [&str; 11] = [
+const VARIABLE_PREFIXES: [&str; 17] = [
     "MALLOC_",
     "GLIBC_TUNABLES",
     "THP_MEM_ALLOC",
@@ -64,6 +64,12 @@ const VARIABLE_PREFIXES: [&str; 11] = [
     "ONEDNN_",
     "ATEN_",
     "LD_PRELOAD",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUBLAS_",
+    "CUDNN_",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTORCH_",
 ];
 
 impl Environment {

@@ -1,11 +1,13 @@
 //! Rows to polars frames and back, exactly: every bit of a float, NaN and the infinities included.
 //!
 //! `rows → DataFrame → rows` is the identity. A frame from outside has to match `schema` column by column; null
-//! is an error wherever it stands, because a value that is missing and one that is NaN say different things.
+//! is an error wherever it stands, because a value that is missing and one that is NaN say different things. The one
+//! exception are the times of a device, where null says that there was none.
 
 use polars::prelude::{
     ChunkedArray, DataFrame, Float64Type, IntoColumn as _, IntoSeries, NewChunkedArray as _, PlSmallStr,
-    PolarsError, PolarsNumericType, PolarsPhysicalType, StringChunked, StringType, UInt32Type, UInt64Type,
+    PolarsError, PolarsNumericType, PolarsPhysicalType, StringChunked, StringType, UInt32Type, UInt64Chunked,
+    UInt64Type,
 };
 
 use crate::clock::{Phase, PhaseTimes};
@@ -26,6 +28,9 @@ pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
     frame.u64(|row| row.times.total_ns).u64(|row| row.usage.user_us).u64(|row| row.usage.system_us);
     frame.u64(|row| row.usage.minor_faults).u64(|row| row.usage.major_faults);
     frame.u64(|row| row.usage.voluntary_switches).u64(|row| row.usage.involuntary_switches);
+    for phase in Phase::ALL {
+        frame.optional_u64(|row| row.device.map(|times| times.ns(phase)));
+    }
     frame.finish()
 }
 
@@ -55,8 +60,9 @@ pub fn from_chain(rows: &[ChainRow]) -> Result<DataFrame, FrameError> {
     frame.finish()
 }
 
-pub fn to_steps(frame: &DataFrame) -> Result<Vec<StepRow>, FrameError> {
-    let mut read = Reader::new(STEPS_FILE, &STEPS, frame)?;
+/// The steps of a run of `format`.
+pub fn to_steps(frame: &DataFrame, format: u32) -> Result<Vec<StepRow>, FrameError> {
+    let mut read = Reader::new(STEPS_FILE, schema::steps(format), frame)?;
     let (epoch, step, images) = (read.u32()?, read.u64()?, read.u32()?);
     let (loss, correct) = (read.f64()?, read.u32()?);
     let mut phases = Vec::with_capacity(Phase::ALL.len());
@@ -65,6 +71,7 @@ pub fn to_steps(frame: &DataFrame) -> Result<Vec<StepRow>, FrameError> {
     }
     let total_ns = read.u64()?;
     let usage = read.usage()?;
+    let device = if read.is_done() { vec![None; frame.height()] } else { read.device()? };
     let row = |index: usize| StepRow {
         epoch: epoch[index],
         step: step[index],
@@ -72,6 +79,7 @@ pub fn to_steps(frame: &DataFrame) -> Result<Vec<StepRow>, FrameError> {
         loss: loss[index],
         correct: correct[index],
         times: PhaseTimes::new(std::array::from_fn(|phase| phases[phase][index]), total_ns[index]),
+        device: device[index],
         usage: usage[index],
     };
     Ok((0..frame.height()).map(row).collect())
@@ -168,6 +176,13 @@ impl<'a, R> Builder<'a, R> {
         self.push::<Float64Type>(value)
     }
 
+    fn optional_u64(&mut self, value: impl Fn(&R) -> Option<u64>) -> &mut Self {
+        let values = self.rows.iter().map(value);
+        let array = UInt64Chunked::from_iter_options(self.name(), values);
+        self.columns.push(array.into_column());
+        self
+    }
+
     fn push<T: PolarsNumericType>(&mut self, value: impl Fn(&R) -> T::Native) -> &mut Self
     where
         ChunkedArray<T>: IntoSeries,
@@ -245,6 +260,35 @@ impl<'a> Reader<'a> {
         Ok((0..self.frame.height()).map(usage).collect())
     }
 
+    fn is_done(&self) -> bool {
+        self.schema.as_slice().is_empty()
+    }
+
+    /// The times of a device, which in each row stand in all of their columns or in none.
+    fn device(&mut self) -> Result<Vec<Option<PhaseTimes>>, FrameError> {
+        let (file, columns) = (self.file, self.schema.as_slice());
+        let mut phases = Vec::with_capacity(Phase::ALL.len());
+        for _ in Phase::ALL {
+            phases.push(self.optional_u64()?);
+        }
+        let times = |row: usize| -> Result<Option<PhaseTimes>, FrameError> {
+            if phases.iter().all(|phase| phase[row].is_none()) {
+                return Ok(None);
+            }
+            let mut phases_ns = [0; Phase::ALL.len()];
+            for ((ns, phase), column) in phases_ns.iter_mut().zip(&phases).zip(columns) {
+                *ns = phase[row].ok_or(FrameError::Null { file, column: column.name, row })?;
+            }
+            Ok(Some(PhaseTimes::summed(phases_ns)))
+        };
+        (0..self.frame.height()).map(times).collect()
+    }
+
+    /// The next column, whose values may be missing.
+    fn optional_u64(&mut self) -> Result<Vec<Option<u64>>, FrameError> {
+        self.take::<UInt64Type, _>(|array, row| Some(array.get(row)))
+    }
+
     fn text(&mut self) -> Result<Vec<String>, FrameError> {
         self.take::<StringType, _>(|array, row| array.get(row).map(str::to_owned))
     }
@@ -320,6 +364,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::record::samples;
+    use crate::record::schema::FORMAT;
 
     fn bits(rows: &[StepRow]) -> Vec<u64> {
         rows.iter().map(|row| row.loss.to_bits()).collect()
@@ -337,7 +382,7 @@ mod tests {
     fn rows_survive_a_round_trip() {
         for count in [0, 1, 1000] {
             let rows = samples::steps(count);
-            assert_eq!(to_steps(&from_steps(&rows).unwrap()).unwrap(), rows);
+            assert_eq!(to_steps(&from_steps(&rows).unwrap(), FORMAT).unwrap(), rows);
         }
         let rows = samples::epochs();
         assert_eq!(to_epochs(&from_epochs(&rows).unwrap()).unwrap(), rows);
@@ -375,7 +420,7 @@ mod tests {
             (row.loss, row.step, row.images) = (loss, u64::MAX, u32::MAX);
             row.times = PhaseTimes::new([u64::MAX; Phase::ALL.len()], u64::MAX);
         }
-        let read = to_steps(&from_steps(&rows).unwrap()).unwrap();
+        let read = to_steps(&from_steps(&rows).unwrap(), FORMAT).unwrap();
         assert_eq!(bits(&read), bits(&rows));
         assert_eq!((read[5].step, read[5].images, read[5].times), (u64::MAX, u32::MAX, rows[5].times));
     }
@@ -387,7 +432,7 @@ mod tests {
             "loss".into(),
             [Some(f64::NAN), None, Some(1.0)].into_iter(),
         );
-        let error = to_steps(&with(frame, losses.into_column())).unwrap_err().to_string();
+        let error = to_steps(&with(frame, losses.into_column()), FORMAT).unwrap_err().to_string();
         assert!(error.contains("'steps.parquet': column 'loss' is null in row 1"), "{error}");
     }
 
@@ -402,13 +447,37 @@ mod tests {
     #[test]
     fn a_missing_or_unknown_column_is_refused_with_its_name() {
         let frame = from_steps(&samples::steps(3)).unwrap();
-        let error = to_steps(&frame.drop("loss").unwrap()).unwrap_err().to_string();
+        let error = to_steps(&frame.drop("loss").unwrap(), FORMAT).unwrap_err().to_string();
         assert!(error.contains("expected epoch, step, images, loss, correct"), "{error}");
         let mut wider = frame.clone();
         let extra = polars::prelude::UInt32Chunked::from_iter_values("extra".into(), [1; 3].into_iter());
         wider.with_column(extra.into_column()).unwrap();
-        let error = to_steps(&wider).unwrap_err().to_string();
-        assert!(error.contains("involuntary_switches, extra, expected"), "{error}");
+        let error = to_steps(&wider, FORMAT).unwrap_err().to_string();
+        assert!(error.contains("device_read_back_ns, extra, expected"), "{error}");
+    }
+
+    #[test]
+    fn the_times_of_a_device_survive_beside_steps_without_and_half_of_them_are_none() {
+        let mut rows = samples::steps(3);
+        rows[1].device = Some(PhaseTimes::summed([7, 0, 1 << 40, 3, 1, 0]));
+        let frame = from_steps(&rows).unwrap();
+        assert_eq!(to_steps(&frame, FORMAT).unwrap(), rows);
+        let copies = UInt64Chunked::from_iter_options("device_copy_ns".into(), [None; 3].into_iter());
+        let error = to_steps(&with(frame, copies.into_column()), FORMAT).unwrap_err().to_string();
+        assert!(error.contains("column 'device_copy_ns' is null in row 1"), "{error}");
+    }
+
+    #[test]
+    fn steps_of_a_format_without_device_times_are_read_and_those_of_no_other_may_lack_them() {
+        let rows = samples::steps(3);
+        let whole = from_steps(&rows).unwrap();
+        let mut older = whole.clone();
+        for column in &STEPS[schema::steps(3).len()..] {
+            older = older.drop(column.name).unwrap();
+        }
+        assert_eq!(to_steps(&older, 3).unwrap(), rows);
+        assert!(to_steps(&older, 4).unwrap_err().to_string().contains("device_load_ns"));
+        assert!(to_steps(&whole, 3).is_err());
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Store {
         let mut rows = Rows::default();
         for &file in schema::frames(format) {
             let bytes = self.verified_in(folder, files, file)?;
-            read_frame(&mut rows, file, bytes)
+            read_frame(&mut rows, file, format, bytes)
                 .map_err(|error| Problem::new(folder, file, Fault::Frame { reason: error.to_string() }))?;
         }
         Ok(rows)
@@ -132,10 +132,10 @@ impl Store {
     }
 }
 
-fn read_frame(rows: &mut Rows, file: &'static str, bytes: Vec<u8>) -> Result<(), FrameError> {
+fn read_frame(rows: &mut Rows, file: &'static str, format: u32, bytes: Vec<u8>) -> Result<(), FrameError> {
     let frame = parquet::decode(file, bytes)?;
     match file {
-        STEPS_FILE => rows.steps = frame::to_steps(&frame)?,
+        STEPS_FILE => rows.steps = frame::to_steps(&frame, format)?,
         EPOCHS_FILE => rows.epochs = frame::to_epochs(&frame)?,
         CONFUSION_FILE => rows.confusion = frame::to_confusion(&frame)?,
         DIAGNOSTICS_FILE => rows.diagnostics = frame::to_diagnostics(&frame)?,
@@ -261,6 +261,21 @@ mod tests {
         assert_eq!((run.steps.len(), run.epochs.len()), (4, 7));
         assert_eq!((run.confusion, run.diagnostics), (vec![], vec![]));
         assert_eq!(run.record.outcome.unwrap().diagnose_ns, None);
+    }
+
+    /// The golden store of format 3, whose steps have no times of a device: it stays for ever.
+    #[test]
+    fn a_run_of_format_3_is_read_whole() {
+        let store = Store::open(Path::new("tests/data/store-format-3")).unwrap();
+        let Listing { records, problems } = store.records().unwrap();
+        assert_eq!((records.len(), &problems[..]), (1, &[][..]));
+        let run = store.load(&records[0]).unwrap();
+        let record = &records[0];
+        assert_eq!((record.format, record.trial_id), (3, record.trial.id()));
+        assert_eq!((record.config_hash, record.plan_hash), (record.trial.config.hash(), record.plan.hash()));
+        assert_eq!(run.steps.len(), 64);
+        assert!(run.steps.iter().all(|step| step.device.is_none() && step.times.total_ns > 0));
+        assert!(!run.confusion.is_empty() && !run.chain.is_empty());
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
         for count in [0, 1, 3750] {
             let rows = samples::steps(count);
             let frame = decode(STEPS_FILE, encoded(&rows)).unwrap();
-            assert_eq!(frame::to_steps(&frame).unwrap(), rows);
+            assert_eq!(frame::to_steps(&frame, FORMAT).unwrap(), rows);
         }
     }
 
@@ -86,7 +86,7 @@ mod tests {
         for (row, loss) in rows.iter_mut().zip([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, payload]) {
             row.loss = loss;
         }
-        let read = frame::to_steps(&decode(STEPS_FILE, encoded(&rows)).unwrap()).unwrap();
+        let read = frame::to_steps(&decode(STEPS_FILE, encoded(&rows)).unwrap(), FORMAT).unwrap();
         for (read, row) in read.iter().zip(&rows) {
             assert_eq!(read.loss.to_bits(), row.loss.to_bits());
         }

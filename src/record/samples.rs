@@ -151,6 +151,7 @@ pub fn steps(count: u64) -> Vec<StepRow> {
             loss: 2.3 / (1.0 + step as f64 / 100.0) + jitter as f64 / 1e6,
             correct: 40 + (jitter % 25) as u32,
             times: PhaseTimes::new(phases, phases.iter().sum::<u64>() + 1_234),
+            device: None,
             usage: Usage {
                 user_us: 4_000 + jitter / 64,
                 system_us: jitter % 300,

@@ -20,10 +20,11 @@
 //! | 1 | the first | – |
 //! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
 //! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
+//! | 4 | `device_…_ns` of the steps | null, as on a CPU: no device was timed |
 
 use polars::prelude::DataType;
 
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The oldest format that is still read.
 pub const OLDEST: u32 = 1;
@@ -43,7 +44,8 @@ pub fn frames(format: u32) -> &'static [&'static str] {
     }
 }
 
-/// One column as it is on disk. None may hold null; a float may hold NaN or an infinity, which are values.
+/// One column as it is on disk. None may hold null but the times of a device, which then all do; a float may hold NaN or
+/// an infinity, which are values.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Column {
     pub name: &'static str,
@@ -56,8 +58,16 @@ const fn column(name: &'static str, dtype: DataType, unit: &'static str) -> Colu
     Column { name, dtype, unit }
 }
 
+/// Columns of the steps before format 4.
+const STEPS_BEFORE_DEVICES: usize = 18;
+
+/// The columns that the steps of a run of `format` have.
+pub fn steps(format: u32) -> &'static [Column] {
+    if format < 4 { &STEPS[..STEPS_BEFORE_DEVICES] } else { &STEPS }
+}
+
 /// One row a step, in the order of the steps.
-pub static STEPS: [Column; 18] = [
+pub static STEPS: [Column; 24] = [
     column("epoch", DataType::UInt32, ""),
     column("step", DataType::UInt64, ""),
     column("images", DataType::UInt32, "images"),
@@ -76,6 +86,12 @@ pub static STEPS: [Column; 18] = [
     column("major_faults", DataType::UInt64, "page faults"),
     column("voluntary_switches", DataType::UInt64, "context switches"),
     column("involuntary_switches", DataType::UInt64, "context switches"),
+    column("device_load_ns", DataType::UInt64, "ns"),
+    column("device_copy_ns", DataType::UInt64, "ns"),
+    column("device_forward_ns", DataType::UInt64, "ns"),
+    column("device_backward_ns", DataType::UInt64, "ns"),
+    column("device_optimizer_ns", DataType::UInt64, "ns"),
+    column("device_read_back_ns", DataType::UInt64, "ns"),
 ];
 
 /// One row a measurement over a split, in the order they were taken.
@@ -142,6 +158,8 @@ mod tests {
         let names: Vec<_> = STEPS.iter().map(|column| column.name).collect();
         let phases: Vec<_> = Phase::ALL.iter().map(|phase| format!("{}_ns", phase.name())).collect();
         assert_eq!(names[5..11], phases);
+        let on_device: Vec<_> = phases.iter().map(|phase| format!("device_{phase}")).collect();
+        assert_eq!(names[STEPS_BEFORE_DEVICES..], on_device);
     }
 
     #[test]

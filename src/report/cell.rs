@@ -69,6 +69,14 @@ pub fn three_figures(value: f64) -> usize {
     }
 }
 
+/// Three figures of `value`, all of them from 100 on.
+pub fn figures(value: f64) -> String {
+    match three_figures(value) {
+        0 if value.is_finite() && value >= 0.0 => text::count(value.round() as u64),
+        places => text::fixed(value, places),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +95,15 @@ mod tests {
         assert_eq!(cell(512.0, Some(0.2)).note, "± <1");
         assert_eq!(cell(3.0, Some(0.0)).note, "± 0.00");
         assert_eq!(cell(0.5, None), CellView { text: "0.50".to_owned(), ..CellView::default() });
+    }
+
+    #[test]
+    fn three_figures_are_written_and_more_of_a_large_number() {
+        assert_eq!(
+            [0.0, 1.234, 15.0, 99.94, 120.4, 5214.4].map(figures),
+            ["0.00", "1.23", "15.0", "99.9", "120", "5,214"]
+        );
+        assert_eq!([-120.0, f64::INFINITY, f64::NAN].map(figures), ["−120", "+∞", "not a number"]);
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! The page that explains the slowdown of large batches: from an explanation to strings, and to HTML.
 
+mod glance;
+mod wire;
+
 use serde::Serialize;
 use tera::Context;
 
+pub use wire::to_json;
+
 use crate::analyse::explain::{
-    CONTRIBUTES_SHARE, Curve, EPOCH_IMAGES, Estimate, Explanation, Finding, LARGE, LEAST_SLOWDOWN,
-    MAIN_SHARE, NO_CAUSE_SHARE, Origin, Reading, SMALL, Test, Variant, Verdict, WARM_UP,
+    CONTRIBUTES_SHARE, Curve, Demonstration, EPOCH_IMAGES, Estimate, Explanation, Finding, LARGE,
+    LEAST_SLOWDOWN, MAIN_SHARE, NO_CAUSE_SHARE, Origin, Reading, SMALL, Test, Variant, Verdict, WARM_UP,
 };
+use crate::experiment::Plan;
 use crate::record::RunRecord;
 use crate::report::cell::three_figures;
+use crate::report::explain::glance::{glance, title};
 use crate::report::figure::{FigureError, cost_curve, phases, waterfall};
 use crate::report::results::table;
 use crate::report::view::{
@@ -16,6 +23,9 @@ use crate::report::view::{
 };
 use crate::report::{Download, ReportError, provenance, templates};
 use crate::text;
+
+/// Batches below which nothing is said of a curve.
+const LEAST_CURVE: usize = 3;
 
 /// Where an explanation comes from.
 pub struct Provenance<'a> {
@@ -103,7 +113,7 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
         size: text::bytes(download.bytes.len() as u64),
     };
     Ok(ExplainView {
-        title: format!("Why batch {LARGE} is slower than batch {SMALL}"),
+        title: title(explanation),
         why: format!(
             "The notes found that batch {LARGE} trained slowest, although an epoch of it has an eighth of the steps of \
              batch {SMALL}, and guessed at four causes. Here each guess, and others, predicts a number; one knob of the \
@@ -116,13 +126,17 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
         meaning: meaning(explanation),
         reached: reached(explanation),
         curve: cost_curve::draw(explanation)?,
-        curve_says: explanation.curves.iter().flat_map(curve_says).collect(),
+        curve_says: curves_say(explanation),
         curve_table: curve_table(explanation),
         story: story(explanation),
         waterfall: waterfall::draw(explanation.waterfall.as_ref())?,
         waterfall_table: waterfall_table(explanation),
         parts: parts(explanation),
-        hypotheses: explanation.findings.iter().map(hypothesis).collect(),
+        hypotheses: explanation
+            .findings
+            .iter()
+            .map(|finding| hypothesis(finding, &explanation.design.base))
+            .collect(),
         knobs: knobs(explanation),
         advice: advice(explanation),
         exports: exports(explanation),
@@ -177,50 +191,6 @@ fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
         starts_group: true,
         cells,
     }
-}
-
-fn glance(explanation: &Explanation) -> Vec<String> {
-    let Some(slowdown) = &explanation.slowdown else {
-        return vec![format!("Batches {SMALL} and {LARGE} have not both been measured in any block yet.")];
-    };
-    let blocks = text::plural(explanation.blocks, "block");
-    if !explanation.is_slower() {
-        return vec![format!(
-            "There is no slowdown here to explain: an image in a batch of {LARGE} costs {} what it costs in a batch of \
-             {SMALL}, over {blocks}, and a slowdown would have to be told from 1 and be at least {}.",
-            ratio(slowdown),
-            text::fixed(LEAST_SLOWDOWN, 2)
-        )];
-    }
-    let mut sentences = vec![format!(
-        "An image in a batch of {LARGE} costs {} what it costs in a batch of {SMALL}: the notes' slowdown is here too, \
-         on a processor (95 % interval, {blocks}).",
-        ratio(slowdown)
-    )];
-    for finding in &explanation.findings {
-        if let (Verdict::Cause | Verdict::Contributes, Some(share)) = (finding.verdict, &finding.share) {
-            sentences.push(format!(
-                "{}: {}, explains {} of it.",
-                finding.hypothesis.title,
-                finding.verdict,
-                waterfall::share(share)
-            ));
-        }
-    }
-    if sentences.len() == 1 {
-        sentences.push("None of the hypotheses tested here is found to explain it.".to_owned());
-    }
-    if let Some(rest) = explanation.waterfall.as_ref().and_then(|waterfall| waterfall.steps.last()) {
-        sentences.push(format!("Unexplained by memory: {}.", waterfall::share(&rest.share)));
-    }
-    let tuned = explanation.gains.iter().find(|gain| gain.variant == Variant::Tuned);
-    if let Some(large) = tuned.and_then(|gain| gain.large.as_ref()) {
-        sentences.push(format!(
-            "With every knob turned, an image in a batch of {LARGE} costs {} what it cost.",
-            ratio(large)
-        ));
-    }
-    sentences
 }
 
 fn meanings(explanation: &Explanation) -> TableView {
@@ -280,6 +250,15 @@ fn reached(explanation: &Explanation) -> Option<TableView> {
     );
     let columns = [("reached it", "runs"), ("updates", ""), ("training time", "min")];
     Some(table(caption, "batch", &columns, rows.collect()))
+}
+
+fn curves_say(explanation: &Explanation) -> Vec<String> {
+    if explanation.design.batches.len() < LEAST_CURVE {
+        return vec![
+            "Left out here (`--no-curve`): two batches have no turning point and no line.".to_owned(),
+        ];
+    }
+    explanation.curves.iter().flat_map(curve_says).collect()
 }
 
 fn curve_says(curve: &Curve) -> Vec<String> {
@@ -344,6 +323,10 @@ fn curve_table(explanation: &Explanation) -> TableView {
 /// What happens, for a reader who has never thought about malloc. Only with numbers that were found here.
 fn story(explanation: &Explanation) -> Vec<String> {
     let Some(finding) = explanation.finding("faults") else { return Vec::new() };
+    // It speaks of two batches, and here there is one.
+    if explanation.design.demonstration == Some(Demonstration::Alike) {
+        return Vec::new();
+    }
     let mut paragraphs = vec![
         "Every layer writes its output, the activations, into memory that PyTorch asks the C library for (malloc), and \
          gives back when the backward pass has used it (free). In the next step all of it is asked for again, in the \
@@ -381,6 +364,7 @@ fn story(explanation: &Explanation) -> Vec<String> {
         Verdict::Contributes => "This is a part of the slowdown on this machine, and not all of it.",
         Verdict::NoCause => "On this machine it is not what makes the large batch slower.",
         Verdict::NothingToExplain => "On this machine it makes no slowdown: there is none.",
+        Verdict::AlreadySo => "In this plan memory is kept, so that nothing of it can happen here.",
         _ => "Whether that is the cause is not decided by what was measured here.",
     };
     paragraphs.push(end.to_owned());
@@ -413,22 +397,27 @@ fn parts(explanation: &Explanation) -> TableView {
         let number = |value: f64| text::signed(value, 1);
         let note = us.interval.map(|(low, high)| format!("{} to {}", number(low), number(high)));
         let share = part.share.as_ref().filter(|_| explanation.is_slower());
+        let percent = |value: f64| text::fixed(value * 100.0, 0);
+        let of_share = share
+            .and_then(|share| share.interval)
+            .map(|(low, high)| format!("{} to {}", percent(low), percent(high)));
         let cells = vec![
             CellView::number(text::fixed(part.small_us, 1)),
             CellView::number(number(us.value)).with_note(note.unwrap_or_default()),
-            CellView::optional(share.map(|share| share.value), |share| text::fixed(share * 100.0, 0)),
+            CellView::optional(share.map(|share| share.value), percent)
+                .with_note(of_share.unwrap_or_default()),
         ];
         row(phases::name(part.part), cells)
     });
     let columns =
         [("at batch 128", "µs an image"), ("more at batch 1024", "µs an image"), ("of the whole", "%")];
-    let caption = "Where in a step the additional time is spent, under the base. It says where, not why: a page fault is \
-                   paid by whatever touches the page first."
+    let caption = "Where in a step the additional time is spent, under the base; 95 % interval beneath. It says where, \
+                   not why: a page fault is paid by whatever touches the page first."
         .to_owned();
     table(caption, "part of the step", &columns, rows.collect())
 }
 
-fn hypothesis(finding: &Finding) -> HypothesisView {
+fn hypothesis(finding: &Finding, base: &Plan) -> HypothesisView {
     let hypothesis = finding.hypothesis;
     let (sign, class) = sign(finding.verdict);
     let (why, what_would) = match finding.verdict {
@@ -437,6 +426,10 @@ fn hypothesis(finding: &Finding) -> HypothesisView {
             (String::new(), "The runs it needs; what is missing stands above.".to_owned())
         }
         Verdict::Inconclusive => (String::new(), "More blocks: the interval is too wide.".to_owned()),
+        Verdict::AlreadySo => (
+            "The plan has turned the knob, so that there is nothing to compare it with.".to_owned(),
+            "A plan in which it is not turned, such as `--plan eager`.".to_owned(),
+        ),
         _ => (String::new(), String::new()),
     };
     HypothesisView {
@@ -448,7 +441,7 @@ fn hypothesis(finding: &Finding) -> HypothesisView {
         title: hypothesis.title,
         says: hypothesis.says,
         predicts: hypothesis.predicts,
-        counterfactual: counterfactual(&hypothesis.test),
+        counterfactual: counterfactual(&hypothesis.test, base),
         readings: finding.readings.iter().map(reading).collect(),
         numbers: numbers(finding),
         verdict: VerdictView {
@@ -461,11 +454,12 @@ fn hypothesis(finding: &Finding) -> HypothesisView {
     }
 }
 
-fn counterfactual(test: &Test) -> String {
+fn counterfactual(test: &Test, base: &Plan) -> String {
     match test {
-        Test::Counterfactual { from, to } => {
-            format!("{} against {}: {}.", capital(to.name()), from.name(), to.about())
-        }
+        Test::Counterfactual { from, to } => match (from.within(base), to.within(base)) {
+            (from, to) if from == to => "None in this plan.".to_owned(),
+            (from, to) => format!("{} against {}: {}.", capital(to.name()), from.name(), to.about(base)),
+        },
         Test::Phases(phases) => {
             let names: Vec<&str> = phases.iter().map(|phase| self::phases::name(*phase as usize)).collect();
             format!("None needed: what {} takes of the additional time bounds it.", names.join(" and "))
@@ -483,16 +477,21 @@ fn sign(verdict: Verdict) -> (&'static str, &'static str) {
         Verdict::NoCause => ("✗", "refuted"),
         Verdict::Inconclusive => ("?", "inconclusive"),
         Verdict::Restates => ("=", "not-evaluated"),
-        Verdict::NotTestable { .. } | Verdict::NotMeasured | Verdict::NothingToExplain => {
-            ("–", "not-evaluated")
-        }
+        Verdict::NotTestable { .. }
+        | Verdict::NotMeasured
+        | Verdict::NothingToExplain
+        | Verdict::AlreadySo => ("–", "not-evaluated"),
     }
 }
 
 fn numbers(finding: &Finding) -> String {
     let mut numbers = Vec::new();
     if let Some(share) = &finding.share {
-        numbers.push(format!("explains {} of the slowdown", waterfall::share(share)));
+        let of_us = finding
+            .share_us
+            .as_ref()
+            .map_or_else(String::new, |share| format!(", {} of the additional µs", waterfall::share(share)));
+        numbers.push(format!("explains {} of the slowdown{of_us}", waterfall::share(share)));
     }
     if let Some(left) = &finding.left {
         numbers.push(format!("slowdown with the knob turned {}", ratio(left)));
@@ -536,10 +535,24 @@ fn knobs(explanation: &Explanation) -> TableView {
     });
     let columns =
         [("batch 128", "cost over base"), ("batch 1024", "cost over base"), ("slowdown", "1024 over 128")];
-    let caption = "What each knob does to the cost of an image (below 1 is faster), and the slowdown that is left under it; \
-                   95 % interval beneath."
+    let mut caption = "What each knob does to the cost of an image (below 1 is faster), and the slowdown that is left under \
+                       it; 95 % interval beneath."
         .to_owned();
+    let already = already(&explanation.design.base);
+    if !already.is_empty() {
+        caption
+            .push_str(&format!(" Already so in this plan, and not measured again: {}.", already.join("; ")));
+    }
     table(caption, "knob", &columns, rows.collect())
+}
+
+/// Variants that are another one under `base`, and which.
+fn already(base: &Plan) -> Vec<String> {
+    let twin = |variant: Variant| {
+        let first = variant.within(base);
+        (first != variant).then(|| format!("{} (as {})", variant.name(), first.name()))
+    };
+    Variant::ALL.into_iter().filter_map(twin).collect()
 }
 
 fn gain(explanation: &Explanation, variant: Variant, batch: u32) -> Option<String> {
@@ -549,25 +562,29 @@ fn gain(explanation: &Explanation, variant: Variant, batch: u32) -> Option<Strin
 }
 
 fn advice(explanation: &Explanation) -> Vec<String> {
+    if explanation.design.demonstration.is_some() {
+        return vec!["Nothing: this is a demonstration.".to_owned()];
+    }
     let mut advice = Vec::new();
-    let is_faults = explanation
-        .finding("faults")
-        .is_some_and(|finding| matches!(finding.verdict, Verdict::Cause | Verdict::Contributes));
+    let faults = explanation.finding("faults").map(|finding| finding.verdict);
     let kept = gain(explanation, Variant::KeepMemoryHugePages, LARGE);
     let measured = kept.map_or_else(String::new, |kept| {
         format!(" Here an image in a batch of {LARGE} then costs {kept} what it cost.")
     });
-    advice.push(if is_faults {
-        format!(
+    advice.push(match faults {
+        Some(Verdict::Cause | Verdict::Contributes) => format!(
             "Training on a processor under Linux and glibc: start Python with the four variables below. They change no \
              line of code and no bit of the result.{measured} The price is memory: what was once used is kept until the \
              end."
-        )
-    } else {
-        format!(
+        ),
+        Some(Verdict::AlreadySo) => {
+            "The variables below are a part of this plan, so that what they do is not seen here; `--plan eager` shows it."
+                .to_owned()
+        }
+        _ => format!(
             "Page faults were not found to be what slows the large batch down here, so the variables below are worth a \
              try and no more.{measured}"
-        )
+        ),
     });
     for (variant, how) in [
         (Variant::ChannelsLast, "model.to(memory_format=torch.channels_last), and the images likewise"),
@@ -582,10 +599,12 @@ fn advice(explanation: &Explanation) -> Vec<String> {
             ));
         }
     }
-    let base = explanation.curves.iter().find(|curve| curve.variant == Variant::Base);
+    let has_curve = |curve: &&Curve| curve.variant == Variant::Base && curve.points.len() >= LEAST_CURVE;
+    let base = explanation.curves.iter().find(has_curve);
     if let Some(turn) = base.and_then(|curve| curve.turn.as_ref()) {
+        let without = if explanation.curves.len() > 1 { "Without any of that, choose" } else { "Choose" };
         advice.push(format!(
-            "Without any of that, choose the batch by learning and not by speed, and do not go beyond {} for speed: that \
+            "{without} the batch by learning and not by speed, and do not go beyond {} for speed: that \
              is where an image costs least here.",
             turn.cheapest
         ));
@@ -601,7 +620,10 @@ fn advice(explanation: &Explanation) -> Vec<String> {
 
 /// As a shell takes them; from the plan itself, so that the page cannot say something else than what was run.
 fn exports(explanation: &Explanation) -> Vec<String> {
-    let plan = Variant::KeepMemoryHugePages.apply(&explanation.plan);
+    if explanation.design.demonstration.is_some() {
+        return Vec::new();
+    }
+    let plan = Variant::KeepMemoryHugePages.apply(&explanation.design.base);
     let set = plan.environment().into_iter().filter_map(|(name, value)| Some((name, value?)));
     let allocates = |(name, _): &(&str, String)| name.starts_with("MALLOC") || name.starts_with("THP");
     set.filter(allocates).map(|(name, value)| format!("export {name}={value}")).collect()
@@ -618,7 +640,9 @@ fn methods(explanation: &Explanation) -> Vec<MethodView> {
         )
     });
     let method = |name: &str, text: String| MethodView { name: name.to_owned(), text };
+    let base = &explanation.design.base;
     vec![
+        method("Base", format!("The plan '{}': {}.", base.name, Variant::Base.about(base))),
         method(
             "Blocks",
             format!(
@@ -637,23 +661,25 @@ fn methods(explanation: &Explanation) -> Vec<MethodView> {
             "Slowdown",
             format!(
                 "Cost of an image at batch {LARGE} over that at {SMALL}; geometric mean over blocks with Student's \
-                 interval on logarithms. It counts when its interval is above 1 and it is at least {}.",
-                text::fixed(LEAST_SLOWDOWN, 2)
+                 interval on logarithms. It counts when its interval is above 1 and it is at least {least}; there is none \
+                 when its interval is below {least}; else it is not decided.",
+                least = text::fixed(LEAST_SLOWDOWN, 2)
             ),
         ),
         method(
             "Share explained",
             "One minus the logarithm of the slowdown with the knob turned over that of the slowdown without; for a further \
              knob, what it takes away beyond the one before. A knob that makes both batches faster by the same factor \
-             explains nothing, however useful it is. Above 100 % the large batch has become the faster one. Intervals by \
-             Fieller's theorem."
+             explains nothing of it, however useful it is. Beside it stands the share of the additional µs, of which a \
+             knob that makes both batches slower by the same time explains nothing. A cause takes away both. Above 100 % \
+             the large batch has become the faster one. Intervals by Fieller's theorem."
                 .to_owned(),
         ),
         method(
             "Verdicts",
             format!(
-                "Main cause: the share is above {} %. Contributes: above {} %. Not the cause: below {} %. Each only with \
-                 the whole interval; the first two at 5 % over the number of tests (Bonferroni), so that among many \
+                "Main cause: both shares are above {} %. Contributes: above {} %. Not the cause: one of them is below {} %. \
+                 Each only with the whole interval; the first two at 5 % over the number of tests (Bonferroni), so that among many \
                  hypotheses none is found by chance.",
                 percent(MAIN_SHARE),
                 percent(CONTRIBUTES_SHARE),
@@ -687,11 +713,18 @@ fn limits() -> Vec<String> {
 mod tests {
     use super::*;
     use crate::analyse::explain::simulated::{self, Study};
-    use crate::analyse::explain::{Block, Condition, Stored};
+    use crate::analyse::explain::{Block, Condition, Design, Stored};
     use crate::analyse::samples;
+    use crate::clock::Phase;
+    use crate::experiment::plan::{Device, PlanName};
+    use crate::planted::Planted;
 
     fn page(blocks: &[Block], stored: Option<&Stored>) -> String {
-        let explanation = Explanation::of(blocks, stored);
+        page_of(&simulated::design(), blocks, stored)
+    }
+
+    fn page_of(design: &Design, blocks: &[Block], stored: Option<&Stored>) -> String {
+        let explanation = Explanation::of(design, blocks, stored);
         let records = blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
         let command = "pinbench explain batch-size";
         explain(&explanation, &Provenance { command, records, downloads: &[] }).unwrap()
@@ -721,7 +754,70 @@ mod tests {
         let us = |condition: Condition| simulated::even(if condition.batch >= LARGE { 400.0 } else { 500.0 });
         let page = page(&Study::new(4, 0.02).blocks(5, us), None);
         assert!(page.contains("There is no slowdown here to explain") && page.contains("nothing to explain"));
-        assert!(page.contains("Not drawn: there is no slowdown here") && !page.contains("main cause</span>"));
+        assert!(page.contains("Not drawn: no slowdown is found here") && !page.contains("main cause</span>"));
+    }
+
+    /// It said that there was no slowdown, and beside it the estimate of one.
+    #[test]
+    fn one_block_leaves_it_open_whether_there_is_a_slowdown() {
+        let blocks = simulated::faults(3, 1);
+        let explanation = Explanation::of(&simulated::design(), &blocks, None);
+        let glance = glance(&explanation);
+        assert_eq!(glance.len(), 1, "{glance:?}");
+        assert!(glance[0].starts_with("Whether there is a slowdown here is not decided"), "{glance:?}");
+        assert!(glance[0].contains(&ratio(explanation.slowdown.as_ref().unwrap())), "{glance:?}");
+        let page = page(&blocks, None);
+        assert!(!page.contains("There is no slowdown") && !page.contains("nothing to explain"));
+    }
+
+    /// 300 µs an image, and at the large batch 150 more in the backward pass.
+    fn planted() -> (Design, Vec<Block>) {
+        let mut study = Study::new(9, 0.02);
+        study.design = Design {
+            base: Plan::named(PlanName::Tuned, 2, Device::Cpu),
+            batches: vec![SMALL, LARGE],
+            demonstration: Some(Demonstration::Planted(Planted::DelayBackward)),
+        };
+        let blocks = study.blocks(4, |condition| {
+            let mut us = simulated::even(300.0);
+            us[Phase::Backward as usize] += if condition.batch >= LARGE { 150.0 } else { 0.0 };
+            us
+        });
+        (study.design, blocks)
+    }
+
+    #[test]
+    fn a_demonstration_says_first_that_it_is_one_and_what_was_planted() {
+        let (design, blocks) = planted();
+        let explanation = Explanation::of(&design, &blocks, None);
+        let summary = summary(&explanation);
+        let first = summary.lines().next().unwrap();
+        for part in ["demonstration with a planted fault", "150 µs an image", "backward", "'delay-backward'"]
+        {
+            assert!(first.contains(part), "{first}");
+        }
+        assert!(summary.contains("additional time is spent in backward: +1"), "{summary}");
+        let page = page_of(&design, &blocks, None);
+        assert!(page.contains("<h1>Demonstration with a planted fault"));
+        assert!(page.contains("waits 150 µs an image at the end of backward"));
+        assert!(!page.contains("export MALLOC") && !page.contains("slowdown is here too"));
+    }
+
+    #[test]
+    fn knobs_that_the_plan_has_turned_are_named_and_not_reported_as_tests() {
+        let (design, blocks) = planted();
+        let page = page_of(&design, &blocks, None);
+        for part in [
+            "already so in this plan",
+            "Already so in this plan, and not measured again: keep memory (as base)",
+            "keep memory, huge pages, micro-batches (as micro-batches)",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        let explanation = Explanation::of(&design, &blocks, None);
+        for finding in explanation.findings.iter().filter(|finding| finding.verdict == Verdict::AlreadySo) {
+            assert_eq!(numbers(finding), "", "{}", finding.hypothesis.id);
+        }
     }
 
     #[test]
@@ -743,7 +839,7 @@ mod tests {
 
     #[test]
     fn the_summary_has_a_line_for_every_hypothesis() {
-        let explanation = Explanation::of(&simulated::faults(7, 6), None);
+        let explanation = Explanation::of(&simulated::design(), &simulated::faults(7, 6), None);
         let summary = summary(&explanation);
         for finding in &explanation.findings {
             assert!(

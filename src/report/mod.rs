@@ -17,6 +17,7 @@ mod page;
 mod provenance;
 mod results;
 mod setup;
+pub mod trace;
 mod view;
 
 use tera::{Context, Tera};
@@ -119,6 +120,7 @@ fn templates() -> Result<Tera, tera::Error> {
         ("explain.html", include_str!("../../templates/explain.html")),
         ("index.html", include_str!("../../templates/index.html")),
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
+        ("trace.html", include_str!("../../templates/trace.html")),
     ])?;
     Ok(tera)
 }

@@ -204,6 +204,7 @@ mod tests {
             workspace: PathBuf::from("."),
             diagnostics: Diagnostics::On,
             export: None,
+            trace: None,
             planted: None,
             command: record.command,
         }

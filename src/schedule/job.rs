@@ -30,6 +30,9 @@ pub struct Job {
     /// Instead of a run in the store: its first steps, for another program to repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<Export>,
+    /// Instead of a run in the store: where the time of its steps goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// A fault to train with, for those who want to see it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planted: Option<Planted>,
@@ -43,6 +46,15 @@ pub struct Export {
     /// Must be there, and is best empty.
     pub folder: PathBuf,
     pub steps: u64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// Must be there.
+    pub folder: PathBuf,
+    /// Timed without the profiler, and as many with it.
+    pub steps: u32,
 }
 
 impl Job {

@@ -162,6 +162,7 @@ mod tests {
                 workspace: PathBuf::new(),
                 diagnostics: Default::default(),
                 export: None,
+                trace: None,
                 planted: None,
                 command: record.command,
             }

@@ -26,6 +26,15 @@ impl Act {
         self.activation.is_monotone()
     }
 
+    /// See [`Activation::never_falls`].
+    pub fn never_falls(&self) -> bool {
+        self.activation.never_falls()
+    }
+
+    pub fn is_relu(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
     /// `activation(x)`; ReLU may overwrite `x`, which its caller then must not need.
     pub fn apply(&self, x: Tensor, in_place: bool) -> Result<Tensor, TchError> {
         match (self.activation, &self.slope) {

@@ -71,7 +71,8 @@ fn digest(tensor: &Tensor) -> Result<Digest, TrainError> {
     Ok(Digest::of(&bytes(tensor)?))
 }
 
-/// The values as little-endian floats in logical order, so that the memory format does not show.
+/// The values as little-endian floats in logical order, so that neither the memory format nor the device shows:
+/// `f_copy_data` copies to the host first where it has to.
 pub fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TrainError> {
     let flat = tensor.f_detach()?.f_contiguous()?;
     let mut values = vec![0_f32; flat.numel()];

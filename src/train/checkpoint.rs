@@ -69,7 +69,7 @@ impl<'a> Decoded<'a> {
         })
     }
 
-    /// Writes the values into the tensors of these names, all of which must be there in their shape.
+    /// Writes the values into the tensors of these names, wherever those are; all must be in the file, in their shape.
     pub fn restore(&self, into: &[Named]) -> Result<(), TrainError> {
         let _no_grad = tch::no_grad_guard();
         for (name, tensor) in into {

@@ -4,11 +4,12 @@ use tch::{TchError, Tensor};
 
 use crate::train::model::BatchNormMode;
 use crate::train::parameters::Parameters;
+use crate::train::shim::fused;
 
 /// 3×3 convolution with padding 1 and a bias.
 pub struct Conv3x3 {
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Tensor,
 }
 
 impl Conv3x3 {
@@ -23,6 +24,9 @@ impl Conv3x3 {
         x.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)
     }
 }
+
+const MOMENTUM: f64 = 0.1;
+const EPS: f64 = 1e-5;
 
 /// Batch normalisation over channels: momentum 0.1, ε 1e-5.
 pub struct BatchNorm {
@@ -49,7 +53,19 @@ impl BatchNorm {
         let train = mode == BatchNormMode::Batch;
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
-        x.f_batch_norm(weight, bias, mean, var, train, 0.1, 1e-5, false)
+        x.f_batch_norm(weight, bias, mean, var, train, MOMENTUM, EPS, false)
+    }
+
+    /// For our own kernels.
+    pub fn fused(&self) -> fused::Norm<'_> {
+        fused::Norm {
+            weight: &self.weight,
+            bias: &self.bias,
+            running_mean: &self.running_mean,
+            running_var: &self.running_var,
+            momentum: MOMENTUM,
+            eps: EPS,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod activation;
 mod augment;
+mod ceilings;
 mod chain;
 mod checkpoint;
 mod diagnose;
@@ -13,6 +14,7 @@ mod layer;
 pub mod model;
 mod optimizer;
 mod parameters;
+mod place;
 mod plant;
 mod reference;
 mod resident;
@@ -22,24 +24,28 @@ mod shim;
 mod stopping;
 mod tally;
 mod target;
+mod timing;
+mod trace;
 
 pub use augment::Augmenter;
+pub use ceilings::ceilings;
 pub use evaluate::EVALUATION_BATCH;
 pub use resident::{Batch, Resident, indices};
 pub use run::{Control, Ending, Kept, Observer, Options, Started, Trained, train};
+pub use trace::{Traced, Wanted, trace};
 
 use crate::data;
+use crate::experiment::Plan;
+use crate::experiment::plan::Device;
 use crate::machine::Torch;
+use crate::train::place::Place;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     #[error("libtorch: {0}")]
     Torch(String),
-    #[error(
-        "device '{0}' is not supported yet: steps are timed by the host's clock, which does not see a GPU's work; \
-         use `--device cpu`"
-    )]
-    Device(String),
+    #[error("device '{device}' cannot be used: {reason}")]
+    Device { device: Device, reason: String },
     #[error(transparent)]
     Split(#[from] data::SplitError),
     #[error("the config asks for data set '{expected}', '{found}' was loaded")]
@@ -67,6 +73,11 @@ pub fn torch() -> Result<Torch, TrainError> {
         parallel: shim::parallel_info()?,
         cuda: tch::utils::has_cuda(),
     })
+}
+
+/// Refuses a plan whose device is not there, for whoever is about to start a process that trains under it.
+pub fn check_device(plan: &Plan) -> Result<(), TrainError> {
+    Place::of(plan).map(drop)
 }
 
 /// Fixes what is global to the process: thread counts and deterministic kernels. Once, before the first tensor:

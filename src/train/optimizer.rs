@@ -102,7 +102,13 @@ impl Adam {
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
-        let step = |param: &Tensor| Tensor::f_zeros([], (Kind::Float, param.device()));
+        // As in PyTorch: the fused kernel wants the count beside the parameter, the loop reads it on the host, where that
+        // does not mean to wait for a GPU within the step.
+        let beside = |param: &Tensor| match form {
+            OptimizerForm::Fused => param.device(),
+            OptimizerForm::Loop => tch::Device::Cpu,
+        };
+        let step = |param: &Tensor| Tensor::f_zeros([], (Kind::Float, beside(param)));
         Ok(Self {
             knobs: AdamKnobs { lr, beta1, beta2, eps, weight_decay },
             form,

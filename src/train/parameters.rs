@@ -11,6 +11,7 @@ use crate::experiment::plan::MemoryFormat;
 use crate::stream::Key;
 use crate::train::TrainError;
 use crate::train::chain::{Named, bytes};
+use crate::train::place::Place;
 
 pub struct Parameters {
     format: MemoryFormat,
@@ -66,6 +67,28 @@ impl Parameters {
     fn register(&mut self, name: &str, tensor: &Tensor) {
         self.names.push(name.to_owned());
         self.tensors.push(tensor.shallow_clone());
+    }
+
+    /// Moves the values, which are drawn on the host so that one seed gives the same ones everywhere, to `place`. The
+    /// tensors stay the ones that the layers hold; those that others copy or make beside them have to be made afterwards.
+    pub fn move_to(&mut self, place: Place) -> Result<(), TchError> {
+        if place == Place::HOST {
+            return Ok(());
+        }
+        self.replace_values(|values| place.put(values))
+    }
+
+    /// As PyTorch's `Module.to`: what every handle of a tensor shares stays, its storage goes.
+    fn replace_values(
+        &mut self,
+        replaced: impl Fn(Tensor) -> Result<Tensor, TchError>,
+    ) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        for tensor in &mut self.tensors {
+            let values = replaced(tensor.f_detach()?)?;
+            tensor.f_set_data(&values)?;
+        }
+        Ok(())
     }
 
     pub fn trainable_tensors(&self) -> Vec<Tensor> {
@@ -147,4 +170,50 @@ fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
     let mut out = Tensor::f_empty_strided(tensor.size(), strides, (tensor.kind(), tensor.device()))?;
     out.f_copy_(tensor)?;
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Seed, Stream};
+    use crate::train::GENERATOR;
+
+    /// Of a convolution of one channel, whose strides are the delicate ones.
+    fn parameters() -> (Parameters, Tensor) {
+        let key = Key::new(Seed(0), Stream::Init, 0, 0);
+        let mut parameters = Parameters::new(&key, MemoryFormat::ChannelsLast);
+        let weight = parameters.weight("conv1.weight", &[4, 1, 3, 3]).unwrap();
+        let _buffer = parameters.buffer("bn1.running_var", 4, 1.0).unwrap();
+        (parameters, weight)
+    }
+
+    #[test]
+    fn on_the_host_nothing_moves() {
+        let _alone = GENERATOR.lock().unwrap();
+        let (mut parameters, weight) = parameters();
+        let before = weight.data_ptr();
+        parameters.move_to(Place::HOST).unwrap();
+        assert_eq!(weight.data_ptr(), before);
+    }
+
+    /// What a device gets, with another place in memory for it.
+    #[test]
+    fn values_that_are_moved_are_those_of_every_handle_and_learn_as_before() {
+        let _alone = GENERATOR.lock().unwrap();
+        let (mut parameters, weight) = parameters();
+        let (address, strides) = (weight.data_ptr(), weight.stride());
+        let digest = parameters.digest().unwrap();
+        let copied = |values: Tensor| -> Result<Tensor, TchError> {
+            let mut copy = values.f_empty_like()?;
+            copy.f_copy_(&values)?;
+            Ok(copy)
+        };
+        parameters.replace_values(copied).unwrap();
+        assert_ne!(weight.data_ptr(), address);
+        assert_eq!((weight.stride(), parameters.digest().unwrap()), (strides, digest));
+        assert_eq!((parameters.trainable_tensors().len(), parameters.buffers().len()), (1, 1));
+        weight.f_mul_scalar(3.0).unwrap().sum(Kind::Float).backward();
+        let gradient = parameters.trainable_tensors()[0].grad();
+        assert_eq!(Vec::<f32>::try_from(gradient.reshape([-1])).unwrap(), [3.0; 36]);
+    }
 }

@@ -1,13 +1,14 @@
 //! The reference workload: a fixed computation of stock operators, timed beside the run it is a yardstick for.
 //!
 //! A step's time divided by it says how much work the step is on this machine at this moment, so that the ratio can be
-//! compared with one taken elsewhere.
+//! compared with one taken elsewhere. It therefore runs where the training does: a processor is no yardstick for a GPU.
 
 use tch::{Kind, Tensor};
 
 use crate::clock::Clock;
 use crate::stats;
 use crate::train::TrainError;
+use crate::train::place::Place;
 
 /// The two convolutions of SimpleCNN, whose mix of operators most runs of the study share, so that another processor
 /// speeds up both alike.
@@ -23,6 +24,7 @@ const STEPS_WITH_LOOKS: u64 = 400;
 pub const REPEATS: usize = 3;
 
 pub struct Reference {
+    place: Place,
     images: Tensor,
     weights: [Tensor; 2],
     times_ns: Vec<f64>,
@@ -31,10 +33,12 @@ pub struct Reference {
 
 impl Reference {
     /// Draws nothing: libtorch's generator belongs to the training.
-    pub fn new() -> Result<Self, TrainError> {
-        let weight = |input: i64, output: i64| ramp(&[output, input, 3, 3])?.f_set_requires_grad(true);
+    pub fn new(place: Place) -> Result<Self, TrainError> {
+        let weight =
+            |input: i64, output: i64| place.put(ramp(&[output, input, 3, 3])?)?.f_set_requires_grad(true);
         Ok(Self {
-            images: ramp(&[IMAGES, CHANNELS[0], SIDE, SIDE])?,
+            place,
+            images: place.put(ramp(&[IMAGES, CHANNELS[0], SIDE, SIDE])?)?,
             weights: [weight(CHANNELS[0], CHANNELS[1])?, weight(CHANNELS[1], CHANNELS[2])?],
             times_ns: Vec::new(),
             is_warm: false,
@@ -68,7 +72,7 @@ impl Reference {
             output = images.f_relu()?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
         }
         output.f_mean(Kind::Float)?.f_backward()?;
-        Ok(())
+        self.place.wait()
     }
 
     /// 0 before the first look.

@@ -1,10 +1,11 @@
 //! The loader: a whole split as one tensor on the device, a batch as one `index_select`.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::data::Images;
 use crate::experiment::plan::MemoryFormat;
 use crate::train::TrainError;
+use crate::train::place::Place;
 
 pub struct Resident {
     /// [N, C, H, W], or [N, H, W, C] when channels come last; pixels scaled to [0, 1].
@@ -29,9 +30,15 @@ impl Batch {
         let part = |tensor: &Tensor| tensor.f_narrow(0, start, len);
         Ok(Self { images: part(&self.images)?, labels: part(&self.labels)? })
     }
+
+    /// The same batch at `place`.
+    pub fn on(self, place: Place) -> Result<Self, TrainError> {
+        Ok(Self { images: place.put(self.images)?, labels: place.put(self.labels)? })
+    }
 }
 
 impl Resident {
+    /// On the host.
     pub fn new(images: &Images, format: MemoryFormat) -> Result<Self, TrainError> {
         let shape = images.shape;
         let size = [images.len(), shape.channels, shape.height, shape.width].map(|side| side as i64);
@@ -46,7 +53,13 @@ impl Resident {
         Ok(Self { pixels, labels, format })
     }
 
-    /// The images at `indices`, a tensor [n] of 64-bit integers.
+    /// The same set at `place`, bit for bit: its pixels are scaled before they are moved.
+    pub fn on(self, place: Place) -> Result<Self, TrainError> {
+        let (pixels, labels) = (place.put(self.pixels)?, place.put(self.labels)?);
+        Ok(Self { pixels, labels, format: self.format })
+    }
+
+    /// The images at `indices`, a tensor [n] of 64-bit integers where the set is.
     pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
         let images = self.pixels.f_index_select(0, indices)?;
         let images = match self.format {
@@ -57,8 +70,28 @@ impl Resident {
     }
 }
 
-/// Positions in a set as a tensor to cut batches from.
+/// Positions in a set as a tensor to cut batches from, on the host.
 pub fn indices(positions: &[u32]) -> Result<Tensor, TrainError> {
     let positions: Vec<i64> = positions.iter().map(|&position| i64::from(position)).collect();
-    Ok(Tensor::f_from_slice(&positions)?.f_to_device(Device::Cpu)?)
+    Ok(Tensor::f_from_slice(&positions)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Shape;
+
+    #[test]
+    fn on_the_host_neither_set_nor_batch_is_copied() {
+        let shape = Shape { channels: 1, height: 2, width: 2 };
+        let images = Images { pixels: vec![9; 12], labels: vec![0, 1, 2], shape };
+        let set = Resident::new(&images, MemoryFormat::ChannelsLast).unwrap();
+        let before = (set.pixels.data_ptr(), set.labels.data_ptr());
+        let set = set.on(Place::HOST).unwrap();
+        assert_eq!((set.pixels.data_ptr(), set.labels.data_ptr()), before);
+        let batch = set.batch(&indices(&[2, 0]).unwrap()).unwrap();
+        let before = (batch.images.data_ptr(), batch.labels.data_ptr());
+        let batch = batch.on(Place::HOST).unwrap();
+        assert_eq!((batch.images.data_ptr(), batch.labels.data_ptr()), before);
+    }
 }

@@ -2,10 +2,9 @@
 
 use tch::{Reduction, Tensor};
 
-use crate::clock::{Clock, Monotonic, Phase, Stopwatch};
+use crate::clock::{Clock, Monotonic, Phase, Recorder};
 use crate::data::{self, DataSet, Limits};
 use crate::digest::Digest;
-use crate::experiment::plan::Device;
 use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
 use crate::planted::Planted;
@@ -19,12 +18,15 @@ use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::model::{self, Built, Mode};
 use crate::train::optimizer::Optimizer;
+use crate::train::place::Place;
 use crate::train::plant;
 use crate::train::reference::{REPEATS, Reference};
 use crate::train::resident::{Resident, indices};
 use crate::train::schedule;
+use crate::train::shim::CudaStream;
 use crate::train::stopping::{Stopping, Verdict};
 use crate::train::target::Target;
+use crate::train::timing::Timing;
 
 /// Prefix of the weights early stopping kept, among the tensors of a state.
 const BEST: &str = "best";
@@ -125,9 +127,6 @@ pub fn train(
     options: Options,
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
-    if plan.device != Device::Cpu {
-        return Err(TrainError::Device(plan.device.to_string()));
-    }
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
@@ -144,6 +143,9 @@ struct Training<'a> {
     seed: Seed,
     length: Length,
     clock: Monotonic,
+    place: Place,
+    /// Times the steps on a GPU's own timeline.
+    recorder: Option<Recorder<CudaStream>>,
     built: Built,
     optimizer: Optimizer,
     train_set: Resident,
@@ -215,16 +217,23 @@ impl SoFar {
 impl<'a> Training<'a> {
     fn new(trial: &'a Trial, plan: &Plan, data: &'a DataSet, options: Options) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
+        let place = Place::of(plan)?;
+        place.use_full_floats()?;
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
         let init = Key::new(seed, Stream::Init, 0, 0);
-        let built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
+        let mut built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
+        // Before the optimizer makes its state beside them.
+        built.parameters.move_to(place)?;
         let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
         let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
+        let resident = |images| Resident::new(images, plan.memory_format)?.on(place);
+        let placed =
+            |positions: &[u32]| -> Result<Tensor, TrainError> { Ok(place.put(indices(positions)?)?) };
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
         let diagnosis = match options.diagnostics {
-            Diagnostics::On => Some(Diagnosis::new(&split.train, seed)?),
+            Diagnostics::On => Some(Diagnosis::new(&split.train, seed, place)?),
             Diagnostics::Off => None,
         };
         let initial_weights = built.parameters.digest()?;
@@ -233,14 +242,16 @@ impl<'a> Training<'a> {
             seed,
             length: Length::of(&config.train, split.train.len() as u64),
             clock: Monotonic::start(),
+            place,
+            recorder: place.recorder(),
             built,
             optimizer,
-            train_set: Resident::new(&data.train, plan.memory_format)?,
+            train_set: resident(&data.train)?,
             augmenter: config.augment.as_ref().map(augmenter),
-            test_set: Resident::new(&data.test, plan.memory_format)?,
-            train_eval: indices(&split.train[..compared])?,
-            validation: indices(&split.validation)?,
-            test: indices(&(0..tested).collect::<Vec<_>>())?,
+            test_set: resident(&data.test)?,
+            train_eval: placed(&split.train[..compared])?,
+            validation: placed(&split.validation)?,
+            test: placed(&(0..tested).collect::<Vec<_>>())?,
             train: split.train,
             classes: data.name.classes(),
             diagnosis,
@@ -249,7 +260,7 @@ impl<'a> Training<'a> {
             is_over: false,
             planted: options.planted,
             micro_batch: plan.micro_batch.map(i64::from),
-            reference: Reference::new()?,
+            reference: Reference::new(place)?,
             initial_weights,
             chain: Chain::new(initial_weights),
             epoch: 0,
@@ -428,7 +439,7 @@ impl<'a> Training<'a> {
                 break;
             }
             observer.chose(batch);
-            let row = self.step(epoch, &indices(batch)?)?;
+            let row = self.step(epoch, indices(batch)?)?;
             self.so_far.add(&row);
             let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
             self.is_over = reached || self.step == self.length.steps;
@@ -453,57 +464,67 @@ impl<'a> Training<'a> {
         Ok(Ending::Finished)
     }
 
-    /// One optimizer step. What a step's time holds is this function between `start` and `stop`: from choosing the
-    /// batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle, the rate and the
-    /// observer are outside. The counters are read outside too: reading them takes a microsecond.
-    fn step(&mut self, epoch: u32, batch: &Tensor) -> Result<StepRow, TrainError> {
+    /// One optimizer step on the images at `positions`. What a step's time holds is this function between `start` and
+    /// `stop`: from choosing the batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle,
+    /// the rate and the observer are outside. The counters are read outside too: reading them takes a microsecond.
+    /// Nothing in it waits for a GPU before the loss is read back. It stays whole, so that what is timed is read in the
+    /// order it happens.
+    fn step(&mut self, epoch: u32, positions: Tensor) -> Result<StepRow, TrainError> {
         let lr =
             schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
         self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr });
+        let images = positions.numel() as u32;
         let usage = machine::usage();
-        let mut watch = Stopwatch::start(&self.clock);
+        let mut timing = Timing::start(&self.clock, self.recorder.as_mut(), self.planted)?;
         // The dropout stream is set at every step, so that no draw depends on how many came before.
         tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
-        let planted = self.planted;
         let batch = match &mut self.augmenter {
-            Some(augmenter) => augmenter.batch(epoch, batch)?,
-            None => self.train_set.batch(batch)?,
+            // Made on the host.
+            Some(augmenter) => {
+                let batch = augmenter.batch(epoch, &positions)?;
+                timing.end(Phase::Load, images)?;
+                let batch = batch.on(self.place)?;
+                timing.end_copy(images)?;
+                batch
+            }
+            // Gathered where the set is.
+            None => {
+                let positions = self.place.put(positions)?;
+                timing.end_copy(images)?;
+                let batch = self.train_set.batch(&positions)?;
+                timing.end(Phase::Load, images)?;
+                batch
+            }
         };
-        watch.mark(Phase::Load);
-        let all = batch.labels.size()[0];
+        let all = i64::from(images);
         let part = self.micro_batch.unwrap_or(all).max(1);
         let mut passes = Vec::with_capacity(1);
         for start in (0..all).step_by(part as usize) {
-            let images = batch.part(start, part.min(all - start))?;
-            let logits = self.built.model.forward(&images.images, Mode::TRAIN)?;
-            let loss = cross_entropy(&logits, &images.labels, Reduction::Mean)?;
-            watch.mark(Phase::Forward);
+            let len = part.min(all - start);
+            let batch = batch.part(start, len)?;
+            let logits = self.built.model.forward(&batch.images, Mode::TRAIN)?;
+            let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
+            timing.end(Phase::Forward, len as u32)?;
             if start == 0 {
                 self.optimizer.clear_grads()?;
             }
-            let share = images.labels.size()[0] as f64 / all as f64;
+            let share = len as f64 / all as f64;
             let loss = if share < 1.0 { loss.f_mul_scalar(share)? } else { loss };
             loss.f_backward()?;
-            watch.mark(Phase::Backward);
-            passes.push((loss, logits, images.labels));
-        }
-        if planted == Some(Planted::SlowStep) {
-            // A fifth of the step; the optimizer is a small part of it.
-            let until = self.clock.now_ns() + watch.elapsed_ns() / 5;
-            while self.clock.now_ns() < until {}
-            watch.mark(Phase::Backward);
+            timing.end(Phase::Backward, len as u32)?;
+            passes.push((loss, logits, batch.labels));
         }
         self.optimizer.step()?;
-        watch.mark(Phase::Optimizer);
+        timing.end(Phase::Optimizer, images)?;
         let (mut mean, mut correct) = (0.0, 0);
         for (loss, logits, labels) in &passes {
             mean += loss.f_double_value(&[])?;
             correct += correct_count(logits, labels)? as u32;
         }
-        watch.mark(Phase::ReadBack);
-        let times = watch.stop();
+        timing.end(Phase::ReadBack, images)?;
+        let (times, device) = timing.stop()?;
         let usage = machine::usage().since(usage);
-        let row = StepRow { epoch, step: self.step, images: all as u32, loss: mean, correct, times, usage };
+        let row = StepRow { epoch, step: self.step, images, loss: mean, correct, times, device, usage };
         self.step += 1;
         self.train_ns += times.total_ns;
         Ok(row)

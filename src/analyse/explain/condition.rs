@@ -1,12 +1,9 @@
 //! What is measured: batch sizes, and the variants of the plan in which knobs are turned.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analyse::explain::hypothesis::Hypothesis;
-use crate::analyse::explain::waterfall::CHAIN;
 use crate::experiment::Plan;
 use crate::experiment::plan::{Allocator, MemoryFormat, OptimizerForm, PlanName};
 
@@ -21,7 +18,7 @@ pub const LARGE: u32 = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variant {
-    /// As a plain PyTorch script: nothing is turned.
+    /// Nothing is turned.
     Base,
     KeepMemory,
     KeepMemoryHugePages,
@@ -64,10 +61,14 @@ impl Variant {
         }
     }
 
-    /// What is changed, for people who know PyTorch.
-    pub fn about(self) -> &'static str {
+    /// What is changed in `base`, for people who know PyTorch.
+    pub fn about(self, base: &Plan) -> &'static str {
         match self {
-            Self::Base => "what a plain PyTorch script does on a processor",
+            Self::Base => match base.name {
+                PlanName::Eager => "what a plain PyTorch script does on a processor",
+                PlanName::Tuned => Self::Tuned.about(base),
+                PlanName::Fused => "the tuned plan with kernels of our own between the convolutions",
+            },
             Self::KeepMemory => "the allocator keeps the memory of freed tensors for the next step",
             Self::KeepMemoryHugePages => {
                 "the same, and the kernel hands memory out in pages of 2 MiB instead of 4 KiB"
@@ -103,8 +104,18 @@ impl Variant {
             Self::ChannelsLast => Plan { memory_format: MemoryFormat::ChannelsLast, ..plan },
             Self::FusedOptimizer => Plan { optimizer: OptimizerForm::Fused, ..plan },
             Self::OneThread => Plan { threads: 1, ..plan },
-            Self::Tuned => Plan::named(PlanName::Tuned, base.threads, base.device),
+            Self::Tuned if base.name == PlanName::Eager => {
+                Plan::named(PlanName::Tuned, base.threads, base.device)
+            }
+            // The other named plans have all of these turned.
+            Self::Tuned => plan,
         }
+    }
+
+    /// The first variant that is the same plan: itself, unless `base` has a knob turned already that it turns.
+    pub fn within(self, base: &Plan) -> Self {
+        let plan = self.apply(base);
+        Self::ALL.into_iter().find(|other| other.apply(base) == plan).unwrap_or(self)
     }
 }
 
@@ -127,20 +138,6 @@ impl fmt::Display for Condition {
     }
 }
 
-/// What `hypotheses` need: the sweep under the base and tuned, and both batches of the slowdown under every variant that
-/// a hypothesis or the waterfall compares.
-pub fn conditions(hypotheses: &[Hypothesis]) -> Vec<Condition> {
-    let mut wanted = BTreeSet::new();
-    for batch in BATCHES {
-        wanted.extend([Variant::Base, Variant::Tuned].map(|variant| Condition { batch, variant }));
-    }
-    let compared = hypotheses.iter().flat_map(Hypothesis::variants).chain(CHAIN);
-    for variant in compared {
-        wanted.extend([SMALL, LARGE].map(|batch| Condition { batch, variant }));
-    }
-    wanted.into_iter().collect()
-}
-
 /// The order of a block, counted from 0: there and back again (A B … B A), so that a drift that is the same over two
 /// blocks makes none of the conditions look slower.
 pub fn order(conditions: &[Condition], block: usize) -> Vec<Condition> {
@@ -154,7 +151,7 @@ pub fn order(conditions: &[Condition], block: usize) -> Vec<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::explain::HYPOTHESES;
+    use crate::analyse::explain::simulated;
     use crate::experiment::plan::Device;
 
     #[test]
@@ -171,17 +168,22 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_the_sweep_and_both_batches_of_every_knob() {
-        let conditions = conditions(HYPOTHESES);
-        // Two sweeps of nine, and seven knobs at two batches.
-        assert_eq!(conditions.len(), 2 * 9 + 7 * 2);
-        assert!(conditions.contains(&Condition { batch: LARGE, variant: Variant::KeepMemoryMicroBatches }));
-        assert_eq!(conditions[0].to_string(), "batch 16, base");
+    fn a_knob_that_is_turned_already_makes_no_other_plan() {
+        let same = |base: &Plan| Variant::ALL.map(|variant| variant.within(base));
+        let eager = Plan::named(PlanName::Eager, 2, Device::Cpu);
+        assert_eq!(same(&eager), Variant::ALL);
+        let one_core = Plan { threads: 1, ..eager };
+        assert_eq!(Variant::OneThread.within(&one_core), Variant::Base);
+        let (base, micro) = (Variant::Base, Variant::MicroBatches);
+        for name in [PlanName::Tuned, PlanName::Fused] {
+            let plan = Plan::named(name, 2, Device::Cpu);
+            assert_eq!(same(&plan), [base, base, base, micro, micro, base, base, Variant::OneThread, base]);
+        }
     }
 
     #[test]
     fn a_block_runs_every_condition_once_and_the_next_in_reverse() {
-        let conditions = conditions(HYPOTHESES);
+        let conditions = simulated::design().conditions();
         let (there, mut back) = (order(&conditions, 0), order(&conditions, 1));
         back.reverse();
         assert_eq!((&there, &back), (&conditions, &conditions));

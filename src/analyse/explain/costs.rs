@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::analyse::explain::condition::{Condition, LARGE, SMALL, Variant};
 use crate::analyse::explain::cost::Cost;
+use crate::analyse::explain::design::Design;
+use crate::planted::Planted;
 use crate::record::{LoadedRun, Status};
 
 /// Every condition once, one after the other.
@@ -37,6 +39,8 @@ pub enum Why {
     NotFinished(String),
     /// The run is of another batch.
     OtherBatch(u32),
+    /// The run has this fault planted in it, or none where one should be.
+    OtherFault(Option<Planted>),
     /// Too few steps of full size after the warm-up.
     TooShort,
     /// The block has it more than once; the first counts.
@@ -44,7 +48,8 @@ pub enum Why {
 }
 
 impl Costs {
-    pub fn of(blocks: &[Block], expected: &[Condition]) -> Self {
+    pub fn of(blocks: &[Block], design: &Design) -> Self {
+        let expected = design.conditions();
         let mut gaps: BTreeMap<(Condition, Why), Vec<usize>> = BTreeMap::new();
         let mut all = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
@@ -56,7 +61,7 @@ impl Costs {
                     continue;
                 }
                 seen.push(*condition);
-                match cost(*condition, run) {
+                match cost(design, *condition, run) {
                     Ok(cost) => {
                         costs.insert(*condition, cost);
                     }
@@ -78,15 +83,18 @@ impl Costs {
     }
 }
 
-fn cost(condition: Condition, run: &LoadedRun) -> Result<Cost, Why> {
+fn cost(design: &Design, condition: Condition, run: &LoadedRun) -> Result<Cost, Why> {
     match &run.record.status {
         Status::Finished => {}
         Status::Diverged { step, .. } => return Err(Why::NotFinished(format!("diverged at step {step}"))),
         Status::Failed { reason } => return Err(Why::NotFinished(format!("failed: {reason}"))),
     }
     let batch = run.record.trial.config.train.batch;
-    if batch != condition.batch {
+    if batch != design.trained(condition).batch {
         return Err(Why::OtherBatch(batch));
+    }
+    if run.record.planted != design.planted(condition) {
+        return Err(Why::OtherFault(run.record.planted));
     }
     Cost::of(run).ok_or(Why::TooShort)
 }
@@ -95,6 +103,12 @@ fn cost(condition: Condition, run: &LoadedRun) -> Result<Cost, Why> {
 pub fn ln_slowdown(block: &BlockCosts, variant: Variant) -> Option<f64> {
     let us = |batch| Some(block.get(&Condition { batch, variant })?.us_per_image);
     Some((us(LARGE)? / us(SMALL)?).ln())
+}
+
+/// µs that an image costs more at [`LARGE`] than at [`SMALL`].
+pub fn excess_us(block: &BlockCosts, variant: Variant) -> Option<f64> {
+    let us = |batch| Some(block.get(&Condition { batch, variant })?.us_per_image);
+    Some(us(LARGE)? - us(SMALL)?)
 }
 
 impl fmt::Display for Gap {
@@ -106,6 +120,8 @@ impl fmt::Display for Gap {
             Why::Missing => f.write_str("not measured"),
             Why::NotFinished(how) => f.write_str(how),
             Why::OtherBatch(batch) => write!(f, "the run is of batch {batch}"),
+            Why::OtherFault(Some(planted)) => write!(f, "the run has the fault '{planted}' planted in it"),
+            Why::OtherFault(None) => f.write_str("the run lacks the fault that is to be demonstrated"),
             Why::TooShort => f.write_str("too few steps of full size after the warm-up; measure longer runs"),
             Why::Repeated => f.write_str("measured more than once; the first run counts"),
         }
@@ -120,16 +136,18 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named_with_the_reason() {
         let mut blocks = simulated::faults(1, 2);
-        let expected: Vec<Condition> = blocks[0].runs.iter().map(|(condition, _)| *condition).collect();
-        assert_eq!(Costs::of(&blocks, &expected).gaps, []);
+        let design = simulated::design();
+        assert_eq!(Costs::of(&blocks, &design).gaps, []);
         blocks[0].runs[0].1.record.status = Status::Failed { reason: "out of memory".to_owned() };
         blocks[0].runs[1].1.steps.truncate(6);
         blocks[1].runs[2].0.batch = 16;
         let again = blocks[1].runs[3].clone();
         blocks[1].runs.push(again);
-        let gaps: Vec<String> = Costs::of(&blocks, &expected).gaps.iter().map(Gap::to_string).collect();
+        blocks[1].runs[5].1.record.planted = Some(Planted::DelayLoad);
+        let gaps: Vec<String> = Costs::of(&blocks, &design).gaps.iter().map(Gap::to_string).collect();
         let said = |what: &str| gaps.iter().any(|gap| gap.contains(what));
         assert!(said("failed: out of memory") && said("too few steps") && said("more than once"), "{gaps:?}");
+        assert!(said("the fault 'delay-load' planted in it"), "{gaps:?}");
         assert!(said("not measured") || said("the run is of batch"), "{gaps:?}");
     }
 }

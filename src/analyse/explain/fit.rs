@@ -153,8 +153,6 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::explain::conditions;
-    use crate::analyse::explain::hypothesis::HYPOTHESES;
     use crate::analyse::explain::simulated::{self, Study};
 
     /// 4 ms a step and 300 µs an image, and from 1024 on half as much again.
@@ -166,7 +164,7 @@ mod tests {
         let mut study = Study::new(2, noise);
         study.drift = 0.0;
         let blocks = study.blocks(6, |condition| simulated::even(us(condition)));
-        Curve::of(&Costs::of(&blocks, &conditions(HYPOTHESES)), Variant::Base)
+        Curve::of(&Costs::of(&blocks, &simulated::design()), Variant::Base)
     }
 
     #[test]
@@ -194,7 +192,7 @@ mod tests {
     fn a_curve_that_keeps_falling_has_no_turning_point() {
         let us = |condition: Condition| 4000.0 / f64::from(condition.batch) + 300.0;
         let blocks = Study::new(3, 0.005).blocks(6, |condition| simulated::even(us(condition)));
-        let curve = Curve::of(&Costs::of(&blocks, &conditions(HYPOTHESES)), Variant::Base);
+        let curve = Curve::of(&Costs::of(&blocks, &simulated::design()), Variant::Base);
         assert_eq!(curve.turn.unwrap().upward, None);
         assert_eq!(curve.fit.unwrap().batches.len(), BATCHES.len());
     }

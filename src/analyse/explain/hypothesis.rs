@@ -4,13 +4,14 @@
 
 use crate::analyse::explain::condition::{Condition, LARGE, SMALL, Variant};
 use crate::analyse::explain::cost::Cost;
-use crate::analyse::explain::costs::{BlockCosts, Costs, ln_slowdown};
+use crate::analyse::explain::costs::{BlockCosts, Costs, excess_us, ln_slowdown};
 use crate::analyse::explain::estimate::{Estimate, Share};
 use crate::analyse::explain::meaning::{EPOCH_IMAGES, VALIDATION_IMAGES};
 use crate::analyse::explain::parts::of_parts;
 use crate::analyse::explain::slowdown;
-use crate::analyse::explain::verdict::{Verdict, is_slowdown};
+use crate::analyse::explain::verdict::{Presence, Verdict};
 use crate::clock::Phase;
+use crate::experiment::Plan;
 use crate::stats;
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub struct Gauge {
 
 #[derive(Debug)]
 pub enum Test {
-    /// What the slowdown loses from one variant to the other, in logarithms.
+    /// What the slowdown loses from one variant to the other: as a ratio, in logarithms, and in µs an image.
     Counterfactual {
         from: Variant,
         to: Variant,
@@ -72,6 +73,8 @@ pub struct Finding {
     pub readings: Vec<Reading>,
     /// Of the slowdown, that it explains; may be above 1 where the large batch becomes the faster one.
     pub share: Option<Share>,
+    /// The same of the additional time in µs; of counterfactuals alone.
+    pub share_us: Option<Share>,
     /// The slowdown that is left in the counterfactual.
     pub left: Option<Estimate>,
     pub verdict: Verdict,
@@ -330,49 +333,80 @@ impl Hypothesis {
         }
     }
 
-    /// Its part of the slowdown and the whole, in each block that has both.
-    fn pairs(&self, costs: &Costs) -> Vec<(f64, f64)> {
-        let whole = |block: &BlockCosts| ln_slowdown(block, Variant::Base);
+    /// The variants of its counterfactual, by what they are under `base`.
+    fn compared(&self, base: &Plan) -> Option<(Variant, Variant)> {
+        match self.test {
+            Test::Counterfactual { from, to } => Some((from.within(base), to.within(base))),
+            Test::Phases(_) | Test::Computed { .. } | Test::Restates | Test::NotTestable { .. } => None,
+        }
+    }
+
+    /// `base` has its knob turned already, so that there is nothing to compare.
+    fn is_turned(&self, base: &Plan) -> bool {
+        self.compared(base).is_some_and(|(from, to)| from == to)
+    }
+
+    /// Its part of the slowdown and the whole, in each block that has both, on every scale a verdict has to hold on.
+    ///
+    /// A counterfactual has two. One thread makes all of a step slower but a wait, so that the ratio falls although the
+    /// same wait is still there; a faster kernel takes as much of the additional µs as of all others, and the ratio
+    /// stays. What takes a cause away takes away both.
+    fn scales(&self, costs: &Costs, base: &Plan) -> Vec<Vec<(f64, f64)>> {
+        type Measure = fn(&BlockCosts, Variant) -> Option<f64>;
+        if let Some((from, to)) = self.compared(base) {
+            let scale = |of: Measure| {
+                costs.each(|block| Some((of(block, from)? - of(block, to)?, of(block, Variant::Base)?)))
+            };
+            return vec![scale(ln_slowdown), scale(excess_us)];
+        }
         match &self.test {
-            Test::Counterfactual { from, to } => costs
-                .each(|block| Some((ln_slowdown(block, *from)? - ln_slowdown(block, *to)?, whole(block)?))),
             Test::Phases(phases) => {
                 let parts: Vec<usize> = phases.iter().map(|phase| *phase as usize).collect();
-                costs.each(|block| of_parts(block, &parts))
+                vec![costs.each(|block| of_parts(block, &parts))]
             }
-            Test::Computed { of, .. } => costs.each(|block| Some((of(block)?, whole(block)?))),
-            Test::Restates | Test::NotTestable { .. } => Vec::new(),
+            Test::Computed { of, .. } => {
+                vec![costs.each(|block| Some((of(block)?, ln_slowdown(block, Variant::Base)?)))]
+            }
+            Test::Counterfactual { .. } | Test::Restates | Test::NotTestable { .. } => Vec::new(),
         }
     }
 }
 
 pub fn findings(
     hypotheses: &'static [Hypothesis],
+    base: &Plan,
     costs: &Costs,
     slowdown: Option<&Estimate>,
 ) -> Vec<Finding> {
-    // What is computed has no chance of its own to look good.
-    let is_drawn =
-        |hypothesis: &&Hypothesis| matches!(hypothesis.test, Test::Counterfactual { .. } | Test::Phases(_));
+    // What is computed has no chance of its own to look good, and what is turned already is not tested.
+    let is_drawn = |hypothesis: &&Hypothesis| {
+        let is_test = matches!(hypothesis.test, Test::Counterfactual { .. } | Test::Phases(_));
+        is_test && !hypothesis.is_turned(base)
+    };
     let tests = hypotheses.iter().filter(is_drawn).count();
-    let is_slower = slowdown.is_some_and(is_slowdown);
+    let presence = slowdown.map(Presence::of);
     let finding = |hypothesis: &'static Hypothesis| {
-        let pairs = hypothesis.pairs(costs);
+        let scales = hypothesis.scales(costs, base);
         let verdict = match hypothesis.test {
             Test::NotTestable { why, what_would } => Verdict::NotTestable { why, what_would },
-            _ if slowdown.is_none() => Verdict::NotMeasured,
-            _ if !is_slower => Verdict::NothingToExplain,
-            Test::Restates => Verdict::Restates,
-            _ => Verdict::judge(&pairs, tests),
+            _ if hypothesis.is_turned(base) => Verdict::AlreadySo,
+            _ => match presence {
+                None => Verdict::NotMeasured,
+                Some(Presence::Absent) => Verdict::NothingToExplain,
+                Some(Presence::Undecided) => Verdict::Inconclusive,
+                Some(Presence::Found) if matches!(hypothesis.test, Test::Restates) => Verdict::Restates,
+                Some(Presence::Found) => Verdict::judge(&scales, tests),
+            },
         };
-        let to = match hypothesis.test {
-            Test::Counterfactual { to, .. } => Some(to),
-            _ => None,
-        };
+        let to = hypothesis.compared(base).filter(|(from, to)| from != to).map(|(_, to)| to);
+        let has_shares = presence == Some(Presence::Found) && verdict != Verdict::AlreadySo;
+        let share =
+            |scale: usize| scales.get(scale).filter(|_| has_shares).and_then(|pairs| Share::of(pairs));
         Finding {
             hypothesis,
             readings: hypothesis.gauges.iter().map(|gauge| reading(gauge, costs, to)).collect(),
-            share: if is_slower { Share::of(&pairs) } else { None },
+            share: share(0),
+            share_us: share(1),
             left: to.and_then(|to| self::slowdown(costs, to)),
             verdict,
         }
@@ -412,7 +446,7 @@ fn evaluation(block: &BlockCosts) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::explain::{conditions, simulated};
+    use crate::analyse::explain::simulated;
 
     #[test]
     fn every_hypothesis_has_a_name_of_its_own_and_says_what_it_predicts() {
@@ -438,7 +472,7 @@ mod tests {
 
     #[test]
     fn counting_evaluation_makes_a_slowdown_look_smaller() {
-        let costs = Costs::of(&simulated::faults(7, 3), &conditions(HYPOTHESES));
+        let costs = Costs::of(&simulated::faults(7, 3), &simulated::design());
         for block in &costs.blocks {
             assert!(evaluation(block).unwrap() < 0.0);
         }
@@ -446,9 +480,10 @@ mod tests {
 
     #[test]
     fn readings_stand_beside_those_of_the_counterfactual() {
-        let costs = Costs::of(&simulated::faults(7, 4), &conditions(HYPOTHESES));
+        let design = simulated::design();
+        let costs = Costs::of(&simulated::faults(7, 4), &design);
         let slowdown = slowdown(&costs, Variant::Base);
-        let findings = findings(HYPOTHESES, &costs, slowdown.as_ref());
+        let findings = findings(HYPOTHESES, &design.base, &costs, slowdown.as_ref());
         let faults = findings.iter().find(|finding| finding.hypothesis.id == "faults").unwrap();
         let reading = &faults.readings[0];
         assert_eq!(

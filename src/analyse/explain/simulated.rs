@@ -1,9 +1,9 @@
 //! Simulated measurements for the tests of this room and of the page: costs that are known, noise from a fixed stream.
 
-use crate::analyse::explain::condition::{Condition, LARGE, SMALL, Variant, conditions, order};
+use crate::analyse::explain::condition::{BATCHES, Condition, LARGE, SMALL, Variant, order};
 use crate::analyse::explain::cost::PARTS;
 use crate::analyse::explain::costs::Block;
-use crate::analyse::explain::hypothesis::HYPOTHESES;
+use crate::analyse::explain::design::Design;
 use crate::analyse::samples;
 use crate::clock::{Phase, PhaseTimes};
 use crate::experiment::plan::{Device, Plan, PlanName};
@@ -22,17 +22,27 @@ pub struct Study {
     noise: f64,
     /// The machine is slower by this share with every block.
     pub drift: f64,
+    pub design: Design,
     template: LoadedRun,
+}
+
+/// The whole sweep under the plan of a plain script, on two threads.
+pub fn design() -> Design {
+    Design {
+        base: Plan::named(PlanName::Eager, 2, Device::Cpu),
+        batches: BATCHES.to_vec(),
+        demonstration: None,
+    }
 }
 
 impl Study {
     pub fn new(stream: u8, noise: f64) -> Self {
         let template = samples::finished(&samples::profile().arms[0], 0);
-        Self { normal: Normal::new(stream), noise, drift: 0.02, template }
+        Self { normal: Normal::new(stream), noise, drift: 0.02, design: design(), template }
     }
 
     pub fn blocks(&mut self, count: usize, us: impl Fn(Condition) -> Us) -> Vec<Block> {
-        let conditions = conditions(HYPOTHESES);
+        let conditions = self.design.conditions();
         let mut blocks = Vec::new();
         for block in 0..count {
             let pace = 1.0 + self.drift * block as f64;
@@ -49,11 +59,13 @@ impl Study {
     fn run(&mut self, condition: Condition, us: Us) -> LoadedRun {
         let pace = self.normal.draw(0.0, self.noise).exp();
         let mut run = self.template.clone();
-        run.record.trial.config.train.batch = condition.batch;
-        let plan = condition.variant.apply(&Plan::named(PlanName::Eager, 2, Device::Cpu));
+        let trained = self.design.trained(condition);
+        run.record.trial.config.train.batch = trained.batch;
+        let plan = trained.variant.apply(&self.design.base);
         run.record.plan_hash = plan.hash();
         run.record.plan = plan;
-        run.steps = (0..STEPS).map(|index| self.step(index, condition, us.map(|us| us * pace))).collect();
+        run.record.planted = self.design.planted(condition);
+        run.steps = (0..STEPS).map(|index| self.step(index, trained, us.map(|us| us * pace))).collect();
         run
     }
 

@@ -17,6 +17,17 @@ pub const MAIN_SHARE: f64 = 0.5;
 /// an hour the interval of a share is about ±0.2 wide, and every other hypothesis would stay open for ever.
 pub const NO_CAUSE_SHARE: f64 = 0.25;
 
+/// Whether there is anything to explain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// Told from 1, and at least [`LEAST_SLOWDOWN`].
+    Found,
+    /// Told from [`LEAST_SLOWDOWN`]: what there may be is less.
+    Absent,
+    /// The blocks are too few or too unlike each other.
+    Undecided,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It explains more than [`MAIN_SHARE`].
@@ -36,30 +47,41 @@ pub enum Verdict {
     NotMeasured,
     /// There is no slowdown here.
     NothingToExplain,
+    /// The base has its knob turned, so that no counterfactual is left.
+    AlreadySo,
+}
+
+impl Presence {
+    pub fn of(slowdown: &Estimate) -> Self {
+        if slowdown.value >= LEAST_SLOWDOWN && slowdown.is_above(1.0) {
+            Self::Found
+        } else if slowdown.interval.is_some_and(|(_, high)| high < LEAST_SLOWDOWN) {
+            Self::Absent
+        } else {
+            Self::Undecided
+        }
+    }
 }
 
 impl Verdict {
-    /// Of the hypothesis' part and the whole in each block. A finding is tested at its part of 5 % among so many `tests`
-    /// (Bonferroni), for one of many hypotheses will always look good; that one is ruled out needs no such care.
-    pub fn judge(pairs: &[(f64, f64)], tests: usize) -> Self {
+    /// Of the hypothesis' part and the whole in each block, on every scale: a finding has to hold on all of them, and what
+    /// one of them rules out is ruled out. A finding is tested at its part of 5 % among so many `tests` (Bonferroni), for
+    /// one of many hypotheses will always look good; that one is ruled out needs no such care.
+    pub fn judge(scales: &[Vec<(f64, f64)>], tests: usize) -> Self {
         let guarded = ALPHA / tests.max(1) as f64;
-        if pairs.is_empty() {
+        let all_exceed = |bound: f64| scales.iter().all(|pairs| exceeds(pairs, bound, guarded));
+        if scales.is_empty() || scales.iter().any(Vec::is_empty) {
             Self::NotMeasured
-        } else if exceeds(pairs, MAIN_SHARE, guarded) {
+        } else if all_exceed(MAIN_SHARE) {
             Self::Cause
-        } else if exceeds(pairs, CONTRIBUTES_SHARE, guarded) {
+        } else if all_exceed(CONTRIBUTES_SHARE) {
             Self::Contributes
-        } else if stays_below(pairs, NO_CAUSE_SHARE, ALPHA) {
+        } else if scales.iter().any(|pairs| stays_below(pairs, NO_CAUSE_SHARE, ALPHA)) {
             Self::NoCause
         } else {
             Self::Inconclusive
         }
     }
-}
-
-/// Whether there is anything to explain.
-pub fn is_slowdown(slowdown: &Estimate) -> bool {
-    slowdown.value >= LEAST_SLOWDOWN && slowdown.is_above(1.0)
 }
 
 impl fmt::Display for Verdict {
@@ -73,6 +95,7 @@ impl fmt::Display for Verdict {
             Self::NotTestable { .. } => "not testable on this machine",
             Self::NotMeasured => "not measured",
             Self::NothingToExplain => "nothing to explain",
+            Self::AlreadySo => "already so in this plan",
         })
     }
 }
@@ -81,10 +104,13 @@ impl fmt::Display for Verdict {
 mod tests {
     use super::*;
 
-    fn judge(share: f64, noise: f64) -> Verdict {
+    fn pairs(share: f64, noise: f64) -> Vec<(f64, f64)> {
         let signs = [1.0, -1.0, 0.5, -0.5, 0.8, -0.8];
-        let pairs: Vec<(f64, f64)> = signs.iter().map(|sign| (0.4 * share + sign * noise, 0.4)).collect();
-        Verdict::judge(&pairs, 8)
+        signs.iter().map(|sign| (0.4 * share + sign * noise, 0.4)).collect()
+    }
+
+    fn judge(share: f64, noise: f64) -> Verdict {
+        Verdict::judge(&[pairs(share, noise)], 8)
     }
 
     #[test]
@@ -94,16 +120,36 @@ mod tests {
         assert_eq!(judge(0.0, 0.02), Verdict::NoCause);
         assert_eq!(judge(-0.6, 0.02), Verdict::NoCause);
         assert_eq!(judge(0.9, 0.9), Verdict::Inconclusive);
-        assert_eq!(Verdict::judge(&[], 8), Verdict::NotMeasured);
-        assert_eq!(Verdict::judge(&[(0.4, 0.4)], 8), Verdict::Inconclusive, "one block decides nothing");
+        assert_eq!(Verdict::judge(&[vec![]], 8), Verdict::NotMeasured);
+        assert_eq!(
+            Verdict::judge(&[vec![(0.4, 0.4)]], 8),
+            Verdict::Inconclusive,
+            "one block decides nothing"
+        );
+    }
+
+    #[test]
+    fn a_verdict_holds_on_every_scale_and_is_ruled_out_by_one() {
+        let both = |ratio: f64, us: f64| Verdict::judge(&[pairs(ratio, 0.02), pairs(us, 0.02)], 8);
+        assert_eq!((both(0.9, 0.9), both(0.9, 0.4)), (Verdict::Cause, Verdict::Contributes));
+        assert_eq!((both(0.9, 0.0), both(0.0, 0.9)), (Verdict::NoCause, Verdict::NoCause));
     }
 
     #[test]
     fn a_slowdown_is_real_and_worth_the_trouble_or_none() {
-        let slowdown = |value, interval| is_slowdown(&Estimate { value, interval, n: 6 });
-        assert!(slowdown(1.3, Some((1.1, 1.5))));
-        assert!(
-            !slowdown(1.3, Some((0.9, 1.7))) && !slowdown(1.3, None) && !slowdown(1.02, Some((1.01, 1.03)))
-        );
+        let presence = |value, interval| Presence::of(&Estimate { value, interval, n: 6 });
+        assert_eq!(presence(1.3, Some((1.1, 1.5))), Presence::Found);
+        assert_eq!(presence(1.02, Some((1.01, 1.03))), Presence::Absent);
+        assert_eq!(presence(0.8, Some((0.7, 0.9))), Presence::Absent);
+    }
+
+    /// The page once said that there was no slowdown where two blocks had one of 1.81, with an interval around it that
+    /// held almost anything.
+    #[test]
+    fn a_slowdown_that_may_be_there_is_neither_found_nor_absent() {
+        let presence = |value, interval| Presence::of(&Estimate { value, interval, n: 2 });
+        assert_eq!(presence(1.81, Some((0.6, 5.5))), Presence::Undecided);
+        assert_eq!(presence(1.81, None), Presence::Undecided);
+        assert_eq!(presence(0.98, Some((0.9, 1.07))), Presence::Undecided);
     }
 }

@@ -3,6 +3,7 @@
 use crate::analyse::explain::condition::{Condition, LARGE, SMALL, Variant};
 use crate::analyse::explain::costs::{BlockCosts, Costs, ln_slowdown};
 use crate::analyse::explain::estimate::{Estimate, Share};
+use crate::experiment::Plan;
 
 /// Each variant turns one knob more than the one before. The order matters where knobs do the same work: huge pages are
 /// credited only with what keeping memory leaves, and micro-batches with what both leave.
@@ -30,11 +31,14 @@ pub struct WaterfallStep {
 }
 
 impl Waterfall {
-    pub fn of(costs: &Costs) -> Option<Self> {
+    pub fn of(costs: &Costs, base: &Plan) -> Option<Self> {
+        // A link whose knob the base has turned already is the one before it.
+        let mut chain = CHAIN.map(|variant| variant.within(base)).to_vec();
+        chain.dedup();
         let whole: Vec<&BlockCosts> = costs
             .blocks
             .iter()
-            .filter(|block| CHAIN.iter().all(|variant| ln_slowdown(block, *variant).is_some()))
+            .filter(|block| chain.iter().all(|variant| ln_slowdown(block, *variant).is_some()))
             .collect();
         let us = |batch| {
             let condition = Condition::base(batch);
@@ -44,8 +48,8 @@ impl Waterfall {
         let (small_us, large_us) = (us(SMALL)?, us(LARGE)?);
         let excess = large_us - small_us;
         let mut steps = Vec::new();
-        for (link, &variant) in CHAIN.iter().enumerate() {
-            let next = CHAIN.get(link + 1).copied();
+        for (link, &variant) in chain.iter().enumerate() {
+            let next = chain.get(link + 1).copied();
             let pair = |block: &&BlockCosts| {
                 let left = next.map_or(Some(0.0), |variant| ln_slowdown(block, variant))?;
                 Some((ln_slowdown(block, variant)? - left, ln_slowdown(block, Variant::Base)?))

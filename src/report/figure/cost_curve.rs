@@ -2,7 +2,7 @@
 //! would have the base cost.
 
 use crate::analyse::explain::{Curve, Explanation, Variant};
-use crate::experiment::Colour;
+use crate::experiment::{Colour, Plan};
 use crate::report::figure::axis::{Axis, Tick};
 use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, picture};
@@ -23,7 +23,8 @@ struct Line {
 
 pub fn draw(explanation: &Explanation) -> Result<FigureView, FigureError> {
     let id = "cost-curve";
-    let lines: Vec<Line> = explanation.curves.iter().filter_map(Line::of).collect();
+    let line = |curve| Line::of(curve, &explanation.design.base);
+    let lines: Vec<Line> = explanation.curves.iter().filter_map(line).collect();
     let series: Vec<Series> = lines.iter().map(|line| line.series.clone()).collect();
     let failed = |source| FigureError { figure: id, source };
     let pictures = (!lines.is_empty()).then(|| both(|size| draw_one(explanation, &lines, size))).transpose();
@@ -38,7 +39,7 @@ pub fn draw(explanation: &Explanation) -> Result<FigureView, FigureError> {
 }
 
 impl Line {
-    fn of(curve: &Curve) -> Option<Self> {
+    fn of(curve: &Curve, base: &Plan) -> Option<Self> {
         let (look, label) = match curve.variant {
             Variant::Base => (Look { colour: Colour::Orange, turn: 0 }, "base"),
             _ => (Look { colour: Colour::Blue, turn: 1 }, "tuned"),
@@ -50,7 +51,7 @@ impl Line {
             let (low, high) = us.interval.unwrap_or((us.value, us.value));
             (f64::from(point.batch), low, high)
         });
-        let series = Series { name: format!("{label}: {}", curve.variant.about()), look, points };
+        let series = Series { name: format!("{label}: {}", curve.variant.about(base)), look, points };
         (!series.points.is_empty()).then(|| Self { band: band.collect(), series, label })
     }
 

@@ -9,6 +9,7 @@ pub mod loss_curve;
 pub mod phases;
 mod plot;
 pub mod relative_time;
+pub mod roofline;
 pub mod strip;
 mod style;
 mod thin;

@@ -29,7 +29,7 @@ pub fn draw(waterfall: Option<&Waterfall>) -> Result<FigureView, FigureError> {
         title: format!("From batch {SMALL} to batch {LARGE}: what the additional time is spent on"),
         caption: waterfall.map_or_else(
             || {
-                "Not drawn: there is no slowdown here to take apart, or no block has all that it needs."
+                "Not drawn: no slowdown is found here to take apart, or no block has all that it needs."
                     .to_owned()
             },
             caption,
@@ -46,6 +46,8 @@ pub fn name(step: &WaterfallStep) -> &'static str {
         Some(Variant::KeepMemory) => "memory faulted in again",
         Some(Variant::KeepMemoryHugePages) => "small pages, beyond that",
         Some(Variant::KeepMemoryMicroBatches) => "large working set, beyond both",
+        // Of a base in which memory is kept already.
+        Some(Variant::MicroBatches) => "large working set",
         Some(other) => other.name(),
         None => "unexplained",
     }

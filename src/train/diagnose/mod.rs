@@ -17,6 +17,7 @@ use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::evaluate::cross_entropy;
 use crate::train::model::{Built, Mode};
+use crate::train::place::Place;
 use crate::train::resident::{Batch, Resident, indices};
 
 /// Images the gradient is taken over, at most; an eighth of the training images of a small run, but four parts of it.
@@ -33,7 +34,8 @@ pub enum Depth {
     Full,
 }
 
-/// The images that are looked at, the same at every epoch.
+/// The images that are looked at, the same at every epoch. On a GPU the power iteration of the curvature starts from a
+/// vector of that device's own generator, and so from another one than on the CPU.
 pub struct Diagnosis {
     gradient: Tensor,
     curvature: Tensor,
@@ -41,14 +43,14 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Draws from the positions `train` of the training file.
-    pub fn new(train: &[u32], seed: Seed) -> Result<Self, TrainError> {
+    /// Draws from the positions `train` of the training file, for a set that is at `place`.
+    pub fn new(train: &[u32], seed: Seed, place: Place) -> Result<Self, TrainError> {
         let key = Key::new(seed, Stream::Diagnose, 0, 0);
         let order = key.permutation(train.len() as u32);
-        let first = |images: usize| {
-            indices(
-                &order[..images.clamp(1, train.len())].iter().map(|&i| train[i as usize]).collect::<Vec<_>>(),
-            )
+        let first = |images: usize| -> Result<Tensor, TrainError> {
+            let first = &order[..images.clamp(1, train.len())];
+            let first: Vec<u32> = first.iter().map(|&index| train[index as usize]).collect();
+            Ok(place.put(indices(&first)?)?)
         };
         Ok(Self {
             gradient: first(GRADIENT_IMAGES.min((train.len() / 8).max(256)))?,

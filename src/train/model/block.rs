@@ -5,8 +5,9 @@ use tch::{TchError, Tensor};
 use crate::experiment::config::{Model as ModelConfig, Norm, Pooling};
 use crate::train::activation::Act;
 use crate::train::layer::{BatchNorm, Conv3x3, local_response_norm};
-use crate::train::model::{Mode, Order};
+use crate::train::model::{BatchNormMode, Mode, Order};
 use crate::train::parameters::Parameters;
+use crate::train::shim::fused::{self, Then};
 
 pub struct Block {
     conv: Conv3x3,
@@ -58,6 +59,9 @@ impl Block {
     }
 
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        if let Some(y) = self.forward_fused(x, mode)? {
+            return Ok(y);
+        }
         let x = self.before_activation(x, mode)?;
         match self.pool {
             // BatchNorm's output is needed by nobody else; the maximum of the same numbers has the same bits.
@@ -66,6 +70,25 @@ impl Block {
             }
             _ => self.after_activation(self.act.apply(x, self.order.pool_first)?),
         }
+    }
+
+    /// The same function by our own kernels; `None` where they do not serve.
+    fn forward_fused(&self, x: &Tensor, mode: Mode) -> Result<Option<Tensor>, TchError> {
+        let Normalisation::BatchNorm(norm) = &self.norm else { return Ok(None) };
+        if !self.order.own_kernels || mode.batch_norm != BatchNormMode::Batch || !fused::takes(x) {
+            return Ok(None);
+        }
+        let then = Then {
+            pool: matches!(self.pool, Some(Pool::Plain)) && self.act.never_falls(),
+            relu: self.act.is_relu(),
+        };
+        let y = if then.pool && fused::takes_first(x, &self.conv.weight) {
+            fused::first_block(x, (&self.conv.weight, &self.conv.bias), &norm.fused(), then.relu)?
+        } else {
+            fused::norm_pool(&self.conv.forward(x)?, &norm.fused(), then)?
+        };
+        let y = if then.relu { y } else { self.act.apply(y, false)? };
+        Ok(Some(if then.pool { y } else { self.after_activation(y)? }))
     }
 
     /// The same, showing `see` the activation before any pooling.

@@ -3,15 +3,18 @@
 #[cfg(test)]
 mod against_pytorch;
 mod block;
+mod flops;
 mod improved_cnn;
 mod simple_cnn;
 mod stack;
+
+pub use flops::work;
 
 use tch::Tensor;
 
 use crate::data::Shape;
 use crate::experiment::config::{Model as ModelConfig, ModelName};
-use crate::experiment::plan::{Plan, Pooling};
+use crate::experiment::plan::{Kernels, Plan, Pooling};
 use crate::stream::Key;
 use crate::train::TrainError;
 use crate::train::parameters::Parameters;
@@ -63,11 +66,16 @@ pub struct Built {
 pub struct Order {
     /// Pool before an activation with which a maximum commutes exactly, and let that activation overwrite its input.
     pub pool_first: bool,
+    /// Train with our own kernels where there is one.
+    pub own_kernels: bool,
 }
 
 impl Order {
     pub fn of(plan: &Plan) -> Self {
-        Self { pool_first: plan.pooling == Pooling::BeforeMonotoneActivation }
+        Self {
+            pool_first: plan.pooling == Pooling::BeforeMonotoneActivation,
+            own_kernels: plan.kernels == Kernels::Fused,
+        }
     }
 }
 
@@ -81,12 +89,16 @@ pub fn build(
 ) -> Result<Built, TrainError> {
     let mut parameters = Parameters::new(init, plan.memory_format);
     let order = Order::of(plan);
-    let layout = match config.name {
-        ModelName::SimpleCnn => &simple_cnn::LAYOUT,
-        ModelName::ImprovedCnn => &improved_cnn::LAYOUT,
-    };
+    let layout = layout(config.name);
     let model = Box::new(stack::Stack::new(&mut parameters, layout, config, order, shape, classes)?);
     Ok(Built { model, parameters })
+}
+
+fn layout(name: ModelName) -> &'static stack::Layout<'static> {
+    match name {
+        ModelName::SimpleCnn => &simple_cnn::LAYOUT,
+        ModelName::ImprovedCnn => &improved_cnn::LAYOUT,
+    }
 }
 
 #[cfg(test)]

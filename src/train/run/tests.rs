@@ -8,7 +8,7 @@ use crate::dataset::Name;
 use crate::experiment::config::{
     Activation, Augment, Data, Model, ModelName, Norm, Optim, OptimName, Schedule, Train,
 };
-use crate::experiment::plan::PlanName;
+use crate::experiment::plan::{Device, PlanName};
 use crate::train::GENERATOR;
 
 /// Of which every fifth is for validation.
@@ -239,6 +239,42 @@ fn a_schedule_sets_the_rate_of_each_step() {
     assert_eq!(rows.steps[0].loss, constant_rows.steps[0].loss);
     assert_ne!(rows.steps[1].loss, constant_rows.steps[1].loss);
     assert_ne!(cosine.final_weights, cycle.final_weights);
+}
+
+#[test]
+fn on_a_cpu_nothing_is_copied_and_no_device_is_timed() {
+    for config in [config(1), augmented(Augment { shift: Some(4), ..Augment::default() }, 1)] {
+        let (_, rows) = trained_with(&config, Diagnostics::Off);
+        for step in &rows.steps {
+            assert_eq!((step.device, step.times.ns(Phase::Copy)), (None, 0));
+            let timed = [Phase::Load, Phase::Forward, Phase::Backward, Phase::Optimizer, Phase::ReadBack];
+            assert!(timed.iter().all(|&phase| step.times.ns(phase) > 0), "{step:?}");
+        }
+    }
+}
+
+/// For the first who has a GPU; this project had none. Dropout is off, for its draws are the device's own.
+#[test]
+#[ignore = "needs a GPU and a libtorch with CUDA"]
+fn a_training_on_a_gpu_starts_as_on_the_cpu_and_is_timed_by_events() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut config = config(2);
+    config.model.dropout = 0.0;
+    let run = |device| {
+        let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
+        let plan = Plan::named(PlanName::Tuned, 1, device);
+        let trained = train(&trial, &plan, &data(), Options::default(), &mut rows).unwrap();
+        (trained.initial_weights, rows.steps)
+    };
+    let ((initial, expected), (again, steps)) = (run(Device::Cpu), run(Device::Cuda(0)));
+    assert_eq!(initial, again);
+    assert!((steps[0].loss - expected[0].loss).abs() < 1e-4, "{} {}", steps[0].loss, expected[0].loss);
+    for step in &steps {
+        let device = step.device.unwrap();
+        assert!([Phase::Copy, Phase::Forward, Phase::Backward].iter().all(|&phase| device.ns(phase) > 0));
+        // Both end when the loss has been read, to within the cost of the marks.
+        assert!(device.total_ns.abs_diff(step.times.total_ns) < 1_000_000, "{step:?}");
+    }
 }
 
 /// The schedule is over the steps there are, not over those of whole epochs.

@@ -1,4 +1,8 @@
-//! Safe calls into the C++ shim; see `shim.cpp` for what each does in libtorch.
+//! Safe calls into the C++ shim; see its C++ files for what each does in libtorch.
+
+mod event;
+pub mod fused;
+pub mod profiler;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -6,6 +10,8 @@ use std::ptr;
 use tch::Tensor;
 
 use crate::train::TrainError;
+
+pub use event::{CudaStream, use_full_floats};
 
 /// Adam's settings, laid out as in `shim.cpp`.
 #[repr(C)]
@@ -123,9 +129,19 @@ fn text(ask: unsafe extern "C" fn(*mut *mut c_char) -> c_int) -> Result<String, 
     // SAFETY: on success `out` is a fresh NUL-terminated string that only we free.
     unsafe {
         check(ask(&mut out))?;
-        let text = CStr::from_ptr(out).to_string_lossy().into_owned();
-        pb_free(out);
-        Ok(text)
+        Ok(taken(out))
+    }
+}
+
+/// # Safety
+///
+/// `text` must be a string of the shim's that nobody else frees.
+unsafe fn taken(text: *mut c_char) -> String {
+    // SAFETY: the caller's promise; such a string ends with a NUL.
+    unsafe {
+        let taken = CStr::from_ptr(text).to_string_lossy().into_owned();
+        pb_free(text);
+        taken
     }
 }
 
@@ -133,7 +149,10 @@ fn check(code: c_int) -> Result<(), TrainError> {
     if code == 0 {
         return Ok(());
     }
+    Err(TrainError::Torch(last_error()))
+}
+
+fn last_error() -> String {
     // SAFETY: the shim keeps the text of this thread's last error until the next one.
-    let reason = unsafe { CStr::from_ptr(pb_last_error()) };
-    Err(TrainError::Torch(reason.to_string_lossy().into_owned()))
+    unsafe { CStr::from_ptr(pb_last_error()) }.to_string_lossy().into_owned()
 }

@@ -1,9 +1,7 @@
 // The part of libtorch that tch does not reach, behind a C interface.
-//
-// Every function returns 0, or 1 with the reason in pb_last_error(): no exception crosses into Rust.
-// Tensors are `at::Tensor*` owned by tch; nothing here frees one.
 
-#include <ATen/ATen.h>
+#include "shim.h"
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -11,30 +9,18 @@
 #include <torch/version.h>
 
 #include <cmath>
-#include <cstring>
-#include <string>
 #include <vector>
 
-namespace {
+using pinbench::copy;
+using pinbench::guard;
+using pinbench::tensor;
 
-thread_local std::string last_error;
-
-template <class Body>
-int guard(Body&& body) {
-  try {
-    body();
-    return 0;
-  } catch (const c10::Error& error) {
-    last_error = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    last_error = error.what();
-  } catch (...) {
-    last_error = "an exception that is no std::exception";
-  }
-  return 1;
+std::string& pinbench::last_error() {
+  thread_local std::string text;
+  return text;
 }
 
-char* copy(const std::string& text) { return strdup(text.c_str()); }
+namespace {
 
 // One parameter with what Adam remembers of it.
 struct Slot {
@@ -42,7 +28,6 @@ struct Slot {
 };
 
 std::vector<Slot> slots(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count) {
-  auto tensor = [](void* pointer) -> at::Tensor& { return *static_cast<at::Tensor*>(pointer); };
   std::vector<Slot> found;
   for (int64_t i = 0; i < count; i++) {
     const at::Tensor& grad = tensor(params[i]).grad();
@@ -61,7 +46,7 @@ struct AdamKnobs {
   double lr, beta1, beta2, eps, weight_decay;
 };
 
-const char* pb_last_error() { return last_error.c_str(); }
+const char* pb_last_error() { return pinbench::last_error().c_str(); }
 
 void pb_free(char* text) { free(text); }
 
@@ -92,7 +77,7 @@ int pb_use_deterministic_algorithms() {
 // As optimizer.zero_grad(set_to_none=True).
 int pb_clear_grads(void** params, int64_t count) {
   return guard([&] {
-    for (int64_t i = 0; i < count; i++) static_cast<at::Tensor*>(params[i])->mutable_grad().reset();
+    for (int64_t i = 0; i < count; i++) tensor(params[i]).mutable_grad().reset();
   });
 }
 

@@ -1,0 +1,161 @@
+//! `pinbench trace`: where the time of a trial's steps goes, operator by operator, and the page that says so.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use pinbench::data;
+use pinbench::experiment::plan::Device;
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Executor as _, Interrupt, Job, Trace};
+
+use crate::cli::TraceArgs;
+use crate::cmd::console::{print, this_command};
+use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
+
+pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
+    sweep::require_torch()?;
+    let plan = args.plan.plan();
+    if plan.device != Device::Cpu {
+        return Err(WrongUsage(format!(
+            "a trace is of the processor: its rates and the profiler's events would not see what device '{}' does; \
+             use `--device cpu`",
+            plan.device
+        ))
+        .into());
+    }
+    let experiments = workspace.experiments(&[])?;
+    let (experiment, profile, trial) = sweep::trial_of_any_profile(&experiments, &args.trial)?;
+    let root = std::path::absolute(data::root()?)?;
+    sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
+    let folder = args.out.join(format!("trace-{}", trial.id().short()));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
+    let page = folder.join(PAGE);
+    // A page that is found afterwards is then of this trace.
+    if page.exists() {
+        fs::remove_file(&page).with_context(|| format!("cannot replace '{}'", page.display()))?;
+    }
+    let job = Job {
+        experiment: experiment.id.clone(),
+        profile: profile.to_string(),
+        trial,
+        plan,
+        store: workspace.store.clone(),
+        data: root,
+        workspace: workspace.root.clone(),
+        diagnostics: Diagnostics::Off,
+        export: None,
+        trace: Some(Trace { folder: std::path::absolute(&folder)?, steps: args.steps }),
+        planted: None,
+        command: this_command(),
+    };
+    let interrupt = Interrupt::install()?;
+    let _machine = sweep::machine_alone(&interrupt)?;
+    let steps = args.steps;
+    workspace.note(&format!("{steps} steps of plan '{}', then {steps} under the profiler", job.plan.name));
+    let mut note = |event: &Event| {
+        if let Event::Note { text } = event {
+            workspace.note(text);
+        }
+    };
+    // It seals no run, so that to the scheduler it "died": what counts is the page, which it writes last.
+    match Children::of_this_program(&interrupt)?.execute(&job, &mut note)? {
+        Ending::Interrupted => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        _ if page.exists() => {}
+        Ending::Died { reason } => bail!("nothing was traced: {reason}"),
+        other => bail!("nothing was traced: {other:?}"),
+    }
+    print(&page.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Written last: whoever finds it finds all of them.
+const PAGE: &str = "index.html";
+
+/// In the process that has the environment of the plan: trains, measures the machine, and writes all there is.
+#[cfg(feature = "torch")]
+pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode> {
+    use jiff::Timestamp;
+    use pinbench::analyse::explain::WARM_UP;
+    use pinbench::analyse::operators;
+    use pinbench::analyse::roofline::Roofline;
+    use pinbench::machine::Environment;
+    use pinbench::record::{RunId, Status};
+    use pinbench::report::trace::{Beside, Input, csv, glance, page};
+    use pinbench::train::{self, Wanted};
+
+    train::prepare_process(job.plan.threads)?;
+    let environment = Environment::capture(&job.workspace, Some(train::torch()?));
+    let data = data::load(job.trial.config.data.set, &job.data)?;
+    let (started, events) = (Timestamp::now(), trace.folder.join(EVENTS));
+    let wanted = Wanted {
+        warm_up: WARM_UP,
+        steps: trace.steps as usize,
+        trace: &events,
+        is_asked: &|| interrupt.is_asked(),
+    };
+    let traced = train::trace(&job.trial, &job.plan, &data, &wanted)?;
+    let Some(table) = &traced.operators else { return too_short(traced.ending, job) };
+    let operators = operators::parse(table)?;
+    let work = train::model::work(&job.trial.config, &job.plan);
+    let roofline = Roofline::of(&traced.plain, &traced.profiled, &work, train::ceilings()?)
+        .context("no step took any time; this is a bug in pinbench")?;
+    let table = csv(&operators);
+    let beside =
+        |name: &str, about: &str, bytes| Beside { name: name.to_owned(), about: about.to_owned(), bytes };
+    let files = vec![
+        beside(OPERATORS, "calls, self and total time of every operator, CSV", table.len() as u64),
+        beside(EVENTS, "every operator as an event, for Perfetto or chrome://tracing", size(&events)?),
+    ];
+    let record = job.record(RunId::new(started, std::process::id()), started, &environment, Status::Finished);
+    let input = Input {
+        roofline: &roofline,
+        operators: &operators,
+        peak_rss_bytes: traced.peak_rss_bytes,
+        record: &record,
+        files,
+    };
+    write(&trace.folder.join(OPERATORS), &table)?;
+    write(&trace.folder.join(PAGE), &page(&input)?)?;
+    for text in glance(&roofline, &operators) {
+        crate::cmd::train::say(&Event::Note { text });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "torch")]
+const OPERATORS: &str = "operators.csv";
+#[cfg(feature = "torch")]
+const EVENTS: &str = "trace.json";
+
+/// Why there are not enough steps.
+#[cfg(feature = "torch")]
+fn too_short(ending: pinbench::train::Ending, job: &Job) -> Result<ExitCode> {
+    use pinbench::train::Ending;
+
+    match ending {
+        Ending::Stopped { .. } => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        Ending::Diverged { step, loss } => {
+            bail!(
+                "the loss of step {step} is {loss}: what follows is no usual step; trace a trial that does not diverge"
+            )
+        }
+        Ending::Finished => bail!(
+            "an epoch is one step of {} images, and the state is hashed after each epoch, which the profiler cannot tell \
+             from the step; trace a trial of half that batch or less",
+            job.trial.config.train.batch
+        ),
+    }
+}
+
+/// libtorch does not say when it cannot write its trace.
+#[cfg(feature = "torch")]
+fn size(path: &std::path::Path) -> Result<u64> {
+    let about = || format!("libtorch did not write '{}'; see whether the disk is full", path.display());
+    Ok(fs::metadata(path).with_context(about)?.len())
+}
+
+#[cfg(feature = "torch")]
+fn write(path: &std::path::Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
+}

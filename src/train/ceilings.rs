@@ -1,0 +1,48 @@
+//! Two yardsticks: how fast libtorch multiplies matrices and copies memory here, with the threads it has.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::clock::{Clock, Monotonic};
+use crate::train::TrainError;
+use crate::work::{COPY_BYTES, Ceilings, PRODUCT_SIDE};
+
+/// The best of so many, because a neighbour on the machine only ever makes it slower.
+const REPEATS: usize = 10;
+
+/// In a prepared process. Takes a second or two and 0.6 GB, so that it belongs after whatever is timed: memory that it
+/// leaves with the allocator would spare a training its page faults.
+pub fn ceilings() -> Result<Ceilings, TrainError> {
+    let _no_grad = tch::no_grad_guard();
+    Ok(Ceilings { flop_per_s: product()?, bytes_per_s: copy()? })
+}
+
+fn product() -> Result<f64, TrainError> {
+    let side = i64::from(PRODUCT_SIDE);
+    let matrix = || Tensor::f_full([side, side], 0.5, (Kind::Float, Device::Cpu));
+    let (left, right, out) = (matrix()?, matrix()?, matrix()?);
+    let ns = best_ns(|| left.f_mm_out(&out, &right).map(drop))?;
+    Ok(2.0 * f64::from(PRODUCT_SIDE).powi(3) * 1e9 / ns)
+}
+
+fn copy() -> Result<f64, TrainError> {
+    let values = (COPY_BYTES / 4) as i64;
+    // Written, and not merely asked for: what was never written is one page of zeros, which fits into any cache.
+    let tensor = || Tensor::f_full([values], 0.5, (Kind::Float, Device::Cpu));
+    let (from, mut to) = (tensor()?, tensor()?);
+    let ns = best_ns(|| to.f_copy_(&from))?;
+    Ok(2.0 * COPY_BYTES as f64 * 1e9 / ns)
+}
+
+/// At least 1, so that it can be divided by.
+fn best_ns(mut work: impl FnMut() -> Result<(), TchError>) -> Result<f64, TrainError> {
+    // The first settles caches and threads.
+    work()?;
+    let clock = Monotonic::start();
+    let mut best = u64::MAX;
+    for _ in 0..REPEATS {
+        let began_ns = clock.now_ns();
+        work()?;
+        best = best.min(clock.now_ns() - began_ns);
+    }
+    Ok(best.max(1) as f64)
+}

@@ -1,0 +1,131 @@
+//! Where the tensors of a training are: on the host, or on a CUDA device, on which none of this was ever run.
+
+use tch::{Cuda, TchError, Tensor};
+
+use crate::clock::Recorder;
+use crate::experiment::Plan;
+use crate::experiment::plan::{Device, Kernels};
+use crate::train::TrainError;
+use crate::train::shim::{self, CudaStream};
+
+/// A device that libtorch reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(tch::Device);
+
+impl Place {
+    pub const HOST: Self = Self(tch::Device::Cpu);
+
+    /// Where `plan` trains, if that can be.
+    pub fn of(plan: &Plan) -> Result<Self, TrainError> {
+        let device = plan.device;
+        let Device::Cuda(index) = device else { return Ok(Self::HOST) };
+        let refused = |reason| Err(TrainError::Device { device, reason });
+        if plan.kernels == Kernels::Fused {
+            return refused("pinbench's own kernels are for the CPU; use `--plan tuned`".to_owned());
+        }
+        // A libtorch without CUDA has no devices to count.
+        let devices = tch::utils::has_cudart().then(Cuda::device_count);
+        match out_of_reach(index, devices, &shim::version()?) {
+            Some(reason) => refused(reason),
+            None => Ok(Self(tch::Device::Cuda(index as usize))),
+        }
+    }
+
+    /// `tensor` at this place: the very same one on the host. A copy to a device is queued there and not waited for;
+    /// `tensor` may go before it is done, for the driver has by then taken what it needs from memory like ours, which is
+    /// not page-locked.
+    pub fn put(self, tensor: Tensor) -> Result<Tensor, TchError> {
+        match self.0 {
+            tch::Device::Cpu => Ok(tensor),
+            device => tensor.f_to_device_(device, tensor.kind(), true, false),
+        }
+    }
+
+    /// What times a step here beside the host's clock: nothing on the host itself.
+    pub fn recorder(self) -> Option<Recorder<CudaStream>> {
+        self.stream().map(Recorder::new)
+    }
+
+    /// Waits for all work that was asked for here. On the host it is done when a call returns.
+    pub fn wait(self) -> Result<(), TrainError> {
+        self.stream().map_or(Ok(()), CudaStream::wait)
+    }
+
+    /// Has products of floats computed as they are on the host.
+    pub fn use_full_floats(self) -> Result<(), TrainError> {
+        self.stream().map_or(Ok(()), |_| shim::use_full_floats())
+    }
+
+    fn stream(self) -> Option<CudaStream> {
+        match self.0 {
+            tch::Device::Cuda(index) => Some(CudaStream::of(index)),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no CUDA device of this number, and what to do; `devices` is `None` for a libtorch without CUDA.
+fn out_of_reach(index: u32, devices: Option<i64>, version: &str) -> Option<String> {
+    let Some(devices) = devices else {
+        return Some(format!(
+            "libtorch {version} is linked in its flavour without CUDA; run `just setup cuda` and `cargo build \
+             --release`, or use `--device cpu`"
+        ));
+    };
+    match devices {
+        _ if i64::from(index) < devices => None,
+        ..=0 => Some(format!(
+            "libtorch {version} has CUDA but sees no GPU; look at `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use \
+             `--device cpu`"
+        )),
+        1 => Some("libtorch sees one GPU; use `--device cuda:0`".to_owned()),
+        _ => Some(format!("libtorch sees cuda:0 to cuda:{}; use one of them", devices - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::plan::PlanName;
+
+    fn plan(name: PlanName, device: Device) -> Plan {
+        Plan::named(name, 1, device)
+    }
+
+    #[test]
+    fn on_the_host_a_tensor_stays_where_it_is_and_nothing_else_is_timed() {
+        let place = Place::of(&plan(PlanName::Fused, Device::Cpu)).unwrap();
+        assert_eq!(place, Place::HOST);
+        let tensor = Tensor::from_slice(&[1.0_f32, 2.0]);
+        let before = tensor.data_ptr();
+        assert_eq!(place.put(tensor).unwrap().data_ptr(), before);
+        assert!(place.recorder().is_none());
+        place.wait().unwrap();
+        place.use_full_floats().unwrap();
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_refused_with_what_is_and_the_way_out() {
+        let refusal = |index, devices| out_of_reach(index, devices, "2.13.0").unwrap_or_default();
+        assert!(refusal(0, None).contains("libtorch 2.13.0") && refusal(0, None).contains("just setup cuda"));
+        assert!(refusal(0, Some(0)).contains("nvidia-smi"));
+        assert!(refusal(1, Some(1)).contains("--device cuda:0"));
+        assert!(refusal(4, Some(4)).contains("cuda:0 to cuda:3"));
+        assert_eq!(refusal(3, Some(4)), "");
+    }
+
+    #[test]
+    fn a_plan_for_a_gpu_is_refused_by_a_libtorch_without_cuda() {
+        if tch::utils::has_cudart() {
+            return; // nothing to refuse
+        }
+        let error = Place::of(&plan(PlanName::Tuned, Device::Cuda(1))).unwrap_err().to_string();
+        assert!(error.contains("'cuda:1' cannot be used") && error.contains("just setup cuda"), "{error}");
+    }
+
+    #[test]
+    fn kernels_of_the_cpu_are_not_taken_for_those_of_a_gpu() {
+        let error = Place::of(&plan(PlanName::Fused, Device::Cuda(0))).unwrap_err().to_string();
+        assert!(error.contains("--plan tuned"), "{error}");
+    }
+}

@@ -1,0 +1,71 @@
+//! The fused plan is another way to the same result: its accuracy equals the tuned plan's. By an equivalence test over
+//! seeds on real MNIST, for a difference test that finds nothing would prove nothing.
+
+#![cfg(feature = "torch")]
+
+mod common;
+
+use common::Workspace;
+use pinbench::stats;
+
+const SEEDS: usize = 8;
+/// In accuracy. Of 500 images one is 0.002.
+const MARGIN: f64 = 0.02;
+/// Of each of the two one-sided tests.
+const ALPHA: f64 = 0.05;
+
+const EXPERIMENT: &str = r#"
+title = "tiny"
+why = "long enough to be accurate, short enough for a test"
+data = { set = "mnist", validation = 0.2, train_limit = 3000, eval_limit = 2000 }
+model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
+optim = { name = "adam", lr = 0.001 }
+train = { batch = 64, epochs = 3 }
+
+[[factors]]
+key = "model.activation"
+label = "activation"
+levels = [{ value = "relu" }, { value = "tanh" }]
+
+[profiles]
+smoke = { seeds = [0, 1, 2, 3, 4, 5, 6, 7] }
+quick = { seeds = [0] }
+full = { seeds = [0] }
+"#;
+
+/// By arm, then by seed.
+fn accuracies(workspace: &Workspace, plan: &str) -> Vec<Vec<f64>> {
+    let options = ["--plan", plan, "--threads", "2"];
+    let mut arguments = vec!["run", "tiny", "--profile", "smoke", "--no-diagnostics"];
+    arguments.extend(options);
+    let (code, _, err) = workspace.run(&arguments);
+    assert_eq!(code, 0, "{err}");
+    let mut arms = vec![Vec::new(); 2];
+    for trial in workspace.list("tiny", "smoke", &options) {
+        let (_, out, err) = workspace.run(&["show", trial["run"].as_str().unwrap(), "--json"]);
+        let shown: serde_json::Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {err}"));
+        let run = &shown["runs"][0];
+        assert_eq!(run["record"]["plan"]["name"], plan);
+        let arm = usize::from(run["record"]["trial"]["config"]["model"]["activation"] == "tanh");
+        arms[arm].push(run["final"]["validation"]["accuracy"].as_f64().unwrap());
+    }
+    arms
+}
+
+#[test]
+fn the_fused_plan_reaches_the_accuracy_of_the_tuned_one() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let (tuned, fused) = (accuracies(&workspace, "tuned"), accuracies(&workspace, "fused"));
+    for (tuned, fused) in tuned.iter().zip(&fused) {
+        assert_eq!((tuned.len(), fused.len()), (SEEDS, SEEDS));
+        // Paired by seed: the two start from the same weights and see the same batches.
+        let differences: Vec<f64> = fused.iter().zip(tuned).map(|(fused, tuned)| fused - tuned).collect();
+        // Two one-sided tests (Schuirmann, J. Pharmacokinet. Biopharm. 15(6), 1987): the 1 − 2α interval within the margin.
+        let (low, high) = stats::inference::interval(&differences, 2.0 * ALPHA).unwrap();
+        assert!(low > -MARGIN && high < MARGIN, "[{low}, {high}] of {differences:?}");
+        // Rounding differs, so the runs must too: the plans are not secretly the same.
+        assert!(differences.iter().any(|difference| *difference != 0.0), "{differences:?}");
+        assert!(tuned.iter().chain(fused).all(|accuracy| *accuracy > 0.8), "{tuned:?} {fused:?}");
+    }
+}
