@@ -407,8 +407,8 @@ explanation.json is one object. Its keys stay:
   gaps, warnings texts
 Estimates have the keys value, interval (95 %, or null) and n.")]
 pub struct ExplainArgs {
-    /// Times every condition is measured, at least 2: one time has no spread
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(2..=100))]
+    /// Times every condition is measured, at least 2: one time has no spread; an even number lets drift cancel
+    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub blocks: u32,
     /// Plan whose slowdown is explained: eager is what a plain PyTorch script does
     ///

@@ -22,7 +22,7 @@ fn explain(more: &[&str]) -> (i32, String, String, Workspace) {
 /// What is printed, and `explanation.json`. Under the tuned plan there is hardly any slowdown of its own, so that what is
 /// planted is all there is.
 fn explanation(more: &[&str]) -> (String, Value) {
-    let brief = ["--plan", "tuned", "--no-curve", "--blocks", "5"];
+    let brief = ["--plan", "tuned", "--no-curve", "--blocks", "4"];
     let (code, out, err, workspace) = explain(&[&brief[..], more].concat());
     assert_eq!(code, 0, "{out}{err}");
     // The last line is the path of the page.

@@ -135,7 +135,8 @@ fn measurements(experiment: &Experiment, design: &Design, blocks: u32) -> Result
             let trained = design.trained(condition);
             let mut config = trial.config.clone();
             config.train.batch = trained.batch;
-            config.train.max_steps = Some((IMAGES / trained.batch).clamp(STEPS.0, STEPS.1));
+            // As many as the condition's own batch would have: an A/A run is then as noisy as what it stands for.
+            config.train.max_steps = Some((IMAGES / condition.batch).clamp(STEPS.0, STEPS.1));
             config.data.eval_limit = Some(EVALUATED);
             let seed = if is_alike { measurements.len() as u64 } else { u64::from(block) };
             let (trial, plan) = (Trial { config, seed: Seed(seed) }, trained.variant.apply(&design.base));

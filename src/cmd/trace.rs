@@ -31,9 +31,9 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     let folder = args.out.join(format!("trace-{}", trial.id().short()));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
     let page = folder.join(PAGE);
-    // A page that is found afterwards is then of this trace.
-    if page.exists() {
-        fs::remove_file(&page).with_context(|| format!("cannot replace '{}'", page.display()))?;
+    // What is found afterwards is then of this trace.
+    for path in [PAGE, OPERATORS, EVENTS].map(|name| folder.join(name)).iter().filter(|path| path.exists()) {
+        fs::remove_file(path).with_context(|| format!("cannot replace '{}'", path.display()))?;
     }
     let job = Job {
         experiment: experiment.id.clone(),
@@ -112,6 +112,8 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode
         roofline: &roofline,
         operators: &operators,
         peak_rss_bytes: traced.peak_rss_bytes,
+        hardware: &traced.hardware,
+        timing_ns: traced.timing_ns,
         record: &record,
         files,
     };
@@ -123,9 +125,7 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-#[cfg(feature = "torch")]
 const OPERATORS: &str = "operators.csv";
-#[cfg(feature = "torch")]
 const EVENTS: &str = "trace.json";
 
 /// Why there are not enough steps.

@@ -2,6 +2,8 @@
 
 mod counters;
 mod environment;
+mod hardware;
 
 pub use counters::{HostTime, peak_rss_bytes, usage};
 pub use environment::{Environment, EnvironmentClass, Torch};
+pub use hardware::{HardwareCount, HardwareCounters};

@@ -5,8 +5,9 @@ use tera::Context;
 
 use crate::analyse::explain::WARM_UP;
 use crate::analyse::operators::{Operator, self_ns};
-use crate::analyse::roofline::{Counters, Part, Roofline, Timed};
+use crate::analyse::roofline::{Part, Roofline, Timed};
 use crate::clock::Phase;
+use crate::machine::HardwareCount;
 use crate::record::RunRecord;
 use crate::report::cell::figures;
 use crate::report::figure::{FigureError, roofline as figure};
@@ -26,6 +27,10 @@ pub struct Input<'a> {
     pub operators: &'a [Operator],
     /// Of the process, until the profiler was turned on.
     pub peak_rss_bytes: u64,
+    /// The mean of a step, without the profiler.
+    pub hardware: &'a [HardwareCount<f64>],
+    /// What timing a step costs by itself.
+    pub timing_ns: f64,
     /// Of the run that was traced, which is in no store.
     pub record: &'a RunRecord,
     /// The files beside the page.
@@ -172,7 +177,7 @@ fn view(input: &Input) -> Result<TraceView, FigureError> {
         roofline: figure::draw(roofline)?,
         operators: operator_table(roofline, operators),
         operators_say: operators_say(roofline, operators),
-        counters: counters(&roofline.counters, input.peak_rss_bytes),
+        counters: counters(input),
         methods: methods(roofline),
         limits: limits(),
         command: record.command.clone(),
@@ -274,8 +279,9 @@ fn fact(name: &str, value: String) -> FactView {
     FactView { name: name.to_owned(), value, varies: false }
 }
 
-fn counters(counters: &Counters, peak_rss_bytes: u64) -> Vec<FactView> {
-    vec![
+fn counters(input: &Input) -> Vec<FactView> {
+    let counters = &input.roofline.counters;
+    let mut facts = vec![
         fact("minor page faults", format!("{} a step", figures(counters.minor_faults))),
         fact("major page faults", format!("{} a step", figures(counters.major_faults))),
         fact(
@@ -294,9 +300,23 @@ fn counters(counters: &Counters, peak_rss_bytes: u64) -> Vec<FactView> {
                 figures(counters.involuntary_switches)
             ),
         ),
-        fact("peak memory", text::bytes(peak_rss_bytes)),
-        fact("cycles, instructions, cache misses", "not counted by pinbench".to_owned()),
-    ]
+        fact("peak memory", text::bytes(input.peak_rss_bytes)),
+    ];
+    facts.extend(input.hardware.iter().map(hardware));
+    let step_ms = input.roofline.part(Part::Step).map_or(f64::INFINITY, |step| step.ms);
+    let (us, share) = (input.timing_ns / 1e3, input.timing_ns / 1e6 / step_ms * 100.0);
+    let cost = format!("{} µs a step, {} % of it", figures(us), figures(share));
+    facts.push(fact("cost of the timing itself", cost));
+    facts
+}
+
+/// Of the processor, in user mode.
+fn hardware(counter: &HardwareCount<f64>) -> FactView {
+    let value = match &counter.count {
+        Ok(count) => format!("{} million a step, in user mode", figures(count / 1e6)),
+        Err(reason) => format!("absent: the kernel does not count them here ({reason})"),
+    };
+    fact(counter.name, value)
 }
 
 fn trial(record: &RunRecord) -> Vec<FactView> {
@@ -387,6 +407,8 @@ fn limits() -> Vec<String> {
         "Bytes are counted and not measured. What fits into a cache need not come from memory, so that a share of the copy's \
          rate can be above 100 % too; operators that look at their input twice move more.",
         "The profiler makes short operators look longer than they are.",
+        "The processor's counters run beside the timed steps, which costs the kernel a little at each switch of threads; they \
+         also count what lies between two steps, such as drawing the next batch and hashing the last.",
         "One process, one stretch of steps, no interval: what else the machine did is in these numbers. Trace again before \
          you act on a small difference.",
     ]
@@ -424,10 +446,16 @@ mod tests {
         let files =
             vec![Beside { name: "trace.json".to_owned(), about: "every operator".to_owned(), bytes: 1536 }];
         let (roofline, operators) = (roofline(), parse(TABLE).unwrap());
+        let hardware = [
+            HardwareCount { name: "cycles", count: Ok(50e6) },
+            HardwareCount { name: "cache misses", count: Err("No such file".to_owned()) },
+        ];
         let input = Input {
             roofline: &roofline,
             operators: &operators,
             peak_rss_bytes: 300 << 20,
+            hardware: &hardware,
+            timing_ns: 2_000.0,
             record: &record,
             files,
         };
@@ -449,7 +477,9 @@ mod tests {
             "id=\"roofline\"",
             "12.0 a step",
             "300.0 MiB",
-            "not counted by pinbench",
+            "50.0 million a step, in user mode",
+            "absent: the kernel does not count them here (No such file)",
+            "2.00 µs a step, ",
             "href=\"trace.json\"",
             "1.5 KiB",
             "pinbench trace 3f9a",

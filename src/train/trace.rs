@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::data::DataSet;
 use crate::experiment::{Plan, Trial};
-use crate::machine;
+use crate::machine::{self, HardwareCount, HardwareCounters};
 use crate::row::{ChainRow, Diagnostics, EpochRow, StepRow};
 use crate::train::TrainError;
 use crate::train::run::{Control, Ending, Observer, Options, Started, train};
 use crate::train::shim::profiler::Profiler;
+use crate::train::timing;
 
 /// What is to be watched.
 pub struct Wanted<'a> {
@@ -32,11 +33,16 @@ pub struct Traced {
     pub operators: Option<String>,
     /// Before the profiler, which keeps what it sees in memory.
     pub peak_rss_bytes: u64,
+    /// The mean of a step without the profiler.
+    pub hardware: Vec<HardwareCount<f64>>,
+    /// What timing a step costs by itself.
+    pub timing_ns: f64,
 }
 
 /// Trains `trial` as [`train`] does, but only as long as this takes and whatever its own end.
 pub fn trace(trial: &Trial, plan: &Plan, data: &DataSet, wanted: &Wanted) -> Result<Traced, TrainError> {
     let trial = lengthened(trial, wanted);
+    let timing_ns = timing::cost_ns()?;
     let mut tracer = Tracer::new(trial.config.train.batch, wanted);
     let options = Options { diagnostics: Diagnostics::Off, ..Options::default() };
     let trained = train(&trial, plan, data, options, &mut tracer)?;
@@ -49,6 +55,8 @@ pub fn trace(trial: &Trial, plan: &Plan, data: &DataSet, wanted: &Wanted) -> Res
         profiled: tracer.profiled,
         operators: tracer.operators,
         peak_rss_bytes: tracer.peak_rss_bytes,
+        hardware: tracer.hardware.mean(),
+        timing_ns,
     })
 }
 
@@ -66,6 +74,51 @@ fn lengthened(trial: &Trial, wanted: &Wanted) -> Trial {
     trial
 }
 
+/// The processor's own counts over some steps.
+struct Hardware {
+    counters: HardwareCounters,
+    before: Vec<HardwareCount<u64>>,
+    sums: Vec<HardwareCount<u64>>,
+    steps: u64,
+}
+
+impl Hardware {
+    fn open() -> Self {
+        Self { counters: HardwareCounters::open(), before: Vec::new(), sums: Vec::new(), steps: 0 }
+    }
+
+    fn begin_step(&mut self) {
+        self.before = self.counters.read();
+    }
+
+    fn end_step(&mut self) {
+        let after = self.counters.read();
+        if self.sums.is_empty() {
+            self.sums = after
+                .iter()
+                .map(|now| HardwareCount { count: now.count.clone().map(|_| 0), ..*now })
+                .collect();
+        }
+        for ((sum, before), after) in self.sums.iter_mut().zip(&self.before).zip(after) {
+            sum.count = match (&sum.count, &before.count, after.count) {
+                (Ok(sum), Ok(before), Ok(after)) => Ok(sum + (after - before)),
+                (Err(reason), ..) | (_, Err(reason), _) => Err(reason.clone()),
+                (.., Err(reason)) => Err(reason),
+            };
+        }
+        self.steps += 1;
+    }
+
+    fn mean(&self) -> Vec<HardwareCount<f64>> {
+        let steps = self.steps.max(1) as f64;
+        let mean = |sum: &HardwareCount<u64>| HardwareCount {
+            name: sum.name,
+            count: sum.count.clone().map(|sum| sum as f64 / steps),
+        };
+        self.sums.iter().map(mean).collect()
+    }
+}
+
 struct Tracer<'a> {
     wanted: &'a Wanted<'a>,
     batch: u32,
@@ -78,6 +131,7 @@ struct Tracer<'a> {
     profiler: Option<Profiler>,
     operators: Option<String>,
     peak_rss_bytes: u64,
+    hardware: Hardware,
     /// An observer has nobody to tell.
     failed: Option<TrainError>,
 }
@@ -94,6 +148,7 @@ impl<'a> Tracer<'a> {
             profiler: None,
             operators: None,
             peak_rss_bytes: 0,
+            hardware: Hardware::open(),
             failed: None,
         }
     }
@@ -104,7 +159,13 @@ impl<'a> Tracer<'a> {
             self.peak_rss_bytes = machine::peak_rss_bytes();
             self.profiler = Some(Profiler::start()?);
         }
-        self.profiler.as_mut().map_or(Ok(()), Profiler::begin_step)
+        match &mut self.profiler {
+            Some(profiler) => profiler.begin_step(),
+            None => {
+                self.hardware.begin_step();
+                Ok(())
+            }
+        }
     }
 
     /// Keeps the step if it counts, and stops the profiler after the last.
@@ -113,6 +174,9 @@ impl<'a> Tracer<'a> {
         let Some(profiler) = &mut self.profiler else {
             if is_full && self.seen > self.wanted.warm_up {
                 self.plain.push(*row);
+                if !self.is_hashed {
+                    self.hardware.end_step();
+                }
             }
             return Ok(());
         };

@@ -170,7 +170,7 @@ pub const HYPOTHESES: &[Hypothesis] = &[
                    the same: by itself that is no slowdown. It would have to grow with the number of kernels in flight.",
         gauges: &[CPU_USE],
         test: Test::NotTestable {
-            why: "this machine has no GPU; the processors in use are shown in its place",
+            why: "this runs on the processor; the processors in use are shown in its place",
             what_would: "a timeline of kernels on a GPU at both batches (torch.profiler with CUDA activities): the sum of \
                          kernel times per image, and the gaps between kernels",
         },
@@ -184,7 +184,7 @@ pub const HYPOTHESES: &[Hypothesis] = &[
                    already is on the device takes it away.",
         gauges: &[COPY],
         test: Test::NotTestable {
-            why: "this machine has no GPU: host and device are the same memory, and nothing is transferred",
+            why: "this runs on the processor: host and device are the same memory, and nothing is transferred",
             what_would: "the same runs on a GPU with the data in pageable, in pinned and in device memory, timed by events",
         },
     },

@@ -65,7 +65,7 @@ impl Presence {
 
 impl Verdict {
     /// Of the hypothesis' part and the whole in each block, on every scale: a finding has to hold on all of them, and what
-    /// one of them rules out is ruled out. A finding is tested at its part of 5 % among so many `tests` (Bonferroni), for
+    /// is ruled out has to be ruled out by all, for where they disagree neither is the true one. A finding is tested at its part of 5 % among so many `tests` (Bonferroni), for
     /// one of many hypotheses will always look good; that one is ruled out needs no such care.
     pub fn judge(scales: &[Vec<(f64, f64)>], tests: usize) -> Self {
         let guarded = ALPHA / tests.max(1) as f64;
@@ -76,7 +76,7 @@ impl Verdict {
             Self::Cause
         } else if all_exceed(CONTRIBUTES_SHARE) {
             Self::Contributes
-        } else if scales.iter().any(|pairs| stays_below(pairs, NO_CAUSE_SHARE, ALPHA)) {
+        } else if scales.iter().all(|pairs| stays_below(pairs, NO_CAUSE_SHARE, ALPHA)) {
             Self::NoCause
         } else {
             Self::Inconclusive
@@ -129,10 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_holds_on_every_scale_and_is_ruled_out_by_one() {
+    fn a_verdict_has_to_hold_on_every_scale() {
         let both = |ratio: f64, us: f64| Verdict::judge(&[pairs(ratio, 0.02), pairs(us, 0.02)], 8);
         assert_eq!((both(0.9, 0.9), both(0.9, 0.4)), (Verdict::Cause, Verdict::Contributes));
-        assert_eq!((both(0.9, 0.0), both(0.0, 0.9)), (Verdict::NoCause, Verdict::NoCause));
+        assert_eq!((both(0.9, 0.0), both(0.0, 0.9)), (Verdict::Inconclusive, Verdict::Inconclusive));
+        assert_eq!(both(0.0, 0.0), Verdict::NoCause);
     }
 
     #[test]

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_point_above_the_roof_is_drawn_above_it() {
         let body = view(60e9).pictures.unwrap().wide.body;
-        let roof = body.lines().filter(|line| line.contains("class=\"line ")).next_back().unwrap();
+        let roof = body.lines().rfind(|line| line.contains("class=\"line ")).unwrap();
         let points = roof.split("points=\"").nth(1).unwrap();
         let height = |pair: &str| pair.split(',').nth(1).unwrap().parse::<i32>().unwrap();
         let flat = height(points.split([' ', '"']).next().unwrap());

@@ -20,12 +20,14 @@ Normalised normalise(std::vector<double> mean, const std::vector<double>& varian
   float *rm = running_mean.data_ptr<float>(), *rv = running_var.data_ptr<float>();
   const double unbiased = count > 1 ? static_cast<double>(count) / static_cast<double>(count - 1) : 1.0;
   for (int64_t c = 0; c < C; c++) {
-    n.inverse[c] = 1.0 / std::sqrt(variance[c] + eps);
+    // An infinity or a square beyond the range would leave finite constants behind, and hide a training that diverges.
+    const double var = std::isfinite(n.mean[c]) && std::isfinite(variance[c]) ? variance[c] : std::nan("");
+    n.inverse[c] = 1.0 / std::sqrt(var + eps);
     n.scale[c] = static_cast<float>(w[c] * n.inverse[c]);
     n.shift[c] = static_cast<float>(b[c] - n.mean[c] * n.inverse[c] * w[c]);
     n.floor[c] = std::isfinite(n.scale[c]) && std::isfinite(n.shift[c]) ? 0.f : std::nanf("");
     rm[c] = static_cast<float>((1 - momentum) * rm[c] + momentum * n.mean[c]);
-    rv[c] = static_cast<float>((1 - momentum) * rv[c] + momentum * variance[c] * unbiased);
+    rv[c] = static_cast<float>((1 - momentum) * rv[c] + momentum * var * unbiased);
   }
   return n;
 }
@@ -34,7 +36,7 @@ void check(const at::Tensor& x, at::ArrayRef<at::Tensor> by_channel, int64_t cha
   TORCH_CHECK(x.dim() == 4 && x.scalar_type() == at::kFloat && x.device().is_cpu(), "pinbench: expected 32-bit images [N, C, H, W] on the CPU, found ", x.sizes());
   TORCH_CHECK(x.numel() > 0, "pinbench: no images");
   for (const auto& t : by_channel)
-    TORCH_CHECK(t.scalar_type() == at::kFloat && t.numel() == channels && t.is_contiguous(), "pinbench: expected ", channels, " 32-bit values, one a channel");
+    TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == at::kFloat && t.numel() == channels && t.is_contiguous(), "pinbench: expected ", channels, " 32-bit values, one a channel");
 }
 
 }  // namespace pinbench
@@ -245,7 +247,8 @@ struct NormPool : torch::autograd::Function<NormPool> {
     for (int64_t c = 0; c < s.C; c++) {
       const double d = sums[c] / s.count(), square = sums[s.C + c] / s.count();
       mean[c] = origin[c] + d;
-      variance[c] = std::isnan(d) ? d : std::max(0.0, square - d * d);
+      const double spread = square - d * d;
+      variance[c] = spread < 0 ? 0.0 : spread;
     }
     const Normalised n = normalise(std::move(mean), variance, s.count(), weight, bias, running_mean, running_var, momentum, eps);
     const Affine affine{n.scale.data(), n.shift.data(), n.floor.data()};

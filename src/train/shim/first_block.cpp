@@ -205,7 +205,7 @@ struct FirstBlock : torch::autograd::Function<FirstBlock> {
         }
       }
       mean[c] = along + b[c];
-      variance[c] = std::isnan(square) ? square : std::max(0.0, square);
+      variance[c] = square < 0 ? 0.0 : square;
     }
     const Normalised n = normalise(std::move(mean), variance, N * H * W, weight, bias, running_mean, running_var, momentum, eps);
     std::vector<float> folded(kTaps * C), shift(C);
@@ -286,7 +286,7 @@ extern "C" int pb_first_block(void* x, void* conv_weight, void* conv_bias, void*
                               void* running_var, double momentum, double eps, int relu, void** out) {
   return guard([&] {
     const at::Tensor &images = tensor(x), &kernel = tensor(conv_weight);
-    TORCH_CHECK(kernel.dim() == 4 && kernel.size(1) == 1 && kernel.size(2) == 3 && kernel.size(3) == 3 && kernel.scalar_type() == at::kFloat,
+    TORCH_CHECK(kernel.dim() == 4 && kernel.size(1) == 1 && kernel.size(2) == 3 && kernel.size(3) == 3 && kernel.scalar_type() == at::kFloat && kernel.device().is_cpu(),
                 "pinbench: expected a 3×3 convolution of one channel, found ", kernel.sizes());
     check(images, {tensor(conv_bias), tensor(weight), tensor(bias), tensor(running_mean), tensor(running_var)}, kernel.size(0));
     TORCH_CHECK(images.size(1) == 1 && images.size(2) > 1 && images.size(3) > 1, "pinbench: expected grey images, found ", images.sizes());
