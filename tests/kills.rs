@@ -22,10 +22,10 @@ const LONGEST: f64 = 1.3;
 const EXPERIMENT: &str = r#"
 title = "tiny"
 why = "long enough to be killed in"
-data = { set = "mnist", validation = 0.2, train_limit = 900, eval_limit = 200 }
+data = { set = "mnist", validation = 0.2, train_limit = 1500, eval_limit = 200 }
 model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
 optim = { name = "adam", lr = 0.001 }
-train = { batch = 64, epochs = 4 }
+train = { batch = 64, epochs = 5 }
 
 [[factors]]
 key = "train.batch"
