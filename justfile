@@ -61,6 +61,7 @@ fuzz SECONDS="60":
         # What is found goes under target/: the committed corpus stays as small as it is.
         found="target/fuzz/corpus/$target"; log="target/fuzz/$target.log"; mkdir -p "$found"
         seeds=("fuzz/corpus/$target"); [ "$target" = experiment ] && seeds+=(experiments)
+        [ "$target" = baseline ] && seeds+=(experiments/baselines)
         if ! cargo fuzz run "${options[@]}" "$target" "$found" "${seeds[@]}" -- -max_total_time={{ SECONDS }} \
             -rss_limit_mb=512 -timeout=10 -print_final_stats=1 >"$log" 2>&1; then
             failed=1; tail -30 "$log" >&2

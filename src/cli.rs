@@ -118,7 +118,8 @@ pub struct ReproduceArgs {
 #[command(after_help = "\
 Examples:
   pinbench run m1 --profile full --seeds 1
-  pinbench run m1 --trial 3f9a                one trial, by the start of its id")]
+  pinbench run m1 --trial 3f9a                one trial, by the start of its id
+  pinbench run m1 --profile full --jobs 4     four at a time, for results alone")]
 pub struct RunArgs {
     #[command(flatten)]
     pub sweep: SweepArgs,
@@ -135,7 +136,7 @@ pub struct SweepArgs {
     #[command(flatten)]
     pub profile: ProfileArg,
     #[command(flatten)]
-    pub plan: PlanArgs,
+    pub plan: SweepPlanArgs,
     #[command(flatten)]
     pub seeds: SeedsArg,
     /// Leave out what is measured between epochs: gradients, dead units, curvature
@@ -182,10 +183,28 @@ pub struct PlanArgs {
     device: Device,
 }
 
+/// How the trials of a sweep are executed: one after the other or several at once, which nothing that times may do.
+#[derive(Args)]
+pub struct SweepPlanArgs {
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Train N trials at once, one thread each, where that takes less time for all of them together
+    ///
+    /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
+    /// and no report compares them. It is another plan: its runs are not mixed with those there are. 1 is none.
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "threads",
+        value_parser = clap::value_parser!(u32).range(1..=64)
+    )]
+    jobs: Option<u32>,
+}
+
 /// Make the reports of the runs there are
 ///
 /// When runs came from elsewhere, or you want the page of a sweep that is still under way. Takes the runs of the
-/// newest plan and machine; trains nothing and needs no libtorch.
+/// newest plan and machine, those of `--jobs` only where there are no others; trains nothing and needs no libtorch.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -234,7 +253,7 @@ pub struct ListArgs {
     #[command(flatten)]
     pub profile: ProfileArg,
     #[command(flatten)]
-    pub plan: PlanArgs,
+    pub plan: SweepPlanArgs,
     #[command(flatten)]
     pub seeds: SeedsArg,
     /// For scripts
@@ -641,6 +660,16 @@ impl PlanArgs {
     }
 }
 
+impl SweepPlanArgs {
+    pub fn plan(&self) -> Plan {
+        let alone = self.plan.plan();
+        match self.jobs {
+            Some(jobs) if jobs > 1 => Plan { jobs: Some(jobs), threads: 1, ..alone },
+            _ => alone,
+        }
+    }
+}
+
 impl ExplainArgs {
     pub fn plan(&self) -> PlanName {
         self.plan.name()
@@ -689,6 +718,34 @@ mod tests {
         let wrong = [&["--steps", "20"][..], &["3f9a", "--steps", "4"], &["3f9a", "--steps", "501"]];
         for wrong in wrong {
             assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn trials_at_once_are_a_plan_of_one_thread_each_that_only_sweeps_have() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["pinbench"][..], arguments].concat());
+        let plan = |more: &[&str]| match parse(&[&["run", "m1"][..], more].concat()).unwrap().verb {
+            Verb::Run(args) => args.sweep.plan.plan(),
+            _ => panic!("another verb"),
+        };
+        let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);
+        assert_eq!(plan(&["--jobs", "3", "--plan", "eager"]), Plan { jobs: Some(3), ..alone });
+        assert_eq!(plan(&["--jobs", "1"]), plan(&[]));
+        assert!(parse(&["reproduce", "--jobs", "2"]).is_ok() && parse(&["list", "--jobs", "2"]).is_ok());
+        let wrong = [&["--jobs", "0"][..], &["--jobs", "65"], &["--jobs", "2", "--threads", "1"]];
+        for wrong in wrong {
+            assert!(parse(&[&["run", "m1"][..], wrong].concat()).is_err(), "{wrong:?}");
+        }
+        let timed = [
+            &["check"][..],
+            &["trace", "3f9a"],
+            &["explain", "batch-size"],
+            &["baseline", "accept", "m1"],
+            &["export", "m1", "--trial", "3f9a", "--out", "steps"],
+        ];
+        for verb in timed {
+            assert!(parse(verb).is_ok(), "{verb:?}");
+            assert!(parse(&[verb, &["--jobs", "2"]].concat()).is_err(), "{verb:?}");
         }
     }
 

@@ -173,6 +173,41 @@ fn wrong_values_of_options_exit_2() {
 }
 
 #[test]
+fn trials_at_once_have_one_thread_each_on_cores_that_are_there() {
+    let workspace = workspace();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let mut wrong = vec![
+        (vec!["run", "m1", "--jobs", "2", "--threads", "2"], "--threads"),
+        (
+            vec!["reproduce", "m1", "--jobs", "2", "--device", "cuda:1"],
+            "found device 'cuda:1', expected 'cpu'",
+        ),
+        (vec!["run", "--jobs", "65"], "65"),
+        (vec!["check", "--jobs", "2"], "--jobs"),
+        (vec!["trace", "3f9a", "--jobs", "2"], "--jobs"),
+    ];
+    if cores < 64 {
+        wrong.push((vec!["run", "m1", "--jobs", "64"], "asks for a core each, found"));
+    }
+    for (arguments, named) in wrong {
+        pinbench(&workspace).args(arguments).assert().code(2).stderr(contains(named)).stdout(is_empty());
+    }
+    // Nothing was begun.
+    assert!(!workspace.path().join("runs").exists() && !workspace.path().join("data").exists());
+}
+
+#[test]
+fn trials_at_once_are_listed_as_another_plan() {
+    let workspace = workspace();
+    let hash = |more: &[&str]| {
+        let rows = json(pinbench(&workspace).args(["list", "m1", "--json"]).args(more));
+        rows[0]["plan_hash"].clone()
+    };
+    assert_eq!(hash(&["--jobs", "1"]), hash(&[]));
+    assert_ne!(hash(&["--jobs", "2"]), hash(&["--threads", "1"]));
+}
+
+#[test]
 fn a_report_on_an_empty_store_renders_and_prints_its_path() {
     let workspace = workspace();
     let assert = pinbench(&workspace).args(["report", "m1", "--out", "pages", "--quiet"]).assert().success();

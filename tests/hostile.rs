@@ -31,12 +31,15 @@ use pinbench::schedule::Event;
 static ALLOCATOR: memory::Counting = memory::Counting;
 
 // Inputs a test, 50,000 in all: each test within some seconds on one core.
-const IDX_CASES: u32 = 20_000;
+const IDX_CASES: u32 = 17_500;
 const CIFAR_CASES: u32 = 8_000;
 const PNG_CASES: u32 = 4_000;
 const ARCHIVE_CASES: u32 = 2_000;
 const EXPERIMENT_CASES: u32 = 1_000;
+const BASELINE_CASES: u32 = 2_000;
 const RECORD_CASES: u32 = 10_000;
+// Each is a store of its own, synced as it is made.
+const CHECKPOINT_CASES: u32 = 500;
 const EVENT_CASES: u32 = 5_000;
 
 #[test]
@@ -87,8 +90,20 @@ fn an_experiment_is_whole_or_refused_with_its_path() {
 }
 
 #[test]
+fn a_baseline_is_written_as_it_is_read_or_refused_with_its_path() {
+    let mut seeds = files("fuzz/corpus/baseline");
+    seeds.extend(files("experiments/baselines"));
+    check(BASELINE_CASES, broken_text(seeds), properties::baseline);
+}
+
+#[test]
 fn a_run_record_stays_in_its_folder_or_is_a_problem() {
     check(RECORD_CASES, broken_text(files("fuzz/corpus/record")), properties::record);
+}
+
+#[test]
+fn a_checkpoint_without_its_rows_is_set_aside_or_of_another_version() {
+    check(CHECKPOINT_CASES, broken_text(files("fuzz/corpus/checkpoint")), properties::checkpoint);
 }
 
 #[test]

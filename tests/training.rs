@@ -67,6 +67,41 @@ fn diagnostics_change_no_bit_of_the_weights() {
 }
 
 #[test]
+fn trials_at_once_have_the_weights_of_each_alone_on_one_thread_and_no_times() {
+    if std::thread::available_parallelism().map_or(1, |cores| cores.get()) < 2 {
+        eprintln!("skipped: this machine has one core, and two trials at once are refused there");
+        return;
+    }
+    let workspace = Workspace::new(EXPERIMENT);
+    let weights = |how: &[&str]| {
+        let (code, out, err) =
+            workspace.run(&[&["reproduce", "tiny", "--profile", "smoke"][..], how].concat());
+        assert_eq!(code, 0, "{err}");
+        let weights: Vec<Value> = workspace
+            .list("tiny", "smoke", how)
+            .iter()
+            .map(|trial| {
+                let (_, shown, _) = workspace.run(&["show", trial["run"].as_str().unwrap(), "--json"]);
+                let shown: Value = serde_json::from_str(&shown).unwrap();
+                shown["runs"][0]["record"]["outcome"]["final_weights"].clone()
+            })
+            .collect();
+        let page = workspace.path().join(out.lines().next().unwrap());
+        (weights, err, std::fs::read_to_string(page).unwrap())
+    };
+    let (alone, ..) = weights(&["--threads", "1"]);
+    let (beside, said, page) = weights(&["--jobs", "2"]);
+    assert_eq!(alone.len(), 2);
+    assert!(alone.iter().all(Value::is_string), "{alone:?}");
+    assert_eq!(beside, alone);
+    assert!(said.contains("2 at a time, one thread each; times are not measured"), "{said}");
+    for run in 1..=2 {
+        assert!(said.contains(&format!("\n[{run}/2] finished in ")), "{said}");
+    }
+    assert!(page.contains("trained 2 at a time") && page.contains("smoke --plan tuned --jobs 2"), "{page}");
+}
+
+#[test]
 fn a_finished_trial_is_skipped_and_its_report_is_made_again() {
     let workspace = Workspace::new(EXPERIMENT);
     let (code, out, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke"]);

@@ -8,14 +8,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pinbench::data::{archive, cifar, idx};
 use pinbench::dataset::Name;
+use pinbench::digest::Digest;
+use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Experiment, Length, Plan, ProfileName};
 use pinbench::fuzzing;
-use pinbench::record::RunRecord;
+use pinbench::record::{CheckpointKey, RunRecord, Store};
 use pinbench::schedule::{Event, Pace};
 
 use crate::memory::peak_of;
@@ -158,6 +160,42 @@ fn check_experiment(experiment: &Experiment) {
     }
 }
 
+/// In the file that it names, so that it is not refused by its name before its content counts.
+pub fn baseline(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let [experiment, profile] = ["experiment", "profile"].map(|key| value_of(text, key));
+    let path = PathBuf::from(format!("experiments/baselines/{experiment}.{profile}.toml"));
+    // Every part of a dotted key is a map.
+    match bounded("baseline", bytes.len(), (MIB, 2 * KIB), || Baseline::parse(&path, text)) {
+        Ok(baseline) => check_baseline(&path, &baseline),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{}:", path.display())), "{text}");
+        }
+    }
+}
+
+/// What the first line `key = "value"` says; "hostile" without one.
+fn value_of<'a>(text: &'a str, key: &str) -> &'a str {
+    let value = |line: &'a str| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"');
+    text.lines().find_map(value).unwrap_or("hostile")
+}
+
+/// What is accepted stays in its folder, holds what runs can have, and is written as it is read.
+fn check_baseline(path: &Path, baseline: &Baseline) {
+    let name = baseline::file_name(&baseline.experiment, baseline.profile);
+    assert!(is_plain(&name), "'{name}' leads out of the folder of baselines");
+    for arm in &baseline.arms {
+        assert!(!arm.runs.is_empty() || !arm.diverged.is_empty(), "{arm:?}");
+        let mut values = arm.runs.iter().flat_map(|run| &run.values);
+        assert!(values.all(|(gauge, value)| gauge.admits(*value)), "{arm:?}");
+    }
+    let text = baseline.to_toml();
+    let again = Baseline::parse(path, &text).expect("what was written is a baseline");
+    assert_eq!(&again, baseline);
+    assert_eq!(again.to_toml(), text);
+}
+
 /// The place of the run of format 1 that the tests keep, and the files of any format.
 const RUN_FOLDER: &str = "store/trials/1e383082e591/20261124T122033.771957Z-26259-0";
 const RUN_FILES: [&str; 8] = [
@@ -194,6 +232,45 @@ fn check_record(record: &RunRecord) {
     let again: RunRecord = serde_json::from_slice(&again).expect("what was written is a record");
     // By its text: NaN is not equal to itself.
     assert_eq!(format!("{again:?}"), format!("{record:?}"));
+}
+
+/// What the checkpoint of the corpus was kept under.
+const CHECKPOINT_KEY: &str = r#"{
+    "trial_id": "eb4d3257629933314380c0d7deffe281b78a8e6479954b23e723c18c58710a84",
+    "plan_hash": "d665b3e8a8d272b77ed31536d44d4e6a15735abae2550b37d99be1b1e922a9dd",
+    "environment_class": "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads",
+    "binary": "4d4944abd1800689d7e4fe3fda96c2ecd2438faafb465118d4f0a857a38a4dee",
+    "diagnostics": "on"
+}"#;
+
+/// A `checkpoint.json` where a run looks for it, with its own sum beside it and without the rows that it speaks of.
+pub fn checkpoint(bytes: &[u8]) {
+    let key: CheckpointKey = serde_json::from_str(CHECKPOINT_KEY).expect("the key of a checkpoint");
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let root = home.path().join("store");
+    let store = Store::open(&root).expect("a new store");
+    let kept = root.join(format!("checkpoints/{}-{}", key.trial_id.short(), key.plan_hash.short()));
+    let folder = kept.join("run-0000005625");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("checkpoint.json"), bytes).expect("a file");
+    let sum = format!("{}  checkpoint.json\n", Digest::of(bytes));
+    fs::write(folder.join("checkpoint.json.sha256"), sum).expect("a file");
+    // Maps of short names take the most; an error may quote a name.
+    let found = bounded("checkpoint", bytes.len(), (64 * KIB, 64), || store.find_checkpoint(&key));
+    let found = found.expect("a store that can be read");
+    assert!(found.checkpoint.is_none(), "a checkpoint without its rows");
+    assert_eq!(found.notes.len(), 1, "{:?}", found.notes);
+    let mut there = names(&root);
+    there.sort_unstable();
+    if names(&kept).is_empty() {
+        assert_eq!(there, ["checkpoints", "damaged", "store.json"]);
+        assert_eq!(names(&root.join("damaged")).len(), 2, "the checkpoint and the reason");
+    } else {
+        // Of another version, and left alone.
+        assert_eq!(names(&kept), ["run-0000005625"]);
+        assert_eq!(there, ["checkpoints", "store.json"]);
+    }
+    assert_eq!(names(home.path()), ["store"]);
 }
 
 /// All that a child writes to its standard output: events between lines of noise.

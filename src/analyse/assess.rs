@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::analyse::caveat::Caveat;
 use crate::analyse::quantity;
 use crate::analyse::summary::Summary;
 use crate::analyse::verdict::{Assessment, Evidence, Verdict};
@@ -85,9 +86,13 @@ enum Kind {
 impl Comparison {
     fn all(test: &Test, summary: &Summary, remarks: &mut Vec<String>) -> Vec<Self> {
         let metric = test.metric;
-        let is_barred = metric.quantity.facts().is_timing && !summary.times_are_comparable();
-        if is_barred {
-            remark(remarks, format!("{metric}: the runs were not executed alike, so times are not compared"));
+        let barred_by = summary.times_barred_by().filter(|_| metric.quantity.facts().is_timing);
+        if let Some(caveat) = barred_by {
+            let why = match caveat {
+                Caveat::SideBySide(_) => "the runs trained side by side",
+                _ => "the runs were not executed alike",
+            };
+            remark(remarks, format!("{metric}: {why}, so times are not compared"));
         }
         let mut arms = Arms { test, summary, remarks };
         let mut comparisons = match &test.statement {
@@ -101,7 +106,7 @@ impl Comparison {
             Statement::Rises(list) => vec![arms.trend(list, 1.0)],
             Statement::Falls(list) => vec![arms.trend(list, -1.0)],
         };
-        if is_barred {
+        if barred_by.is_some() {
             // They stay, so that the claim is not decided by what is left of it.
             comparisons.iter_mut().for_each(|comparison| comparison.values.clear());
         }
@@ -407,6 +412,15 @@ mod tests {
         let found = assess(&experiment, &summary);
         assert_eq!(found[0].verdict, Verdict::NotEvaluated);
         assert!(found[0].remarks[0].contains("not executed alike"), "{:?}", found[0].remarks);
+        // Neither have runs that trained side by side, however alike.
+        for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
+            record.plan = Plan { jobs: Some(2), ..Plan::named(PlanName::Tuned, 1, Device::Cpu) };
+            record.plan_hash = record.plan.hash();
+        }
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let found = assess(&experiment, &summary);
+        assert_eq!(found[0].verdict, Verdict::NotEvaluated);
+        assert!(found[0].remarks[0].contains("trained side by side"), "{:?}", found[0].remarks);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Caveat {
     MixedPlans(Vec<String>),
     /// Counted runs come from machines or builds that differ in what changes time and bits.
     MixedEnvironments(Vec<String>),
+    /// Counted runs trained so many at a time, so that each one's times are of a machine it shared.
+    SideBySide(Vec<u32>),
     /// A run of another config was among the arm's; it is left out.
     Foreign {
         arm: String,
@@ -57,14 +59,25 @@ pub enum Caveat {
 impl Caveat {
     /// Whether times must not be put side by side while this holds.
     pub fn bars_times(&self) -> bool {
-        matches!(self, Self::MixedPlans(_) | Self::MixedEnvironments(_))
+        matches!(self, Self::MixedPlans(_) | Self::MixedEnvironments(_) | Self::SideBySide(_))
     }
 
-    /// What plans and environments the counted runs of all arms mix.
+    /// Why a table or figure of times is empty while this holds; a main clause.
+    pub fn why_no_times(&self) -> &'static str {
+        match self {
+            Self::SideBySide(_) => {
+                "the runs trained several at a time, so that each one's time is of a machine it shared"
+            }
+            _ => "the runs were executed under different plans or in different environments",
+        }
+    }
+
+    /// What of plans and environments keeps the times of the counted runs of all arms from being compared.
     pub fn of_comparison(counted: &[&LoadedRun]) -> Vec<Self> {
         let plans: BTreeSet<String> = counted.iter().map(|run| plan(run)).collect();
         let classes: BTreeSet<String> =
             counted.iter().map(|run| run.record.environment_class.to_string()).collect();
+        let jobs: BTreeSet<u32> = counted.iter().filter_map(|run| run.record.plan.jobs).collect();
         let mut caveats = Vec::new();
         if plans.len() > 1 {
             caveats.push(Self::MixedPlans(plans.into_iter().collect()));
@@ -72,12 +85,16 @@ impl Caveat {
         if classes.len() > 1 {
             caveats.push(Self::MixedEnvironments(classes.into_iter().collect()));
         }
+        if !jobs.is_empty() {
+            caveats.push(Self::SideBySide(jobs.into_iter().collect()));
+        }
         caveats
     }
 
-    /// That other processes or virtual machines took the processor from a counted run.
+    /// That other processes or virtual machines took the processor from a counted run. Of one that was meant to share the
+    /// machine nobody needs to be told: its times are barred.
     pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
-        let outcome = run.record.outcome.as_ref()?;
+        let outcome = run.record.outcome.as_ref().filter(|_| run.record.plan.jobs.is_none())?;
         let available_s = outcome.wall_ns as f64 / 1e9 * f64::from(run.record.environment.cores);
         let others = outcome.others_cpu_s.filter(|_| available_s > 0.0).map_or(0.0, |s| s / available_s);
         let share = others.max(outcome.steal_share.unwrap_or(0.0));
@@ -117,6 +134,15 @@ impl fmt::Display for Caveat {
                  compared; run all arms on one machine",
                 classes.join("; ")
             ),
+            Self::SideBySide(jobs) => {
+                let jobs: Vec<String> = jobs.iter().map(u32::to_string).collect();
+                write!(
+                    f,
+                    "the runs trained {} at a time, so their times are of a shared machine and are compared with \
+                     nothing; run without --jobs to measure times",
+                    jobs.join(" or ")
+                )
+            }
             Self::Foreign { arm, run, found, expected } => write!(
                 f,
                 "run {run} was given for '{arm}' but has config {found}, not {expected}; it is left out"
@@ -175,6 +201,22 @@ mod tests {
         assert!(caveats.iter().all(Caveat::bars_times));
         let text = format!("{} {}", caveats[0], caveats[1]);
         assert!(text.contains("eager ") && text.contains("tuned ") && text.contains("64 × "), "{text}");
+    }
+
+    #[test]
+    fn runs_that_trained_side_by_side_have_no_times_to_compare() {
+        let profile = samples::profile();
+        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
+        for run in &mut runs {
+            run.record.plan.jobs = Some(4);
+            run.record.plan_hash = run.record.plan.hash();
+            // Its siblings had the rest of the machine, which is no disturbance.
+            run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
+            assert_eq!(Caveat::of_disturbance("64", run), None);
+        }
+        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]]);
+        assert_eq!(caveats, [Caveat::SideBySide(vec![4])]);
+        assert!(caveats[0].bars_times() && caveats[0].to_string().contains("4 at a time"), "{}", caveats[0]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The numbers of one run, from its rows.
 
-use crate::clock::Phase;
+use crate::clock::{Phase, PhaseTimes};
 use crate::record::LoadedRun;
 use crate::row::{Split, StepRow};
 use crate::stats;
@@ -46,6 +46,19 @@ pub struct StepTiming {
     pub phase_us_per_image: [f64; Phase::ALL.len()],
     /// The same for what no phase accounts for.
     pub rest_us_per_image: f64,
+    /// `None` on a CPU.
+    pub device: Option<DeviceTiming>,
+}
+
+/// The same steps on a GPU's own timeline.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceTiming {
+    /// Mean time an image took in each phase, gaps in which the device had nothing to do included, in the order of
+    /// [`Phase::ALL`].
+    pub phase_us_per_image: [f64; Phase::ALL.len()],
+    /// Median over steps: how much later than the host the device came to the end of the optimizer step, as a share of
+    /// the step's time.
+    pub behind_share: f64,
 }
 
 impl Measures {
@@ -97,8 +110,27 @@ impl StepTiming {
             minor_faults: faults as f64 / steps.len() as f64,
             phase_us_per_image: Phase::ALL.map(|phase| us_per_image(&|step| step.times.ns(phase))),
             rest_us_per_image: us_per_image(&|step| step.times.rest_ns()),
+            device: DeviceTiming::of(steps, images),
         })
     }
+}
+
+impl DeviceTiming {
+    /// `None` too where only some steps have such times: their mean would be beside the host's over others.
+    fn of(steps: &[StepRow], images: u64) -> Option<Self> {
+        let times: Vec<PhaseTimes> = steps.iter().map(|step| step.device).collect::<Option<_>>()?;
+        let us_per_image = |phase| {
+            let ns: f64 = times.iter().map(|times| times.ns(phase) as f64).sum();
+            ns / 1e3 / images as f64
+        };
+        let shares: Vec<f64> = steps.iter().filter_map(behind_share).collect();
+        Some(Self { phase_us_per_image: Phase::ALL.map(us_per_image), behind_share: stats::median(&shares)? })
+    }
+}
+
+fn behind_share(step: &StepRow) -> Option<f64> {
+    let (behind_ns, total_ns) = (step.device_behind_ns()?, step.times.total_ns);
+    (total_ns > 0).then(|| behind_ns as f64 / total_ns as f64)
 }
 
 fn images_per_s(step: &StepRow) -> Option<f64> {
@@ -140,6 +172,37 @@ mod tests {
         let timing = Measures::of(&run).timing.unwrap();
         let total: f64 = timing.phase_us_per_image.iter().sum::<f64>() + timing.rest_us_per_image;
         assert!((total - 40.0).abs() < 1e-9, "{total}");
+    }
+
+    #[test]
+    fn a_gpu_has_a_timeline_of_its_own_that_tells_what_its_steps_are_bound_by() {
+        let device = |behind_percent| {
+            let mut run = samples::finished(&samples::profile().arms[0], 0);
+            run.steps = (0..40).map(|index| step(index, 50, 2_000_000)).collect();
+            samples::put_on_gpu(&mut run, behind_percent);
+            let timing = Measures::of(&run).timing.unwrap();
+            let host: f64 = timing.phase_us_per_image.iter().sum();
+            assert!((host + timing.rest_us_per_image - 40.0).abs() < 1e-9, "{host}");
+            let device = timing.device.unwrap();
+            assert!((device.phase_us_per_image.iter().sum::<f64>() - 40.0).abs() < 1e-9);
+            (timing.phase_us_per_image[Phase::ReadBack as usize], device.behind_share)
+        };
+        for (percent, read_back_us, share) in [(0, 0.0, 0.0), (90, 36.0, 0.9)] {
+            let (host, behind) = device(percent);
+            assert!((host - read_back_us).abs() < 1e-9 && (behind - share).abs() < 1e-9, "{host} {behind}");
+        }
+    }
+
+    #[test]
+    fn a_cpu_has_no_timeline_of_its_own_nor_have_steps_of_which_some_lack_it() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        assert_eq!(Measures::of(&run).timing.unwrap().device, None);
+        samples::put_on_gpu(&mut run, 50);
+        run.steps[WARM_UP_STEPS + 1].device = None;
+        assert_eq!(Measures::of(&run).timing.unwrap().device, None);
+        run.steps[WARM_UP_STEPS + 1].device = run.steps[WARM_UP_STEPS].device;
+        run.steps[0].device = None;
+        assert!(Measures::of(&run).timing.unwrap().device.is_some(), "the warm-up does not count");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::clock::{Phase, PhaseTimes};
 use crate::digest::Digest;
 use crate::experiment::plan::{Device, Plan, PlanName};
 use crate::experiment::{Arm, Experiment, Profile, ProfileName, Trial};
-use crate::machine::{Environment, Torch};
+use crate::machine::{Environment, Gpu, Torch};
 use crate::record::{LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
@@ -138,6 +138,30 @@ pub fn set_validation(run: &mut LoadedRun, accuracy: f64) {
     }
 }
 
+/// Makes the run one on a GPU that works through each whole step, and that the host, having asked for everything, waits
+/// for during so many percent of it.
+pub fn put_on_gpu(run: &mut LoadedRun, behind_percent: u64) {
+    let halves = |ns: u64| (ns / 2, ns - ns / 2);
+    for step in &mut run.steps {
+        let total_ns = step.times.total_ns;
+        let behind_ns = total_ns * behind_percent / 100;
+        let (forward, backward) = halves(total_ns - behind_ns);
+        step.times = PhaseTimes::new([0, 0, forward, backward, 0, behind_ns], total_ns);
+        let (forward, backward) = halves(total_ns);
+        step.device = Some(PhaseTimes::summed([0, 0, forward, backward, 0, 0]));
+    }
+    let record = &mut run.record;
+    record.plan.device = Device::Cuda(0);
+    record.plan_hash = record.plan.hash();
+    record.environment.gpu = Some(Gpu {
+        name: "Example GPU".to_owned(),
+        memory_bytes: Some(80 << 30),
+        driver: Some("550.54".to_owned()),
+        compute_capability: Some("9.0".to_owned()),
+    });
+    record.environment_class = record.environment.class();
+}
+
 pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
     let trial = Trial { config: arm.config.clone(), seed: Seed(seed) };
     let (plan, environment) = (Plan::named(PlanName::Tuned, 2, Device::Cpu), environment());
@@ -207,5 +231,6 @@ fn environment() -> Environment {
         git: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         variables: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]),
         torch: Some(torch),
+        gpu: None,
     }
 }

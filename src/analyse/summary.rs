@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::analyse::caveat::Caveat;
-use crate::analyse::measure::{Measures, Score, StepTiming};
+use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming};
 use crate::clock::Phase;
 use crate::experiment::{Arm, Experiment, Factor, ProfileName, ReferenceRow};
 use crate::record::{LoadedRun, Status};
@@ -65,6 +65,10 @@ pub struct Spreads {
     /// In the order of [`Phase::ALL`].
     pub phase_us_per_image: Option<[Spread; Phase::ALL.len()]>,
     pub rest_us_per_image: Option<Spread>,
+    /// The phases on a GPU's own timeline, in the same order; `None` on a CPU.
+    pub device_us_per_image: Option<[Spread; Phase::ALL.len()]>,
+    /// How much later than the host the device ends an optimizer step, as a share of the step.
+    pub behind_share: Option<Spread>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -86,9 +90,9 @@ impl<'a> Summary<'a> {
         let chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
         let counted: Vec<&LoadedRun> =
             chosen.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run)).collect();
-        let mixed = Caveat::of_comparison(&counted);
-        let timed = mixed.is_empty();
-        caveats.splice(..0, mixed);
+        let barring = Caveat::of_comparison(&counted);
+        let timed = barring.is_empty();
+        caveats.splice(..0, barring);
         let first = chosen.first().map(|arm| minutes_by_seed(&arm.counted)).unwrap_or_default();
         let summaries = chosen.into_iter().enumerate().map(|(index, arm)| {
             let rows = experiment.reference.iter().flat_map(|reference| &reference.rows);
@@ -102,9 +106,14 @@ impl<'a> Summary<'a> {
         Self { arms, seeds: profile.seeds.clone(), caveats }
     }
 
-    /// Whether the runs of all arms were executed alike, so that their times may be compared.
+    /// Whether the runs of all arms were executed alike, each alone, so that their times may be compared.
     pub fn times_are_comparable(&self) -> bool {
-        !self.caveats.iter().any(Caveat::bars_times)
+        self.times_barred_by().is_none()
+    }
+
+    /// The first reason why they may not.
+    pub fn times_barred_by(&self) -> Option<&Caveat> {
+        self.caveats.iter().find(|caveat| caveat.bars_times())
     }
 }
 
@@ -255,6 +264,19 @@ impl Spreads {
         let phases: Option<Vec<Spread>> = phases.into_iter().collect();
         self.phase_us_per_image = phases.and_then(|phases| phases.try_into().ok());
         self.rest_us_per_image = timing(&|timing| timing.rest_us_per_image);
+        self.add_device_times(&timings);
+    }
+
+    fn add_device_times(&mut self, timings: &[&StepTiming]) {
+        let devices: Vec<&DeviceTiming> =
+            timings.iter().filter_map(|timing| timing.device.as_ref()).collect();
+        let device = |value: &dyn Fn(&DeviceTiming) -> f64| {
+            Spread::of(&devices.iter().map(|device| value(device)).collect::<Vec<_>>())
+        };
+        let phases = Phase::ALL.map(|phase| device(&|device| device.phase_us_per_image[phase as usize]));
+        let phases: Option<Vec<Spread>> = phases.into_iter().collect();
+        self.device_us_per_image = phases.and_then(|phases| phases.try_into().ok());
+        self.behind_share = device(&|device| device.behind_share);
     }
 
     /// Shares of a step's time, in the order of [`Phase::ALL`], and what no phase accounts for.
@@ -318,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn device_times_have_a_spread_over_seeds_and_a_cpu_has_none() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = samples::arms(profile, &[0, 1]);
+        let on_cpu = Summary::of(&experiment, ProfileName::Full, &arms).arms[0].spreads.clone();
+        assert_eq!((on_cpu.device_us_per_image, on_cpu.behind_share), (None, None));
+        for arm in &mut arms {
+            arm.runs.iter_mut().zip([60, 80]).for_each(|(run, percent)| samples::put_on_gpu(run, percent));
+        }
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        assert!(summary.times_are_comparable());
+        let behind = summary.arms[0].spreads.behind_share.unwrap();
+        assert!(behind.n == 2 && (behind.mean - 0.7).abs() < 1e-9, "{behind:?}");
+        assert!(summary.arms[2].spreads.device_us_per_image.is_some());
+    }
+
+    #[test]
     fn differences_are_ours_minus_theirs_and_absent_where_they_gave_none() {
         let experiment = samples::experiment();
         let profile = experiment.profile(ProfileName::Full);
@@ -345,6 +384,23 @@ mod tests {
             assert!(arm.spreads.val_acc.is_some());
             assert_eq!((arm.spreads.train_minutes, arm.relative_time), (None, None));
             assert_eq!(arm.spreads.images_per_s, None);
+        }
+    }
+
+    #[test]
+    fn runs_that_trained_side_by_side_give_no_times_either() {
+        let experiment = samples::experiment();
+        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0, 1, 2]);
+        for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
+            record.plan.jobs = Some(2);
+            record.plan_hash = record.plan.hash();
+        }
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        assert_eq!(summary.caveats, [Caveat::SideBySide(vec![2])]);
+        assert_eq!(summary.times_barred_by(), summary.caveats.first());
+        for arm in &summary.arms {
+            assert!(arm.spreads.val_acc.is_some());
+            assert_eq!((arm.spreads.train_minutes, arm.relative_time), (None, None));
         }
     }
 

@@ -242,7 +242,7 @@ impl<'a> Bench<'a> {
         let environment = Environment::capture(&self.workspace.root, torch(jobs[0].plan.threads)?);
         let sweep = Sweep { store: &store, environment: &environment, interrupt: &self.interrupt };
         let mut progress = Progress::named(self.workspace.quiet, names, times);
-        let tally = sweep.run(&jobs, &mut Children::of_this_program(&self.interrupt)?, &mut progress)?;
+        let tally = sweep.run(&jobs, &Children::of_this_program(&self.interrupt)?, &mut progress)?;
         progress.finish();
         Ok((!tally.interrupted).then_some(store))
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::data::{self, Name};
-use pinbench::machine::{Environment, Torch};
+use pinbench::machine::{Environment, Gpu, GpuCounters, Torch};
 use pinbench::record::{Listing, Store};
 use pinbench::text;
 use serde::Serialize;
@@ -113,6 +113,7 @@ fn machine(environment: &Environment) -> Vec<Check> {
         Check::ok("processor", environment.cpu.clone()),
         Check::ok("cores", environment.cores.to_string()),
         memory(environment.memory_bytes),
+        gpu(),
         Check::ok("kernel", format!("{}, {}", environment.kernel, environment.os)),
         huge_pages(&environment.huge_pages),
         libc_version(),
@@ -131,6 +132,19 @@ fn memory(bytes: Option<u64>) -> Check {
         Some(bytes) => Check::ok("memory", text::bytes(bytes)),
         None => Check::warn("memory", "unknown", "make sure that there are 2 GiB"),
     }
+}
+
+/// The first that CUDA shows. None is no failure: everything trains on the processor.
+fn gpu() -> Check {
+    let gpu = match Gpu::of(0) {
+        Ok(gpu) => gpu,
+        Err(reason) => return Check::ok("GPU", format!("absent, and not needed ({reason})")),
+    };
+    let counts = GpuCounters::open(0).read().into_iter().map(|counter| match counter.count {
+        Ok(amount) => format!("{} {amount}", counter.name),
+        Err(reason) => format!("{} absent ({reason})", counter.name),
+    });
+    Check::ok("GPU", format!("{gpu}; {}", counts.collect::<Vec<_>>().join(", ")))
 }
 
 fn huge_pages(policy: &str) -> Check {

@@ -67,7 +67,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let environment = Environment::capture(&workspace.root, torch(design.base.threads)?);
     let mut progress = Progress::named(workspace.quiet, names, times);
     let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
-    let tally = sweep.run(&jobs, &mut Children::of_this_program(&interrupt)?, &mut progress)?;
+    let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
     progress.finish();
     if tally.interrupted {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
@@ -192,14 +192,18 @@ fn blocks_of(store: &Store, measurements: &[Measurement], blocks: u32) -> Result
     Ok((0..blocks).map(runs).collect())
 }
 
-/// Finished runs of the experiment at the notes' setting, of the newest plan and machine: how long a target takes.
+/// Finished runs of the experiment at the notes' setting, of the newest plan and machine: how long a target takes. Runs
+/// that trained beside others do not say it.
 fn stored(workspace: &Workspace, experiment: &Experiment) -> Result<Vec<LoadedRun>> {
     let Some(store) = workspace.existing_store()? else { return Ok(Vec::new()) };
     let records = workspace.listing(Some(&store))?.records;
     let trials: Vec<_> =
         experiment.profile(ProfileName::Full).trials().map(|(_, trial)| trial.id()).collect();
     let is_wanted = |record: &&RunRecord| {
-        trials.contains(&record.trial_id) && record.status == Status::Finished && record.planted.is_none()
+        trials.contains(&record.trial_id)
+            && record.status == Status::Finished
+            && record.planted.is_none()
+            && record.plan.jobs.is_none()
     };
     let Some(newest) = records.iter().rev().find(is_wanted) else { return Ok(Vec::new()) };
     let is_alike = |record: &&RunRecord| {

@@ -47,7 +47,8 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
 /// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
 pub enum Choice {
     Exactly(PlanHash, EnvironmentClass),
-    /// Plan and class of the newest finished run; only of a plan of that name, if one is given.
+    /// Plan and class of the newest finished run, one that trained beside others only where there is no other; only of a
+    /// plan of that name, if one is given.
     Newest(Option<PlanName>),
 }
 
@@ -126,8 +127,12 @@ impl Reporter<'_> {
             Choice::Newest(name) => {
                 let is_named = |record: &&RunRecord| name.is_none_or(|name| record.plan.name == name);
                 let candidates: Vec<_> = of_profile.filter(is_named).collect();
-                let finished = candidates.iter().rev().find(|record| record.status == Status::Finished);
-                let Some(newest) = finished.or(candidates.last()).map(|record| group(record)) else {
+                let finished = || candidates.iter().rev().filter(|record| record.status == Status::Finished);
+                // Runs that had the machine to themselves have times, too.
+                let alone = finished().find(|record| record.plan.jobs.is_none());
+                let Some(newest) =
+                    alone.or_else(|| finished().next()).or(candidates.last()).map(|record| group(record))
+                else {
                     return Vec::new();
                 };
                 let (chosen, others): (Vec<_>, Vec<_>) =

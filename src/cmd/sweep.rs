@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pinbench::data;
-#[cfg(feature = "torch")]
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
 use pinbench::machine::EnvironmentClass;
@@ -62,6 +61,7 @@ struct Asked<'a> {
 pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
     let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
+    refuse_too_many(&plan)?;
     let (environment, class) = workspace.environment(&plan)?;
     let store = workspace.open_store()?;
     let listing = workspace.listing(Some(&store))?;
@@ -93,18 +93,37 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         open = not_done(&found);
         let due: Vec<&Item> = due(&found);
         let times = asked.times(&due, &listing);
-        announce(workspace, &found, &due, &times);
+        announce(workspace, &plan, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
         let mut progress = Progress::new(workspace.quiet, &due, &times);
         let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
-        let mut children = Children::of_this_program(&interrupt)?;
-        tally = sweep.run(&jobs, &mut children, &mut progress)?;
+        tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
         progress.finish();
         conclude(workspace, &tally, due.len());
     } else {
-        announce(workspace, &found, &[], &[]);
+        announce(workspace, &plan, &found, &[], &[]);
     }
     Ok(Swept { experiments, profile, plan, class, store, tally, open })
+}
+
+/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
+fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
+    let Some(jobs) = plan.jobs else { return Ok(()) };
+    if plan.device != Device::Cpu {
+        return Err(WrongUsage(format!(
+            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
+             --device",
+            plan.device
+        )));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    if jobs > cores {
+        let cores = text::plural(cores as usize, "core");
+        return Err(WrongUsage(format!(
+            "--jobs {jobs} asks for a core each, found {cores}; give at most as many as there are cores"
+        )));
+    }
+    Ok(())
 }
 
 /// Timed runs never share a machine: waits until nobody else's are under way, and says for whom.
@@ -261,7 +280,7 @@ fn require_device(_: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn announce(workspace: &Workspace, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {
+fn announce(workspace: &Workspace, plan: &Plan, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {
     for item in found {
         match &item.standing {
             Standing::Running(holder) => warn(&format!(
@@ -283,7 +302,12 @@ fn announce(workspace: &Workspace, found: &[Item], due: &[&Item], times: &[(Dura
     if due.is_empty() {
         return;
     }
-    let total = times.iter().map(|(time, _)| *time).sum();
+    if let Some(jobs) = plan.jobs {
+        workspace.note(&format!("{jobs} at a time, one thread each; times are not measured"));
+    }
+    let all: Duration = times.iter().map(|(time, _)| *time).sum();
+    let longest = times.iter().map(|(time, _)| *time).max().unwrap_or_default();
+    let total = longest.max(all / plan.jobs.unwrap_or(1));
     let guessed = times.iter().filter(|(_, basis)| *basis == Basis::Guess).count();
     let basis = match guessed {
         0 => "from runs of the same plan on this machine".to_owned(),

@@ -113,6 +113,7 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode
         operators: &operators,
         peak_rss_bytes: traced.peak_rss_bytes,
         hardware: &traced.hardware,
+        gpu: &traced.gpu,
         timing_ns: traced.timing_ns,
         record: &record,
         files,

@@ -14,6 +14,8 @@ use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job};
 use pinbench::train::{self, Control, Ending, Kept, Options, Started, TrainError, Trained};
 
+use crate::cmd::workspace::capture;
+
 /// Often enough for a bar that moves, seldom enough to cost nothing.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Between two checkpoints inside an epoch: what a kill costs at most.
@@ -42,7 +44,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     train::prepare_process(job.plan.threads)?;
-    let environment = Environment::capture(&job.workspace, Some(train::torch()?));
+    let environment = capture(&job.workspace, &job.plan, Some(train::torch()?));
     if is_done(&job, &store, &environment)? {
         // Whoever had the claim before has run it since it was found to be due.
         return Ok(ExitCode::from(EXIT_BUSY));

@@ -55,7 +55,7 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
     let threads = asked.first().map_or(1, |record| record.plan.threads);
     let environment = Environment::capture(&workspace.root, torch(threads)?);
     let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
-    let tally = sweep.run(&jobs, &mut Children::of_this_program(&interrupt)?, &mut progress)?;
+    let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
     progress.finish();
     let verified = asked
         .iter()

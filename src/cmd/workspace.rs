@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, Plan};
-use pinbench::machine::{Environment, EnvironmentClass, Torch};
+use pinbench::machine::{Environment, EnvironmentClass, Gpu, Torch};
 use pinbench::record::{Listing, Store};
 use pinbench::text::edit_distance;
 
@@ -139,10 +140,24 @@ impl Workspace {
 
     /// The environment children have under `plan`, and its class; without libtorch no class can be told.
     pub fn environment(&self, plan: &Plan) -> Result<(Environment, Option<EnvironmentClass>)> {
-        let environment = Environment::capture(&self.root, torch(plan.threads)?);
+        let environment = capture(&self.root, plan, torch(plan.threads)?);
         let class = environment.torch.is_some().then(|| environment.class());
         Ok((environment, class))
     }
+}
+
+/// The environment of runs under `plan`, of which libtorch says `torch`: with the GPU, where that is the plan's device.
+pub fn capture(root: &Path, plan: &Plan, torch: Option<Torch>) -> Environment {
+    let environment = Environment::capture(root, torch);
+    let Device::Cuda(index) = plan.device else { return environment };
+    let gpu = Gpu::of(index).unwrap_or_else(|reason| {
+        console::warn(&format!(
+            "which GPU '{}' is cannot be told ({reason}): runs on different GPUs would not be kept apart",
+            plan.device
+        ));
+        Gpu::unknown()
+    });
+    Environment { gpu: Some(gpu), ..environment }
 }
 
 /// What libtorch would say of itself in a child with so many threads.
@@ -196,16 +211,22 @@ pub fn command(verb: &str, experiment: &str, profile: &dyn std::fmt::Display, pl
         "cpu" => String::new(),
         other => format!(" --device {other}"),
     };
+    let threads = match plan.jobs {
+        // One thread each, which is not said again.
+        Some(jobs) => format!("--jobs {jobs}"),
+        None => format!("--threads {}", plan.threads),
+    };
     format!(
-        "pinbench {verb} {} --profile {profile} --plan {} --threads {}{device}",
+        "pinbench {verb} {} --profile {profile} --plan {} {threads}{device}",
         console::shell_word(experiment),
-        plan.name,
-        plan.threads
+        plan.name
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use pinbench::experiment::plan::{Device, PlanName};
+
     use super::*;
 
     fn known() -> Vec<(String, PathBuf)> {
@@ -230,5 +251,14 @@ mod tests {
         assert!(find(&known(), "m3").unwrap_err().contains("did you mean"));
         assert!(!find(&known(), "something-else").unwrap_err().contains("did you mean"));
         assert!(find(&known(), "").is_err());
+    }
+
+    #[test]
+    fn a_command_repeats_how_many_trials_ran_at_once() {
+        let alone = Plan::named(PlanName::Tuned, 1, Device::Cpu);
+        let said = |plan: &Plan| command("run", "m1", &"full", plan);
+        assert_eq!(said(&alone), "pinbench run m1 --profile full --plan tuned --threads 1");
+        let beside = Plan { jobs: Some(4), ..alone };
+        assert_eq!(said(&beside), "pinbench run m1 --profile full --plan tuned --jobs 4");
     }
 }

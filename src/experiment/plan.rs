@@ -26,6 +26,10 @@ pub struct Plan {
     /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<u32>,
+    /// Trials that train side by side on this machine, one thread each. Their results are those of a trial alone; their
+    /// times are of a machine that is shared, and compared with nothing. `None`: the trial has the machine to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -99,6 +103,9 @@ impl Kernels {
 pub enum Loader {
     /// The whole set is one tensor on the device; a batch is an `index_select`.
     Resident,
+    /// Image by image, as PyTorch's `DataLoader` with `num_workers` and `prefetch_factor`: each worker, a thread here, makes
+    /// whole batches, at most `prefetch` of them ahead of the training. The same batches, bit for bit.
+    Samples { workers: u32, prefetch: u32 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -122,6 +129,7 @@ impl Plan {
             loader: Loader::Resident,
             kernels: Kernels::Stock,
             micro_batch: None,
+            jobs: None,
         };
         let tuned = || Self {
             memory_format: MemoryFormat::ChannelsLast,
@@ -162,6 +170,8 @@ impl Plan {
         if self.device != Device::Cpu {
             // Without a workspace of fixed size cuBLAS gives other bits each time, and libtorch refuses to multiply.
             variables.push(("CUBLAS_WORKSPACE_CONFIG", Some(":4096:8".to_owned())));
+            // The order in which the driver's own library counts, so that what it says is of the device that trains.
+            variables.push(("CUDA_DEVICE_ORDER", Some("PCI_BUS_ID".to_owned())));
         }
         variables
     }
@@ -236,13 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plan_for_a_gpu_says_how_cublas_works() {
-        let cublas = |device| {
+    fn only_a_plan_for_a_gpu_says_how_cublas_works_and_how_devices_are_counted() {
+        let cuda = |device| -> Vec<(&str, Option<String>)> {
             let variables = Plan::named(PlanName::Tuned, 2, device).environment();
-            variables.into_iter().find(|(name, _)| name.starts_with("CUBLAS")).and_then(|(_, value)| value)
+            variables.into_iter().filter(|(name, _)| name.starts_with("CU")).collect()
         };
-        assert_eq!(cublas(Device::Cpu), None);
-        assert_eq!(cublas(Device::Cuda(1)).as_deref(), Some(":4096:8"));
+        assert!(cuda(Device::Cpu).is_empty());
+        let expected = [("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")];
+        assert_eq!(cuda(Device::Cuda(1)), expected.map(|(name, value)| (name, Some(value.to_owned()))));
     }
 
     #[test]

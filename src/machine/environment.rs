@@ -8,6 +8,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::machine::Gpu;
 
 /// What the machine does not tell is `None` or `unknown`, never a guess.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// `None` when built without libtorch.
     pub torch: Option<Torch>,
+    /// The device of the plan, where that is a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
 }
 
 /// What libtorch says of itself.
@@ -47,12 +51,12 @@ pub struct Torch {
 }
 
 /// Runs of one class give the same bits and comparable times: same CPU model and core count, same libtorch
-/// dispatched alike, same thread count.
+/// dispatched alike, same thread count; on a GPU, the same model of that too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EnvironmentClass(String);
 
-const VARIABLE_PREFIXES: [&str; 17] = [
+const VARIABLE_PREFIXES: [&str; 18] = [
     "MALLOC_",
     "GLIBC_TUNABLES",
     "THP_MEM_ALLOC",
@@ -65,6 +69,7 @@ const VARIABLE_PREFIXES: [&str; 17] = [
     "ATEN_",
     "LD_PRELOAD",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     "CUDA_LAUNCH_BLOCKING",
     "CUBLAS_",
     "CUDNN_",
@@ -73,7 +78,8 @@ const VARIABLE_PREFIXES: [&str; 17] = [
 ];
 
 impl Environment {
-    /// Asks the machine; `workspace` is the folder whose git revision is recorded.
+    /// Asks the machine; `workspace` is the folder whose git revision is recorded. Of no GPU: which one matters is the
+    /// plan's to say, and whoever has that adds it.
     pub fn capture(workspace: &Path, torch: Option<Torch>) -> Self {
         let known = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
         let ask = sysinfo::RefreshKind::nothing()
@@ -95,6 +101,7 @@ impl Environment {
             git: git_revision(workspace),
             variables: variables(),
             torch,
+            gpu: None,
         }
     }
 
@@ -105,7 +112,8 @@ impl Environment {
             }
             None => "no libtorch".to_owned(),
         };
-        EnvironmentClass(format!("{} × {}, {torch}", self.cores, self.cpu))
+        let gpu = self.gpu.as_ref().map(|gpu| format!(", {}", gpu.name)).unwrap_or_default();
+        EnvironmentClass(format!("{} × {}, {torch}{gpu}", self.cores, self.cpu))
     }
 }
 
@@ -161,5 +169,38 @@ mod tests {
         assert_eq!(environment.class(), other.class());
         other.torch = Some(torch(1));
         assert_ne!(environment.class(), other.class());
+    }
+
+    /// As runs wrote it before there was a GPU in it.
+    const OLD: &str = r#"{
+        "cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25276063744, "kernel": "Linux 6.18", "os": "Debian 12",
+        "load_1m": 1.55, "huge_pages": "madvise", "pinbench": "0.1.0", "binary": null, "rustc": "rustc 1.95.0",
+        "git": null, "variables": { "OMP_NUM_THREADS": "2" },
+        "torch": { "version": "2.13.0", "capability": "AVX2", "threads": 2, "parallel": "", "cuda": false }
+    }"#;
+
+    #[test]
+    fn a_record_from_before_gpus_is_read_has_its_old_class_and_is_written_as_it_was() {
+        let environment: Environment = serde_json::from_str(OLD).unwrap();
+        assert_eq!(environment.gpu, None);
+        assert_eq!(environment.class().to_string(), "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads");
+        let old: serde_json::Value = serde_json::from_str(OLD).unwrap();
+        assert_eq!(serde_json::to_value(&environment).unwrap(), old);
+    }
+
+    #[test]
+    fn runs_on_different_gpus_or_on_none_are_never_of_one_class() {
+        let on = |gpu| Environment { gpu, ..serde_json::from_str(OLD).unwrap() };
+        let named = |name: &str| Gpu { name: name.to_owned(), ..Gpu::unknown() };
+        let large = on(Some(named("Large GPU")));
+        let text = large.class().to_string();
+        assert_eq!(text, "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads, Large GPU");
+        for other in [Some(named("Small GPU")), Some(Gpu::unknown()), None] {
+            assert_ne!(large.class(), on(other).class());
+        }
+        let newer = Gpu { driver: Some("550.54".to_owned()), ..named("Large GPU") };
+        assert_eq!(large.class(), on(Some(newer)).class());
+        let read: Environment = serde_json::from_str(&serde_json::to_string(&large).unwrap()).unwrap();
+        assert_eq!(read, large);
     }
 }

@@ -1,9 +1,11 @@
-//! The machine a run has: what it is, and what its operating system counts.
+//! The machine a run has: what it is, and what its operating system, its processor and its GPU count.
 
 mod counters;
 mod environment;
+mod gpu;
 mod hardware;
 
 pub use counters::{HostTime, peak_rss_bytes, usage};
 pub use environment::{Environment, EnvironmentClass, Torch};
+pub use gpu::{Amount, Gpu, GpuCounters};
 pub use hardware::{HardwareCount, HardwareCounters};

@@ -69,6 +69,7 @@ pub fn environment() -> Environment {
         git: None,
         variables: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]),
         torch: None,
+        gpu: None,
     }
 }
 

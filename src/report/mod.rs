@@ -5,6 +5,7 @@
 
 mod cell;
 mod claims;
+mod device;
 pub mod explain;
 mod figure;
 #[cfg(test)]

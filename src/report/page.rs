@@ -5,7 +5,7 @@ use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
 use crate::report::figure::{FigureError, phases, relative_time};
 use crate::report::view::{DownloadView, PageView};
-use crate::report::{Download, Input, claims, glance, metrics, provenance, results, setup};
+use crate::report::{Download, Input, claims, device, glance, metrics, provenance, results, setup};
 use crate::text;
 
 pub fn view(input: &Input) -> Result<PageView, FigureError> {
@@ -22,13 +22,14 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         source: experiment.source.clone(),
         profile: setup::profile(input.profile, profile),
         glance: glance::sentences(&summary, input.profile),
-        warnings: warnings.into_iter().map(sentence).collect(),
+        warnings: device::warning(&summary).into_iter().chain(warnings.into_iter().map(sentence)).collect(),
         gaps: gaps.into_iter().map(sentence).collect(),
         claims: claims::views(&assess(experiment, &summary))?,
         results: results::learning(&summary, reference)?,
         reference: reference.map(|reference| reference.source.clone()),
         times: results::times(&summary)?,
         phases: results::shares(&summary)?,
+        device: device::beside_host(&summary)?,
         learning: vec![
             loss_curve::draw(&summary, Along::Steps)?,
             loss_curve::draw(&summary, Along::Images)?,

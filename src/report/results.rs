@@ -110,12 +110,10 @@ pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
         ("throughput", "images/s"),
         ("page faults", "a step"),
     ];
-    let caption = if summary.times_are_comparable() {
-        "Mean over seeds, ± one standard deviation."
-    } else {
-        "No times: the runs were executed under different plans or in different environments, so a mean would mix \
-         them. Each run's own time stands under Runs."
-    };
+    let caption = summary.times_barred_by().map_or_else(
+        || "Mean over seeds, ± one standard deviation.".to_owned(),
+        |caveat| format!("No times: {}. Each run's own time stands under Runs.", caveat.why_no_times()),
+    );
     let caption = caption.to_owned();
     Ok(table(caption, "arm", &columns, rows))
 }
@@ -217,5 +215,29 @@ fn follow_row(arm: &ArmSummary, look: Look, kind: &str, cells: Vec<CellView>) ->
         kind: kind.to_owned(),
         starts_group: false,
         cells,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples;
+    use crate::experiment::ProfileName;
+
+    #[test]
+    fn a_table_without_times_says_why_there_are_none() {
+        let experiment = samples::experiment();
+        let caption = |jobs: &[Option<u32>]| {
+            let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+            for (arm, &jobs) in arms.iter_mut().zip(jobs) {
+                let record = &mut arm.runs[0].record;
+                record.plan.jobs = jobs;
+                record.plan_hash = record.plan.hash();
+            }
+            times(&Summary::of(&experiment, ProfileName::Full, &arms)).unwrap().caption
+        };
+        assert!(caption(&[None; 3]).starts_with("Mean over seeds"));
+        assert!(caption(&[Some(2); 3]).contains("several at a time"));
+        assert!(caption(&[None, Some(2), None]).contains("different plans"));
     }
 }

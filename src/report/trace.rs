@@ -7,7 +7,7 @@ use crate::analyse::explain::WARM_UP;
 use crate::analyse::operators::{Operator, self_ns};
 use crate::analyse::roofline::{Part, Roofline, Timed};
 use crate::clock::Phase;
-use crate::machine::HardwareCount;
+use crate::machine::{Amount, HardwareCount};
 use crate::record::RunRecord;
 use crate::report::cell::figures;
 use crate::report::figure::{FigureError, roofline as figure};
@@ -29,6 +29,8 @@ pub struct Input<'a> {
     pub peak_rss_bytes: u64,
     /// The mean of a step, without the profiler.
     pub hardware: &'a [HardwareCount<f64>],
+    /// Of a GPU, which computes no step of a trace.
+    pub gpu: &'a [HardwareCount<Amount>],
     /// What timing a step costs by itself.
     pub timing_ns: f64,
     /// Of the run that was traced, which is in no store.
@@ -303,6 +305,7 @@ fn counters(input: &Input) -> Vec<FactView> {
         fact("peak memory", text::bytes(input.peak_rss_bytes)),
     ];
     facts.extend(input.hardware.iter().map(hardware));
+    facts.extend(gpu(input.gpu));
     let step_ms = input.roofline.part(Part::Step).map_or(f64::INFINITY, |step| step.ms);
     let (us, share) = (input.timing_ns / 1e3, input.timing_ns / 1e6 / step_ms * 100.0);
     let cost = format!("{} µs a step, {} % of it", figures(us), figures(share));
@@ -317,6 +320,22 @@ fn hardware(counter: &HardwareCount<f64>) -> FactView {
         Err(reason) => format!("absent: the kernel does not count them here ({reason})"),
     };
     fact(counter.name, value)
+}
+
+/// Of the driver. A reason that all of them have is said once.
+fn gpu(counters: &[HardwareCount<Amount>]) -> Vec<FactView> {
+    let absent = |reason: &String| format!("absent: {reason}");
+    let mut reasons = counters.iter().map(|counter| counter.count.as_ref().err());
+    if let Some(Some(first)) = reasons.next()
+        && reasons.all(|reason| reason == Some(first))
+    {
+        return vec![fact("GPU", absent(first))];
+    }
+    let value = |counter: &HardwareCount<Amount>| match &counter.count {
+        Ok(amount) => amount.to_string(),
+        Err(reason) => absent(reason),
+    };
+    counters.iter().map(|counter| fact(counter.name, value(counter))).collect()
 }
 
 fn trial(record: &RunRecord) -> Vec<FactView> {
@@ -394,7 +413,9 @@ fn methods(roofline: &Roofline) -> Vec<MethodView> {
         method(
             "Counters",
             "What the operating system counted for the process, all threads; means of the steps without the profiler. Peak \
-             memory is until the profiler was turned on."
+             memory is until the profiler was turned on. A GPU computes nothing here: what its driver counts is of all \
+             programs, read once between the steps without the profiler and those with it, a utilisation over up to a \
+             second before."
                 .to_owned(),
         ),
     ]
@@ -440,6 +461,10 @@ mod tests {
     }
 
     fn html(change: impl FnOnce(&mut RunRecord)) -> String {
+        html_beside(&[HardwareCount { name: "GPU power", count: Err("no NVIDIA driver".to_owned()) }], change)
+    }
+
+    fn html_beside(gpu: &[HardwareCount<Amount>], change: impl FnOnce(&mut RunRecord)) -> String {
         let mut record = samples::finished(&samples::profile().arms[0], 0).record;
         record.command = "pinbench trace 3f9a".to_owned();
         change(&mut record);
@@ -455,6 +480,7 @@ mod tests {
             operators: &operators,
             peak_rss_bytes: 300 << 20,
             hardware: &hardware,
+            gpu,
             timing_ns: 2_000.0,
             record: &record,
             files,
@@ -479,6 +505,7 @@ mod tests {
             "300.0 MiB",
             "50.0 million a step, in user mode",
             "absent: the kernel does not count them here (No such file)",
+            "absent: no NVIDIA driver",
             "2.00 µs a step, ",
             "href=\"trace.json\"",
             "1.5 KiB",
@@ -487,6 +514,31 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn a_gpu_is_shown_with_units_and_without_one_the_reason_is_said_once() {
+        let facts = |counts: [Result<Amount, String>; 2]| -> Vec<(String, String)> {
+            let [power, clock] = counts;
+            let counters = [("GPU power", power), ("GPU clock", clock)];
+            let facts = gpu(&counters.map(|(name, count)| HardwareCount { name, count }));
+            facts.into_iter().map(|fact| (fact.name, fact.value)).collect()
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let no = |reason: &str| Err(reason.to_owned());
+        assert_eq!(facts([no("no driver"), no("no driver")]), [pair("GPU", "absent: no driver")]);
+        assert_eq!(
+            facts([Ok(Amount::Watts(61.3)), no("not supported")]),
+            [pair("GPU power", "61.3 W"), pair("GPU clock", "absent: not supported")]
+        );
+        assert_eq!(
+            facts([no("not supported"), Ok(Amount::MegaHertz(1980))]),
+            [pair("GPU power", "absent: not supported"), pair("GPU clock", "1980 MHz")]
+        );
+        assert!(gpu(&[]).is_empty());
+        let page =
+            html_beside(&[HardwareCount { name: "GPU power", count: Ok(Amount::Watts(61.3)) }], |_| {});
+        assert!(page.contains("61.3 W"));
     }
 
     #[test]

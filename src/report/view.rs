@@ -26,6 +26,9 @@ pub struct PageView {
     pub reference: Option<String>,
     pub times: TableView,
     pub phases: TableView,
+    /// Absent on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<TableView>,
     pub learning: Vec<FigureView>,
     pub timing: Vec<FigureView>,
     /// Empty where no run has a confusion matrix.

@@ -20,10 +20,10 @@ const LINE_BYTES: u64 = 64 * 1024;
 /// How soon a signal is passed on.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Runs jobs. A trait so that a sweep can be tested without processes.
-pub trait Executor {
+/// Runs jobs, from several threads at once. A trait so that a sweep can be tested without processes.
+pub trait Executor: Sync {
     /// Runs `job` to its end. An error says that no child could be run at all.
-    fn execute(&mut self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending>;
+    fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending>;
 }
 
 /// How a child ended.
@@ -74,7 +74,7 @@ impl Children {
         events: &mpsc::Receiver<Event>,
         observer: &mut dyn FnMut(&Event),
     ) -> Option<(RunId, Status)> {
-        let mut sealed = None;
+        let (mut sealed, mut told) = (None, false);
         loop {
             match events.recv_timeout(POLL) {
                 Ok(event) => {
@@ -86,7 +86,9 @@ impl Children {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return sealed,
             }
-            if self.interrupt.take_terminate() {
+            // Once: a second signal would end it without a checkpoint.
+            if self.interrupt.is_terminated() && !told {
+                told = true;
                 // SAFETY: the child is not waited for before this returns, so that the number is still its own. It may
                 // be gone already, which is no error here.
                 unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
@@ -96,7 +98,8 @@ impl Children {
 }
 
 impl Executor for Children {
-    fn execute(&mut self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+    /// To the kernel a child's parent is the thread that starts it, with which `train` ends: that thread waits here.
+    fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
         let mut child = self.spawn(job)?;
         let (sender, events) = mpsc::channel();
         let output = child.stdout.take().map(|pipe| thread::spawn(move || read_events(pipe, &sender)));
@@ -187,6 +190,8 @@ impl Tail {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::analyse::samples;
@@ -210,14 +215,18 @@ mod tests {
         }
     }
 
-    /// A child that is this shell script.
-    fn run(script: &str) -> (Ending, Vec<Event>) {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("child");
+    /// Children that are this shell script, `child` in `folder`.
+    fn children(folder: &Path, script: &str) -> Children {
+        let program = folder.join("child");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Children { program, interrupt: Interrupt::default() }
+    }
+
+    fn run(script: &str) -> (Ending, Vec<Event>) {
+        let folder = tempfile::tempdir().unwrap();
+        let children = children(folder.path(), script);
         let mut seen = Vec::new();
-        let mut children = Children { program, interrupt: Interrupt::default() };
         let ending = children.execute(&job(), &mut |event| seen.push(event.clone())).unwrap();
         (ending, seen)
     }
@@ -257,5 +266,32 @@ mod tests {
     fn busy_and_interrupted_are_no_failures() {
         assert_eq!(run("exit 75").0, Ending::Busy);
         assert_eq!(run("exit 130").0, Ending::Interrupted);
+    }
+
+    /// Of two children one was told: the flag was taken by whoever looked first.
+    #[test]
+    fn sigterm_is_passed_on_to_every_child_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        // It says that it is ready for the signal, and stays long enough for a second one to come.
+        let script = r#"trap 'caught=1; echo TERM >>"$0.log"' TERM
+echo '{"event":"started","steps":1,"steps_per_epoch":1,"images":1}'
+while [ -z "$caught" ]; do sleep 0.02; done
+sleep 0.3
+exit 130"#;
+        let (children, ready) = (children(folder.path(), script), AtomicUsize::new(0));
+        let run = || {
+            let mut heard = |_: &Event| {
+                if ready.fetch_add(1, Ordering::Relaxed) == 1 {
+                    children.interrupt.terminate();
+                }
+            };
+            children.execute(&job(), &mut heard).unwrap()
+        };
+        let endings = thread::scope(|scope| {
+            let both = [scope.spawn(run), scope.spawn(run)];
+            both.map(|child| child.join().unwrap())
+        });
+        assert_eq!(endings, [Ending::Interrupted, Ending::Interrupted]);
+        assert_eq!(fs::read_to_string(folder.path().join("child.log")).unwrap(), "TERM\nTERM\n");
     }
 }

@@ -64,6 +64,7 @@ impl Pace {
         is_useful.then(|| Self { train: trained / train_s, evaluate: evaluated / evaluate_s, basis })
     }
 
+    /// Of one trial, also where others train beside it: each of those has one thread too, on a core of its own.
     fn guess(config: &Config, plan: &Plan) -> Self {
         let speed = f64::from(plan.threads.clamp(1, 8)) / cost(config);
         let (train, evaluate) = (GUESSED_TRAIN_PER_CORE * speed, GUESSED_EVALUATE_PER_CORE * speed);
@@ -179,5 +180,14 @@ mod tests {
         deep.data.set = crate::dataset::Name::Cifar10;
         let [small, deep] = [small, deep].map(|config| Pace::guess(&config, &plan).train);
         assert!((20.0..30.0).contains(&(small / deep)), "{small} {deep}");
+    }
+
+    #[test]
+    fn trials_at_once_are_guessed_each_as_if_alone_on_one_thread() {
+        let config = &samples::profile().arms[0].config;
+        let plan = samples::finished(&samples::profile().arms[0], 0).record.plan;
+        let alone = Plan { threads: 1, ..plan };
+        let beside = Plan { jobs: Some(4), ..alone.clone() };
+        assert_eq!(Pace::guess(config, &beside), Pace::guess(config, &alone));
     }
 }

@@ -42,8 +42,14 @@ impl Interrupt {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a SIGTERM has to be passed on, once each: Ctrl-C reaches the children by itself, `kill` does not.
-    pub fn take_terminate(&self) -> bool {
-        self.terminate.swap(false, Ordering::Relaxed)
+    /// Whether there was a SIGTERM, which every child has to be told of: Ctrl-C reaches them by itself, `kill` does not.
+    pub fn is_terminated(&self) -> bool {
+        self.terminate.load(Ordering::Relaxed)
+    }
+
+    /// As if SIGTERM had come.
+    pub fn terminate(&self) {
+        self.ask();
+        self.terminate.store(true, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,10 @@
-//! A list of jobs, one after the other; a run that fails costs only itself.
+//! A list of jobs, one after the other or as many at once as their plan says; a run that fails costs only itself.
 
 use std::io;
+use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 
 use jiff::Timestamp;
 
@@ -9,8 +13,8 @@ use crate::record::{Rows, RunId, Status, Store, StoreError};
 use crate::schedule::child::{Ending, Executor};
 use crate::schedule::{Event, Interrupt, Job};
 
-/// Called as `begin → event … → end` for each job that is started.
-pub trait Observer {
+/// Called as `begin → event … → end` for each job that is started, by one thread; several may be under way.
+pub trait Observer: Send {
     fn begin(&mut self, index: usize);
     fn event(&mut self, index: usize, event: &Event);
     fn end(&mut self, index: usize, ending: &Ending);
@@ -51,30 +55,71 @@ pub enum SweepError {
     Store(#[from] StoreError),
 }
 
+/// What a worker says of the job it runs.
+enum News {
+    Begun,
+    Heard(Event),
+    Ended(Ending),
+    /// Without an ending.
+    Failed(SweepError),
+}
+
 impl Sweep<'_> {
+    /// After an error no further job starts, and those under way may end; the first error is returned.
+    ///
+    /// The calling thread is one of the workers: to the kernel a child's parent is the thread that starts it, and whoever
+    /// looks for the children of a sweep that runs one after the other finds them under the process's own number.
     pub fn run(
         &self,
         jobs: &[Job],
-        executor: &mut dyn Executor,
+        executor: &dyn Executor,
         observer: &mut dyn Observer,
     ) -> Result<Tally, SweepError> {
-        let mut tally = Tally::default();
-        for (index, job) in jobs.iter().enumerate() {
-            if self.interrupt.is_asked() {
-                tally.interrupted = true;
-                break;
+        let next = AtomicUsize::new(0);
+        let (sender, news) = mpsc::channel();
+        let work = |sender: Sender<(usize, News)>| self.work(jobs, &next, executor, &sender);
+        let mut tally = thread::scope(|scope| {
+            let watcher = scope.spawn(move || watch(news, observer));
+            for _ in 1..at_once(jobs) {
+                let sender = sender.clone();
+                scope.spawn(move || work(sender));
             }
-            observer.begin(index);
-            let started = Timestamp::now();
-            let ending = executor.execute(job, &mut |event| observer.event(index, event))?;
-            let ending = self.settled(job, started, ending)?;
-            observer.end(index, &ending);
-            tally.count(&ending);
-            if tally.interrupted {
-                break;
-            }
-        }
+            // With the last sender the news end, and with them the watcher.
+            work(sender);
+            watcher.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        })?;
+        // Only a signal leaves jobs without an end.
+        tally.interrupted |= tally.ended() < jobs.len();
         Ok(tally)
+    }
+
+    /// Runs the next job until there is none, or none may start any more.
+    fn work(&self, jobs: &[Job], next: &AtomicUsize, executor: &dyn Executor, news: &Sender<(usize, News)>) {
+        while !self.interrupt.is_asked() {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else { return };
+            // A watcher that is gone has panicked: nothing more is started unseen.
+            if news.send((index, News::Begun)).is_err() {
+                return;
+            }
+            let heard = &mut |event: &Event| drop(news.send((index, News::Heard(event.clone()))));
+            let ended = self.execute(job, executor, heard).map_or_else(News::Failed, News::Ended);
+            if matches!(ended, News::Failed(_) | News::Ended(Ending::Interrupted)) {
+                next.store(jobs.len(), Ordering::Relaxed);
+            }
+            drop(news.send((index, ended)));
+        }
+    }
+
+    fn execute(
+        &self,
+        job: &Job,
+        executor: &dyn Executor,
+        heard: &mut dyn FnMut(&Event),
+    ) -> Result<Ending, SweepError> {
+        let started = Timestamp::now();
+        let ending = executor.execute(job, heard)?;
+        Ok(self.settled(job, started, ending)?)
     }
 
     /// A child that died before sealing becomes a failed run.
@@ -88,7 +133,34 @@ impl Sweep<'_> {
     }
 }
 
+/// As many as every plan allows: a trial that is timed has the machine to itself, whatever the plans of the others say.
+fn at_once(jobs: &[Job]) -> usize {
+    let allowed = jobs.iter().map(|job| job.plan.jobs.unwrap_or(1)).min().unwrap_or(1);
+    (allowed as usize).min(jobs.len())
+}
+
+/// Passes the news on to `observer` until the last worker is done.
+fn watch(news: Receiver<(usize, News)>, observer: &mut dyn Observer) -> Result<Tally, SweepError> {
+    let (mut tally, mut failed) = (Tally::default(), None);
+    for (index, what) in news {
+        match what {
+            News::Begun => observer.begin(index),
+            News::Heard(event) => observer.event(index, &event),
+            News::Ended(ending) => {
+                observer.end(index, &ending);
+                tally.count(&ending);
+            }
+            News::Failed(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(tally), Err)
+}
+
 impl Tally {
+    fn ended(&self) -> usize {
+        self.finished + self.diverged + self.failed + self.busy
+    }
+
     fn count(&mut self, ending: &Ending) {
         match ending {
             Ending::Sealed { status: Status::Finished, .. } => self.finished += 1,
@@ -103,27 +175,19 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::Barrier;
 
     use super::*;
     use crate::analyse::samples;
     use crate::record::RunRecord;
 
-    /// Ends each job as told, and presses Ctrl-C during one of them.
-    struct Scripted {
-        endings: Vec<Ending>,
-        asked_at: Option<usize>,
-        interrupt: Interrupt,
-        executed: usize,
-    }
+    /// Ends the job of each seed as the function says.
+    struct Scripted<F>(F);
 
-    impl Executor for Scripted {
-        fn execute(&mut self, _: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+    impl<F: Fn(usize) -> io::Result<Ending> + Sync> Executor for Scripted<F> {
+        fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
             observer(&Event::Started { done: 0, steps: 1, steps_per_epoch: 1, images: 1 });
-            if self.asked_at == Some(self.executed) {
-                self.interrupt.ask();
-            }
-            self.executed += 1;
-            Ok(self.endings[self.executed - 1].clone())
+            (self.0)(job.trial.seed.0 as usize)
         }
     }
 
@@ -148,10 +212,12 @@ mod tests {
         }
     }
 
-    fn jobs(count: u64) -> Vec<Job> {
+    /// Of the seeds 0, 1, 2, …, under a plan of so many at once.
+    fn jobs(count: u64, at_once: Option<u32>) -> Vec<Job> {
         let arm = &samples::profile().arms[0];
         let job = |seed| {
-            let record = samples::finished(arm, seed).record;
+            let mut record = samples::finished(arm, seed).record;
+            record.plan.jobs = at_once;
             Job {
                 experiment: record.experiment,
                 profile: record.profile,
@@ -174,41 +240,145 @@ mod tests {
         Ending::Sealed { run: RunId("r".to_owned()), status: Status::Finished }
     }
 
-    fn sweep(endings: Vec<Ending>, asked_at: Option<usize>) -> (Tally, Vec<String>, Vec<RunRecord>) {
+    fn died() -> Ending {
+        Ending::Died { reason: "killed by signal 9".to_owned() }
+    }
+
+    struct Swept {
+        tally: Result<Tally, SweepError>,
+        log: Vec<String>,
+        records: Vec<RunRecord>,
+    }
+
+    impl Swept {
+        fn tally(&self) -> Tally {
+            *self.tally.as_ref().unwrap()
+        }
+
+        fn has(&self, line: &str) -> bool {
+            self.log.iter().any(|logged| logged == line)
+        }
+    }
+
+    fn sweep(
+        jobs: &[Job],
+        interrupt: &Interrupt,
+        script: impl Fn(usize) -> io::Result<Ending> + Sync,
+    ) -> Swept {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let environment = Environment::capture(Path::new("."), None);
-        let (interrupt, mut log) = (Interrupt::default(), Log::default());
-        let jobs = jobs(endings.len() as u64);
-        let mut scripted = Scripted { endings, asked_at, interrupt: interrupt.clone(), executed: 0 };
-        let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
-        let tally = sweep.run(&jobs, &mut scripted, &mut log).unwrap();
-        (tally, log.0, store.records().unwrap().records)
+        let mut log = Log::default();
+        let sweep = Sweep { store: &store, environment: &environment, interrupt };
+        let tally = sweep.run(jobs, &Scripted(script), &mut log);
+        Swept { tally, log: log.0, records: store.records().unwrap().records }
     }
 
     #[test]
     fn a_child_that_dies_is_one_failed_run_and_the_rest_goes_on() {
-        let died = Ending::Died { reason: "killed by signal 9".to_owned() };
-        let (tally, log, records) = sweep(vec![died, finished(), Ending::Busy], None);
-        assert_eq!(tally, Tally { finished: 1, failed: 1, busy: 1, ..Tally::default() });
-        assert_eq!((log.len(), log[2].as_str()), (9, "end 0 failed"));
-        assert_eq!(records.len(), 1);
-        assert_eq!(records[0].status, Status::Failed { reason: "killed by signal 9".to_owned() });
+        let endings = [died(), finished(), Ending::Busy];
+        let swept = sweep(&jobs(3, None), &Interrupt::default(), |index| Ok(endings[index].clone()));
+        assert_eq!(swept.tally(), Tally { finished: 1, failed: 1, busy: 1, ..Tally::default() });
+        assert_eq!((swept.log.len(), swept.log[2].as_str()), (9, "end 0 failed"));
+        assert_eq!(swept.records.len(), 1);
+        assert_eq!(swept.records[0].status, Status::Failed { reason: "killed by signal 9".to_owned() });
     }
 
     #[test]
     fn after_ctrl_c_the_run_may_end_and_no_further_one_starts() {
-        let (tally, log, records) = sweep(vec![finished(), finished()], Some(0));
-        assert_eq!(tally, Tally { finished: 1, interrupted: true, ..Tally::default() });
-        assert_eq!(log.last().unwrap(), "end 0 finished");
-        assert_eq!(records, []);
+        let interrupt = Interrupt::default();
+        let swept = sweep(&jobs(2, None), &interrupt, |_| {
+            interrupt.ask();
+            Ok(finished())
+        });
+        assert_eq!(swept.tally(), Tally { finished: 1, interrupted: true, ..Tally::default() });
+        assert_eq!(swept.log, ["begin 0", "event 0", "end 0 finished"]);
+        assert_eq!(swept.records, []);
     }
 
     #[test]
     fn ctrl_c_in_the_last_run_that_still_finished_interrupts_nothing() {
-        let (tally, ..) = sweep(vec![finished()], Some(0));
-        assert!(tally.is_clean());
-        let (tally, ..) = sweep(vec![Ending::Interrupted], Some(0));
-        assert!(tally.interrupted && !tally.is_clean());
+        for (ending, is_clean) in [(finished(), true), (Ending::Interrupted, false)] {
+            let interrupt = Interrupt::default();
+            let swept = sweep(&jobs(1, None), &interrupt, |_| {
+                interrupt.ask();
+                Ok(ending.clone())
+            });
+            assert_eq!((swept.tally().is_clean(), swept.tally().interrupted), (is_clean, !is_clean));
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_itself_is_the_last() {
+        let swept = sweep(&jobs(2, None), &Interrupt::default(), |_| Ok(Ending::Interrupted));
+        assert_eq!(swept.tally(), Tally { interrupted: true, ..Tally::default() });
+        assert_eq!(swept.log.len(), 3);
+    }
+
+    #[test]
+    fn as_many_run_at_once_as_the_plan_says_and_all_of_them_run() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        // Two at once get past it, and one alone never would.
+        let two = Barrier::new(2);
+        let swept = sweep(&jobs(6, Some(2)), &Interrupt::default(), |_| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            two.wait();
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(finished())
+        });
+        assert_eq!(swept.tally(), Tally { finished: 6, ..Tally::default() });
+        assert_eq!(most.into_inner(), 2);
+        for index in 0..6 {
+            let own = |line: &&String| line.split(' ').nth(1) == Some(index.to_string().as_str());
+            let own: Vec<&String> = swept.log.iter().filter(own).collect();
+            let expected = ["begin", "event", "end"].map(|what| format!("{what} {index}"));
+            assert!(own.len() == 3 && own.iter().zip(&expected).all(|(line, start)| line.starts_with(start)));
+        }
+    }
+
+    #[test]
+    fn a_trial_that_is_timed_never_has_another_beside_it() {
+        assert_eq!(at_once(&jobs(3, None)), 1);
+        assert_eq!(at_once(&jobs(3, Some(2))), 2);
+        assert_eq!(at_once(&jobs(3, Some(8))), 3);
+        assert_eq!(at_once(&[jobs(2, Some(2)), jobs(1, None)].concat()), 1);
+    }
+
+    #[test]
+    fn after_ctrl_c_those_under_way_may_end_and_no_further_one_starts() {
+        let (interrupt, both) = (Interrupt::default(), Barrier::new(2));
+        let swept = sweep(&jobs(5, Some(2)), &interrupt, |_| {
+            both.wait();
+            interrupt.ask();
+            Ok(finished())
+        });
+        assert_eq!(swept.tally(), Tally { finished: 2, interrupted: true, ..Tally::default() });
+        assert_eq!(swept.log.len(), 6, "{:?}", swept.log);
+        assert!(swept.has("end 0 finished") && swept.has("end 1 finished"));
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_started_ends_the_sweep_and_not_the_runs_under_way() {
+        let both = Barrier::new(2);
+        let swept = sweep(&jobs(2, Some(2)), &Interrupt::default(), |index| {
+            both.wait();
+            if index == 0 { Err(io::Error::other("no processes left")) } else { Ok(finished()) }
+        });
+        assert!(swept.tally.as_ref().unwrap_err().to_string().contains("no processes left"));
+        assert!(swept.has("end 1 finished"), "{:?}", swept.log);
+        let swept = sweep(&jobs(2, None), &Interrupt::default(), |_| Err(io::Error::other("none")));
+        assert!(swept.tally.is_err());
+        assert_eq!(swept.log, ["begin 0", "event 0"]);
+    }
+
+    #[test]
+    fn two_children_that_die_at_once_are_two_failed_runs() {
+        let both = Barrier::new(2);
+        let swept = sweep(&jobs(2, Some(2)), &Interrupt::default(), |_| {
+            both.wait();
+            Ok(died())
+        });
+        assert_eq!(swept.tally(), Tally { failed: 2, ..Tally::default() });
+        assert_eq!(swept.records.len(), 2);
     }
 }

@@ -11,6 +11,7 @@ mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod layer;
+mod loader;
 pub mod model;
 mod optimizer;
 mod parameters;
@@ -19,6 +20,7 @@ mod plant;
 mod reference;
 mod resident;
 mod run;
+mod samples;
 mod schedule;
 mod shim;
 mod stopping;
@@ -26,13 +28,17 @@ mod tally;
 mod target;
 mod timing;
 mod trace;
+mod workers;
 
-pub use augment::Augmenter;
 pub use ceilings::ceilings;
 pub use evaluate::EVALUATION_BATCH;
 pub use resident::{Batch, Resident, indices};
 pub use run::{Control, Ending, Kept, Observer, Options, Started, Trained, train};
+pub use samples::Samples;
 pub use trace::{Traced, Wanted, trace};
+pub use workers::Workers;
+
+use std::io;
 
 use crate::data;
 use crate::experiment::Plan;
@@ -52,6 +58,8 @@ pub enum TrainError {
     OtherData { expected: data::Name, found: data::Name },
     #[error("the checkpoint cannot be used: {0}")]
     Checkpoint(String),
+    #[error("cannot start a thread that loads batches: {0}; use fewer threads")]
+    Worker(io::Error),
     #[error("{0}; this is a bug in pinbench")]
     Internal(String),
 }

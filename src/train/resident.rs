@@ -1,4 +1,4 @@
-//! The loader: a whole split as one tensor on the device, a batch as one `index_select`.
+//! A whole split as one tensor on the device, a batch as one `index_select`.
 
 use tch::{Kind, Tensor};
 
@@ -59,6 +59,11 @@ impl Resident {
         Ok(Self { pixels, labels, format: self.format })
     }
 
+    /// The same set, not a copy of it.
+    pub fn shallow_clone(&self) -> Self {
+        Self { pixels: self.pixels.shallow_clone(), labels: self.labels.shallow_clone(), format: self.format }
+    }
+
     /// The images at `indices`, a tensor [n] of 64-bit integers where the set is.
     pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
         let images = self.pixels.f_index_select(0, indices)?;
@@ -87,7 +92,7 @@ mod tests {
         let images = Images { pixels: vec![9; 12], labels: vec![0, 1, 2], shape };
         let set = Resident::new(&images, MemoryFormat::ChannelsLast).unwrap();
         let before = (set.pixels.data_ptr(), set.labels.data_ptr());
-        let set = set.on(Place::HOST).unwrap();
+        let set = set.on(Place::HOST).unwrap().shallow_clone();
         assert_eq!((set.pixels.data_ptr(), set.labels.data_ptr()), before);
         let batch = set.batch(&indices(&[2, 0]).unwrap()).unwrap();
         let before = (batch.images.data_ptr(), batch.labels.data_ptr());

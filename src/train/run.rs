@@ -1,5 +1,7 @@
 //! One trial from its first weight to its last evaluation.
 
+use std::thread::{self, Scope};
+
 use tch::{Reduction, Tensor};
 
 use crate::clock::{Clock, Monotonic, Phase, Recorder};
@@ -11,11 +13,11 @@ use crate::planted::Planted;
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
-use crate::train::augment::Augmenter;
 use crate::train::chain::{Chain, Named};
 use crate::train::checkpoint::{self, Decoded, Position};
 use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
+use crate::train::loader::Batches;
 use crate::train::model::{self, Built, Mode};
 use crate::train::optimizer::Optimizer;
 use crate::train::place::Place;
@@ -131,11 +133,15 @@ pub fn train(
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
     let spoiled = options.planted.and_then(|planted| plant::spoiled(data, planted));
-    let mut training = Training::new(trial, plan, spoiled.as_ref().unwrap_or(data), options)?;
-    if let Some((state, steps)) = options.resume {
-        training.resume(state, steps)?;
-    }
-    training.run(observer)
+    let data = spoiled.as_ref().unwrap_or(data);
+    // Threads that load batches read `data`, and end with the training.
+    thread::scope(|scope| {
+        let mut training = Training::new(trial, plan, data, options, scope)?;
+        if let Some((state, steps)) = options.resume {
+            training.resume(state, steps)?;
+        }
+        training.run(observer)
+    })
 }
 
 struct Training<'a> {
@@ -148,9 +154,10 @@ struct Training<'a> {
     recorder: Option<Recorder<CudaStream>>,
     built: Built,
     optimizer: Optimizer,
+    /// What is trained on.
+    batches: Batches<'a>,
+    /// What is evaluated on.
     train_set: Resident,
-    /// Loads the training batches of a config with `augment`, in place of `train_set`.
-    augmenter: Option<Augmenter<'a>>,
     test_set: Resident,
     /// Positions in the training file.
     train: Vec<u32>,
@@ -215,7 +222,13 @@ impl SoFar {
 }
 
 impl<'a> Training<'a> {
-    fn new(trial: &'a Trial, plan: &Plan, data: &'a DataSet, options: Options) -> Result<Self, TrainError> {
+    fn new(
+        trial: &'a Trial,
+        plan: &Plan,
+        data: &'a DataSet,
+        options: Options,
+        scope: &'a Scope<'a, '_>,
+    ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let place = Place::of(plan)?;
         place.use_full_floats()?;
@@ -227,8 +240,8 @@ impl<'a> Training<'a> {
         built.parameters.move_to(place)?;
         let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
-        let augmenter = |augment| Augmenter::new(augment, &data.train, seed, plan.memory_format);
         let resident = |images| Resident::new(images, plan.memory_format)?.on(place);
+        let train_set = resident(&data.train)?;
         let placed =
             |positions: &[u32]| -> Result<Tensor, TrainError> { Ok(place.put(indices(positions)?)?) };
         let tested = config.data.eval_limit.unwrap_or(u32::MAX).min(data.test.len() as u32);
@@ -246,8 +259,8 @@ impl<'a> Training<'a> {
             recorder: place.recorder(),
             built,
             optimizer,
-            train_set: resident(&data.train)?,
-            augmenter: config.augment.as_ref().map(augmenter),
+            batches: Batches::new(plan, config.augment.as_ref(), &data.train, &train_set, seed, scope)?,
+            train_set,
             test_set: resident(&data.test)?,
             train_eval: placed(&split.train[..compared])?,
             validation: placed(&split.validation)?,
@@ -434,12 +447,13 @@ impl<'a> Training<'a> {
         let done = self.so_far.batches as usize;
         let batches = order.chunks(self.config.train.batch as usize);
         let last = batches.len() - 1;
+        self.batches.begin(epoch, batches.clone().skip(done))?;
         for (number, batch) in batches.enumerate().skip(done) {
             if self.is_over {
                 break;
             }
             observer.chose(batch);
-            let row = self.step(epoch, indices(batch)?)?;
+            let row = self.step(epoch)?;
             self.so_far.add(&row);
             let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
             self.is_over = reached || self.step == self.length.steps;
@@ -464,38 +478,21 @@ impl<'a> Training<'a> {
         Ok(Ending::Finished)
     }
 
-    /// One optimizer step on the images at `positions`. What a step's time holds is this function between `start` and
-    /// `stop`: from choosing the batch to having its loss and correct count on the host. Evaluation, the epoch's shuffle,
+    /// One optimizer step on the next batch of `epoch`. What a step's time holds is this function between `start` and
+    /// `stop`: from asking for the batch to having its loss and correct count on the host. Evaluation, the epoch's order,
     /// the rate and the observer are outside. The counters are read outside too: reading them takes a microsecond.
     /// Nothing in it waits for a GPU before the loss is read back. It stays whole, so that what is timed is read in the
     /// order it happens.
-    fn step(&mut self, epoch: u32, positions: Tensor) -> Result<StepRow, TrainError> {
+    fn step(&mut self, epoch: u32) -> Result<StepRow, TrainError> {
         let lr =
             schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
         self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr });
-        let images = positions.numel() as u32;
         let usage = machine::usage();
         let mut timing = Timing::start(&self.clock, self.recorder.as_mut(), self.planted)?;
         // The dropout stream is set at every step, so that no draw depends on how many came before.
         tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
-        let batch = match &mut self.augmenter {
-            // Made on the host.
-            Some(augmenter) => {
-                let batch = augmenter.batch(epoch, &positions)?;
-                timing.end(Phase::Load, images)?;
-                let batch = batch.on(self.place)?;
-                timing.end_copy(images)?;
-                batch
-            }
-            // Gathered where the set is.
-            None => {
-                let positions = self.place.put(positions)?;
-                timing.end_copy(images)?;
-                let batch = self.train_set.batch(&positions)?;
-                timing.end(Phase::Load, images)?;
-                batch
-            }
-        };
+        let batch = self.batches.next(self.place, &mut timing)?;
+        let images = batch.labels.numel() as u32;
         let all = i64::from(images);
         let part = self.micro_batch.unwrap_or(all).max(1);
         let mut passes = Vec::with_capacity(1);

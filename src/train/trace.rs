@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::data::DataSet;
+use crate::experiment::plan::Device;
 use crate::experiment::{Plan, Trial};
-use crate::machine::{self, HardwareCount, HardwareCounters};
+use crate::machine::{self, Amount, GpuCounters, HardwareCount, HardwareCounters};
 use crate::row::{ChainRow, Diagnostics, EpochRow, StepRow};
 use crate::train::TrainError;
 use crate::train::run::{Control, Ending, Observer, Options, Started, train};
@@ -35,6 +36,9 @@ pub struct Traced {
     pub peak_rss_bytes: u64,
     /// The mean of a step without the profiler.
     pub hardware: Vec<HardwareCount<f64>>,
+    /// Of the plan's GPU, or of the first where the plan has none; once, between the steps without the profiler and
+    /// those with it.
+    pub gpu: Vec<HardwareCount<Amount>>,
     /// What timing a step costs by itself.
     pub timing_ns: f64,
 }
@@ -43,7 +47,7 @@ pub struct Traced {
 pub fn trace(trial: &Trial, plan: &Plan, data: &DataSet, wanted: &Wanted) -> Result<Traced, TrainError> {
     let trial = lengthened(trial, wanted);
     let timing_ns = timing::cost_ns()?;
-    let mut tracer = Tracer::new(trial.config.train.batch, wanted);
+    let mut tracer = Tracer::new(trial.config.train.batch, plan.device, wanted);
     let options = Options { diagnostics: Diagnostics::Off, ..Options::default() };
     let trained = train(&trial, plan, data, options, &mut tracer)?;
     if let Some(error) = tracer.failed {
@@ -56,6 +60,7 @@ pub fn trace(trial: &Trial, plan: &Plan, data: &DataSet, wanted: &Wanted) -> Res
         operators: tracer.operators,
         peak_rss_bytes: tracer.peak_rss_bytes,
         hardware: tracer.hardware.mean(),
+        gpu: tracer.gpu,
         timing_ns,
     })
 }
@@ -132,12 +137,18 @@ struct Tracer<'a> {
     operators: Option<String>,
     peak_rss_bytes: u64,
     hardware: Hardware,
+    gpu_counters: GpuCounters,
+    gpu: Vec<HardwareCount<Amount>>,
     /// An observer has nobody to tell.
     failed: Option<TrainError>,
 }
 
 impl<'a> Tracer<'a> {
-    fn new(batch: u32, wanted: &'a Wanted<'a>) -> Self {
+    fn new(batch: u32, device: Device, wanted: &'a Wanted<'a>) -> Self {
+        let gpu = match device {
+            Device::Cuda(index) => index,
+            Device::Cpu => 0,
+        };
         Self {
             wanted,
             batch,
@@ -149,6 +160,8 @@ impl<'a> Tracer<'a> {
             operators: None,
             peak_rss_bytes: 0,
             hardware: Hardware::open(),
+            gpu_counters: GpuCounters::open(gpu),
+            gpu: Vec::new(),
             failed: None,
         }
     }
@@ -157,6 +170,7 @@ impl<'a> Tracer<'a> {
     fn begin(&mut self) -> Result<(), TrainError> {
         if self.profiler.is_none() && self.plain.len() == self.wanted.steps {
             self.peak_rss_bytes = machine::peak_rss_bytes();
+            self.gpu = self.gpu_counters.read();
             self.profiler = Some(Profiler::start()?);
         }
         match &mut self.profiler {

@@ -26,7 +26,8 @@ impl Workspace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinbench"));
         command.current_dir(self.path()).args(arguments).env_remove("PINBENCH_STORE");
         // Tests run beside each other: each waits only for its own workspace.
-        command.env("XDG_RUNTIME_DIR", self.path());
+        // What `check` leaves to be looked at after an alarm goes with the rest.
+        command.env("XDG_RUNTIME_DIR", self.path()).env("TMPDIR", self.path());
         command
     }
 

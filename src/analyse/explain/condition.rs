@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::Plan;
-use crate::experiment::plan::{Allocator, MemoryFormat, OptimizerForm, PlanName};
+use crate::experiment::plan::{Allocator, Loader, MemoryFormat, OptimizerForm, PlanName};
 
 /// Of the sweep.
 pub const BATCHES: [u32; 9] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
@@ -13,6 +13,9 @@ pub const BATCHES: [u32; 9] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
 /// The two batches of the notes between which the slowdown lies.
 pub const SMALL: u32 = 128;
 pub const LARGE: u32 = 1024;
+
+/// Batches a worker is ahead of the training: the default of PyTorch's `DataLoader`.
+const PREFETCH: u32 = 2;
 
 /// A plan that differs from the base in what its name says, and in nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -30,12 +33,15 @@ pub enum Variant {
     ChannelsLast,
     FusedOptimizer,
     OneThread,
+    /// Batches made image by image by worker threads, as many as the plan has threads, two batches ahead each: the other
+    /// variants have the whole set in memory as one tensor.
+    SampleWorkers,
     /// Every knob that leaves the training what it is, at once.
     Tuned,
 }
 
 impl Variant {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Base,
         Self::KeepMemory,
         Self::KeepMemoryHugePages,
@@ -44,6 +50,7 @@ impl Variant {
         Self::ChannelsLast,
         Self::FusedOptimizer,
         Self::OneThread,
+        Self::SampleWorkers,
         Self::Tuned,
     ];
 
@@ -57,6 +64,7 @@ impl Variant {
             Self::ChannelsLast => "channels last",
             Self::FusedOptimizer => "fused optimizer",
             Self::OneThread => "one thread",
+            Self::SampleWorkers => "workers",
             Self::Tuned => "tuned",
         }
     }
@@ -83,6 +91,10 @@ impl Variant {
             }
             Self::FusedOptimizer => "one kernel for the whole optimizer step (fused=True)",
             Self::OneThread => "one thread in place of all (torch.set_num_threads(1))",
+            Self::SampleWorkers => {
+                "batches made image by image by as many workers as there are threads, two batches ahead each \
+                 (DataLoader(num_workers=…, prefetch_factor=2))"
+            }
             Self::Tuned => {
                 "memory kept, huge pages, channels last, fused optimizer, and pooling before the activation where the \
                  result is the same"
@@ -104,6 +116,9 @@ impl Variant {
             Self::ChannelsLast => Plan { memory_format: MemoryFormat::ChannelsLast, ..plan },
             Self::FusedOptimizer => Plan { optimizer: OptimizerForm::Fused, ..plan },
             Self::OneThread => Plan { threads: 1, ..plan },
+            Self::SampleWorkers => {
+                Plan { loader: Loader::Samples { workers: base.threads, prefetch: PREFETCH }, ..plan }
+            }
             Self::Tuned if base.name == PlanName::Eager => {
                 Plan::named(PlanName::Tuned, base.threads, base.device)
             }
@@ -177,7 +192,8 @@ mod tests {
         let (base, micro) = (Variant::Base, Variant::MicroBatches);
         for name in [PlanName::Tuned, PlanName::Fused] {
             let plan = Plan::named(name, 2, Device::Cpu);
-            assert_eq!(same(&plan), [base, base, base, micro, micro, base, base, Variant::OneThread, base]);
+            let (one, workers) = (Variant::OneThread, Variant::SampleWorkers);
+            assert_eq!(same(&plan), [base, base, base, micro, micro, base, base, one, workers, base]);
         }
     }
 

@@ -39,6 +39,11 @@ pub enum Why {
     NotFinished(String),
     /// The run is of another batch.
     OtherBatch(u32),
+    /// The run was executed under another plan than the condition's.
+    OtherPlan {
+        expected: String,
+        found: String,
+    },
     /// The run has this fault planted in it, or none where one should be.
     OtherFault(Option<Planted>),
     /// Too few steps of full size after the warm-up.
@@ -89,9 +94,13 @@ fn cost(design: &Design, condition: Condition, run: &LoadedRun) -> Result<Cost, 
         Status::Diverged { step, .. } => return Err(Why::NotFinished(format!("diverged at step {step}"))),
         Status::Failed { reason } => return Err(Why::NotFinished(format!("failed: {reason}"))),
     }
-    let batch = run.record.trial.config.train.batch;
-    if batch != design.trained(condition).batch {
+    let (trained, batch) = (design.trained(condition), run.record.trial.config.train.batch);
+    if batch != trained.batch {
         return Err(Why::OtherBatch(batch));
+    }
+    let (expected, found) = (trained.variant.apply(&design.base).hash(), run.record.plan_hash);
+    if found != expected {
+        return Err(Why::OtherPlan { expected: expected.short(), found: found.short() });
     }
     if run.record.planted != design.planted(condition) {
         return Err(Why::OtherFault(run.record.planted));
@@ -120,6 +129,9 @@ impl fmt::Display for Gap {
             Why::Missing => f.write_str("not measured"),
             Why::NotFinished(how) => f.write_str(how),
             Why::OtherBatch(batch) => write!(f, "the run is of batch {batch}"),
+            Why::OtherPlan { expected, found } => {
+                write!(f, "the run was executed under plan {found}, expected {expected}")
+            }
             Why::OtherFault(Some(planted)) => write!(f, "the run has the fault '{planted}' planted in it"),
             Why::OtherFault(None) => f.write_str("the run lacks the fault that is to be demonstrated"),
             Why::TooShort => f.write_str("too few steps of full size after the warm-up; measure longer runs"),
@@ -144,10 +156,17 @@ mod tests {
         let again = blocks[1].runs[3].clone();
         blocks[1].runs.push(again);
         blocks[1].runs[5].1.record.planted = Some(Planted::DelayLoad);
+        let replanned = Condition { batch: LARGE, variant: Variant::OneThread };
+        let (_, run) = blocks[0].runs.iter_mut().find(|(condition, _)| *condition == replanned).unwrap();
+        let (expected, found) = (run.record.plan_hash.short(), design.base.hash().short());
+        run.record.plan_hash = design.base.hash();
         let gaps: Vec<String> = Costs::of(&blocks, &design).gaps.iter().map(Gap::to_string).collect();
         let said = |what: &str| gaps.iter().any(|gap| gap.contains(what));
         assert!(said("failed: out of memory") && said("too few steps") && said("more than once"), "{gaps:?}");
         assert!(said("the fault 'delay-load' planted in it"), "{gaps:?}");
+        let other =
+            format!("{replanned} in block 1: the run was executed under plan {found}, expected {expected}");
+        assert!(gaps.contains(&other), "{gaps:?}");
         assert!(said("not measured") || said("the run is of batch"), "{gaps:?}");
     }
 }

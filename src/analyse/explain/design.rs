@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn conditions_are_the_sweep_and_both_batches_of_every_knob() {
         let conditions = simulated::design().conditions();
-        // Two sweeps of nine, and seven knobs at two batches.
-        assert_eq!(conditions.len(), 2 * 9 + 7 * 2);
+        // Two sweeps of nine, and eight knobs at two batches.
+        assert_eq!(conditions.len(), 2 * 9 + 8 * 2);
         assert!(conditions.contains(&Condition { batch: LARGE, variant: Variant::KeepMemoryMicroBatches }));
         assert_eq!(conditions[0].to_string(), "batch 16, base");
     }
@@ -99,9 +99,9 @@ mod tests {
         let variants: BTreeSet<Variant> = conditions.iter().map(|condition| condition.variant).collect();
         assert_eq!(
             variants.into_iter().collect::<Vec<_>>(),
-            [Variant::Base, Variant::MicroBatches, Variant::OneThread]
+            [Variant::Base, Variant::MicroBatches, Variant::OneThread, Variant::SampleWorkers]
         );
-        assert_eq!(conditions.len(), 9 + 2 * 2);
+        assert_eq!(conditions.len(), 9 + 3 * 2);
         assert_eq!(tuned().swept(), [Variant::Base]);
     }
 

@@ -47,7 +47,8 @@ pub struct Gauge {
 
 #[derive(Debug)]
 pub enum Test {
-    /// What the slowdown loses from one variant to the other: as a ratio, in logarithms, and in µs an image.
+    /// What the slowdown loses from one variant to the other: as a ratio, in logarithms, and in µs an image. It is a part
+    /// of the slowdown under the base; where the base is what it is changed *to*, of that which it is changed from.
     Counterfactual {
         from: Variant,
         to: Variant,
@@ -70,6 +71,8 @@ pub enum Test {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Finding {
     pub hypothesis: &'static Hypothesis,
+    /// Whose slowdown it explains a share of.
+    pub of: Variant,
     pub readings: Vec<Reading>,
     /// Of the slowdown, that it explains; may be above 1 where the large batch becomes the faster one.
     pub share: Option<Share>,
@@ -84,6 +87,7 @@ pub struct Finding {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Reading {
     pub gauge: &'static Gauge,
+    /// Under the variant whose slowdown is explained.
     pub small: Option<f64>,
     pub large: Option<f64>,
     /// At the large batch in the counterfactual.
@@ -264,13 +268,24 @@ pub const HYPOTHESES: &[Hypothesis] = &[
     Hypothesis {
         id: "input",
         origin: Origin::Field,
-        title: "The input pipeline",
+        title: "Making the batch",
         says: "The training waits for its batches, and longer for larger ones.",
         predicts: "Making the batch takes a larger part of the step at 1024. Here the data lies in memory already, the \
-                   fastest pipeline there is: what it takes of the additional time is all that it can explain here. A \
-                   DataLoader with augmentation on the processor may add more.",
+                   fastest pipeline there is: what it takes of the additional time is all that it can explain here.",
         gauges: &[LOAD],
         test: Test::Phases(&[Phase::Load]),
+    },
+    Hypothesis {
+        id: "workers",
+        origin: Origin::Field,
+        title: "An input pipeline with workers",
+        says: "The notes' own script must have read its images one by one, in workers of a DataLoader. They share the \
+               processors with the training, and a larger batch is later in coming.",
+        predicts: "With batches that are made image by image by as many workers as there are threads, two batches ahead \
+                   each, there is a slowdown; with the data in memory as one tensor, much less of it. These workers are \
+                   threads and decode nothing; those of Python are processes and cost more.",
+        gauges: &[LOAD, CPU_USE, COST],
+        test: Test::Counterfactual { from: Variant::SampleWorkers, to: Variant::Base },
     },
     Hypothesis {
         id: "short-batch",
@@ -346,6 +361,20 @@ impl Hypothesis {
         self.compared(base).is_some_and(|(from, to)| from == to)
     }
 
+    /// The first of `hypotheses` that compares the same under `base`, where that is not this one.
+    fn twin(&self, hypotheses: &'static [Self], base: &Plan) -> Option<&'static Self> {
+        let compared = self.compared(base)?;
+        hypotheses.iter().find(|other| other.compared(base) == Some(compared)).filter(|other| *other != self)
+    }
+
+    /// Whose slowdown it speaks of.
+    fn whole(&self) -> Variant {
+        match self.test {
+            Test::Counterfactual { from, to: Variant::Base } => from,
+            _ => Variant::Base,
+        }
+    }
+
     /// Its part of the slowdown and the whole, in each block that has both, on every scale a verdict has to hold on.
     ///
     /// A counterfactual has two. One thread makes all of a step slower but a wait, so that the ratio falls although the
@@ -355,7 +384,7 @@ impl Hypothesis {
         type Measure = fn(&BlockCosts, Variant) -> Option<f64>;
         if let Some((from, to)) = self.compared(base) {
             let scale = |of: Measure| {
-                costs.each(|block| Some((of(block, from)? - of(block, to)?, of(block, Variant::Base)?)))
+                costs.each(|block| Some((of(block, from)? - of(block, to)?, of(block, self.whole())?)))
             };
             return vec![scale(ln_slowdown), scale(excess_us)];
         }
@@ -372,56 +401,56 @@ impl Hypothesis {
     }
 }
 
-pub fn findings(
-    hypotheses: &'static [Hypothesis],
-    base: &Plan,
-    costs: &Costs,
-    slowdown: Option<&Estimate>,
-) -> Vec<Finding> {
+pub fn findings(hypotheses: &'static [Hypothesis], base: &Plan, costs: &Costs) -> Vec<Finding> {
     // What is computed has no chance of its own to look good, and what is turned already is not tested.
     let is_drawn = |hypothesis: &&Hypothesis| {
         let is_test = matches!(hypothesis.test, Test::Counterfactual { .. } | Test::Phases(_));
-        is_test && !hypothesis.is_turned(base)
+        is_test && !hypothesis.is_turned(base) && hypothesis.twin(hypotheses, base).is_none()
     };
     let tests = hypotheses.iter().filter(is_drawn).count();
-    let presence = slowdown.map(Presence::of);
     let finding = |hypothesis: &'static Hypothesis| {
-        let scales = hypothesis.scales(costs, base);
+        let (scales, of) = (hypothesis.scales(costs, base), hypothesis.whole());
+        let presence = slowdown(costs, of).as_ref().map(Presence::of);
         let verdict = match hypothesis.test {
             Test::NotTestable { why, what_would } => Verdict::NotTestable { why, what_would },
             _ if hypothesis.is_turned(base) => Verdict::AlreadySo,
-            _ => match presence {
-                None => Verdict::NotMeasured,
-                Some(Presence::Absent) => Verdict::NothingToExplain,
-                Some(Presence::Undecided) => Verdict::Inconclusive,
-                Some(Presence::Found) if matches!(hypothesis.test, Test::Restates) => Verdict::Restates,
-                Some(Presence::Found) => Verdict::judge(&scales, tests),
+            _ => match (hypothesis.twin(hypotheses, base), presence) {
+                (Some(twin), _) => Verdict::SameAs { title: twin.title },
+                (None, None) => Verdict::NotMeasured,
+                (None, Some(Presence::Absent)) => Verdict::NothingToExplain,
+                (None, Some(Presence::Undecided)) => Verdict::Inconclusive,
+                (None, Some(Presence::Found)) if matches!(hypothesis.test, Test::Restates) => {
+                    Verdict::Restates
+                }
+                (None, Some(Presence::Found)) => Verdict::judge(&scales, tests),
             },
         };
-        let to = hypothesis.compared(base).filter(|(from, to)| from != to).map(|(_, to)| to);
-        let has_shares = presence == Some(Presence::Found) && verdict != Verdict::AlreadySo;
+        let is_compared = !matches!(verdict, Verdict::AlreadySo | Verdict::SameAs { .. });
+        let to = hypothesis.compared(base).filter(|_| is_compared).map(|(_, to)| to);
+        let has_shares = presence == Some(Presence::Found) && is_compared;
         let share =
             |scale: usize| scales.get(scale).filter(|_| has_shares).and_then(|pairs| Share::of(pairs));
         Finding {
             hypothesis,
-            readings: hypothesis.gauges.iter().map(|gauge| reading(gauge, costs, to)).collect(),
+            of,
+            readings: hypothesis.gauges.iter().map(|gauge| reading(gauge, costs, of, to)).collect(),
             share: share(0),
             share_us: share(1),
-            left: to.and_then(|to| self::slowdown(costs, to)),
+            left: to.and_then(|to| slowdown(costs, to)),
             verdict,
         }
     };
     hypotheses.iter().map(finding).collect()
 }
 
-fn reading(gauge: &'static Gauge, costs: &Costs, to: Option<Variant>) -> Reading {
+fn reading(gauge: &'static Gauge, costs: &Costs, of: Variant, to: Option<Variant>) -> Reading {
     let mean = |batch, variant| {
         stats::mean(&costs.each(|block| (gauge.of)(block.get(&Condition { batch, variant })?)))
     };
     Reading {
         gauge,
-        small: mean(SMALL, Variant::Base),
-        large: mean(LARGE, Variant::Base),
+        small: mean(SMALL, of),
+        large: mean(LARGE, of),
         changed: to.and_then(|variant| mean(LARGE, variant)),
     }
 }
@@ -482,8 +511,7 @@ mod tests {
     fn readings_stand_beside_those_of_the_counterfactual() {
         let design = simulated::design();
         let costs = Costs::of(&simulated::faults(7, 4), &design);
-        let slowdown = slowdown(&costs, Variant::Base);
-        let findings = findings(HYPOTHESES, &design.base, &costs, slowdown.as_ref());
+        let findings = findings(HYPOTHESES, &design.base, &costs);
         let faults = findings.iter().find(|finding| finding.hypothesis.id == "faults").unwrap();
         let reading = &faults.readings[0];
         assert_eq!(

@@ -91,7 +91,7 @@ impl Explanation {
                 let (least, most) = (anchors.iter().copied(), anchors.iter().copied());
                 (least.fold(f64::INFINITY, f64::min), most.fold(0.0, f64::max))
             }),
-            findings: hypothesis::findings(HYPOTHESES, &design.base, &costs, slowdown.as_ref()),
+            findings: hypothesis::findings(HYPOTHESES, &design.base, &costs),
             parts: parts::excess(&costs),
             waterfall: if presence == Some(Presence::Found) {
                 Waterfall::of(&costs, &design.base)
@@ -303,6 +303,49 @@ mod tests {
         });
         let explanation = explain(&blocks);
         assert_eq!(found(&explanation), ["input"], "{:?}", explanation.finding("input"));
+    }
+
+    /// The data of the base lies in memory, so that its own slowdown says nothing of workers.
+    #[test]
+    fn a_slowdown_that_only_workers_have_is_theirs_although_the_base_has_none() {
+        let mut study = Study::new(12, 0.02);
+        let blocks = study.blocks(6, |condition| {
+            let mut us = simulated::even(500.0);
+            let waits = condition.variant == Variant::SampleWorkers && condition.batch >= LARGE;
+            us[Phase::Load as usize] += if waits { 200.0 } else { 0.0 };
+            us
+        });
+        let explanation = explain(&blocks);
+        assert!(!explanation.is_slower());
+        assert_eq!(found(&explanation), ["workers"]);
+        let finding = explanation.finding("workers").unwrap();
+        assert_eq!((finding.of, finding.verdict), (Variant::SampleWorkers, Verdict::Cause));
+        assert!((share(&explanation, "workers").value - 1.0).abs() < 0.2, "{:?}", finding.share);
+        assert!(finding.left.as_ref().unwrap().value < 1.05, "{:?}", finding.left);
+        // Reads what the workers made of it, and beside it what the base does.
+        let cost = finding.readings.iter().find(|reading| reading.gauge.name == "time of an image").unwrap();
+        assert!(cost.large.unwrap() > 650.0 && cost.changed.unwrap() < 600.0, "{cost:?}");
+    }
+
+    /// With memory kept by the plan, both hypotheses would be judged by the same two plans, and counted twice.
+    #[test]
+    fn two_hypotheses_that_compare_the_same_under_a_plan_are_judged_once() {
+        let mut study = Study::new(13, 0.02);
+        study.design = Design {
+            base: Plan::named(PlanName::Tuned, 2, Device::Cpu),
+            batches: vec![SMALL, LARGE],
+            demonstration: None,
+        };
+        let blocks = study.blocks(6, |condition| {
+            let is_slow = condition.batch >= LARGE && condition.variant != Variant::MicroBatches;
+            simulated::even(if is_slow { 450.0 } else { 300.0 })
+        });
+        let explanation = Explanation::of(&study.design, &blocks, None);
+        assert_eq!(found(&explanation), ["memory"]);
+        let cache = explanation.finding("cache").unwrap();
+        let title = explanation.finding("memory").unwrap().hypothesis.title;
+        assert_eq!(cache.verdict, Verdict::SameAs { title });
+        assert_eq!((&cache.share, &cache.left), (&None, &None));
     }
 
     #[test]

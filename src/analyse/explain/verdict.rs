@@ -49,6 +49,10 @@ pub enum Verdict {
     NothingToExplain,
     /// The base has its knob turned, so that no counterfactual is left.
     AlreadySo,
+    /// Under the base it compares the same two plans as this other hypothesis, which has the numbers.
+    SameAs {
+        title: &'static str,
+    },
 }
 
 impl Presence {
@@ -96,6 +100,7 @@ impl fmt::Display for Verdict {
             Self::NotMeasured => "not measured",
             Self::NothingToExplain => "nothing to explain",
             Self::AlreadySo => "already so in this plan",
+            Self::SameAs { .. } => "same comparison as another",
         })
     }
 }

@@ -80,6 +80,8 @@ impl Numbers {
     fn of(run: &LoadedRun) -> Option<Self> {
         let outcome = run.record.outcome.as_ref()?;
         let Measures { train, validation, test, .. } = Measures::of(run);
+        // Beside other trials neither the steps nor the reference workload have the machine to themselves.
+        let reference_ns = outcome.reference_ns.filter(|_| run.record.plan.jobs.is_none());
         let mut values = BTreeMap::new();
         for (gauge, value) in [
             (Gauge::TrainLoss, train.map(|score| score.loss)),
@@ -87,7 +89,7 @@ impl Numbers {
             (Gauge::ValLoss, validation.map(|score| score.loss)),
             (Gauge::ValAcc, validation.map(|score| score.accuracy)),
             (Gauge::TestAcc, test.map(|score| score.accuracy)),
-            (Gauge::StepTime, step_time(&run.steps, outcome.reference_ns)),
+            (Gauge::StepTime, step_time(&run.steps, reference_ns)),
         ] {
             if let Some(value) = value {
                 values.insert(gauge, value);
@@ -183,6 +185,15 @@ mod tests {
             }
             assert!(!numbers(&run).values.contains_key(&Gauge::StepTime));
         }
+    }
+
+    #[test]
+    fn a_run_beside_others_has_its_scores_and_no_step_time() {
+        let mut run = run();
+        run.record.plan.jobs = Some(2);
+        let numbers = numbers(&run);
+        assert!(!numbers.values.contains_key(&Gauge::StepTime));
+        assert_eq!(numbers.values.len(), Gauge::ALL.len() - 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What the page and the terminal say first.
 
 use crate::analyse::explain::{
-    Demonstration, Estimate, Explanation, LARGE, LEAST_SLOWDOWN, Presence, SMALL, Variant, Verdict,
+    Demonstration, Estimate, Explanation, Finding, LARGE, LEAST_SLOWDOWN, Presence, SMALL, Variant, Verdict,
 };
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
-use crate::report::explain::ratio;
+use crate::report::explain::{ratio, whole};
 use crate::report::figure::{phases, waterfall};
 use crate::text;
 
@@ -64,7 +64,24 @@ pub fn glance(explanation: &Explanation) -> Vec<String> {
              {least}; measure more blocks (`--blocks`)."
         )),
     }
+    if presence != Presence::Found {
+        // What makes another variant slow has not to be in the base.
+        sentences.extend(explanation.findings.iter().filter_map(blamed));
+    }
     sentences
+}
+
+/// A cause that was found.
+fn blamed(finding: &Finding) -> Option<String> {
+    let (Verdict::Cause | Verdict::Contributes) = finding.verdict else { return None };
+    let share = finding.share.as_ref()?;
+    let of = if finding.of == Variant::Base { "it".to_owned() } else { whole(finding) };
+    Some(format!(
+        "{}: {}, explains {} of {of}.",
+        finding.hypothesis.title,
+        finding.verdict,
+        waterfall::share(share)
+    ))
 }
 
 fn found(explanation: &Explanation, slowdown: &Estimate) -> Vec<String> {
@@ -77,16 +94,7 @@ fn found(explanation: &Explanation, slowdown: &Estimate) -> Vec<String> {
         ratio(slowdown),
         text::plural(explanation.blocks, "block")
     )];
-    for finding in &explanation.findings {
-        if let (Verdict::Cause | Verdict::Contributes, Some(share)) = (finding.verdict, &finding.share) {
-            sentences.push(format!(
-                "{}: {}, explains {} of it.",
-                finding.hypothesis.title,
-                finding.verdict,
-                waterfall::share(share)
-            ));
-        }
-    }
+    sentences.extend(explanation.findings.iter().filter_map(blamed));
     if sentences.len() == 1 {
         sentences.push("None of the hypotheses tested here is found to explain it.".to_owned());
     }

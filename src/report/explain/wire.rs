@@ -68,6 +68,7 @@ fn finding(finding: &Finding) -> Value {
     json!({
         "id": finding.hypothesis.id,
         "title": finding.hypothesis.title,
+        "of": finding.of.name(),
         "verdict": finding.verdict.to_string().replace(' ', "_"),
         "share": finding.share.as_ref().map(share),
         "share_us": finding.share_us.as_ref().map(share),
@@ -116,7 +117,7 @@ mod tests {
         assert!((parts[3]["more_us"]["value"].as_f64().unwrap() / 250.0 - 1.0).abs() < 0.2);
         let findings = value["findings"].as_array().unwrap();
         let faults = findings.iter().find(|finding| finding["id"] == "faults").unwrap();
-        assert_eq!(faults["verdict"], "main_cause");
+        assert_eq!((&faults["verdict"], &faults["of"]), (&json!("main_cause"), &json!("base")));
         for share in ["share", "share_us"] {
             assert!((faults[share]["value"].as_f64().unwrap() - 1.0).abs() < 0.2, "{share}");
         }

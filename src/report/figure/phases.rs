@@ -50,14 +50,15 @@ pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
             Some(Bar { name: arm.name.clone(), us })
         })
         .collect();
-    let caption = if !bars.is_empty() {
-        "Time of a step divided by the images in it, so that arms of different batch size stand side by side; a \
-         shorter bar trains more images per second. Mean over steps and seeds without each run's warm-up. Parts in \
-         the order of the step."
-    } else if summary.times_are_comparable() {
-        "No finished run is longer than its warm-up, so no step was timed warm."
-    } else {
-        "Not drawn: the runs were executed under different plans or in different environments."
+    let caption = match summary.times_barred_by() {
+        _ if !bars.is_empty() => {
+            "Time of a step divided by the images in it, so that arms of different batch size stand side by side; a \
+             shorter bar trains more images per second. Mean over steps and seeds without each run's warm-up. Parts in \
+             the order of the step."
+                .to_owned()
+        }
+        Some(caveat) => format!("Not drawn: {}.", caveat.why_no_times()),
+        None => "No finished run is longer than its warm-up, so no step was timed warm.".to_owned(),
     };
     let failed = |source| FigureError { figure: id, source };
     let pictures = (!bars.is_empty()).then(|| both(|size| draw_one(&bars, size))).transpose();
@@ -65,7 +66,7 @@ pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
     Ok(FigureView {
         id: id.to_owned(),
         title: "Where a step's time goes".to_owned(),
-        caption: caption.to_owned(),
+        caption,
         legend: legend.map_err(failed)?,
         description: describe(&bars),
         pictures: pictures.map_err(failed)?,

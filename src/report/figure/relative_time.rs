@@ -56,10 +56,9 @@ fn describe(bars: &[Bar]) -> String {
 
 fn caption(bars: &[Bar], summary: &Summary) -> String {
     let Some(first) = bars.first() else {
-        return if summary.times_are_comparable() {
-            "No seed has a finished run of the first arm to compare with.".to_owned()
-        } else {
-            "Not drawn: the runs were executed under different plans or in different environments.".to_owned()
+        return match summary.times_barred_by() {
+            Some(caveat) => format!("Not drawn: {}.", caveat.why_no_times()),
+            None => "No seed has a finished run of the first arm to compare with.".to_owned(),
         };
     };
     let mut caption = format!("Sum of all steps, divided by that of {} under the same seed.", first.name);

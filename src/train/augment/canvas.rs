@@ -14,6 +14,7 @@ pub struct Offset {
 const FRACTION_BITS: u32 = 31;
 const ONE: i64 = 1 << FRACTION_BITS;
 
+#[derive(Clone)]
 pub struct Canvas {
     shape: Shape,
     /// Channel by channel and row by row: C×H×W.

@@ -8,7 +8,7 @@ use crate::dataset::Name;
 use crate::experiment::config::{
     Activation, Augment, Data, Model, ModelName, Norm, Optim, OptimName, Schedule, Train,
 };
-use crate::experiment::plan::{Device, PlanName};
+use crate::experiment::plan::{Device, Loader, PlanName};
 use crate::train::GENERATOR;
 
 /// Of which every fifth is for validation.
@@ -136,13 +136,22 @@ fn trained_with(config: &Config, diagnostics: Diagnostics) -> (Trained, Rows) {
 
 /// Trains from the start, or goes on from `state` with the steps in `rows`.
 fn train_on(config: &Config, rows: &mut Rows, state: Option<Vec<u8>>) -> Result<Trained, TrainError> {
+    train_under(&plan(), config, rows, state)
+}
+
+fn train_under(
+    plan: &Plan,
+    config: &Config,
+    rows: &mut Rows,
+    state: Option<Vec<u8>>,
+) -> Result<Trained, TrainError> {
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     // libtorch's threads would wait for each other longer than they work.
     tch::set_num_threads(1);
     let (trial, steps) = (Trial { config: config.clone(), seed: Seed(5) }, rows.steps.clone());
     let resume = state.as_deref().map(|state| (state, &steps[..]));
     let options = Options { diagnostics: rows.diagnostics_wanted, resume, planted: None };
-    train(&trial, &plan(), &data(), options, rows)
+    train(&trial, plan, &data(), options, rows)
 }
 
 #[test]
@@ -313,10 +322,12 @@ fn nothing_is_augmented_in_evaluation() {
     let scores = |config: Config| {
         let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let (trial, data, mut rows) = (Trial { config, seed: Seed(5) }, data(), Rows::default());
-        let mut training = Training::new(&trial, &plan(), &data, Options::default()).unwrap();
-        for split in [Split::TrainEval, Split::Validation, Split::Test] {
-            training.measure(0, split, &mut rows).unwrap();
-        }
+        thread::scope(|scope| {
+            let mut training = Training::new(&trial, &plan(), &data, Options::default(), scope).unwrap();
+            for split in [Split::TrainEval, Split::Validation, Split::Test] {
+                training.measure(0, split, &mut rows).unwrap();
+            }
+        });
         rows.epochs.iter().map(|row| (row.split, row.loss, row.accuracy)).collect::<Vec<_>>()
     };
     let hidden = Augment { cutout: Some(27), ..Augment::default() };
@@ -341,7 +352,25 @@ fn a_training_that_is_stopped_after_any_step_and_resumed_ends_with_the_same_bits
     for config in stateful() {
         // Diagnostics take longer than the training; they have a test of their own.
         let whole = trained_with(&config, Diagnostics::Off);
-        (0..whole.0.steps).for_each(|stop| check_resumed(&config, stop, &whole));
+        (0..whole.0.steps).for_each(|stop| check_resumed(&plan(), &config, stop, &whole));
+    }
+}
+
+/// Workers are ahead of a step that is stopped after; what they have made by then is made again.
+#[test]
+fn batches_made_image_by_image_train_the_same_weights_after_a_stop_within_an_epoch_too() {
+    for config in [config(2), augmented(Augment { shift: Some(4), ..Augment::default() }, 2)] {
+        let whole = trained_with(&config, Diagnostics::Off);
+        for workers in [0, 2] {
+            let plan = Plan { loader: Loader::Samples { workers, prefetch: 2 }, ..plan() };
+            let mut rows = Rows { diagnostics_wanted: Diagnostics::Off, ..Rows::default() };
+            let found = train_under(&plan, &config, &mut rows, None).unwrap();
+            assert_eq!(found.final_weights, whole.0.final_weights, "{workers} workers");
+            assert_eq!(rows.chain, whole.1.chain, "{workers} workers");
+            [0, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH]
+                .into_iter()
+                .for_each(|stop| check_resumed(&plan, &config, stop, &whole));
+        }
     }
 }
 
@@ -349,18 +378,18 @@ fn a_training_that_is_stopped_after_any_step_and_resumed_ends_with_the_same_bits
 fn diagnostics_are_the_same_after_a_stop_before_and_after_them() {
     let whole = trained(&config(3));
     assert!(!whole.1.diagnostics.is_empty());
-    [1, 2 * STEPS_PER_EPOCH].into_iter().for_each(|stop| check_resumed(&config(3), stop, &whole));
+    [1, 2 * STEPS_PER_EPOCH].into_iter().for_each(|stop| check_resumed(&plan(), &config(3), stop, &whole));
 }
 
 /// Stops after `stop`, goes on in another training, and compares with one that was never stopped.
-fn check_resumed(config: &Config, stop: u64, (whole, expected): &(Trained, Rows)) {
+fn check_resumed(plan: &Plan, config: &Config, stop: u64, (whole, expected): &(Trained, Rows)) {
     let wanted = expected.diagnostics_wanted;
     let mut rows = Rows { stop_after: Some(stop), diagnostics_wanted: wanted, ..Rows::default() };
-    let ending = train_on(config, &mut rows, None).unwrap().ending;
+    let ending = train_under(plan, config, &mut rows, None).unwrap().ending;
     assert_eq!(ending, Ending::Stopped { step: stop });
     let kept = rows.kept.take().unwrap();
     assert_eq!(kept.step, stop + 1);
-    let again = train_on(config, &mut rows, Some(kept.state)).unwrap();
+    let again = train_under(plan, config, &mut rows, Some(kept.state)).unwrap();
     assert_eq!(rows.started.unwrap().done, stop + 1);
     assert_eq!(
         (again.ending, again.final_weights, again.kept_epoch, again.steps),
@@ -459,18 +488,8 @@ fn micro_batches_take_the_step_of_the_whole_batch() {
     (config.model.norm, config.model.dropout) = (Some(Norm::Off), 0.0);
     config.optim = Optim { name: OptimName::Sgd, lr: 0.05, ..config.optim };
     let losses = |micro_batch: Option<u32>| {
-        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-        tch::set_num_threads(1);
-        let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
-        let plan = Plan { micro_batch, ..plan() };
-        train(
-            &trial,
-            &plan,
-            &data(),
-            Options { diagnostics: Diagnostics::Off, ..Options::default() },
-            &mut rows,
-        )
-        .unwrap();
+        let mut rows = Rows { diagnostics_wanted: Diagnostics::Off, ..Rows::default() };
+        train_under(&Plan { micro_batch, ..plan() }, &config, &mut rows, None).unwrap();
         rows.steps.iter().map(|row| (row.images, row.correct, row.loss)).collect::<Vec<_>>()
     };
     let (whole, parts) = (losses(None), losses(Some(20)));

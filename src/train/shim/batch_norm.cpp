@@ -81,30 +81,21 @@ struct Affine {
   const float *scale, *shift, *floor;
 };
 
-// One window: its greatest value after scale and shift, the input that gave it, and where it lay. Of equals the first
-// wins, as in PyTorch.
+// One window: its greatest value after scale and shift, the input that gave it, and where it lay.
 template <class F, bool relu>
 PB_INLINE void pool_of(const float* a, const float* b, int64_t C, Affine k, float* y, float* chosen, uint8_t* place) {
-  using I = typename Lanes<F>::Int;
   F scale = load<F>(k.scale), shift = load<F>(k.shift);
   F x0 = load<F>(a), x1 = load<F>(a + C), x2 = load<F>(b), x3 = load<F>(b + C);
   F u0 = x0 * scale + shift, u1 = x1 * scale + shift, u2 = x2 * scale + shift, u3 = x3 * scale + shift;
-  I at{};
-  F v = u0, x = x0;
-  auto better = u1 > v;
-  at = better ? I{} + 1 : at, x = better ? x1 : x, v = better ? u1 : v;
-  better = u2 > v;
-  at = better ? I{} + 2 : at, x = better ? x2 : x, v = better ? u2 : v;
-  better = u3 > v;
-  at = better ? I{} + 3 : at, x = better ? x3 : x, v = better ? u3 : v;
-  if (relu) {
-    auto above = v > F{};
-    v = above ? v : load<F>(k.floor);
-    at = above ? at : I{} + kCutOff;
-  }
-  store<F>(y, v);
+  Greatest<F> greatest{u0};
+  F x = x0;
+  x = greatest.take(u1, 1) ? x1 : x;
+  x = greatest.take(u2, 2) ? x2 : x;
+  x = greatest.take(u3, 3) ? x3 : x;
+  if (relu) greatest.cut_off(load<F>(k.floor));
+  store<F>(y, greatest.value);
   store<F>(chosen, x);
-  Lanes<F>::store(place, at);
+  Lanes<F>::store(place, greatest.place);
 }
 
 template <bool relu>

@@ -103,7 +103,6 @@ struct Folded {
 
 template <class F, bool relu>
 PB_INLINE void windows_of(const float* const r[4], int64_t windows, Folded k, float* y, uint8_t* place) {
-  using I = typename Lanes<F>::Int;
   F w[kTaps];
   for (int64_t t = 0; t < kTaps; t++) w[t] = load<F>(k.weight + t * k.C);
   const F shift = load<F>(k.shift), floor = load<F>(k.floor);
@@ -116,21 +115,13 @@ PB_INLINE void windows_of(const float* const r[4], int64_t windows, Folded k, fl
       u2 += w[j] * p1[j] + w[3 + j] * p2[j] + w[6 + j] * p3[j];
       u3 += w[j] * p1[j + 1] + w[3 + j] * p2[j + 1] + w[6 + j] * p3[j + 1];
     }
-    I at{};
-    F v = u0;
-    auto better = u1 > v;
-    at = better ? I{} + 1 : at, v = better ? u1 : v;
-    better = u2 > v;
-    at = better ? I{} + 2 : at, v = better ? u2 : v;
-    better = u3 > v;
-    at = better ? I{} + 3 : at, v = better ? u3 : v;
-    if (relu) {
-      auto above = v > F{};
-      v = above ? v : floor;
-      at = above ? at : I{} + kCutOff;
-    }
-    store<F>(y, v);
-    Lanes<F>::store(place, at);
+    Greatest<F> greatest{u0};
+    greatest.take(u1, 1);
+    greatest.take(u2, 2);
+    greatest.take(u3, 3);
+    if (relu) greatest.cut_off(floor);
+    store<F>(y, greatest.value);
+    Lanes<F>::store(place, greatest.place);
   }
 }
 

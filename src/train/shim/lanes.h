@@ -57,6 +57,28 @@ struct Lanes<float> {
 // Where in its window the greatest of four values lay, and no place where ReLU cut it off.
 constexpr int32_t kCutOff = 4;
 
+// The greatest value of a window so far, and its place. It begins with that of place 0; of equals the first wins, as in
+// PyTorch.
+template <class F>
+struct Greatest {
+  using Int = typename Lanes<F>::Int;
+  F value;
+  Int place{};
+
+  // Takes `v`, which lies at `there`, where it is greater; returns where that is.
+  PB_INLINE auto take(F v, int32_t there) {
+    auto better = v > value;
+    place = better ? Int{} + there : place, value = better ? v : value;
+    return better;
+  }
+  // ReLU, with `floor` for 0.
+  PB_INLINE void cut_off(F floor) {
+    auto above = value > F{};
+    value = above ? value : floor;
+    place = above ? place : Int{} + kCutOff;
+  }
+};
+
 // In memory [N, H, W, C].
 inline std::vector<int64_t> channels_last_strides(at::IntArrayRef s) { return {s[1] * s[2] * s[3], 1, s[3] * s[1], s[1]}; }
 
