@@ -5,6 +5,9 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use common::Workspace;
 use pinbench::planted::DELAY_NS_PER_IMAGE;
 use serde_json::Value;
@@ -83,6 +86,37 @@ fn nothing_is_found_where_every_condition_is_the_same_training() {
     assert_ne!(explanation["slowdown"]["presence"], "found", "{out}");
     assert!(explanation["slowdown"]["ratio"]["interval"].is_array(), "{out}");
     assert_eq!(with_verdict(&explanation, &["main_cause", "contributes"]), Vec::<String>::new(), "{out}");
+}
+
+/// An hour of measurements must not be lost to the last minute: what is whole is explained.
+#[test]
+fn an_interrupted_explanation_is_of_the_blocks_that_are_whole() {
+    let workspace = Workspace::new("");
+    let measure = [
+        "explain",
+        "batch-size",
+        "--experiments",
+        EXPERIMENTS,
+        "--plan",
+        "tuned",
+        "--no-curve",
+        "--blocks",
+        "50",
+    ];
+    let mut sweep =
+        workspace.pinbench(&measure).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(sweep.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("block 2:")), "the second block never began");
+    Command::new("kill").args(["-TERM", &sweep.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = said.collect();
+    let output = sweep.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("interrupted after 1 of 50 blocks")), "{rest:?}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    let page = workspace.path().join(out.lines().last().unwrap());
+    let json = std::fs::read(page.with_file_name("explanation.json")).unwrap();
+    let explanation: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((&explanation["blocks"], &explanation["gaps"]), (&Value::from(1), &Value::Array(vec![])));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use pinbench::stream::Seed;
 use pinbench::text;
 
 use crate::cli::ExplainArgs;
-use crate::cmd::console::{print, this_command};
+use crate::cmd::console::{print, say, this_command};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::torch;
 use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
@@ -58,10 +58,10 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         .iter()
         .map(|job| Pace::of(&job.trial.config, &job.plan, None, &[]).time(&job.trial.config))
         .collect();
-    let (blocks, conditions) =
-        (text::plural(args.blocks as usize, "block"), jobs.len() / args.blocks as usize);
+    let conditions = jobs.len() / args.blocks as usize;
     workspace.note(&format!(
-        "{blocks} of {conditions} short trainings each, {}",
+        "{} of {conditions} short trainings each, {}",
+        text::plural(args.blocks as usize, "block"),
         text::duration(times.iter().sum())
     ));
     let environment = Environment::capture(&workspace.root, torch(design.base.threads)?);
@@ -69,10 +69,19 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
     let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
     progress.finish();
+    let blocks = if tally.interrupted { (tally.ended() / conditions) as u32 } else { args.blocks };
     if tally.interrupted {
-        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        let outcome = if blocks == 0 { "nothing to explain yet" } else { "the page is of the whole blocks" };
+        say(&format!(
+            "interrupted after {} of {}: {outcome}",
+            blocks,
+            text::plural(args.blocks as usize, "block")
+        ));
+        if blocks == 0 {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
     }
-    let blocks = blocks_of(&store, &measurements, args.blocks)?;
+    let blocks = blocks_of(&store, &measurements, blocks)?;
     let stored = match design.demonstration {
         None => stored(workspace, experiment)?,
         Some(_) => Vec::new(),
@@ -85,7 +94,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let page = write(args, &explanation, &blocks)?;
     print(summary(&explanation).trim_end())?;
     print(&page.display().to_string())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if tally.interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 fn design(args: &ExplainArgs) -> Result<Design> {

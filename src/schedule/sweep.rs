@@ -157,7 +157,8 @@ fn watch(news: Receiver<(usize, News)>, observer: &mut dyn Observer) -> Result<T
 }
 
 impl Tally {
-    fn ended(&self) -> usize {
+    /// Jobs that came to an end of their own.
+    pub fn ended(&self) -> usize {
         self.finished + self.diverged + self.failed + self.busy
     }
 

@@ -134,11 +134,12 @@ impl Variant {
     }
 }
 
-/// One thing to measure.
+/// One thing to measure. By variant first: the batches of one variant, whose ratio is what is compared, are then measured
+/// close to each other, and what the machine does meanwhile is the same for both.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Condition {
-    pub batch: u32,
     pub variant: Variant,
+    pub batch: u32,
 }
 
 impl Condition {
