@@ -17,7 +17,8 @@ use pinbench::row::{Diagnostics, EpochRow, StepRow};
 use pinbench::stream::Seed;
 use pinbench::train::{self, Control, Observer, Options, Started};
 
-const WARM_UP_STEPS: u64 = 10;
+/// Each sample has its own: more would be most of the time at batch 1024.
+const WARM_UP_STEPS: u64 = 4;
 /// Says to a process which plan it has the environment of.
 const PLAN: &str = "PINBENCH_BENCH_PLAN";
 

@@ -411,7 +411,7 @@ Examples:
 
 Writes index.html, explanation.json and steps.csv into DIR/explain-batch-size;
 another plan than eager and demonstrations have folders of their own. A block
-takes three to four minutes on two cores under eager; below five blocks most
+takes four to five minutes on two cores under eager; below five blocks most
 verdicts stay open. Nothing else should run meanwhile. After Ctrl-C the page is
 of the blocks that are whole.
 

@@ -9,9 +9,10 @@ use crate::report::view::{CellView, RowView, TableView};
 use crate::stats::Spread;
 use crate::text;
 
-/// Below this share of a step the device ends it with the host: a piece of work is done before the next is asked for.
+/// Behind the host by less than this share of a step, the device ends the step with it: each piece of work is done before
+/// the next is asked for.
 const LAUNCHES_BELOW: f64 = 0.1;
-/// Above this share the host spends most of a step waiting for the device.
+/// Behind by more than this, the host spends most of a step waiting for the device.
 const DEVICE_ABOVE: f64 = 0.5;
 
 /// What must be known before anything is read; `None` where every run is the CPU's.

@@ -47,8 +47,8 @@ pub struct Gauge {
 
 #[derive(Debug)]
 pub enum Test {
-    /// What the slowdown loses from one variant to the other: as a ratio, in logarithms, and in µs an image. It is a part
-    /// of the slowdown under the base; where the base is what it is changed *to*, of that which it is changed from.
+    /// How much of the slowdown goes when `from` becomes `to`: of the ratio (in logarithms) and of the additional µs an
+    /// image. A share of the base's slowdown; where `to` is the base, of that of `from`.
     Counterfactual {
         from: Variant,
         to: Variant,

@@ -55,7 +55,8 @@ pub fn name(step: &WaterfallStep) -> &'static str {
 
 /// `84 % (70 to 98 %)`.
 pub fn share(share: &Share) -> String {
-    let percent = |value: f64| text::fixed(value * 100.0, 0);
+    // Adding 0 makes −0, which nobody wants to read, 0.
+    let percent = |value: f64| text::fixed((value * 100.0).round() + 0.0, 0);
     let interval = match share.interval {
         Some((low, high)) => format!("{} to {} %", percent(low), percent(high)),
         None => "no interval".to_owned(),
