@@ -29,11 +29,11 @@ build: setup
 fetch: build
     @target/release/pinbench data fetch
 
-# Images per second of pinbench's plans beside a plain PyTorch script, in turn (installs PyTorch, 5 GB, in target/)
+# Images per second of pinbench's plans beside a plain and a tuned PyTorch script, in turn (installs PyTorch, 5 GB, in target/)
 compare-pytorch ROUNDS="3": build fetch
     @python3 tools/compare_pytorch.py {{ ROUNDS }}
 
-# The first steps of both models under both plans, repeated in PyTorch and compared bit for bit; skips without PyTorch
+# The first steps of both models under eager and tuned, repeated in PyTorch and compared bit for bit; skips without PyTorch
 cross-check STEPS="50": build fetch
     @python3 tools/cross_check.py {{ STEPS }}
 

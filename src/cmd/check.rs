@@ -11,7 +11,6 @@ use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, jud
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
-use pinbench::machine::Environment;
 use pinbench::planted::Planted;
 use pinbench::record::Store;
 use pinbench::report::gate;
@@ -23,7 +22,6 @@ use pinbench::text;
 use crate::cli::CheckArgs;
 use crate::cmd::console::{print, say, warn};
 use crate::cmd::progress::Progress;
-use crate::cmd::workspace::torch;
 use crate::cmd::{Workspace, data as sets, sweep};
 
 pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
@@ -239,7 +237,7 @@ impl<'a> Bench<'a> {
         let total: Duration = times.iter().sum();
         let due = text::plural(jobs.len(), "run");
         self.workspace.note(&format!("{due} to train, about {} by a guess", text::duration(total)));
-        let environment = Environment::capture(&self.workspace.root, torch(jobs[0].plan.threads)?);
+        let (environment, _) = self.workspace.environment(&jobs[0].plan)?;
         let sweep = Sweep { store: &store, environment: &environment, interrupt: &self.interrupt };
         let mut progress = Progress::named(self.workspace.quiet, names, times);
         let tally = sweep.run(&jobs, &Children::of_this_program(&self.interrupt)?, &mut progress)?;

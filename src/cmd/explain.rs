@@ -12,7 +12,6 @@ use pinbench::analyse::explain::{
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
-use pinbench::machine::Environment;
 use pinbench::planted::Planted;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
@@ -25,7 +24,6 @@ use pinbench::text;
 use crate::cli::ExplainArgs;
 use crate::cmd::console::{print, say, this_command};
 use crate::cmd::progress::Progress;
-use crate::cmd::workspace::torch;
 use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
 
 /// The study's experiment on the batch, whose model and data are measured.
@@ -64,7 +62,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         text::plural(args.blocks as usize, "block"),
         text::duration(times.iter().sum())
     ));
-    let environment = Environment::capture(&workspace.root, torch(design.base.threads)?);
+    let (environment, _) = workspace.environment(&design.base)?;
     let mut progress = Progress::named(workspace.quiet, names, times);
     let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
     let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::Measures;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::data;
-use pinbench::machine::Environment;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Sweep};
@@ -17,7 +16,6 @@ use serde::Serialize;
 use crate::cli::VerifyRunsArgs;
 use crate::cmd::console::{print, print_json};
 use crate::cmd::progress::Progress;
-use crate::cmd::workspace::torch;
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
 
 /// Documented in the help of `verify`; keys are added, never changed.
@@ -52,8 +50,8 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
     let jobs: Vec<Job> = asked.iter().map(|record| job(record, &replays, &root, workspace)).collect();
     let names = asked.iter().map(name).collect();
     let mut progress = Progress::named(workspace.quiet, names, asked.iter().map(time).collect());
-    let threads = asked.first().map_or(1, |record| record.plan.threads);
-    let environment = Environment::capture(&workspace.root, torch(threads)?);
+    // Each id that was given has a run.
+    let (environment, _) = workspace.environment(&jobs[0].plan)?;
     let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
     let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
     progress.finish();

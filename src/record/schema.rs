@@ -1,8 +1,8 @@
-//! The version of everything the store writes, and the columns of its two frames.
+//! The version of everything the store writes, and the columns of its frames.
 //!
 //! # When something changes
 //!
-//! [`FORMAT`] is one number for the layout of the store, `run.json` and both frames. It rises by one with
+//! [`FORMAT`] is one number for the layout of the store, `run.json` and all frames. It rises by one with
 //! every change that an older pinbench would misread, a new column included: the frames' columns are checked
 //! exactly, so that a forgotten column is an error and never a silent default.
 //!

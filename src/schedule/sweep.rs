@@ -67,8 +67,8 @@ enum News {
 impl Sweep<'_> {
     /// After an error no further job starts, and those under way are left to end; the first error is returned.
     ///
-    /// The calling thread is one of the workers: to the kernel a child's parent is the thread that starts it, and whoever
-    /// looks for the children of a sweep that runs one after the other finds them under the process's own number.
+    /// The calling thread is one of the workers: Linux lists a child under the thread that started it, and whoever looks
+    /// for the child of a sweep that runs one after the other finds it under the process's own number.
     pub fn run(
         &self,
         jobs: &[Job],

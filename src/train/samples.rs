@@ -1,9 +1,9 @@
-//! Batches made image by image, each out of the bytes of the file: as PyTorch's `DataLoader` makes them, and the one
+//! Batches made image by image, each out of the bytes in memory: as PyTorch's `DataLoader` makes them, and the one
 //! way to images that are changed anew in each epoch.
 //!
 //! The draws of one image are a function of (seed, epoch, index of the image in the training file): neither batch
-//! size, order nor the thread that makes the batch changes a bit of it. Plain Rust on the thread that asks, so that its
-//! work cannot hide behind libtorch's threads.
+//! size, order nor the thread that makes the batch changes a bit of it. Plain Rust on the thread that asks, but for the
+//! copy into tensors, so that its work cannot hide behind libtorch's threads.
 
 use std::mem;
 
@@ -39,7 +39,7 @@ pub struct Samples<'a> {
     seed: Seed,
     format: MemoryFormat,
     canvas: Canvas,
-    /// What the next batch is made in, so that its memory is asked for once.
+    /// What `batch` makes the next one in, so that its memory is asked for once; a worker gives its arrays away.
     spare: Arrays,
 }
 
