@@ -87,7 +87,11 @@ pub enum Verb {
     Data(DataVerb),
     /// Train one trial: what `run` starts as a child
     #[command(hide = true)]
-    Train,
+    Train {
+        /// The process that started it, with which it ends
+        #[arg(long, value_name = "PID")]
+        parent: Option<u32>,
+    },
 }
 
 /// Train what is missing of the experiments, then make their reports

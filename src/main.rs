@@ -38,9 +38,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Data(DataVerb::List) => cmd::data::list(),
         Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
         #[cfg(feature = "torch")]
-        Verb::Train => cmd::train::run(),
+        Verb::Train { parent } => cmd::train::run(parent),
         #[cfg(not(feature = "torch"))]
-        Verb::Train => Err(cmd::without_torch()),
+        Verb::Train { .. } => Err(cmd::without_torch()),
     }
 }
 

@@ -177,6 +177,7 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
+        effective: None,
         environment_class: environment.class(),
         environment,
         started: format!("2026-01-02T03:{seed:02}:05Z"),

@@ -15,7 +15,7 @@ use pinbench::planted::Planted;
 use pinbench::record::Store;
 use pinbench::report::gate;
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep};
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep, Task};
 use pinbench::stream::Seed;
 use pinbench::text;
 
@@ -256,9 +256,7 @@ impl<'a> Bench<'a> {
             workspace: self.workspace.root.clone(),
             // The gate looks at none.
             diagnostics: Diagnostics::Off,
-            export: None,
-            trace: None,
-            planted: self.planted,
+            task: Task::Train { fault: self.planted },
             command: format!("pinbench check {} --profile {}", request.experiment, request.profile),
         }
     }

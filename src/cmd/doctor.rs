@@ -242,7 +242,7 @@ fn store(workspace: &Workspace, args: &DoctorArgs) -> Vec<Check> {
 
 fn inspect(store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
     let Listing { records, mut problems } = store.records()?;
-    if args.verify {
+    if args.verify || args.clean {
         problems.extend(records.iter().filter_map(|record| store.check(record).err()));
     }
     let place = store.path().display();
@@ -252,7 +252,7 @@ fn inspect(store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
             let moved = store.set_aside(problem)?;
             checks.push(Check::ok("damaged run", format!("set aside as '{}'", moved.display())));
         } else {
-            let advice = "rerun it, and set the damaged one aside: pinbench doctor --clean";
+            let advice = "set aside and trained again by `run` or `reproduce` of its experiment; set aside alone: pinbench doctor --clean";
             checks.push(Check::warn("damaged run", problem.to_string(), advice));
         }
     }

@@ -17,7 +17,7 @@ use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
 use pinbench::report::explain::{Provenance, explain, summary, to_json};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Pace, Sweep};
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Pace, Sweep, Task};
 use pinbench::stream::Seed;
 use pinbench::text;
 
@@ -174,9 +174,7 @@ impl Measurement {
             data: data.to_owned(),
             workspace: workspace.root.clone(),
             diagnostics: Diagnostics::Off,
-            export: None,
-            trace: None,
-            planted: self.planted,
+            task: Task::Train { fault: self.planted },
             command: this_command(),
         }
     }

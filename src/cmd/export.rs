@@ -3,13 +3,13 @@
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use pinbench::data;
-use pinbench::schedule::{Children, Ending, Executor as _, Export, Interrupt, Job};
+use pinbench::schedule::{EXIT_INTERRUPTED, Export, Job, Task};
 
 use crate::cli::ExportArgs;
-use crate::cmd::console::print;
-use crate::cmd::{Workspace, data as sets, sweep};
+use crate::cmd::console::{print, this_command};
+use crate::cmd::{Workspace, data as sets, sweep, task};
 
 pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
@@ -28,43 +28,43 @@ pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
         data: root,
         workspace: workspace.root.clone(),
         diagnostics: pinbench::row::Diagnostics::Off,
-        export: Some(Export { folder: folder.clone(), steps: args.steps }),
-        trace: None,
-        planted: None,
-        command: String::new(),
+        task: Task::Export(Export { folder, steps: args.steps }),
+        command: this_command(),
     };
-    let interrupt = Interrupt::install()?;
-    // It seals no run, so that to the scheduler it "died": what counts is the last file it writes.
-    let ending = Children::of_this_program(&interrupt)?.execute(&job, &mut |_| {})?;
-    if !folder.join(LAST).exists() {
-        bail!("nothing was exported: {}", reason(ending));
+    if !task::run(workspace, &job)? {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
     print(&args.out.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn reason(ending: Ending) -> String {
-    match ending {
-        Ending::Died { reason } => reason,
-        other => format!("{other:?}"),
-    }
-}
-
-/// Written last: whoever finds it finds all of them.
+/// Written last, and removed before the first: whoever finds it finds all of them, and of one export.
+#[cfg(feature = "torch")]
 const LAST: &str = "trial.json";
 
 /// In the process that has the environment of the plan and was prepared for its threads.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, export: &Export) -> Result<ExitCode> {
+pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
+    use anyhow::bail;
+    use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::stream::{Key, Stream};
     use pinbench::train::{self, Options};
 
     train::prepare_process(job.plan.threads)?;
     let data = data::load(job.trial.config.data.set, &job.data)?;
-    let mut first = FirstSteps { wanted: export.steps, ..FirstSteps::default() };
+    let mut first = FirstSteps::new(export.steps, interrupt);
     let options = Options { diagnostics: job.diagnostics, ..Options::default() };
     let trained = train::train(&job.trial, &job.plan, &data, options, &mut first)?;
-    let state = first.state.context("the trial has fewer steps than were asked for")?;
+    let Some(state) = first.state else {
+        if interrupt.is_asked() {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
+        bail!("the trial ends after {} steps, {} were asked for; ask for fewer", trained.steps, export.steps);
+    };
+    let last = export.folder.join(LAST);
+    if last.exists() {
+        fs::remove_file(&last).with_context(|| format!("cannot replace '{}'", last.display()))?;
+    }
     let write = |name: &str, bytes: &[u8]| write(&export.folder, name, bytes);
     write("images.u8", &data.train.pixels)?;
     write("labels.u8", &data.train.labels)?;
@@ -89,7 +89,8 @@ pub fn child(job: &Job, export: &Export) -> Result<ExitCode> {
         "initial_weights": trained.initial_weights,
     });
     write(LAST, &serde_json::to_vec_pretty(&about)?)?;
-    Ok(ExitCode::SUCCESS)
+    crate::cmd::train::say(&Event::Done);
+    Ok(ExitCode::from(EXIT_SEALED))
 }
 
 #[cfg(feature = "torch")]
@@ -100,16 +101,23 @@ fn write(folder: &std::path::Path, name: &str, bytes: &[u8]) -> Result<()> {
 
 /// Stops after so many steps, and has the state after the last.
 #[cfg(feature = "torch")]
-#[derive(Default)]
-struct FirstSteps {
+struct FirstSteps<'a> {
     wanted: u64,
+    interrupt: &'a pinbench::schedule::Interrupt,
     chosen: Vec<u32>,
     steps: Vec<(pinbench::row::StepRow, Vec<u32>)>,
     state: Option<Vec<u8>>,
 }
 
 #[cfg(feature = "torch")]
-impl pinbench::train::Observer for FirstSteps {
+impl<'a> FirstSteps<'a> {
+    fn new(wanted: u64, interrupt: &'a pinbench::schedule::Interrupt) -> Self {
+        Self { wanted, interrupt, chosen: Vec::new(), steps: Vec::new(), state: None }
+    }
+}
+
+#[cfg(feature = "torch")]
+impl pinbench::train::Observer for FirstSteps<'_> {
     fn started(&mut self, _: &pinbench::train::Started) {}
 
     fn chose(&mut self, images: &[u32]) {
@@ -119,7 +127,7 @@ impl pinbench::train::Observer for FirstSteps {
     fn stepped(&mut self, row: &pinbench::row::StepRow) -> pinbench::train::Control {
         self.steps.push((*row, std::mem::take(&mut self.chosen)));
         match self.steps.len() as u64 {
-            done if done == self.wanted => pinbench::train::Control::Stop,
+            done if done == self.wanted || self.interrupt.is_asked() => pinbench::train::Control::Stop,
             _ => pinbench::train::Control::Continue,
         }
     }

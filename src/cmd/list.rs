@@ -10,8 +10,8 @@ use pinbench::stream::Seed;
 use serde::Serialize;
 
 use crate::cli::ListArgs;
-use crate::cmd::Workspace;
-use crate::cmd::console::{print, print_json, table};
+use crate::cmd::console::{print, print_json, table, warn};
+use crate::cmd::{Workspace, sweep};
 
 /// Documented in the help of `list`; keys are added, never changed.
 #[derive(Serialize)]
@@ -32,7 +32,9 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
     let plan = args.plan.plan();
     let (_, class) = workspace.environment(&plan)?;
     let store = workspace.existing_store()?;
-    let listing = workspace.listing(store.as_ref())?;
+    let whole = |store| sweep::whole_runs(store, &experiments, args.profile.name());
+    let listing = store.as_ref().map(whole).transpose()?.unwrap_or_default();
+    listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
     let hash = plan.hash();
     let holder = |id: &TrialId| store.as_ref().map_or(Ok(None), |store| store.holder(id, &hash));
     let mut found = Vec::new();

@@ -15,6 +15,7 @@ pub mod reproduce;
 pub mod run;
 pub mod show;
 mod sweep;
+mod task;
 pub mod trace;
 #[cfg(feature = "torch")]
 pub mod train;

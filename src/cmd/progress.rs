@@ -156,10 +156,16 @@ impl Progress {
 
     /// Above the bars, where there are any.
     fn line(&self, line: &str) {
+        if !self.quiet {
+            self.apart(|| say(line));
+        }
+    }
+
+    /// What `write` writes, above the bars where there are any.
+    pub fn apart<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bars {
-            Some(bars) => bars.all.suspend(|| say(line)),
-            None if !self.quiet => say(line),
-            None => {}
+            Some(bars) => bars.all.suspend(write),
+            None => write(),
         }
     }
 
@@ -176,10 +182,7 @@ impl Progress {
     }
 
     fn warn(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.all.suspend(|| warn(text)),
-            None => warn(text),
-        }
+        self.apart(|| warn(text));
     }
 
     /// Left of the runs that were not started yet.
@@ -277,7 +280,7 @@ impl Observer for Progress {
                 let name = &self.names[index];
                 self.warn(&format!("{name}: {text}"));
             }
-            Event::Sealed { .. } => {}
+            Event::Sealed { .. } | Event::Done => {}
         }
     }
 
@@ -303,7 +306,7 @@ impl Observer for Progress {
                 Some(format!("{name}: failed: {reason}"))
             }
             Ending::Busy => Some(format!("{name}: another process runs it; left to that one")),
-            Ending::Interrupted => None,
+            Ending::Interrupted | Ending::Done => None,
         };
         if let Some(failed) = failed {
             self.warn(&failed);

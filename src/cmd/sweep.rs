@@ -10,10 +10,10 @@ use pinbench::data;
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
 use pinbench::machine::EnvironmentClass;
-use pinbench::record::{Listing, Standing, Store};
+use pinbench::record::{Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{
-    Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, items,
+    Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task, items,
 };
 use pinbench::text;
 
@@ -64,7 +64,6 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     refuse_too_many(&plan)?;
     let (environment, class) = workspace.environment(&plan)?;
     let store = workspace.open_store()?;
-    let listing = workspace.listing(Some(&store))?;
     let seeds = args.seeds.limit();
     let diagnostics = if args.no_diagnostics { Diagnostics::Off } else { Diagnostics::On };
     let asked = Asked {
@@ -77,6 +76,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         trial,
     };
     let mut tally = Tally::default();
+    let listing = whole_runs(&store, &experiments, profile)?;
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
@@ -88,7 +88,8 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         let interrupt = Interrupt::install()?;
         let _machine = machine_alone(&interrupt)?;
         // Whoever had the machine may have run some of these.
-        let listing = store.records()?;
+        let listing = whole_runs(&store, &experiments, profile)?;
+        set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments, profile))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
         let due: Vec<&Item> = due(&found);
@@ -101,6 +102,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         progress.finish();
         conclude(workspace, &tally, due.len());
     } else {
+        listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
         announce(workspace, &plan, &found, &[], &[]);
     }
     Ok(Swept { experiments, profile, plan, class, store, tally, open })
@@ -122,6 +124,31 @@ fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
         return Err(WrongUsage(format!(
             "--jobs {jobs} asks for a core each, found {cores}; give at most as many as there are cores"
         )));
+    }
+    Ok(())
+}
+
+fn trial_ids(experiments: &[Experiment], profile: ProfileName) -> BTreeSet<TrialId> {
+    let trials = experiments.iter().flat_map(|experiment| experiment.profile(profile).trials());
+    trials.map(|(_, trial)| trial.id()).collect()
+}
+
+/// The runs there are. Those of the trials in question are read whole: what a report would find damaged is not done.
+pub fn whole_runs(store: &Store, experiments: &[Experiment], profile: ProfileName) -> Result<Listing> {
+    let trials = trial_ids(experiments, profile);
+    Ok(store.whole(store.records()?, |record| trials.contains(&record.trial_id)))
+}
+
+/// Moves damaged runs of these trials out of the way, so that they are run again and named once; the others are named.
+fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<TrialId>) -> Result<()> {
+    for problem in problems {
+        if problem.fault.is_damage() && trials.iter().any(|trial| problem.is_of(trial)) {
+            let moved = store.set_aside(problem)?;
+            let (file, fault) = (problem.file.display(), &problem.fault);
+            warn(&format!("'{file}' {fault}; the run is set aside as '{}'", moved.display()));
+        } else {
+            warn(&problem.to_string());
+        }
     }
     Ok(())
 }
@@ -244,9 +271,7 @@ impl<'a> Asked<'a> {
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
-                export: None,
-                trace: None,
-                planted: None,
+                task: Task::TRAIN,
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };

@@ -3,15 +3,15 @@
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use pinbench::data;
 use pinbench::experiment::plan::Device;
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Executor as _, Interrupt, Job, Trace};
+use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
 use crate::cli::TraceArgs;
 use crate::cmd::console::{print, this_command};
-use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
+use crate::cmd::{Workspace, WrongUsage, data as sets, sweep, task};
 
 pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
@@ -44,37 +44,23 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         data: root,
         workspace: workspace.root.clone(),
         diagnostics: Diagnostics::Off,
-        export: None,
-        trace: Some(Trace { folder: std::path::absolute(&folder)?, steps: args.steps }),
-        planted: None,
+        task: Task::Trace(Trace { folder: std::path::absolute(&folder)?, steps: args.steps }),
         command: this_command(),
     };
-    let interrupt = Interrupt::install()?;
-    let _machine = sweep::machine_alone(&interrupt)?;
     let steps = args.steps;
     workspace.note(&format!("{steps} steps of plan '{}', then {steps} under the profiler", job.plan.name));
-    let mut note = |event: &Event| {
-        if let Event::Note { text } = event {
-            workspace.note(text);
-        }
-    };
-    // It seals no run, so that to the scheduler it "died": what counts is the page, which it writes last.
-    match Children::of_this_program(&interrupt)?.execute(&job, &mut note)? {
-        Ending::Interrupted => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
-        _ if page.exists() => {}
-        Ending::Died { reason } => bail!("nothing was traced: {reason}"),
-        other => bail!("nothing was traced: {other:?}"),
+    if !task::run(workspace, &job)? {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
     print(&page.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Written last: whoever finds it finds all of them.
 const PAGE: &str = "index.html";
 
 /// In the process that has the environment of the plan: trains, measures the machine, and writes all there is.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode> {
+pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
     use jiff::Timestamp;
     use pinbench::analyse::explain::WARM_UP;
     use pinbench::analyse::operators;
@@ -82,6 +68,7 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode
     use pinbench::machine::Environment;
     use pinbench::record::{RunId, Status};
     use pinbench::report::trace::{Beside, Input, csv, glance, page};
+    use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::train::{self, Wanted};
 
     train::prepare_process(job.plan.threads)?;
@@ -123,7 +110,8 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &Interrupt) -> Result<ExitCode
     for text in glance(&roofline, &operators) {
         crate::cmd::train::say(&Event::Note { text });
     }
-    Ok(ExitCode::SUCCESS)
+    crate::cmd::train::say(&Event::Done);
+    Ok(ExitCode::from(EXIT_SEALED))
 }
 
 const OPERATORS: &str = "operators.csv";
@@ -132,6 +120,7 @@ const EVENTS: &str = "trace.json";
 /// Why there are not enough steps.
 #[cfg(feature = "torch")]
 fn too_short(ending: pinbench::train::Ending, job: &Job) -> Result<ExitCode> {
+    use anyhow::bail;
     use pinbench::train::Ending;
 
     match ending {

@@ -11,7 +11,7 @@ use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, HostTime};
 use pinbench::record::{Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, Wanted};
 use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
-use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job};
+use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job, Task};
 use pinbench::train::{self, Control, Ending, Kept, Options, Started, TrainError, Trained};
 
 use crate::cmd::workspace::capture;
@@ -21,19 +21,23 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Between two checkpoints inside an epoch: what a kill costs at most.
 const KEEP_EVERY: Duration = Duration::from_mins(5);
 
-pub fn run() -> anyhow::Result<ExitCode> {
-    let interrupt = Interrupt::install().context("signal handlers")?;
+pub fn run(parent: Option<u32>) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::install_in_child().context("signal handlers")?;
+    if !ends_with(parent) {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    }
     let job: Job = serde_json::from_reader(io::stdin().lock()).context(
         "`train` is what pinbench starts for each run and expects a job on standard input; use `pinbench run`",
     )?;
     check_environment(&job)?;
-    end_with_parent();
-    if let Some(export) = &job.export {
-        return crate::cmd::export::child(&job, export);
+    match &job.task {
+        Task::Export(export) => crate::cmd::export::child(&job, export, &interrupt),
+        Task::Trace(trace) => crate::cmd::trace::child(&job, trace, &interrupt),
+        Task::Train { .. } => train_into_the_store(&job, &interrupt),
     }
-    if let Some(trace) = &job.trace {
-        return crate::cmd::trace::child(&job, trace, &interrupt);
-    }
+}
+
+fn train_into_the_store(job: &Job, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let store = Store::open(&job.store)?;
     let _claim = match store.claim(&job.trial.id(), &job.plan.hash()) {
         Ok(claim) => claim,
@@ -45,26 +49,33 @@ pub fn run() -> anyhow::Result<ExitCode> {
     };
     train::prepare_process(job.plan.threads)?;
     let environment = capture(&job.workspace, &job.plan, Some(train::torch()?));
-    if is_done(&job, &store, &environment)? {
+    if is_done(job, &store, &environment)? {
         // Whoever had the claim before has run it since it was found to be due.
         return Ok(ExitCode::from(EXIT_BUSY));
     }
     let data = data::load(job.trial.config.data.set, &job.data)?;
-    execute(&job, &environment, &store, &data, &interrupt)
+    execute(job, &environment, &store, &data, interrupt)
 }
 
 /// A fault is planted to be trained with, whatever there is.
 fn is_done(job: &Job, store: &Store, environment: &Environment) -> anyhow::Result<bool> {
     let class = Some(environment.class());
     let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class };
-    Ok(job.planted.is_none() && wanted.finished(&store.records()?.records).is_some())
+    // What is damaged since it was found to be due is no reason not to run.
+    let listing = store.records()?;
+    let finished = wanted.finished(&listing.records);
+    Ok(job.fault().is_none() && finished.is_some_and(|record| store.check(record).is_ok()))
 }
 
 /// Without its parent nobody has the machine's lock, and another sweep may begin beside this run: as with SIGTERM, it
 /// then finishes the step and keeps what it has.
-fn end_with_parent() {
+///
+/// `false` when the parent is gone already: it may have been killed before it was asked for that signal, which then never
+/// comes.
+fn ends_with(parent: Option<u32>) -> bool {
     // SAFETY: prctl(2) with this option takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+    parent.is_none_or(|parent| std::os::unix::process::parent_id() == parent)
 }
 
 /// glibc and OpenMP read their settings when a process starts, so it is too late to set them here.
@@ -105,11 +116,11 @@ fn execute(
     let staging = store.stage(&run)?;
     let keeper = Keeper { store, run: run.clone(), key };
     let mut observer = Observer::new(interrupt, keeper, started, checkpoint.as_ref());
-    observer.is_planted = job.planted.is_some();
+    observer.is_planted = job.fault().is_some();
     let options = Options {
         diagnostics: job.diagnostics,
         resume: checkpoint.as_ref().map(|kept| (&kept.state[..], &kept.rows.steps[..])),
-        planted: job.planted,
+        planted: job.fault(),
     };
     let before = machine::usage();
     let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {
@@ -130,6 +141,7 @@ fn execute(
     let own_s = (own.user_us + own.system_us) as f64 / 1e6;
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
+    record.effective = Some(trained.effective.clone());
     record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, host, own_s));
     let record = staging.seal(&record, &observer.rows)?;
     store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
@@ -139,7 +151,7 @@ fn execute(
 
 /// A planted fault is no part of the key, so that its runs neither use a checkpoint nor keep one.
 fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Result<Option<Checkpoint>> {
-    if job.planted.is_some() {
+    if job.fault().is_some() {
         return Ok(None);
     }
     let found = store.find_checkpoint(key)?;

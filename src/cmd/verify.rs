@@ -9,12 +9,12 @@ use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::data;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Sweep};
+use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Interrupt, Job, Observer, Sweep, Task};
 use pinbench::stats::Spread;
 use serde::Serialize;
 
 use crate::cli::VerifyRunsArgs;
-use crate::cmd::console::{print, print_json};
+use crate::cmd::console::{print, print_json, warn};
 use crate::cmd::progress::Progress;
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
 
@@ -23,7 +23,7 @@ use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
 struct Verified {
     run: String,
     trial_id: String,
-    /// `None` when the replay did not finish.
+    /// `None` when the stored run is damaged, or the replay did not finish.
     comparison: Option<Comparison>,
 }
 
@@ -39,34 +39,41 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
         ))
     })?;
     let listing = workspace.listing(Some(&store))?;
-    let asked = chosen(&listing.records, args)?;
+    let (asked, mut verified) = readable(&store, chosen(&listing.records, args)?);
     let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, asked.iter().map(|record| record.trial.config.data.set), &root)?;
+    sets::fetch_missing(workspace, asked.iter().map(|run| run.record.trial.config.data.set), &root)?;
     // Replays go into a store of their own, so that none is ever taken for a run of a study.
     let folder = tempfile::tempdir().context("a folder for the replays")?;
     let replays = Store::open(&folder.path().join("runs"))?;
     let interrupt = Interrupt::install()?;
     let _machine = sweep::machine_alone(&interrupt)?;
-    let jobs: Vec<Job> = asked.iter().map(|record| job(record, &replays, &root, workspace)).collect();
-    let names = asked.iter().map(name).collect();
-    let mut progress = Progress::named(workspace.quiet, names, asked.iter().map(time).collect());
-    // Each id that was given has a run.
-    let (environment, _) = workspace.environment(&jobs[0].plan)?;
-    let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
-    let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
+    let children = Children::of_this_program(&interrupt)?;
+    let names = asked.iter().map(|run| name(&run.record)).collect();
+    let times = asked.iter().map(|run| time(&run.record)).collect();
+    let mut progress = Progress::named(workspace.quiet, names, times);
+    // One after the other, so that each grade is there as soon as its run is.
+    for (index, run) in asked.iter().enumerate() {
+        let record = &run.record;
+        let (environment, _) = workspace.environment(&record.plan)?;
+        let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
+        let mut of_this = OneOf { progress: &mut progress, index };
+        let tally = sweep.run(&[job(record, &replays, &root, workspace)], &children, &mut of_this)?;
+        if tally.interrupted {
+            break;
+        }
+        let grade = verify(run, &replays, spread(&store, record, &listing.records))?;
+        if !args.json {
+            progress.apart(|| print_one(&grade, record))?;
+        }
+        verified.push(grade);
+    }
     progress.finish();
-    let verified = asked
-        .iter()
-        .map(|record| verify(&store, &replays, record, &listing.records))
-        .collect::<Result<Vec<_>>>()?;
     if args.json {
         print_json(&verified)?;
-    } else {
-        verified.iter().zip(&asked).try_for_each(|(verified, record)| print_one(verified, record))?;
     }
     let is_good = |verified: &Verified| verified.comparison.as_ref().is_some_and(Comparison::is_as_expected);
     Ok(match verified.iter().all(is_good) {
-        _ if tally.interrupted => ExitCode::from(EXIT_INTERRUPTED),
+        _ if interrupt.is_asked() => ExitCode::from(EXIT_INTERRUPTED),
         true => ExitCode::SUCCESS,
         false => ExitCode::from(EXIT_FAILURE),
     })
@@ -107,6 +114,48 @@ fn chosen(records: &[RunRecord], args: &VerifyRunsArgs) -> Result<Vec<RunRecord>
     Ok(chosen)
 }
 
+/// Tells of the only job of a sweep as of one of several.
+struct OneOf<'a> {
+    progress: &'a mut Progress,
+    index: usize,
+}
+
+impl Observer for OneOf<'_> {
+    fn begin(&mut self, _: usize) {
+        self.progress.begin(self.index);
+    }
+
+    fn event(&mut self, _: usize, event: &Event) {
+        self.progress.event(self.index, event);
+    }
+
+    fn end(&mut self, _: usize, ending: &Ending) {
+        self.progress.end(self.index, ending);
+    }
+}
+
+/// The runs that can be compared with, read before anything is trained. What cannot be read is a warning, and is verified
+/// as one that could not be repeated.
+fn readable(store: &Store, chosen: Vec<RunRecord>) -> (Vec<LoadedRun>, Vec<Verified>) {
+    let (mut readable, mut verified) = (Vec::new(), Vec::new());
+    for record in chosen {
+        match store.load(&record) {
+            Ok(run) => readable.push(run),
+            Err(problem) => {
+                warn(&format!("{}: {problem}", name(&record)));
+                verified.push(Verified::nothing(&record));
+            }
+        }
+    }
+    (readable, verified)
+}
+
+impl Verified {
+    fn nothing(record: &RunRecord) -> Self {
+        Self { run: record.run.to_string(), trial_id: record.trial_id.to_string(), comparison: None }
+    }
+}
+
 fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &Workspace) -> Job {
     // A run that was diagnosed took some time for it.
     let is_diagnosed = record.outcome.as_ref().and_then(|outcome| outcome.diagnose_ns) != Some(0);
@@ -119,9 +168,7 @@ fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &
         data: data.to_owned(),
         workspace: workspace.root.clone(),
         diagnostics: if is_diagnosed { Diagnostics::On } else { Diagnostics::Off },
-        export: None,
-        trace: None,
-        planted: None,
+        task: Task::TRAIN,
         command: format!("pinbench verify {}", record.run),
     }
 }
@@ -136,19 +183,15 @@ fn time(record: &RunRecord) -> Duration {
     START_UP + Duration::from_nanos(ns)
 }
 
-fn verify(store: &Store, replays: &Store, record: &RunRecord, all: &[RunRecord]) -> Result<Verified> {
+fn verify(run: &LoadedRun, replays: &Store, spread: Option<Spread>) -> Result<Verified> {
+    let record = &run.record;
     let replay = replays.records()?.records.into_iter().find(|replay| {
         (replay.trial_id, replay.plan_hash) == (record.trial_id, record.plan_hash)
             && replay.status == Status::Finished
     });
-    let comparison = match replay {
-        Some(replay) => {
-            let (first, second) = (store.load(record)?, replays.load(&replay)?);
-            Some(compare(&first, &second, spread(store, record, all)))
-        }
-        None => None,
-    };
-    Ok(Verified { run: record.run.to_string(), trial_id: record.trial_id.to_string(), comparison })
+    let replay = replay.map(|replay| replays.load(&replay)).transpose()?;
+    let comparison = replay.map(|replay| compare(run, &replay, spread));
+    Ok(Verified { comparison, ..Verified::nothing(record) })
 }
 
 /// Of validation accuracy over the seeds of the run's config that are in the store.

@@ -108,6 +108,53 @@ pub enum Loader {
     Samples { workers: u32, prefetch: u32 },
 }
 
+/// What a plan came to for one trial: which loader made its batches and which operators our own kernels computed. A record
+/// has it beside the plan, for a plan is what was asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Effective {
+    pub loader: Loader,
+    /// The layers from the input on, in training and in evaluation; a pass that never happened is left out.
+    pub layers: Vec<EffectiveLayer>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EffectiveLayer {
+    /// Name of its convolution, such as `conv1`.
+    pub layer: String,
+    pub pass: Pass,
+    /// Operators that our own kernels computed, in order; libtorch computed the others.
+    pub own: Vec<OwnOperator>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    Training,
+    Evaluation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnOperator {
+    Convolution,
+    BatchNorm,
+    Relu,
+    MaxPool,
+}
+
+impl Loader {
+    /// The loader that makes the batches. No set that is on a device can be changed image by image, so with augmentation
+    /// those of a resident set are made image by image by the thread that trains.
+    pub fn effective(self, is_augmented: bool) -> Self {
+        match self {
+            Self::Resident if is_augmented => Self::Samples { workers: 0, prefetch: 0 },
+            loader => loader,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Device {

@@ -70,6 +70,19 @@ impl Store {
         judge(folder, &bytes, &names).map(Some)
     }
 
+    /// The listing with those of the runs that `is_wanted` names read whole: one that is damaged is a problem and no run.
+    pub fn whole(&self, listing: Listing, is_wanted: impl Fn(&RunRecord) -> bool) -> Listing {
+        let Listing { records, mut problems } = listing;
+        let mut whole = Vec::new();
+        for record in records {
+            match if is_wanted(&record) { self.check(&record) } else { Ok(()) } {
+                Ok(()) => whole.push(record),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Listing { records: whole, problems }
+    }
+
     /// Verifies every file of the run against the digest in its record.
     pub fn check(&self, record: &RunRecord) -> Result<(), Problem> {
         record.files.keys().try_for_each(|name| self.verified(record, name).map(drop))

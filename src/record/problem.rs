@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::experiment::TrialId;
 use crate::record::schema::UnknownFormat;
 use crate::record::{Store, StoreError};
 
@@ -69,6 +70,14 @@ impl Problem {
             _ => Fault::Unreadable { reason: error.to_string() },
         };
         Self::new(folder, file, fault)
+    }
+}
+
+impl Problem {
+    /// Whether it is of a run of this trial.
+    pub fn is_of(&self, trial: &TrialId) -> bool {
+        let short = trial.short();
+        self.fault != Fault::NotARun && self.folder.parent().is_some_and(|parent| parent.ends_with(&short))
     }
 }
 

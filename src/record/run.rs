@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::experiment::plan::Effective;
 use crate::experiment::{ConfigHash, Plan, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass};
 use crate::planted::Planted;
@@ -27,6 +28,9 @@ pub struct RunRecord {
     pub trial: Trial,
     pub plan_hash: PlanHash,
     pub plan: Plan,
+    /// What the plan came to; absent before format 5 and of a run that did not come to its first end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Effective>,
     pub environment_class: EnvironmentClass,
     pub environment: Environment,
     /// UTC, RFC 3339.

@@ -21,10 +21,11 @@
 //! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
 //! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
 //! | 4 | `device_…_ns` of the steps | null, as on a CPU: no device was timed |
+//! | 5 | `effective` in the record | absent: what the plan came to was not recorded |
 
 use polars::prelude::DataType;
 
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The oldest format that is still read.
 pub const OLDEST: u32 = 1;

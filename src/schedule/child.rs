@@ -3,12 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crate::record::{RunId, Status};
 use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job};
@@ -17,8 +16,6 @@ use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job};
 const TAIL_BYTES: usize = 8 * 1024;
 /// A line of output that is longer is noise, not an event.
 const LINE_BYTES: u64 = 64 * 1024;
-/// How soon a signal is passed on.
-const POLL: Duration = Duration::from_millis(100);
 
 /// Runs jobs, from several threads at once. A trait so that a sweep can be tested without processes.
 pub trait Executor: Sync {
@@ -34,7 +31,9 @@ pub enum Ending {
         run: RunId,
         status: Status,
     },
-    /// It ended before it could seal.
+    /// A task that seals no run has written what was asked for.
+    Done,
+    /// It ended before it could seal, or before it was done.
     Died {
         reason: String,
     },
@@ -43,7 +42,7 @@ pub enum Ending {
     Interrupted,
 }
 
-/// `program train` in the environment of the plan.
+/// `program train --parent PID` in the environment of the plan.
 pub struct Children {
     pub program: PathBuf,
     pub interrupt: Interrupt,
@@ -57,7 +56,10 @@ impl Children {
 
     fn spawn(&self, job: &Job) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
-        command.arg("train").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["train", "--parent", &std::process::id().to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A terminal's Ctrl-C then comes once: from this process, which hands on what comes to it.
+        command.process_group(0);
         for (name, value) in job.plan.environment() {
             match value {
                 Some(value) => command.env(name, value),
@@ -66,41 +68,27 @@ impl Children {
         }
         command.spawn()
     }
+}
 
-    /// Passes events to `observer` until the child closes its output; returns what the last one sealed.
-    fn follow(
-        &self,
-        child: &Child,
-        events: &mpsc::Receiver<Event>,
-        observer: &mut dyn FnMut(&Event),
-    ) -> Option<(RunId, Status)> {
-        let (mut sealed, mut told) = (None, false);
-        loop {
-            match events.recv_timeout(POLL) {
-                Ok(event) => {
-                    observer(&event);
-                    if let Event::Sealed { run, status } = event {
-                        sealed = Some((run, status));
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return sealed,
-            }
-            // Once: a second signal would end it without a checkpoint.
-            if self.interrupt.is_terminated() && !told {
-                told = true;
-                // SAFETY: the child is not waited for before this returns, so that the number is still its own. It may
-                // be gone already, which is no error here.
-                unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
-            }
+/// Passes events to `observer` until the child closes its output; returns the ending that one of them was.
+fn follow(events: mpsc::Receiver<Event>, observer: &mut dyn FnMut(&Event)) -> Option<Ending> {
+    let mut said = None;
+    for event in events {
+        observer(&event);
+        match event {
+            Event::Sealed { run, status } => said = Some(Ending::Sealed { run, status }),
+            Event::Done => said = Some(Ending::Done),
+            _ => {}
         }
     }
+    said
 }
 
 impl Executor for Children {
     /// To the kernel a child's parent is the thread that starts it, with which `train` ends: that thread waits here.
     fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
         let mut child = self.spawn(job)?;
+        let adopted = self.interrupt.adopt(child.id());
         let (sender, events) = mpsc::channel();
         let output = child.stdout.take().map(|pipe| thread::spawn(move || read_events(pipe, &sender)));
         let errors = child.stderr.take().map(|pipe| thread::spawn(move || read_tail(pipe)));
@@ -108,10 +96,11 @@ impl Executor for Children {
             // A child that is gone before it has read its job says why by its exit.
             let _ = input.write_all(&serde_json::to_vec(job)?);
         }
-        let sealed = self.follow(&child, &events, observer);
+        let said = follow(events, observer);
+        drop(adopted);
         let status = child.wait()?;
         let tail = [errors, output].into_iter().flatten().map(joined).collect::<String>();
-        Ok(ending(status, sealed, &tail, self.interrupt.is_asked()))
+        Ok(ending(status, said, &tail, self.interrupt.is_asked()))
     }
 }
 
@@ -119,9 +108,9 @@ fn joined(reader: JoinHandle<String>) -> String {
     reader.join().unwrap_or_else(|_| "(its output could not be read)".to_owned())
 }
 
-fn ending(status: ExitStatus, sealed: Option<(RunId, Status)>, tail: &str, asked: bool) -> Ending {
-    match (sealed, status.code()) {
-        (Some((run, status)), _) => Ending::Sealed { run, status },
+fn ending(status: ExitStatus, said: Option<Ending>, tail: &str, asked: bool) -> Ending {
+    match (said, status.code()) {
+        (Some(ending), _) => ending,
         (None, Some(code)) if code == i32::from(EXIT_BUSY) => Ending::Busy,
         (None, Some(code)) if code == i32::from(EXIT_INTERRUPTED) => Ending::Interrupted,
         // A signal that came before the child could catch it.
@@ -196,6 +185,7 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::row::Diagnostics;
+    use crate::schedule::Task;
 
     fn job() -> Job {
         let record = samples::finished(&samples::profile().arms[0], 0).record;
@@ -208,9 +198,7 @@ mod tests {
             data: PathBuf::from("data"),
             workspace: PathBuf::from("."),
             diagnostics: Diagnostics::On,
-            export: None,
-            trace: None,
-            planted: None,
+            task: Task::TRAIN,
             command: record.command,
         }
     }
@@ -282,7 +270,8 @@ exit 130"#;
         let run = || {
             let mut heard = |_: &Event| {
                 if ready.fetch_add(1, Ordering::Relaxed) == 1 {
-                    children.interrupt.terminate();
+                    children.interrupt.came(libc::SIGTERM);
+                    children.interrupt.came(libc::SIGTERM);
                 }
             };
             children.execute(&job(), &mut heard).unwrap()

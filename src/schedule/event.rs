@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::{RunId, Status};
 use crate::row::Split;
 
-/// In the order `started → (progress … → measured …) per epoch → sealed`.
+/// In the order `started → (progress … → measured …) per epoch → sealed`; a task without a run says `done` last.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -43,8 +43,10 @@ pub enum Event {
     },
     /// What a person should know, and nobody has to act on.
     Note { text: String },
-    /// The run is in the store. The last event.
+    /// The run is in the store. The last event of a training.
     Sealed { run: RunId, status: Status },
+    /// What was asked for is written. The last event of a task that seals no run.
+    Done,
 }
 
 #[cfg(test)]

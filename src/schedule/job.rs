@@ -27,17 +27,26 @@ pub struct Job {
     pub workspace: PathBuf,
     #[serde(default)]
     pub diagnostics: Diagnostics,
-    /// Instead of a run in the store: its first steps, for another program to repeat.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub export: Option<Export>,
-    /// Instead of a run in the store: where the time of its steps goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<Trace>,
-    /// A fault to train with, for those who want to see it found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub planted: Option<Planted>,
+    pub task: Task,
     /// Runs the trial again; goes into the record.
     pub command: String,
+}
+
+/// What a child does with the trial.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// A run in the store, with a fault for those who want to see it found.
+    Train { fault: Option<Planted> },
+    /// Its first steps, for another program to repeat. No run is sealed.
+    Export(Export),
+    /// Where the time of its steps goes. No run is sealed.
+    Trace(Trace),
+}
+
+impl Task {
+    /// A run as the trial says.
+    pub const TRAIN: Self = Self::Train { fault: None };
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -58,6 +67,14 @@ pub struct Trace {
 }
 
 impl Job {
+    /// The fault this run is trained with.
+    pub fn fault(&self) -> Option<Planted> {
+        match self.task {
+            Task::Train { fault } => fault,
+            Task::Export(_) | Task::Trace(_) => None,
+        }
+    }
+
     /// The record of the run of this job that started then and ends now; the store fills in its files.
     pub fn record(
         &self,
@@ -76,13 +93,14 @@ impl Job {
             trial: self.trial.clone(),
             plan_hash: self.plan.hash(),
             plan: self.plan.clone(),
+            effective: None,
             environment_class: environment.class(),
             environment: environment.clone(),
             started: started.to_string(),
             ended: Timestamp::now().to_string(),
             status,
             command: self.command.clone(),
-            planted: self.planted,
+            planted: self.fault(),
             outcome: None,
             files: Default::default(),
         }

@@ -18,7 +18,7 @@ pub use estimate::{Basis, Pace};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};
 pub use interrupt::Interrupt;
-pub use job::{Export, Job, Trace};
+pub use job::{Export, Job, Task, Trace};
 pub use sweep::{Observer, Sweep, SweepError, Tally};
 
 /// Exit codes of the child. It sealed a run that finished or diverged; the last event says which.

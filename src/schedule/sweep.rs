@@ -164,7 +164,7 @@ impl Tally {
 
     fn count(&mut self, ending: &Ending) {
         match ending {
-            Ending::Sealed { status: Status::Finished, .. } => self.finished += 1,
+            Ending::Sealed { status: Status::Finished, .. } | Ending::Done => self.finished += 1,
             Ending::Sealed { status: Status::Diverged { .. }, .. } => self.diverged += 1,
             Ending::Sealed { status: Status::Failed { .. }, .. } | Ending::Died { .. } => self.failed += 1,
             Ending::Busy => self.busy += 1,
@@ -181,6 +181,7 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::record::RunRecord;
+    use crate::schedule::Task;
 
     /// Ends the job of each seed as the function says.
     struct Scripted<F>(F);
@@ -228,9 +229,7 @@ mod tests {
                 data: PathBuf::new(),
                 workspace: PathBuf::new(),
                 diagnostics: Default::default(),
-                export: None,
-                trace: None,
-                planted: None,
+                task: Task::TRAIN,
                 command: record.command,
             }
         };

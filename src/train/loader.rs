@@ -29,8 +29,7 @@ pub enum Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// Of `images`, which `set` has on the device. No set that is on a device can be changed image by image, so with
-    /// `augment` a plan whose loader is resident has its batches made on the host.
+    /// Of `images`, which `set` has on the device.
     pub fn new(
         plan: &Plan,
         augment: Option<&'a Augment>,
@@ -40,13 +39,9 @@ impl<'a> Batches<'a> {
         scope: &'a Scope<'a, '_>,
     ) -> Result<Self, TrainError> {
         let samples = Samples::new(images, augment, seed, plan.memory_format);
-        Ok(match plan.loader {
-            Loader::Resident if augment.is_none() => {
-                Self::Gathered { set: set.shallow_clone(), ahead: VecDeque::new() }
-            }
-            Loader::Resident | Loader::Samples { workers: 0, .. } => {
-                Self::Made { samples, epoch: 0, ahead: VecDeque::new() }
-            }
+        Ok(match plan.loader.effective(augment.is_some()) {
+            Loader::Resident => Self::Gathered { set: set.shallow_clone(), ahead: VecDeque::new() },
+            Loader::Samples { workers: 0, .. } => Self::Made { samples, epoch: 0, ahead: VecDeque::new() },
             Loader::Samples { workers, prefetch } => {
                 Self::MadeAhead(Workers::new(scope, samples, workers, prefetch)?)
             }

@@ -7,6 +7,7 @@ use tch::{Reduction, Tensor};
 use crate::clock::{Clock, Monotonic, Phase, Recorder};
 use crate::data::{self, DataSet, Limits};
 use crate::digest::Digest;
+use crate::experiment::plan::{Effective, Loader};
 use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
 use crate::planted::Planted;
@@ -97,6 +98,8 @@ pub struct Trained {
     pub initial_weights: Digest,
     /// Those that were kept, with early stopping.
     pub final_weights: Digest,
+    /// What the plan came to.
+    pub effective: Effective,
     /// The epoch whose weights were kept and tested: of every finished run with early stopping, and of no other.
     pub kept_epoch: Option<u32>,
     pub steps: u64,
@@ -154,8 +157,9 @@ struct Training<'a> {
     recorder: Option<Recorder<CudaStream>>,
     built: Built,
     optimizer: Optimizer,
-    /// What is trained on.
+    /// What is trained on, and who makes it.
     batches: Batches<'a>,
+    loader: Loader,
     /// What is evaluated on.
     train_set: Resident,
     test_set: Resident,
@@ -259,6 +263,7 @@ impl<'a> Training<'a> {
             recorder: place.recorder(),
             built,
             optimizer,
+            loader: plan.loader.effective(config.augment.is_some()),
             batches: Batches::new(plan, config.augment.as_ref(), &data.train, &train_set, seed, scope)?,
             train_set,
             test_set: resident(&data.test)?,
@@ -397,6 +402,7 @@ impl<'a> Training<'a> {
             kept_epoch,
             wall_ns: self.wall_ns(),
             final_weights: self.built.parameters.digest()?,
+            effective: Effective { loader: self.loader, layers: self.built.model.effective() },
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,

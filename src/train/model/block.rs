@@ -1,8 +1,11 @@
 //! What both models are made of: convolution, normalisation, activation and, at the end of a group, pooling.
 
+use std::cell::RefCell;
+
 use tch::{TchError, Tensor};
 
 use crate::experiment::config::{Model as ModelConfig, Norm, Pooling};
+use crate::experiment::plan::{EffectiveLayer, OwnOperator, Pass};
 use crate::train::activation::Act;
 use crate::train::layer::{BatchNorm, Conv3x3, local_response_norm};
 use crate::train::model::{BatchNormMode, Mode, Order};
@@ -15,8 +18,9 @@ pub struct Block {
     act: Act,
     pool: Option<Pool>,
     order: Order,
-    /// `act1`
-    name: String,
+    number: usize,
+    /// What our own kernels computed in the last training and in the last evaluation, once there was one.
+    own: [RefCell<Option<Vec<OwnOperator>>>; 2],
 }
 
 enum Normalisation {
@@ -53,13 +57,17 @@ impl Block {
             Some(Norm::Lrn) => Normalisation::Lrn,
             Some(Norm::Off) => Normalisation::Off,
         };
-        let name = format!("act{number}");
-        let act = Act::new(parameters, &name, config.activation)?;
-        Ok(Self { conv, norm, act, pool, order, name })
+        let act = Act::new(parameters, &format!("act{number}"), config.activation)?;
+        Ok(Self { conv, norm, act, pool, order, number, own: Default::default() })
     }
 
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        if let Some(y) = self.forward_fused(x, mode)? {
+        let (fused, operators) = self.forward_fused(x, mode)?.unzip();
+        // What diagnostics ask is neither of the two.
+        if let Some(pass) = [Mode::TRAIN, Mode::EVAL].iter().position(|pass| *pass == mode) {
+            self.own[pass].replace(Some(operators.unwrap_or_default()));
+        }
+        if let Some(y) = fused {
             return Ok(y);
         }
         let x = self.before_activation(x, mode)?;
@@ -72,8 +80,15 @@ impl Block {
         }
     }
 
-    /// The same function by our own kernels; `None` where they do not serve.
-    fn forward_fused(&self, x: &Tensor, mode: Mode) -> Result<Option<Tensor>, TchError> {
+    /// What our own kernels computed in either pass that there was.
+    pub fn effective(&self) -> impl Iterator<Item = EffectiveLayer> {
+        [Pass::Training, Pass::Evaluation].into_iter().zip(&self.own).filter_map(|(pass, own)| {
+            Some(EffectiveLayer { layer: format!("conv{}", self.number), pass, own: own.borrow().clone()? })
+        })
+    }
+
+    /// The same function by our own kernels, and what they computed of it; `None` where they do not serve.
+    fn forward_fused(&self, x: &Tensor, mode: Mode) -> Result<Option<(Tensor, Vec<OwnOperator>)>, TchError> {
         let Normalisation::BatchNorm(norm) = &self.norm else { return Ok(None) };
         if !self.order.own_kernels || mode.batch_norm != BatchNormMode::Batch || !fused::takes(x) {
             return Ok(None);
@@ -82,13 +97,22 @@ impl Block {
             pool: matches!(self.pool, Some(Pool::Plain)) && self.act.never_falls(),
             relu: self.act.is_relu(),
         };
-        let y = if then.pool && fused::takes_first(x, &self.conv.weight) {
+        let is_first = then.pool && fused::takes_first(x, &self.conv.weight);
+        let operators = [
+            (is_first, OwnOperator::Convolution),
+            (true, OwnOperator::BatchNorm),
+            (then.relu, OwnOperator::Relu),
+            (then.pool, OwnOperator::MaxPool),
+        ];
+        let y = if is_first {
             fused::first_block(x, (&self.conv.weight, &self.conv.bias), &norm.fused(), then.relu)?
         } else {
             fused::norm_pool(&self.conv.forward(x)?, &norm.fused(), then)?
         };
         let y = if then.relu { y } else { self.act.apply(y, false)? };
-        Ok(Some(if then.pool { y } else { self.after_activation(y)? }))
+        let y = if then.pool { y } else { self.after_activation(y)? };
+        let own = operators.into_iter().filter(|(is_own, _)| *is_own).map(|(_, operator)| operator);
+        Ok(Some((y, own.collect())))
     }
 
     /// The same, showing `see` the activation before any pooling.
@@ -99,7 +123,7 @@ impl Block {
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, TchError> {
         let x = self.act.apply(self.before_activation(x, mode)?, false)?;
-        see(&self.name, &x);
+        see(&format!("act{}", self.number), &x);
         self.after_activation(x)
     }
 

@@ -14,7 +14,7 @@ use tch::Tensor;
 
 use crate::data::Shape;
 use crate::experiment::config::{Model as ModelConfig, ModelName};
-use crate::experiment::plan::{Kernels, Plan, Pooling};
+use crate::experiment::plan::{EffectiveLayer, Kernels, Plan, Pooling};
 use crate::stream::Key;
 use crate::train::TrainError;
 use crate::train::parameters::Parameters;
@@ -54,6 +54,9 @@ pub trait Model {
         mode: Mode,
         see: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor, tch::TchError>;
+
+    /// What our own kernels computed in the last pass of either kind that `forward` made.
+    fn effective(&self) -> Vec<EffectiveLayer>;
 }
 
 pub struct Built {

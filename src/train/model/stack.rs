@@ -4,6 +4,7 @@ use tch::{TchError, Tensor};
 
 use crate::data::Shape;
 use crate::experiment::config::Model as ModelConfig;
+use crate::experiment::plan::EffectiveLayer;
 use crate::train::activation::Act;
 use crate::train::layer::Linear;
 use crate::train::model::block::{Block, Pool};
@@ -81,6 +82,10 @@ impl Model for Stack {
             x = block.forward(&x, mode)?;
         }
         self.classify(&x, mode, self.order.pool_first, &mut |_, _| {})
+    }
+
+    fn effective(&self) -> Vec<EffectiveLayer> {
+        self.blocks.iter().flat_map(Block::effective).collect()
     }
 
     fn forward_seen(
