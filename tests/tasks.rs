@@ -119,7 +119,7 @@ fn an_export_that_fails_says_so_and_leaves_an_earlier_one_whole() {
     let first = ["trial.json", "steps.json", "state.safetensors"].map(written);
     let (code, out, err) = export("1000");
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("7 steps") && err.contains("1000"), "{err}");
+    assert!(err.contains("8 steps") && err.contains("1000"), "{err}");
     assert_eq!(["trial.json", "steps.json", "state.safetensors"].map(written), first);
     let (code, _, err) = export("2");
     assert_eq!(code, 0, "{err}");
@@ -132,7 +132,7 @@ fn an_export_waits_for_the_machine() {
     let workspace = Workspace::new(EXPERIMENT);
     let trial = workspace.list("tiny", "smoke", &SMOKE[2..])[0]["trial_id"].as_str().unwrap().to_owned();
     let mut sweep = long_sweep(&workspace);
-    let arguments = with_smoke(&["export", "tiny", "--trial", &trial, "--out", "steps"]);
+    let arguments = with_smoke(&["export", "tiny", "--trial", &trial, "--steps", "2", "--out", "steps"]);
     let mut export = workspace.pinbench(&arguments);
     let mut export = export.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut said = String::new();
