@@ -291,6 +291,30 @@ mod tests {
         assert!(!run.confusion.is_empty() && !run.chain.is_empty());
     }
 
+    /// The golden store of format 4, whose records do not say what a plan came to: it stays for ever.
+    #[test]
+    fn a_run_of_format_4_is_read_whole() {
+        let store = Store::open(Path::new("tests/data/store-format-4")).unwrap();
+        let Listing { records, problems } = store.records().unwrap();
+        assert_eq!((records.len(), &problems[..]), (1, &[][..]));
+        let run = store.load(&records[0]).unwrap();
+        let record = &records[0];
+        assert_eq!((record.format, record.trial_id, &record.effective), (4, record.trial.id(), &None));
+        assert_eq!((run.steps.len(), run.epochs.len()), (16, 7));
+    }
+
+    #[test]
+    fn a_run_that_is_read_whole_is_a_problem_where_its_rows_are_damaged() {
+        let (_folder, store, first) = store(&["run-a", "run-b"]);
+        samples::flip_a_bit(&first.join(STEPS_FILE));
+        let listed = || store.records().unwrap();
+        assert_eq!(store.whole(listed(), |_| false), listed());
+        let Listing { records, problems } = store.whole(listed(), |_| true);
+        assert_eq!((records.len(), records[0].run.0.as_str(), problems.len()), (1, "run-b", 1));
+        assert!(problems[0].is_of(&samples::record(0, "run-a").trial_id), "{problems:?}");
+        assert!(!problems[0].is_of(&records[0].trial_id));
+    }
+
     #[test]
     fn a_flipped_bit_in_any_file_is_found_and_costs_only_that_run() {
         for file in FILES {
