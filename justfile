@@ -25,6 +25,25 @@ setup FLAVOUR="cpu":
 build: setup
     cargo build --release
 
+# One page in under a minute, small but honest: MNIST batch size, in target/demo
+demo: build
+    @target/release/pinbench reproduce demo --experiments examples --no-diagnostics --store target/demo/runs --report target/demo
+
+# Put pinbench onto PATH: into ~/.local, or `just install --prefix DIR`
+install *ARGS: build
+    @python3 tools/package.py install {{ ARGS }}
+
+# Make target/pinbench-VERSION-x86_64-linux.tar.xz, which needs nothing but glibc: `--with mnist,cifar10` for data sets in it, `--slim` without libtorch
+package *ARGS: build
+    @python3 tools/package.py pack {{ ARGS }}
+
+# Make both packages, and run each in a root that has glibc and nothing else
+test-package: fetch
+    python3 tools/package.py pack
+    python3 tools/package.py pack --slim
+    python3 tools/package.py try target/pinbench-*[0-9]-x86_64-linux.tar.xz --from "$(target/release/pinbench data fetch mnist --quiet)"
+    python3 tools/package.py try target/pinbench-*-slim-x86_64-linux.tar.xz
+
 # Fetch the data sets into the cache
 fetch: build
     @target/release/pinbench data fetch

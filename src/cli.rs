@@ -20,7 +20,8 @@ Exit codes:
 
 Environment:
   PINBENCH_STORE  folder of the runs, as --store
-  PINBENCH_DATA   folder of the data sets; else pinbench/data in the XDG cache
+  PINBENCH_DATA   folder of the data sets; else pinbench-data beside the program,
+                  where there is one, else pinbench/data in the XDG cache
 
 Examples:
   pinbench reproduce m1               train what is missing, make the report
@@ -49,15 +50,12 @@ pub struct Global {
     /// Another one when you want to run trials again that are done: a stored run is never overwritten.
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// Folder of the experiments' TOML files
-    #[arg(
-        id = "folder",
-        long = "experiments",
-        global = true,
-        value_name = "DIR",
-        default_value = "experiments"
-    )]
-    pub experiments: PathBuf,
+    /// Folder of the experiments' TOML files [default: experiments, here or above]
+    ///
+    /// Where there is no such folder here or in a folder above, the experiments are those of the study, which are built into
+    /// the program.
+    #[arg(id = "folder", long = "experiments", global = true, value_name = "DIR")]
+    pub experiments: Option<PathBuf>,
     /// No progress; warnings and errors stay
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -134,7 +132,7 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct SweepArgs {
-    /// Ids of experiments, or unique starts of them; all when none is given
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
@@ -218,7 +216,7 @@ Examples:
 Writes DIR/EXPERIMENT/index.html and, beside it, the frames and records it is made of;
 DIR/index.html, DIR/open-questions.html and DIR/claims.csv over all experiments.")]
 pub struct ReportArgs {
-    /// Ids of experiments, or unique starts of them; all when none is given
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
@@ -251,7 +249,7 @@ Examples:
   status      done, diverged, running, failed or missing
   run         id of the run that stands for the trial, or null")]
 pub struct ListArgs {
-    /// Ids of experiments, or unique starts of them; all when none is given
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
@@ -304,7 +302,7 @@ Examples:
   changes           what differs around the runs: what, first, second
 The exit code is 1 when a grade is below what is promised.")]
 pub struct VerifyRunsArgs {
-    /// Ids of runs, trials or experiments, or starts of them
+    /// Ids of runs, trials or experiments, or starts of them, or paths of experiments' files
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
     #[command(flatten)]
@@ -349,7 +347,7 @@ Writes into DIR:
   state.safetensors   weights and optimizer after the last of them
   images.u8 labels.u8 the training file, image by image")]
 pub struct ExportArgs {
-    /// Ids of experiments, or unique starts of them; all when none is given
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     /// Start of the trial's id; `pinbench list` has the ids
@@ -477,8 +475,7 @@ Exit codes, of all baselines together, with a line for each reason:
   3  inconclusive: too few seeds for the stated effect, or it did not recur
   4  nothing measured or not comparable: a baseline is missing, stale or orphaned")]
 pub struct CheckArgs {
-    /// Ids of experiments, or unique starts of them; all with a baseline when none
-    /// is given
+    /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
     #[command(flatten)]
@@ -517,7 +514,7 @@ Examples:
 
 Writes experiments/baselines/EXPERIMENT.PROFILE.toml.")]
 pub struct AcceptArgs {
-    /// Ids of experiments, or unique starts of them
+    /// Ids of experiments, or unique starts of them, or paths of their files
     #[arg(value_name = "EXPERIMENT", required = true)]
     pub experiments: Vec<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Numbers and times for people. Rounding happens here and nowhere else.
+//! Numbers, times and commands for people. Rounding happens here and nowhere else.
 
 use std::time::Duration;
 
@@ -95,6 +95,22 @@ pub fn edit_distance(left: &str, right: &str) -> usize {
     row[right.len()]
 }
 
+/// With its first letter a capital.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    first + letters.as_str()
+}
+
+/// A word as a POSIX shell reads it back.
+pub fn shell_word(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_./:=+,@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +151,12 @@ mod tests {
         assert_eq!(signed(-0.5, 1), "−0.5");
         assert_eq!(mean_sd(0.5, Some(0.25), 2), "0.50 ± 0.25");
         assert_eq!(mean_sd(0.5, None, 2), "0.50");
+    }
+
+    #[test]
+    fn words_a_shell_would_split_are_quoted() {
+        assert_eq!(shell_word("--profile"), "--profile");
+        assert_eq!(shell_word("my run's"), r"'my run'\''s'");
+        assert_eq!(shell_word(""), "''");
     }
 }

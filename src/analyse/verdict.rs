@@ -53,6 +53,10 @@ pub struct Evidence {
     pub method: &'static str,
 }
 
+impl Verdict {
+    pub const ALL: [Self; 4] = [Self::Supported, Self::Refuted, Self::Inconclusive, Self::NotEvaluated];
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

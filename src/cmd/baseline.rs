@@ -1,47 +1,64 @@
 //! `pinbench baseline accept`: what an experiment gives now becomes what is expected of it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use pinbench::analyse::gate::{Asked, Stamp, accept, changes};
-use pinbench::experiment::baseline::{self, Baseline, FALSE_ALARM_RATE};
+use pinbench::experiment::Experiment;
+use pinbench::experiment::baseline::FALSE_ALARM_RATE;
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::stream::Seed;
 
 use crate::cli::AcceptArgs;
-use crate::cmd::Workspace;
 use crate::cmd::check::Bench;
 use crate::cmd::console::{print, warn};
+use crate::cmd::{Workspace, WrongUsage};
 
 pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let seeds = args.seeds.as_ref().map_or_else(|| (0..8).map(Seed).collect(), |seeds| seeds.0.clone());
+    let paths = experiments.iter().map(|experiment| place(workspace, experiment, args));
+    // Before anything is trained.
+    let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
     let mut bench = Bench::new(workspace, None)?;
-    for experiment in &experiments {
+    for (experiment, path) in experiments.iter().zip(&paths) {
         let Some(samples) = bench.samples(experiment, profile, &plan, &seeds)? else {
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
-        let path = workspace.baselines().join(baseline::file_name(&experiment.id, profile));
-        let old = Baseline::load(&path).unwrap_or_else(|error| {
+        let old = workspace.baseline(experiment, profile).unwrap_or_else(|error| {
             warn(&format!("the baseline there was cannot be read, and is replaced: {error}"));
             None
         });
         let stamp = Stamp { accepted: Timestamp::now().to_string(), false_alarm_rate: FALSE_ALARM_RATE };
-        let new = accept(&Asked::of(experiment, profile), stamp, &samples)?;
+        let new = accept(&Asked::of(experiment, &workspace.named(experiment), profile), stamp, &samples)?;
         print(&format!("{}:", path.display()))?;
         changes(old.as_ref(), &new).iter().try_for_each(|change| print(&format!("  {change}")))?;
         if args.dry_run {
             continue;
         }
-        fs::create_dir_all(workspace.baselines())
-            .with_context(|| format!("cannot create '{}'", workspace.baselines().display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
         // Beside it, then moved: a baseline is never half there.
         let draft = path.with_extension("toml.new");
         fs::write(&draft, new.to_toml()).with_context(|| format!("cannot write '{}'", draft.display()))?;
-        fs::rename(&draft, &path).with_context(|| format!("cannot write '{}'", path.display()))?;
+        fs::rename(&draft, path).with_context(|| format!("cannot write '{}'", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the baseline is written.
+fn place(workspace: &Workspace, experiment: &Experiment, args: &AcceptArgs) -> Result<PathBuf> {
+    let id = &experiment.id;
+    let path = workspace.baseline_path(experiment, args.profile.name()).ok_or_else(|| {
+        WrongUsage(format!(
+            "'{id}' is built into the program, which cannot be written to, and a baseline lies beside its experiment's file; \
+             put {id}.toml into a folder of yours and name it: `pinbench baseline accept FOLDER/{id}.toml --profile {}`",
+            args.profile.name()
+        ))
+    })?;
+    Ok(path)
 }

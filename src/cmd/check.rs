@@ -69,6 +69,8 @@ struct Case {
 /// Arms of one experiment to train, under which seeds and how.
 struct Request {
     experiment: String,
+    /// The experiment as a command line names it.
+    named: String,
     profile: ProfileName,
     plan: Plan,
     /// Label of the arm, and a trial of it.
@@ -82,21 +84,21 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Find
     let profile = args.profile.name();
     let mut known = BTreeSet::new();
     for experiment in experiments {
-        let name = baseline::file_name(&experiment.id, profile);
         known.insert(experiment.id.clone());
-        let path = workspace.baselines().join(&name);
-        match Baseline::load(&path) {
+        let named = workspace.named(&experiment);
+        match workspace.baseline(&experiment, profile) {
             Ok(Some(baseline)) => {
-                let asked = Asked::of(&experiment, profile);
+                let asked = Asked::of(&experiment, &named, profile);
                 cases.push(Case { experiment, asked, baseline });
             }
             Ok(None) if args.experiments.is_empty() => {}
-            Ok(None) => files.push(judge(&Asked::of(&experiment, profile), None, &[])),
+            Ok(None) => files.push(judge(&Asked::of(&experiment, &named, profile), None, &[])),
             Err(error) => files.push(Findings::unreadable(&experiment.id, profile, error)),
         }
     }
-    if args.experiments.is_empty() {
-        files.extend(orphans(&workspace.baselines(), &known)?);
+    // What is inside the program belongs together: a test sees to it.
+    if let Some(folder) = workspace.baselines().filter(|_| args.experiments.is_empty()) {
+        files.extend(orphans(&folder, &known)?);
     }
     Ok((cases, files))
 }
@@ -154,6 +156,7 @@ impl Case {
         }
         Request {
             experiment: self.experiment.id.clone(),
+            named: self.asked.named.clone(),
             profile: self.asked.profile,
             plan: Plan::named(stored.name, stored.threads, stored.device),
             trials,
@@ -257,7 +260,7 @@ impl<'a> Bench<'a> {
             // The gate looks at none.
             diagnostics: Diagnostics::Off,
             task: Task::Train { fault: self.planted },
-            command: format!("pinbench check {} --profile {}", request.experiment, request.profile),
+            command: format!("pinbench check {} --profile {}", request.named, request.profile),
         }
     }
 
@@ -279,7 +282,9 @@ impl<'a> Bench<'a> {
             let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed });
             trials.extend(seeds.iter().map(trial));
         }
-        let request = Request { experiment: experiment.id.clone(), profile, plan: plan.clone(), trials };
+        let named = self.workspace.named(experiment);
+        let request =
+            Request { experiment: experiment.id.clone(), named, profile, plan: plan.clone(), trials };
         let Some(store) = self.train(std::slice::from_ref(&request))? else { return Ok(None) };
         samples(&store, &request).map(Some)
     }

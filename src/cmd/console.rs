@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use pinbench::text::shell_word;
+
 /// A line for people. That standard error is closed is nobody's loss.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
@@ -35,15 +37,6 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// A word as a POSIX shell reads it back.
-pub fn shell_word(word: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "-_./:=+,@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// The command that runs now.
 pub fn this_command() -> String {
     let words = std::env::args_os().skip(1).map(|word| shell_word(&word.to_string_lossy()));
@@ -58,12 +51,5 @@ mod tests {
     fn columns_line_up_by_letters_and_lines_have_no_blanks_at_their_ends() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         assert_eq!(table(&[row(["é", "b"]), row(["long", ""])]), ["é     b", "long"]);
-    }
-
-    #[test]
-    fn words_a_shell_would_split_are_quoted() {
-        assert_eq!(shell_word("--profile"), "--profile");
-        assert_eq!(shell_word("my run's"), r"'my run'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -1,6 +1,7 @@
 //! The verbs: one file each, glue only.
 
 pub mod baseline;
+mod built_in;
 pub mod check;
 pub mod console;
 pub mod data;

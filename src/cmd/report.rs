@@ -12,12 +12,12 @@ use pinbench::experiment::plan::PlanName;
 use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, ProfileName};
 use pinbench::machine::EnvironmentClass;
 use pinbench::record::{LoadedRun, RunRecord, Status, Store, bundle};
-use pinbench::report::{Download, File, Input, render, render_index};
+use pinbench::report::{Download, File, Input, Lead, lead, render, render_index};
 use pinbench::text;
 
 use crate::cli::ReportArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::{print, shell_word, warn};
+use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::command;
 
 /// Every report has it; a folder without it is not replaced.
@@ -29,6 +29,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
     let reporter = Reporter {
+        workspace,
         store: store.as_ref(),
         records: &listing.records,
         profile: args.profile.name(),
@@ -36,10 +37,10 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
         steps: !args.no_steps,
     };
     for experiment in &experiments {
-        let page = reporter.write(experiment, &Choice::Newest(args.plan()), None)?;
+        let page = reporter.write(experiment, &Choice::Newest(args.plan()), None)?.page;
         print(&page.display().to_string())?;
     }
-    let index = reporter.write_index(&workspace.readable_experiments()?, &Choice::Newest(args.plan()))?;
+    let index = reporter.write_index(&experiments, &Choice::Newest(args.plan()))?;
     print(&index.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -53,6 +54,7 @@ pub enum Choice {
 }
 
 pub struct Reporter<'a> {
+    pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
     pub records: &'a [RunRecord],
     pub profile: ProfileName,
@@ -61,23 +63,32 @@ pub struct Reporter<'a> {
     pub steps: bool,
 }
 
+/// What became of one report.
+pub struct Written {
+    pub page: PathBuf,
+    pub lead: Lead,
+}
+
 impl Reporter<'_> {
-    /// Writes the report of one experiment and returns the path of its page.
+    /// Writes the report of one experiment.
     ///
     /// `plan` is what the page says to run again where there is no run to take it from.
-    pub fn write(&self, experiment: &Experiment, choice: &Choice, plan: Option<&Plan>) -> Result<PathBuf> {
+    pub fn write(&self, experiment: &Experiment, choice: &Choice, plan: Option<&Plan>) -> Result<Written> {
         let input = self.input(experiment, choice, plan)?;
         let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
         let folder = self.out.join(&experiment.id);
         replace(&folder, &files)?;
-        Ok(folder.join(PAGE))
+        Ok(Written { page: folder.join(PAGE), lead: lead(&input) })
     }
 
-    /// Writes the pages over all experiments beside their folders, and returns the path of the first.
-    pub fn write_index(&self, experiments: &[Experiment], choice: &Choice) -> Result<PathBuf> {
+    /// Writes the pages over all experiments, those asked for among them, beside their folders, and returns the path of the
+    /// first.
+    pub fn write_index(&self, asked: &[Experiment], choice: &Choice) -> Result<PathBuf> {
+        let (experiments, named) = self.workspace.indexed(asked, self.records)?;
         let inputs = experiments.iter().map(|experiment| self.input(experiment, choice, None));
         let inputs = inputs.collect::<Result<Vec<Input>>>()?;
-        let command = format!("pinbench reproduce --profile {}", self.profile);
+        let named = if named.is_empty() { named } else { format!(" {named}") };
+        let command = format!("pinbench reproduce{named} --profile {}", self.profile);
         let files = render_index(&inputs, self.profile, &command).context("the index of the reports")?;
         let writing =
             || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
@@ -101,9 +112,10 @@ impl Reporter<'_> {
         let profile = experiment.profile(self.profile);
         let chosen = self.choose(experiment, choice);
         let plan = chosen.first().map(|record| &record.plan).or(plan);
+        let named = self.workspace.named(experiment);
         let command = match plan {
-            Some(plan) => command("reproduce", &experiment.id, &self.profile, plan),
-            None => format!("pinbench reproduce {} --profile {}", shell_word(&experiment.id), self.profile),
+            Some(plan) => command("reproduce", &named, &self.profile, plan),
+            None => format!("pinbench reproduce {named} --profile {}", self.profile),
         };
         let arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| ArmRuns { arm, runs: self.load(arm, &chosen) }).collect();

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use pinbench::report::Lead;
 
 use crate::cli::ReproduceArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::print;
-use crate::cmd::report::{Choice, Reporter};
+use crate::cmd::console::{print, table};
+use crate::cmd::report::{Choice, Reporter, Written};
 use crate::cmd::sweep::sweep;
 
 pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
@@ -21,17 +22,41 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     };
     let listing = swept.store.records()?;
     let reporter = Reporter {
+        workspace,
         store: Some(&swept.store),
         records: &listing.records,
         profile: swept.profile,
         out: &args.report,
         steps: true,
     };
+    let mut leads = Vec::new();
     for experiment in &swept.experiments {
-        let page = reporter.write(experiment, &choice, Some(&swept.plan))?;
+        let Written { page, lead } = reporter.write(experiment, &choice, Some(&swept.plan))?;
         print(&page.display().to_string())?;
+        leads.push(lead);
     }
-    let index = reporter.write_index(&workspace.readable_experiments()?, &choice)?;
+    let index = reporter.write_index(&swept.experiments, &choice)?;
     print(&index.display().to_string())?;
+    take_away(&leads).iter().for_each(|line| workspace.note(line));
     Ok(swept.exit_code())
+}
+
+/// Experiments whose sentences are still read on a terminal; of more, what their claims came to.
+const MOST_TOLD: usize = 3;
+
+/// What the pages say, for who does not open them at once.
+fn take_away(leads: &[Lead]) -> Vec<String> {
+    if leads.len() <= MOST_TOLD {
+        let told = |lead: &Lead| {
+            let sentences = lead.sentences.iter().map(|sentence| format!("  {sentence}"));
+            std::iter::once(lead.title.clone()).chain(sentences).collect::<Vec<String>>()
+        };
+        return leads.iter().flat_map(told).collect();
+    }
+    let row = |lead: &Lead| {
+        let counts: Vec<String> =
+            lead.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+        vec![lead.id.clone(), counts.join(", ")]
+    };
+    table(&leads.iter().map(row).collect::<Vec<_>>())
 }

@@ -261,7 +261,7 @@ impl<'a> Asked<'a> {
 
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
         let job = |item: &&Item| {
-            let again = command("run", &item.experiment.id, &item.profile, self.plan);
+            let again = command("run", &workspace.named(item.experiment), &item.profile, self.plan);
             Job {
                 experiment: item.experiment.id.clone(),
                 profile: item.profile.to_string(),

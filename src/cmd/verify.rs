@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::Measures;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::data;
+use pinbench::experiment::{Experiment, TrialId};
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Interrupt, Job, Observer, Sweep, Task};
@@ -16,6 +17,7 @@ use serde::Serialize;
 use crate::cli::VerifyRunsArgs;
 use crate::cmd::console::{print, print_json, warn};
 use crate::cmd::progress::Progress;
+use crate::cmd::workspace::is_path;
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
 
 /// Documented in the help of `verify`; keys are added, never changed.
@@ -39,7 +41,7 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
         ))
     })?;
     let listing = workspace.listing(Some(&store))?;
-    let (asked, mut verified) = readable(&store, chosen(&listing.records, args)?);
+    let (asked, mut verified) = readable(&store, chosen(workspace, &listing.records, args)?);
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, asked.iter().map(|run| run.record.trial.config.data.set), &root)?;
     // Replays go into a store of their own, so that none is ever taken for a run of a study.
@@ -80,15 +82,19 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
 }
 
 /// The finished runs of the ids and experiments that were named, the newest of each trial and plan.
-fn chosen(records: &[RunRecord], args: &VerifyRunsArgs) -> Result<Vec<RunRecord>> {
+fn chosen(workspace: &Workspace, records: &[RunRecord], args: &VerifyRunsArgs) -> Result<Vec<RunRecord>> {
     let mut chosen: Vec<RunRecord> = Vec::new();
     for id in &args.ids {
+        let of_file: Vec<TrialId> = match is_path(id) {
+            true => trials(&workspace.experiments(std::slice::from_ref(id))?, args),
+            false => Vec::new(),
+        };
         let is_named = |record: &&RunRecord| {
             let is_id = record.run.0.starts_with(id.as_str())
                 || (id.len() >= 4 && record.trial_id.to_string().starts_with(id.as_str()));
             let is_experiment = record.experiment.starts_with(id.as_str())
                 && record.profile == args.profile.name().to_string();
-            is_id || is_experiment
+            is_id || is_experiment || of_file.contains(&record.trial_id)
         };
         let finished = |record: &&RunRecord| record.status == Status::Finished && record.planted.is_none();
         let mut found: Vec<&RunRecord> = records.iter().filter(is_named).filter(finished).collect();
@@ -112,6 +118,11 @@ fn chosen(records: &[RunRecord], args: &VerifyRunsArgs) -> Result<Vec<RunRecord>
     }
     chosen.reverse();
     Ok(chosen)
+}
+
+fn trials(experiments: &[Experiment], args: &VerifyRunsArgs) -> Vec<TrialId> {
+    let profiles = experiments.iter().map(|experiment| experiment.profile(args.profile.name()));
+    profiles.flat_map(|profile| profile.trials()).map(|(_, trial)| trial.id()).collect()
 }
 
 /// Tells of the only job of a sweep as of one of several.

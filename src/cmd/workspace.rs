@@ -5,21 +5,45 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::Device;
-use pinbench::experiment::{Experiment, Plan};
+use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName};
 use pinbench::machine::{Environment, EnvironmentClass, Gpu, Torch};
-use pinbench::record::{Listing, Store};
-use pinbench::text::edit_distance;
+use pinbench::record::{Listing, RunRecord, Store};
+use pinbench::text::{edit_distance, shell_word};
 
 use crate::cli::Global;
-use crate::cmd::console;
+use crate::cmd::{built_in, console};
 
 pub struct Workspace {
     /// The current folder.
     pub root: PathBuf,
     pub store: PathBuf,
-    experiments: PathBuf,
+    shelf: Shelf,
     pub quiet: bool,
+}
+
+/// Where an experiment is looked for by its id.
+#[derive(Clone, PartialEq, Debug)]
+enum Shelf {
+    /// The folder of `--experiments`.
+    Given(PathBuf),
+    /// `experiments` in the current folder.
+    Here,
+    /// `experiments` in a folder above it.
+    Above(PathBuf),
+    /// In no folder: those of the study, which are inside the program.
+    BuiltIn,
+}
+
+/// The experiments on a shelf, by id.
+type Known = Vec<(String, Place)>;
+
+#[derive(Clone, PartialEq, Debug)]
+enum Place {
+    File(PathBuf),
+    /// The text itself.
+    BuiltIn(&'static str),
 }
 
 /// A mistake of whoever typed the command.
@@ -30,19 +54,15 @@ pub struct WrongUsage(pub String);
 impl Workspace {
     pub fn of(global: &Global) -> Result<Self> {
         let root = env::current_dir().context("the current folder is gone; change into another one")?;
+        let shelf = Shelf::of(global.experiments.as_deref(), &root);
         let store = global.store.as_ref().map(|store| root.join(store));
         Ok(Self {
             // Absolute, because children are told of it.
-            store: root.join(store.unwrap_or_else(|| Store::default_path(&root))),
-            experiments: global.experiments.clone(),
+            store: root.join(store.unwrap_or_else(|| Store::default_path(shelf.home(&root)))),
+            shelf,
             quiet: global.quiet,
             root,
         })
-    }
-
-    /// Folder of the baselines.
-    pub fn baselines(&self) -> PathBuf {
-        self.experiments.join(pinbench::experiment::baseline::FOLDER)
     }
 
     /// A line of progress.
@@ -52,25 +72,26 @@ impl Workspace {
         }
     }
 
-    /// The experiments asked for, by id or a unique start of it; all, in order of their ids, when none is named.
+    /// The experiments asked for, each by id, a unique start of it or the path of its file; all on the shelf, in order of
+    /// their ids, when none is named.
     pub fn experiments(&self, asked: &[String]) -> Result<Vec<Experiment>> {
-        let known = self.known_experiments()?;
-        let mut chosen: Vec<&(String, PathBuf)> = Vec::new();
+        let all = asked.is_empty();
+        // A file is found without a shelf.
+        let needs_shelf = all || asked.iter().any(|asked| !is_path(asked));
+        let known = if needs_shelf { self.shelf.known()? } else { Known::new() };
+        let mut chosen: Known = if all { known.clone() } else { Known::new() };
         for asked in asked {
-            let found = find(&known, asked).map_err(|reason| WrongUsage(self.in_folder(&reason)))?;
-            if !chosen.iter().any(|(id, _)| *id == found.0) {
-                chosen.push(found);
-            }
-        }
-        if asked.is_empty() {
-            chosen = known.iter().collect();
+            let found = if is_path(asked) { at_path(asked)? } else { self.shelf.find(&known, asked)? };
+            add(&mut chosen, found)?;
         }
         if chosen.is_empty() {
-            let reason = format!("no experiment in '{}': expected a .toml file", self.experiments.display());
-            return Err(WrongUsage(reason).into());
+            return Err(WrongUsage(format!("no experiment {}: expected a .toml file", self.shelf)).into());
+        }
+        if needs_shelf && matches!(self.shelf, Shelf::Above(_) | Shelf::BuiltIn) {
+            self.note(&format!("experiments are those {}", self.shelf));
         }
         let experiments: Vec<Experiment> =
-            chosen.into_iter().map(|(_, path)| Ok(Experiment::load(path)?)).collect::<Result<_>>()?;
+            chosen.iter().map(|(id, place)| Ok(place.load(id)?)).collect::<Result<_>>()?;
         let mistakes = experiments.iter().flat_map(|experiment| &experiment.claims);
         for mistake in mistakes.filter_map(|claim| claim.mistake.as_ref()) {
             console::warn(&format!("a claim is left out: {mistake}"));
@@ -78,41 +99,75 @@ impl Workspace {
         Ok(experiments)
     }
 
-    /// Those that can be read, for pages over all of them; the others are a warning.
-    pub fn readable_experiments(&self) -> Result<Vec<Experiment>> {
-        let mut readable = Vec::new();
-        for (_, path) in self.known_experiments()? {
-            match Experiment::load(&path) {
-                Ok(experiment) => readable.push(experiment),
+    /// What an index over all pages is of, and how a command line names that: the shelf's experiments that can be read
+    /// (the others are a warning) and those asked for that have a file elsewhere. Of those built into the program, which
+    /// nobody has put there, only what was asked for or has a run.
+    pub fn indexed(&self, asked: &[Experiment], records: &[RunRecord]) -> Result<(Vec<Experiment>, String)> {
+        let mut indexed = Vec::new();
+        let mut is_whole = true;
+        for (id, place) in self.shelf.known()? {
+            let is_asked = asked.iter().any(|experiment| experiment.id == id);
+            let has_run = || records.iter().any(|record| record.experiment == id);
+            if matches!(place, Place::BuiltIn(_)) && !is_asked && !has_run() {
+                is_whole = false;
+                continue;
+            }
+            match place.load(&id) {
+                Ok(experiment) => indexed.push(experiment),
                 Err(error) => console::warn(&format!("left out of the index: {error}")),
             }
         }
-        Ok(readable)
-    }
-
-    fn in_folder(&self, reason: &str) -> String {
-        format!("{reason}, in '{}'", self.experiments.display())
-    }
-
-    /// Id and path of each, by id.
-    fn known_experiments(&self) -> Result<Vec<(String, PathBuf)>> {
-        let folder = &self.experiments;
-        let entries = fs::read_dir(folder).map_err(|error| {
-            let folder = folder.display();
-            WrongUsage(format!(
-                "cannot read the experiments in '{folder}': {error}; change into the repository, or give --experiments DIR"
-            ))
-        })?;
-        let mut known = Vec::new();
-        for entry in entries {
-            let path = entry.with_context(|| format!("cannot read '{}'", folder.display()))?.path();
-            let is_toml = path.extension().is_some_and(|extension| extension == "toml");
-            if let Some(stem) = path.file_stem().filter(|_| is_toml) {
-                known.push((stem.to_string_lossy().into_owned(), path));
-            }
+        for experiment in asked.iter().filter(|experiment| self.is_elsewhere(experiment)) {
+            is_whole = false;
+            indexed.retain(|other: &Experiment| other.id != experiment.id);
+            indexed.push(experiment.clone());
         }
-        known.sort();
-        Ok(known)
+        indexed.sort_by(|left, right| left.id.cmp(&right.id));
+        let words = if is_whole { Vec::new() } else { indexed.iter().map(|one| self.word(one)).collect() };
+        Ok((indexed, self.shelf.with_option(words)))
+    }
+
+    /// The experiment as a command line names it, with the folder that was given.
+    pub fn named(&self, experiment: &Experiment) -> String {
+        let words = vec![self.word(experiment)];
+        if self.is_elsewhere(experiment) { words.join(" ") } else { self.shelf.with_option(words) }
+    }
+
+    fn word(&self, experiment: &Experiment) -> String {
+        match &experiment.file {
+            Some(file) if self.is_elsewhere(experiment) => shell_word(&path_word(file)),
+            _ => shell_word(&experiment.id),
+        }
+    }
+
+    /// Whether it is a file that is not on the shelf.
+    fn is_elsewhere(&self, experiment: &Experiment) -> bool {
+        experiment.file.as_deref().is_some_and(|file| file.parent() != self.shelf.folder())
+    }
+
+    /// Where the baseline of an experiment is: beside its file. `None` of one that has none.
+    pub fn baseline_path(&self, experiment: &Experiment, profile: ProfileName) -> Option<PathBuf> {
+        let folder = experiment.file.as_ref()?.parent()?;
+        Some(folder.join(baseline::FOLDER).join(baseline::file_name(&experiment.id, profile)))
+    }
+
+    /// The baseline of an experiment, if it has one.
+    pub fn baseline(
+        &self,
+        experiment: &Experiment,
+        profile: ProfileName,
+    ) -> Result<Option<Baseline>, ExperimentError> {
+        if let Some(path) = self.baseline_path(experiment, profile) {
+            return Baseline::load(&path);
+        }
+        let name = baseline::file_name(&experiment.id, profile);
+        let built_in = built_in::BASELINES.iter().find(|(stem, _)| name.strip_suffix(".toml") == Some(*stem));
+        Ok(built_in.map(|(_, text)| Baseline::parse(Path::new(&name), text)).transpose()?)
+    }
+
+    /// Folder of the baselines on the shelf, where that is a folder.
+    pub fn baselines(&self) -> Option<PathBuf> {
+        Some(self.shelf.folder()?.join(baseline::FOLDER))
     }
 
     /// The store, made if there is none yet.
@@ -172,7 +227,170 @@ pub fn torch(_: u32) -> Result<Option<Torch>> {
     Ok(None)
 }
 
-fn find<'a>(known: &'a [(String, PathBuf)], asked: &str) -> Result<&'a (String, PathBuf), String> {
+impl Shelf {
+    fn of(given: Option<&Path>, root: &Path) -> Self {
+        if let Some(folder) = given {
+            return Self::Given(folder.to_owned());
+        }
+        // One without a .toml file is somebody else's.
+        let has_some = |folder: &&Path| tomls(&folder.join(FOLDER)).is_ok_and(|files| !files.is_empty());
+        match root.ancestors().find(has_some) {
+            Some(folder) if folder == root => Self::Here,
+            Some(folder) => Self::Above(folder.join(FOLDER)),
+            None => Self::BuiltIn,
+        }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Given(folder) | Self::Above(folder) => Some(folder),
+            Self::Here => Some(Path::new(FOLDER)),
+            Self::BuiltIn => None,
+        }
+    }
+
+    /// The folder whose runs are meant: from anywhere below a study the same store.
+    fn home<'a>(&'a self, root: &'a Path) -> &'a Path {
+        match self {
+            Self::Above(folder) => folder.parent().unwrap_or(root),
+            _ => root,
+        }
+    }
+
+    /// Words of a command line, and the option without which they would mean another experiment.
+    fn with_option(&self, mut words: Vec<String>) -> String {
+        if let Self::Given(folder) = self {
+            words.push(format!("--experiments {}", shell_word(&folder.to_string_lossy())));
+        }
+        words.join(" ")
+    }
+
+    fn known(&self) -> Result<Known> {
+        let Some(folder) = self.folder() else {
+            let all = built_in::EXPERIMENTS.iter();
+            return Ok(all.map(|&(id, text)| (id.to_owned(), Place::BuiltIn(text))).collect());
+        };
+        tomls(folder).map_err(|error| {
+            let folder = folder.display();
+            WrongUsage(format!(
+                "cannot read the experiments in '{folder}': {error}; give --experiments the folder of their files, or leave \
+                 it out for those of a folder 'experiments' here or above, else those built into the program"
+            ))
+            .into()
+        })
+    }
+
+    fn find(&self, known: &[(String, Place)], asked: &str) -> Result<(String, Place)> {
+        let found = find(known, asked).map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
+        Ok(found.clone())
+    }
+}
+
+/// Where that is, as part of a sentence.
+impl std::fmt::Display for Shelf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.folder() {
+            Some(folder) => write!(f, "in '{}'", folder.display()),
+            None => f.write_str("built into the program, for there is no folder 'experiments' here or above"),
+        }
+    }
+}
+
+/// Of experiments that no `--experiments` names.
+const FOLDER: &str = "experiments";
+
+/// Stem and path of each .toml file in a folder, by stem.
+fn tomls(folder: &Path) -> std::io::Result<Known> {
+    let mut found = Known::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+        if let Some(stem) = path.file_stem().filter(|_| is_toml) {
+            found.push((stem.to_string_lossy().into_owned(), Place::File(path)));
+        }
+    }
+    found.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(found)
+}
+
+impl Place {
+    fn load(&self, id: &str) -> Result<Experiment, ExperimentError> {
+        match self {
+            Self::File(path) => Experiment::load(path),
+            Self::BuiltIn(text) => Ok(Experiment::parse(Path::new(&format!("{id}.toml")), text)?),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => {
+                one == other
+                    || fs::canonicalize(one)
+                        .ok()
+                        .zip(fs::canonicalize(other).ok())
+                        .is_some_and(|(a, b)| a == b)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "'{}'", path.display()),
+            Self::BuiltIn(_) => f.write_str("the one built into the program"),
+        }
+    }
+}
+
+/// Whether an experiment is named by its file rather than by its id, which has no slash and no ending.
+pub fn is_path(asked: &str) -> bool {
+    asked.contains('/') || asked.ends_with(".toml")
+}
+
+/// The path so that it is taken for one again.
+fn path_word(file: &Path) -> String {
+    let word = file.to_string_lossy().into_owned();
+    if is_path(&word) { word } else { format!("./{word}") }
+}
+
+/// The experiment in the file of that path.
+fn at_path(asked: &str) -> Result<(String, Place)> {
+    let path = PathBuf::from(asked);
+    let reason = match fs::metadata(&path) {
+        Ok(about) if about.is_dir() => {
+            format!(
+                "'{asked}' is a folder, expected an experiment's file; for its experiments give --experiments {asked}"
+            )
+        }
+        Ok(_) => {
+            let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            return Ok((stem, Place::File(path)));
+        }
+        Err(error) => format!(
+            "cannot read the experiment's file '{asked}': {error}; expected the path of a .toml file, or an id, which \
+             `pinbench list` has"
+        ),
+    };
+    Err(WrongUsage(reason).into())
+}
+
+/// Adds what is not there yet. Two experiments of one id would have one page.
+fn add(chosen: &mut Known, (id, place): (String, Place)) -> Result<(), WrongUsage> {
+    match chosen.iter().find(|(other, _)| *other == id) {
+        None => chosen.push((id, place)),
+        Some((_, other)) if other.is(&place) => {}
+        Some((_, other)) => {
+            return Err(WrongUsage(format!(
+                "{other} and {place} both have the id '{id}', the stem of their names; rename one, or run them in turn"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(known: &'a [(String, Place)], asked: &str) -> Result<&'a (String, Place), String> {
     if let Some(exact) = known.iter().find(|(id, _)| id == asked) {
         return Ok(exact);
     }
@@ -188,7 +406,7 @@ fn find<'a>(known: &'a [(String, PathBuf)], asked: &str) -> Result<&'a (String, 
     }
 }
 
-fn unknown(known: &[(String, PathBuf)], asked: &str) -> String {
+fn unknown(known: &[(String, Place)], asked: &str) -> String {
     let near = known
         .iter()
         .map(|(id, _)| (start_distance(id, asked), id))
@@ -205,8 +423,8 @@ fn start_distance(id: &str, asked: &str) -> usize {
     edit_distance(id, asked).min(edit_distance(&start, asked))
 }
 
-/// `pinbench VERB EXPERIMENT …` with what is not the default.
-pub fn command(verb: &str, experiment: &str, profile: &dyn std::fmt::Display, plan: &Plan) -> String {
+/// `pinbench VERB EXPERIMENT …` with what is not the default, of an experiment that is [named](Workspace::named) so.
+pub fn command(verb: &str, named: &str, profile: &dyn std::fmt::Display, plan: &Plan) -> String {
     let device = match plan.device.to_string().as_str() {
         "cpu" => String::new(),
         other => format!(" --device {other}"),
@@ -216,11 +434,7 @@ pub fn command(verb: &str, experiment: &str, profile: &dyn std::fmt::Display, pl
         Some(jobs) => format!("--jobs {jobs}"),
         None => format!("--threads {}", plan.threads),
     };
-    format!(
-        "pinbench {verb} {} --profile {profile} --plan {} {threads}{device}",
-        console::shell_word(experiment),
-        plan.name
-    )
+    format!("pinbench {verb} {named} --profile {profile} --plan {} {threads}{device}", plan.name)
 }
 
 #[cfg(test)]
@@ -229,8 +443,10 @@ mod tests {
 
     use super::*;
 
-    fn known() -> Vec<(String, PathBuf)> {
-        ["m1-batch-size", "m10-dropout", "m2-activation"].map(|id| (id.to_owned(), PathBuf::new())).to_vec()
+    fn known() -> Known {
+        ["m1-batch-size", "m10-dropout", "m2-activation"]
+            .map(|id| (id.to_owned(), Place::BuiltIn("")))
+            .to_vec()
     }
 
     #[test]

@@ -10,14 +10,22 @@ use std::path::PathBuf;
 )]
 pub struct NoRoot;
 
-/// `$PINBENCH_DATA`, else `$XDG_CACHE_HOME/pinbench/data`, else `$HOME/.cache/pinbench/data`.
+/// Beside the program, where a package brings its data sets along.
+const PACKED: &str = "pinbench-data";
+
+/// `$PINBENCH_DATA`, else the folder that a package has, else `$XDG_CACHE_HOME/pinbench/data`, else
+/// `$HOME/.cache/pinbench/data`.
 pub fn root() -> Result<PathBuf, NoRoot> {
-    root_from(|variable| env::var_os(variable))
+    let packed = env::current_exe().ok().map(|program| program.with_file_name(PACKED));
+    root_from(packed.filter(|packed| packed.is_dir()), |variable| env::var_os(variable))
 }
 
-fn root_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoRoot> {
+fn root_from(
+    packed: Option<PathBuf>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, NoRoot> {
     let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(chosen) = path("PINBENCH_DATA") {
+    if let Some(chosen) = path("PINBENCH_DATA").or(packed) {
         return Ok(chosen);
     }
     // The XDG base directory specification wants relative paths ignored.
@@ -31,9 +39,13 @@ mod tests {
     use super::*;
 
     fn root_with(variables: &[(&str, &str)]) -> Option<String> {
+        root_packed(None, variables)
+    }
+
+    fn root_packed(packed: Option<&str>, variables: &[(&str, &str)]) -> Option<String> {
         let value =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        root_from(value).ok().map(|path| path.display().to_string())
+        root_from(packed.map(PathBuf::from), value).ok().map(|path| path.display().to_string())
     }
 
     #[test]
@@ -43,6 +55,15 @@ mod tests {
         assert_eq!(root_with(&all[1..]).as_deref(), Some("/xdg/pinbench/data"));
         assert_eq!(root_with(&all[2..]).as_deref(), Some("/home/me/.cache/pinbench/data"));
         assert_eq!(root_with(&[]), None);
+    }
+
+    #[test]
+    fn what_a_package_brings_along_comes_before_the_cache() {
+        let all = [("PINBENCH_DATA", "mine"), ("HOME", "/home/me")];
+        let packed = Some("/opt/pinbench/pinbench-data");
+        assert_eq!(root_packed(packed, &all).as_deref(), Some("mine"));
+        assert_eq!(root_packed(packed, &all[1..]).as_deref(), packed);
+        assert_eq!(root_packed(packed, &[]).as_deref(), packed);
     }
 
     #[test]

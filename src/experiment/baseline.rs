@@ -17,6 +17,7 @@ use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::{Device, PlanName};
 use crate::experiment::{ConfigHash, ExperimentError, PlanHash, ProfileName};
 use crate::stream::Seed;
+use crate::text::shell_word;
 
 /// Folder of the baselines, beside the experiments.
 pub const FOLDER: &str = "baselines";
@@ -137,9 +138,9 @@ pub fn parse_file_name(name: &str) -> Option<(String, ProfileName)> {
     (!experiment.is_empty()).then_some((experiment.to_owned(), profile.parse().ok()?))
 }
 
-/// The command that writes the baseline anew.
-pub fn accept_command(experiment: &str, profile: ProfileName) -> String {
-    format!("pinbench baseline accept {experiment} --profile {profile}")
+/// The command that writes the baseline anew, of an experiment that a command line names so.
+pub fn accept_command(named: &str, profile: ProfileName) -> String {
+    format!("pinbench baseline accept {named} --profile {profile}")
 }
 
 impl Gauge {
@@ -261,7 +262,13 @@ struct WireRun {
 
 impl WireBaseline {
     fn checked(self, source: &Source) -> Result<Baseline, LocatedError> {
-        let command = accept_command(&self.experiment, self.profile);
+        let mut command = accept_command(&shell_word(&self.experiment), self.profile);
+        // The baselines' folder lies in that of their experiments.
+        if let Some(folder) =
+            source.path.ancestors().nth(2).and_then(Path::to_str).filter(|path| !path.is_empty())
+        {
+            command.push_str(&format!(" --experiments {}", shell_word(folder)));
+        }
         let expected = file_name(&self.experiment, self.profile);
         if source.path.file_name().and_then(|name| name.to_str()) != Some(expected.as_str()) {
             let message = format!(
@@ -525,7 +532,8 @@ mod tests {
             ("step_time = 1e-7", "step_time = 0.0", "a finite ratio above 0"),
         ] {
             let text = error(from, to);
-            let has_way_out = text.contains("pinbench baseline accept m1 --profile quick");
+            let command = "`pinbench baseline accept m1 --profile quick --experiments experiments`";
+            let has_way_out = text.contains(command);
             assert!(text.contains(what) && has_way_out, "{to}: {text}");
         }
         assert!(error("false_alarm_rate = 0.01", "false_alarm_rate = 1.0").contains("below 0.5"));

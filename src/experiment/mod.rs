@@ -15,7 +15,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ use crate::stream::Seed;
 pub struct Experiment {
     /// Stem of the file name.
     pub id: String,
+    /// Where it was read from; `None` of one that is no file.
+    pub file: Option<PathBuf>,
     pub title: String,
     /// Why the experiment exists.
     pub why: String,
@@ -133,7 +135,7 @@ impl Experiment {
     pub fn load(path: &Path) -> Result<Self, ExperimentError> {
         let read = |source| ExperimentError::Read { path: path.display().to_string(), source };
         let text = std::fs::read_to_string(path).map_err(read)?;
-        Ok(Self::parse(path, &text)?)
+        Ok(Self { file: Some(path.to_owned()), ..Self::parse(path, &text)? })
     }
 
     /// Checks `text` as the content of `path`.

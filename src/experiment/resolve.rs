@@ -55,7 +55,19 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let claims = claims::claims(source, wire.claims, arms);
-    Ok(Experiment { id, title, why, question, source: origin, limits, factors, profiles, reference, claims })
+    Ok(Experiment {
+        id,
+        file: None,
+        title,
+        why,
+        question,
+        source: origin,
+        limits,
+        factors,
+        profiles,
+        reference,
+        claims,
+    })
 }
 
 /// Where each level was written.

@@ -40,10 +40,8 @@ pub fn verdict_view(verdict: Verdict) -> VerdictView {
 }
 
 fn evidence_view(evidence: &Evidence, id: &str) -> Result<EvidenceView, FigureError> {
-    let estimate = evidence.estimate.map_or_else(|| "no value".to_owned(), |value| amount(evidence, value));
-    let interval = evidence
-        .interval
-        .map(|(low, high)| format!("{} to {}", number(evidence, low), amount(evidence, high)));
+    let estimate = estimate(evidence);
+    let interval = interval(evidence);
     let seeds = text::plural(evidence.values.len(), "seed");
     let margin = amount_unsigned(evidence, evidence.margin);
     let by_seed: Vec<String> = evidence
@@ -70,6 +68,15 @@ fn evidence_view(evidence: &Evidence, id: &str) -> Result<EvidenceView, FigureEr
         verdict: verdict_view(evidence.verdict),
         picture: strip::draw(evidence)?,
     })
+}
+
+pub fn estimate(evidence: &Evidence) -> String {
+    evidence.estimate.map_or_else(|| "no value".to_owned(), |value| amount(evidence, value))
+}
+
+pub fn interval(evidence: &Evidence) -> Option<String> {
+    let (low, high) = evidence.interval?;
+    Some(format!("{} to {}", number(evidence, low), amount(evidence, high)))
 }
 
 fn number(evidence: &Evidence, value: f64) -> String {

@@ -152,9 +152,7 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
 
 /// A message, which is lower case, as a sentence of a page.
 fn sentence(message: &str) -> String {
-    let mut letters = message.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    format!("{}.", text::capital(message))
 }
 
 /// `1.33× (1.28 to 1.39)`.
@@ -263,7 +261,7 @@ fn curves_say(explanation: &Explanation) -> Vec<String> {
 }
 
 fn curve_says(curve: &Curve) -> Vec<String> {
-    let name = capital(curve.variant.name());
+    let name = text::capital(curve.variant.name());
     let mut sentences = Vec::new();
     if let Some(fit) = &curve.fit {
         let places = three_figures(fit.fixed_ms.value);
@@ -290,12 +288,6 @@ fn curve_says(curve: &Curve) -> Vec<String> {
         });
     }
     sentences
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}", letters.as_str())
 }
 
 fn curve_table(explanation: &Explanation) -> TableView {
@@ -481,7 +473,9 @@ fn counterfactual(test: &Test, base: &Plan) -> String {
             (from, to) if from == to => "None in this plan.".to_owned(),
             // What is special is what it is changed from.
             (from, Variant::Base) => format!("Base against {}: {}.", from.name(), from.about(base)),
-            (from, to) => format!("{} against {}: {}.", capital(to.name()), from.name(), to.about(base)),
+            (from, to) => {
+                format!("{} against {}: {}.", text::capital(to.name()), from.name(), to.about(base))
+            }
         },
         Test::Phases(phases) => {
             let names: Vec<&str> = phases.iter().map(|phase| self::phases::name(*phase as usize)).collect();

@@ -342,7 +342,7 @@ fn reason(findings: &Findings, finding: &Finding) -> Option<String> {
             format!("{}{recurred}", alarm_reason(alarm, finding, comparison))
         }
         Verdict::Inconclusive(doubt) => doubt_reason(doubt, comparison),
-        Verdict::NotComparable(bar) => bar.message(&findings.experiment, findings.profile),
+        Verdict::NotComparable(bar) => bar.message(&findings.experiment, &findings.named, findings.profile),
     };
     Some(reason)
 }

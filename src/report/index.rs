@@ -14,8 +14,7 @@ pub fn view(
     command: &str,
     downloads: &[Download],
 ) -> Result<IndexView, FigureError> {
-    let mut counts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive, Verdict::NotEvaluated]
-        .map(|verdict| (verdict, 0));
+    let mut counts = Verdict::ALL.map(|verdict| (verdict, 0));
     let mut experiments = Vec::new();
     // The notes' own experiments first, then what they left open.
     let (open, own): (Vec<&Input>, Vec<&Input>) =

@@ -13,6 +13,7 @@ mod fixture;
 pub mod gate;
 mod glance;
 mod index;
+mod lead;
 mod metrics;
 mod page;
 mod provenance;
@@ -20,6 +21,8 @@ mod results;
 mod setup;
 pub mod trace;
 mod view;
+
+pub use lead::{Lead, lead};
 
 use tera::{Context, Tera};
 

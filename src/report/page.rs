@@ -57,10 +57,7 @@ fn is_gap(caveat: &Caveat) -> bool {
 
 /// A message, which is lower case, as a sentence of a page.
 fn sentence(caveat: &Caveat) -> String {
-    let message = caveat.to_string();
-    let mut letters = message.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    format!("{}.", text::capital(&caveat.to_string()))
 }
 
 fn download(download: &Download) -> DownloadView {

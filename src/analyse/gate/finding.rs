@@ -11,6 +11,8 @@ use crate::stream::Seed;
 #[derive(Clone, PartialEq, Debug)]
 pub struct Findings {
     pub experiment: String,
+    /// The experiment as a command line names it.
+    pub named: String,
     pub profile: ProfileName,
     /// Of all tests of the file together; `None` without a baseline.
     pub false_alarm_rate: Option<f64>,
@@ -164,9 +166,9 @@ pub enum Exit {
 impl Findings {
     /// Nothing is compared in the whole file.
     pub fn barred(experiment: &str, profile: ProfileName, bar: Bar) -> Self {
-        let experiment = experiment.to_owned();
+        let (experiment, named) = (experiment.to_owned(), experiment.to_owned());
         let finding = Finding::new(None, Subject::Baseline, Verdict::NotComparable(bar));
-        Self { experiment, profile, false_alarm_rate: None, all: vec![finding] }
+        Self { experiment, named, profile, false_alarm_rate: None, all: vec![finding] }
     }
 
     /// A baseline of an experiment that is not there.
@@ -262,8 +264,8 @@ impl Verdict {
 
 impl Bar {
     /// What is the matter and what to do, on one line.
-    pub fn message(&self, experiment: &str, profile: ProfileName) -> String {
-        let accept = baseline::accept_command(experiment, profile);
+    pub fn message(&self, experiment: &str, named: &str, profile: ProfileName) -> String {
+        let accept = baseline::accept_command(named, profile);
         match self {
             Self::NoBaseline => format!("there is no baseline; run `{accept}`"),
             Self::Unreadable { message } => {
@@ -283,7 +285,7 @@ impl Bar {
                 baseline::file_name(experiment, profile)
             ),
             Self::NothingMeasured => format!(
-                "nothing was measured: no run of this arm came to an end; see why with `pinbench list {experiment} \
+                "nothing was measured: no run of this arm came to an end; see why with `pinbench list {named} \
                  --profile {profile}`"
             ),
             Self::OtherConfig { expected, found } => format!(
@@ -341,6 +343,7 @@ mod tests {
         let finding = |verdict: &Verdict| Finding::new(Some("64"), Subject::Bits, verdict.clone());
         Findings {
             experiment: "m1".to_owned(),
+            named: "m1".to_owned(),
             profile: ProfileName::Quick,
             false_alarm_rate: Some(0.01),
             all: verdicts.iter().map(finding).collect(),
@@ -388,7 +391,7 @@ mod tests {
             (Bar::OtherPlan { expected, found }, "plan bbb, the baseline's under aaa", accept),
             (Bar::NoValue, "the runs do not", accept),
         ] {
-            let message = bar.message("m1", ProfileName::Quick);
+            let message = bar.message("m1", "m1", ProfileName::Quick);
             assert!(message.contains(what) && message.contains(way_out), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }

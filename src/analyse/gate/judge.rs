@@ -15,6 +15,8 @@ use crate::stream::Seed;
 #[derive(Clone, PartialEq, Debug)]
 pub struct Asked {
     pub experiment: String,
+    /// The experiment as a command line names it.
+    pub named: String,
     pub profile: ProfileName,
     /// Label and config of each arm, in the order of the grid.
     pub arms: Vec<(String, ConfigHash)>,
@@ -30,10 +32,11 @@ enum Draft {
 type Finished<'a> = (&'a Sample, &'a Numbers);
 
 impl Asked {
-    pub fn of(experiment: &Experiment, profile: ProfileName) -> Self {
+    pub fn of(experiment: &Experiment, named: &str, profile: ProfileName) -> Self {
         let arms = experiment.profile(profile).arms.iter();
         Self {
             experiment: experiment.id.clone(),
+            named: named.to_owned(),
             profile,
             arms: arms.map(|arm| (arm.label.clone(), arm.config.hash())).collect(),
         }
@@ -44,7 +47,8 @@ impl Asked {
 /// no seed weighs twice; runs of arms that are not asked for are not looked at.
 pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Findings {
     let Some(baseline) = baseline else {
-        return Findings::barred(&asked.experiment, asked.profile, Bar::NoBaseline);
+        let barred = Findings::barred(&asked.experiment, asked.profile, Bar::NoBaseline);
+        return Findings { named: asked.named.clone(), ..barred };
     };
     let mut drafts = Vec::new();
     for (label, config_hash) in &asked.arms {
@@ -62,6 +66,7 @@ pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Fi
     let alpha = baseline.false_alarm_rate / tests.max(1) as f64;
     Findings {
         experiment: asked.experiment.clone(),
+        named: asked.named.clone(),
         profile: asked.profile,
         false_alarm_rate: Some(baseline.false_alarm_rate),
         all: drafts.into_iter().map(|draft| draft.settle(alpha)).collect(),

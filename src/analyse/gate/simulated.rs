@@ -24,7 +24,8 @@ impl Study {
             (label, hash)
         };
         let arms = (0..arms).map(arm).collect();
-        let asked = Asked { experiment: "m1".to_owned(), profile: ProfileName::Quick, arms };
+        let (experiment, named) = ("m1".to_owned(), "m1".to_owned());
+        let asked = Asked { experiment, named, profile: ProfileName::Quick, arms };
         Self { asked, normal: Normal::new(stream) }
     }
 

@@ -1,0 +1,68 @@
+//! The study's experiments and their baselines, inside the program, so that it needs no clone to run them.
+//!
+//! Listed by hand: a build script that looked for them would have the C++ shim compiled again after every change of a
+//! file. A test says what is missing here.
+
+macro_rules! files {
+    ($folder:literal: $($stem:literal)*) => {
+        &[$(($stem, include_str!(concat!("../../", $folder, "/", $stem, ".toml")))),*]
+    };
+}
+
+/// Stem and text of each file, by stem.
+pub type Files = &'static [(&'static str, &'static str)];
+
+pub const EXPERIMENTS: Files = files!("experiments":
+    "c1-activation-shallow"
+    "c2-activation-deep"
+    "c3-activation-deep-reduced"
+    "f1-learning-rate"
+    "f2-tanh-relu"
+    "f3-dropout-fashion"
+    "f4-early-stopping"
+    "f5-relu-variants"
+    "f6-metrics"
+    "f7-augmentation"
+    "f8-alexnet"
+    "m1-batch-size"
+    "m2-activation"
+    "m3-dropout"
+    "m4-batch-budgets"
+);
+
+pub const BASELINES: Files = files!("experiments/baselines":
+    "c1-activation-shallow.smoke"
+    "m1-batch-size.smoke"
+);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// An experiment is one file; here it has to be named as well, which nobody would remember.
+    #[test]
+    fn every_experiment_and_baseline_of_the_repository_is_built_in() {
+        for (folder, built_in) in [("experiments", EXPERIMENTS), ("experiments/baselines", BASELINES)] {
+            let mut committed = BTreeMap::new();
+            for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                    committed.insert(stem, fs::read_to_string(&path).unwrap());
+                }
+            }
+            let ours: Vec<(&str, &str)> =
+                committed.iter().map(|(stem, text)| (stem.as_str(), text.as_str())).collect();
+            let stems = |files: &[(&'static str, &'static str)]| {
+                files.iter().map(|(stem, _)| *stem).collect::<Vec<_>>()
+            };
+            let committed: Vec<&str> = ours.iter().map(|(stem, _)| *stem).collect();
+            assert_eq!(stems(built_in), committed, "of '{folder}': src/cmd/built_in.rs");
+            assert!(ours == built_in, "a file of '{folder}' was not compiled in as it is");
+        }
+    }
+}

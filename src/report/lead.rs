@@ -1,0 +1,106 @@
+//! What a reader takes away from a page, for a terminal: its first sentence, then every claim with its verdict.
+
+use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
+use crate::report::{Input, claims, glance};
+use crate::text;
+
+pub struct Lead {
+    pub id: String,
+    pub title: String,
+    pub sentences: Vec<String>,
+    /// How many claims came out in which way, of those ways that there are.
+    pub verdicts: Vec<(Verdict, usize)>,
+}
+
+pub fn lead(input: &Input) -> Lead {
+    let summary = Summary::of(input.experiment, input.profile, &input.arms);
+    let assessments = assess(input.experiment, &summary);
+    let glance = glance::sentences(&summary, input.profile).into_iter().take(1);
+    let count = |verdict| {
+        let found = assessments.iter().filter(|assessment| assessment.verdict == verdict).count();
+        (found > 0).then_some((verdict, found))
+    };
+    Lead {
+        id: input.experiment.id.clone(),
+        title: input.experiment.title.clone(),
+        sentences: glance.chain(assessments.iter().map(sentence)).collect(),
+        verdicts: Verdict::ALL.into_iter().filter_map(count).collect(),
+    }
+}
+
+/// `Supported: A is better than B (M1.a: +0.21, interval +0.18 to +0.24, 3 seeds).`
+fn sentence(assessment: &Assessment) -> String {
+    let Assessment { claim, verdict, evidence, remarks } = assessment;
+    // Of a claim in several parts the one that decides, or keeps it open.
+    let decisive = evidence.iter().find(|evidence| evidence.verdict == *verdict);
+    let reason = match decisive {
+        Some(evidence) => found(evidence),
+        None => remarks.first().cloned().unwrap_or_else(|| "nothing was measured".to_owned()),
+    };
+    let says = claim.says.trim_end_matches('.');
+    format!("{}: {says} ({}: {reason}).", text::capital(&verdict.to_string()), claim.id)
+}
+
+fn found(evidence: &Evidence) -> String {
+    let mut parts = vec![claims::estimate(evidence)];
+    if let Some(interval) = claims::interval(evidence) {
+        parts.push(format!("interval {interval}"));
+    }
+    parts.push(text::plural(evidence.values.len(), "seed"));
+    if let Some(more) = evidence.seeds_more {
+        parts.push(format!("about {} would decide it", text::plural(more as usize, "more seed")));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::{ArmRuns, samples};
+    use crate::experiment::ProfileName;
+
+    /// What `reproduce` ends with: the same sentence and verdicts as the page, not words of its own.
+    #[test]
+    fn the_lead_is_the_pages_first_sentence_and_every_claim_with_its_verdict_and_numbers() {
+        let text = format!(
+            "{}\n[[claims]]\nid = \"T.a\"\nsays = \"The large batch ends behind.\"\ntests = [{{ metric = \"val_acc\", \
+             order = \"64 > 1024\", margin = 0.01 }}]\n\n[[claims]]\nid = \"T.b\"\nsays = \"The small one does.\"\n\
+             tests = [{{ metric = \"val_acc\", order = \"1024 > 64\", margin = 0.01 }}]\n",
+            samples::TOML
+        );
+        let experiment = samples::parse(&text);
+        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0, 1, 2]);
+        for (arm, base) in arms.iter_mut().zip([0.95, 0.9, 0.8]) {
+            for (run, noise) in arm.runs.iter_mut().zip([0.0, 0.001, 0.002]) {
+                samples::set_validation(run, base + noise);
+            }
+        }
+        let lead = of(&experiment, arms);
+        assert_eq!(lead.sentences.len(), 3);
+        assert!(
+            lead.sentences[0].starts_with("Highest validation accuracy: batch 64"),
+            "{:?}",
+            lead.sentences
+        );
+        let supported =
+            "Supported: The large batch ends behind (T.a: +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
+        assert_eq!(lead.sentences[1], supported);
+        assert!(
+            lead.sentences[2].starts_with("Refuted: The small one does (T.b: −0.15"),
+            "{:?}",
+            lead.sentences
+        );
+        assert_eq!(lead.verdicts, [(Verdict::Supported, 1), (Verdict::Refuted, 1)]);
+        let lead = of(&experiment, samples::arms(experiment.profile(ProfileName::Full), &[]));
+        assert!(
+            lead.sentences[1].starts_with("Not evaluated: The large batch ends behind (T.a: "),
+            "{:?}",
+            lead.sentences
+        );
+    }
+
+    fn of(experiment: &crate::experiment::Experiment, arms: Vec<ArmRuns>) -> Lead {
+        let (command, downloads) = (String::new(), Vec::new());
+        lead(&Input { experiment, profile: ProfileName::Full, arms, command, downloads })
+    }
+}
