@@ -158,6 +158,31 @@ fn a_signal_to_the_sweep_alone_ends_it_with_a_checkpoint() {
     }
 }
 
+/// Children have process groups of their own, which a terminal does not stop.
+#[test]
+fn ctrl_z_stops_the_training_too_and_it_goes_on_with_the_sweep() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let mut sweep = long_sweep(&workspace);
+    let child: u32 = children(&sweep).trim().parse().unwrap();
+    let state = |process: u32| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        status.split_once("State:\t").unwrap().1.chars().next().unwrap()
+    };
+    let becomes = |is_stopped: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while [sweep.id(), child].iter().any(|&process| (state(process) == 'T') != is_stopped) {
+            assert!(Instant::now() < deadline, "stopped: {is_stopped}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    signal(&sweep, "TSTP");
+    becomes(true);
+    signal(&sweep, "CONT");
+    becomes(false);
+    signal(&sweep, "INT");
+    assert_eq!(ended(&mut sweep), Some(130));
+}
+
 /// A sweep that was killed before its child had asked to be told of that left it training.
 #[test]
 fn a_child_whose_parent_is_gone_before_it_asks_does_not_train() {

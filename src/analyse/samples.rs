@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::analyse::ArmRuns;
 use crate::clock::{Phase, PhaseTimes};
 use crate::digest::Digest;
-use crate::experiment::plan::{Device, Plan, PlanName};
+use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::experiment::{Arm, Experiment, Profile, ProfileName, Trial};
 use crate::machine::{Environment, Gpu, Torch};
 use crate::record::{LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
@@ -177,7 +177,7 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
-        effective: None,
+        effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
         started: format!("2026-01-02T03:{seed:02}:05Z"),

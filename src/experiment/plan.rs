@@ -144,6 +144,17 @@ pub enum OwnOperator {
     MaxPool,
 }
 
+#[cfg(test)]
+impl Effective {
+    /// As under augmentation and a plan with our own kernels.
+    pub fn sample() -> Self {
+        let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own };
+        let own = vec![OwnOperator::BatchNorm, OwnOperator::MaxPool];
+        let layers = vec![layer(Pass::Training, own), layer(Pass::Evaluation, vec![])];
+        Self { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers }
+    }
+}
+
 impl Loader {
     /// The loader that makes the batches. No set that is on a device can be changed image by image, so with augmentation
     /// those of a resident set are made image by image by the thread that trains.
@@ -231,6 +242,18 @@ impl fmt::Display for PlanName {
             Self::Tuned => "tuned",
             Self::Fused => "fused",
         })
+    }
+}
+
+impl fmt::Display for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resident => f.write_str("resident"),
+            Self::Samples { workers: 0, .. } => f.write_str("image by image, by the thread that trains"),
+            Self::Samples { workers, prefetch } => {
+                write!(f, "image by image, by {workers} threads, {prefetch} batches ahead")
+            }
+        }
     }
 }
 

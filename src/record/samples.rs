@@ -8,7 +8,7 @@ use crate::dataset;
 use crate::digest::Digest;
 use crate::experiment::Trial;
 use crate::experiment::config::{Activation, Config, Data, Model, ModelName, Optim, OptimName, Train};
-use crate::experiment::plan::{Device, Effective, EffectiveLayer, Loader, OwnOperator, Pass, Plan, PlanName};
+use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::machine::Environment;
 use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
@@ -73,13 +73,6 @@ pub fn environment() -> Environment {
     }
 }
 
-fn effective() -> Effective {
-    let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own };
-    let own = vec![OwnOperator::BatchNorm, OwnOperator::MaxPool];
-    let layers = vec![layer(Pass::Training, own), layer(Pass::Evaluation, vec![])];
-    Effective { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers }
-}
-
 /// A finished run of the trial with this seed, as it is before it is sealed.
 pub fn record(seed: u64, run: &str) -> RunRecord {
     let (trial, plan, environment) = (trial(seed), plan(), environment());
@@ -93,7 +86,7 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
-        effective: Some(effective()),
+        effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
         started: "2026-01-02T03:04:05Z".to_owned(),

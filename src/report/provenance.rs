@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::analyse::Summary;
 use crate::experiment::Plan;
+use crate::experiment::plan::Effective;
 use crate::record::{LoadedRun, RunRecord};
 use crate::report::cell::NOTHING;
 use crate::report::figure::{FigureError, Look};
@@ -98,7 +99,29 @@ fn plan(runs: &[&RunRecord]) -> Vec<FactView> {
     let mut facts: Vec<FactView> =
         names.map(|name| fact(&name, runs.iter().map(|run| value(&run.plan, &name)))).collect();
     facts.push(fact("plan hash", runs.iter().map(|run| run.plan_hash.to_string())));
+    let effective = || runs.iter().filter_map(|run| run.effective.as_ref());
+    if effective().next().is_some() {
+        facts.push(fact("loader that ran", effective().map(|effective| effective.loader.to_string())));
+        facts.push(fact("own kernels that ran", effective().map(own_kernels)));
+    }
     facts
+}
+
+/// `conv1 in training: convolution, batch_norm`, and so on for each layer and pass in which there were any.
+fn own_kernels(effective: &Effective) -> String {
+    let own = effective.layers.iter().filter(|layer| !layer.own.is_empty());
+    let layers: Vec<String> = own
+        .map(|layer| {
+            let operators: Vec<String> = layer.own.iter().map(name_of).collect();
+            format!("{} in {}: {}", layer.layer, name_of(&layer.pass), operators.join(", "))
+        })
+        .collect();
+    if layers.is_empty() { "none".to_owned() } else { layers.join("; ") }
+}
+
+/// As it is called in a record.
+fn name_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).as_ref().map(bare).unwrap_or_default()
 }
 
 fn knobs(plan: &Plan) -> Vec<(String, String)> {
