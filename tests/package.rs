@@ -189,7 +189,7 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
     assert!(index.contains("<code>pinbench reproduce mine.toml --profile quick</code>"));
     assert!(index.contains("id=\"mine\"") && !index.contains("m1-batch-size"));
     let by_folder = page(&["study", "--experiments", "my own"], "study/index.html");
-    let option = "--experiments &#x27;my own&#x27;";
+    let option = "--experiments &#39;my own&#39;";
     assert!(
         by_folder.contains(&format!("<code>pinbench reproduce study {option} --profile quick</code>")),
         "{by_folder}"
@@ -241,12 +241,9 @@ fn the_demos_file_is_an_experiment_with_claims_that_are_understood() {
     assert_eq!(out.lines().filter(|line| line.starts_with("demo ")).count(), 9, "{out}");
 }
 
-fn python(arguments: &[&str], home: &Path) -> (i32, String, String) {
+fn python(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new("python3");
-    command
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools"))
-        .args(arguments)
-        .env("HOME", home);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools")).args(arguments);
     said(
         &command.env("PYTHONDONTWRITEBYTECODE", "1").output().expect("python3, which `just setup` needs too"),
     )
@@ -256,9 +253,11 @@ fn python(arguments: &[&str], home: &Path) -> (i32, String, String) {
 fn what_is_installed_runs_from_any_folder_and_has_no_path_of_the_clone() {
     let home = elsewhere();
     let built = env!("CARGO_BIN_EXE_pinbench");
-    let (code, out, err) = python(&["package.py", "install", "--program", built], home.path());
+    let prefix = home.path().join(".local");
+    let install = ["package.py", "install", "--program", built, "--prefix", prefix.to_str().unwrap()];
+    let (code, out, err) = python(&install);
     assert_eq!(code, 0, "{err}");
-    let installed = home.path().join(".local/bin/pinbench");
+    let installed = prefix.join("bin/pinbench");
     assert!(out.contains("is not on PATH: add") && out.contains(&installed.display().to_string()), "{out}");
     let folder = elsewhere();
     let (code, out, err) = program(&installed, folder.path(), &["list", "m1"]);
@@ -269,7 +268,7 @@ fn what_is_installed_runs_from_any_folder_and_has_no_path_of_the_clone() {
     assert!(path.is_none_or(|path| path.ends_with("[$ORIGIN/lib]")), "{path:?}");
     assert_eq!(path.is_some(), cfg!(feature = "torch"));
     // Again over itself: an update.
-    let (code, _, err) = python(&["package.py", "install", "--program", built], home.path());
+    let (code, _, err) = python(&install);
     assert_eq!(code, 0, "{err}");
 }
 
@@ -284,7 +283,7 @@ fn a_package_of_the_same_content_has_the_same_bytes() {
         let archive = folder.path().join(format!("{name}.tar.xz"));
         let script = "import package, pathlib, sys; package.pack(*map(pathlib.Path, sys.argv[1:]))";
         let arguments = ["-c", script, content.to_str().unwrap(), archive.to_str().unwrap()];
-        let (code, _, err) = python(&arguments, folder.path());
+        let (code, _, err) = python(&arguments);
         assert_eq!(code, 0, "{err}");
         fs::read(archive).unwrap()
     };

@@ -24,7 +24,7 @@ RUN_PATH = "$ORIGIN/lib"
 PACKED_DATA = "pinbench-data"
 
 # The C library is the host's: the kernel's loader is part of it. Everything else is brought along.
-HOST = {"linux-vdso.so.1", "ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
+HOST = {"linux-vdso.so.1", "ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
 COMPILER = {"libstdc++.so.6": "GCC's C++ library", "libgcc_s.so.1": "GCC's run time"}
 
 README = """pinbench {version}{kind}, revision {revision}
@@ -317,7 +317,7 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("install", help="put it onto PATH")
     one.add_argument("--program", type=pathlib.Path, default=PROGRAM)
-    one.add_argument("--prefix", type=pathlib.Path, help="PREFIX/bin and PREFIX/lib [default: ~/.local]")
+    one.add_argument("--prefix", type=lambda text: pathlib.Path(text).absolute(), help="PREFIX/bin and PREFIX/lib [default: ~/.local]")
     one = verbs.add_parser("pack", help="make target/pinbench-VERSION-x86_64-linux.tar.xz")
     one.add_argument("--slim", action="store_true", help="without libtorch, for pages and listings")
     one.add_argument("--with", dest="sets", default="", metavar="SET,SET", help="data sets to bring along")
