@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use crate::cli::ReproduceArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::print;
 use crate::cmd::report::{Choice, Reporter};
 use crate::cmd::sweep::sweep;
 
@@ -17,21 +16,16 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     }
     let choice = match swept.class.clone() {
         Some(class) => Choice::Exactly(swept.plan.hash(), class),
-        None => Choice::Newest(Some(swept.plan.name)),
+        None => Choice::Fullest(Some(swept.plan.name)),
     };
     let listing = swept.store.records()?;
     let reporter = Reporter {
         store: Some(&swept.store),
-        records: &listing.records,
+        listing: &listing,
         profile: swept.profile,
         out: &args.report,
         steps: true,
     };
-    for experiment in &swept.experiments {
-        let page = reporter.write(experiment, &choice, Some(&swept.plan))?;
-        print(&page.display().to_string())?;
-    }
-    let index = reporter.write_index(&workspace.readable_experiments()?, &choice)?;
-    print(&index.display().to_string())?;
+    reporter.write(&swept.experiments, &workspace.readable_experiments()?, &choice, Some(&swept.plan))?;
     Ok(swept.exit_code())
 }

@@ -1,7 +1,7 @@
 //! The page that explains the slowdown of large batches: from an explanation to strings, and to HTML.
 
 mod glance;
-mod wire;
+pub mod wire;
 
 use serde::Serialize;
 use tera::Context;
@@ -35,11 +35,14 @@ pub struct Provenance<'a> {
     pub records: Vec<&'a RunRecord>,
     /// Files that lie beside the page.
     pub downloads: &'a [Download],
+    /// Whether an index lies beside the page's folder.
+    pub has_index: bool,
 }
 
 #[derive(Serialize)]
 struct ExplainView {
     title: String,
+    has_index: bool,
     why: String,
     glance: Vec<String>,
     warnings: Vec<String>,
@@ -115,6 +118,7 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
     };
     Ok(ExplainView {
         title: title(explanation),
+        has_index: from.has_index,
         why: format!(
             "The notes found that batch {LARGE} trained slowest, although an epoch of it has an eighth of the steps of \
              batch {SMALL}, and guessed at four causes. Here each guess, and others, predicts a number; one knob of the \
@@ -758,10 +762,22 @@ mod tests {
     }
 
     fn page_of(design: &Design, blocks: &[Block], stored: Option<&Stored>) -> String {
+        page_beside(false, design, blocks, stored)
+    }
+
+    fn page_beside(has_index: bool, design: &Design, blocks: &[Block], stored: Option<&Stored>) -> String {
         let explanation = Explanation::of(design, blocks, stored);
         let records = blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
         let command = "pinbench explain batch-size";
-        explain(&explanation, &Provenance { command, records, downloads: &[] }).unwrap()
+        explain(&explanation, &Provenance { command, records, downloads: &[], has_index }).unwrap()
+    }
+
+    /// The page linked nothing, and where there is no index a link would lead nowhere.
+    #[test]
+    fn the_index_is_linked_where_there_is_one() {
+        let page = |has_index| page_beside(has_index, &simulated::design(), &[], None);
+        assert!(page(true).contains("<a href=\"../index.html\">pinbench</a> · explanation"));
+        assert!(!page(false).contains("../index.html") && page(false).contains("pinbench · explanation"));
     }
 
     #[test]
