@@ -112,11 +112,18 @@ fn page(criterion: &mut Criterion, kept: &LoadedRun) {
     };
     let mut arms = Vec::new();
     for arm in &profile.arms {
-        arms.push(ArmRuns { arm, runs: profile.seeds.iter().map(|&seed| run(arm, seed)).collect() });
+        arms.push(ArmRuns::new(arm, profile.seeds.iter().map(|&seed| run(arm, seed)).collect()));
     }
     let command = "pinbench reproduce m1-batch-size --profile full".to_owned();
-    let input =
-        Input { experiment: &experiment, profile: ProfileName::Full, arms, command, downloads: vec![] };
+    let input = Input {
+        experiment: &experiment,
+        profile: ProfileName::Full,
+        arms,
+        left_out: None,
+        explanations: &[],
+        command,
+        downloads: vec![],
+    };
     let mut group = criterion.benchmark_group("report");
     group.sample_size(10);
     group.bench_function("page/15-runs", |bencher| {

@@ -313,7 +313,7 @@ mod tests {
                 samples::set_validation(&mut run, accuracy);
                 run
             };
-            arms.push(ArmRuns { arm, runs: accuracies.iter().enumerate().map(run).collect() });
+            arms.push(ArmRuns::new(arm, accuracies.iter().enumerate().map(run).collect()));
         }
         arms
     }

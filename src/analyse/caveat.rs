@@ -43,6 +43,12 @@ pub enum Caveat {
         arm: String,
         seeds: Vec<Seed>,
     },
+    /// There is a run, and its files are not what they were when it was sealed.
+    Damaged {
+        arm: String,
+        seed: Seed,
+        file: String,
+    },
     Failed {
         arm: String,
         seed: Seed,
@@ -54,6 +60,14 @@ pub enum Caveat {
         step: u64,
         loss: String,
     },
+}
+
+/// The share of the processor time that others took, where that makes times doubtful: `others` is what they used and over how
+/// long, both in seconds.
+pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cores: u32) -> Option<f64> {
+    let used = others.map_or(0.0, |(used_s, watched_s)| used_s / (watched_s * f64::from(cores.max(1))));
+    let share = used.max(steal_share.unwrap_or(0.0));
+    (share > DISTURBED_SHARE).then_some(share)
 }
 
 impl Caveat {
@@ -95,11 +109,9 @@ impl Caveat {
     /// machine nobody needs to be told: its times are barred.
     pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
         let outcome = run.record.outcome.as_ref().filter(|_| run.record.plan.jobs.is_none())?;
-        let available_s = outcome.wall_ns as f64 / 1e9 * f64::from(run.record.environment.cores);
-        let others = outcome.others_cpu_s.filter(|_| available_s > 0.0).map_or(0.0, |s| s / available_s);
-        let share = others.max(outcome.steal_share.unwrap_or(0.0));
-        let seed = run.record.trial.seed;
-        (share > DISTURBED_SHARE).then(|| Self::Disturbed { arm: arm.to_owned(), seed, share })
+        let others = outcome.others_cpu_s.zip(run.record.watched_s());
+        let share = disturbed_share(others, outcome.steal_share, run.record.environment.cores)?;
+        Some(Self::Disturbed { arm: arm.to_owned(), seed: run.record.trial.seed, share })
     }
 
     /// Why a run that did not finish did not.
@@ -166,6 +178,10 @@ impl fmt::Display for Caveat {
                 let s = if seeds.len() == 1 { "" } else { "s" };
                 write!(f, "'{arm}' has no run of seed{s} {}", seeds.join(", "))
             }
+            Self::Damaged { arm, seed, file } => write!(
+                f,
+                "'{arm}', seed {seed}: its run is damaged ({file}) and does not count; run it again"
+            ),
             Self::Failed { arm, seed, reason } => write!(f, "'{arm}', seed {seed}: failed: {reason}"),
             Self::Diverged { arm, seed, step, loss } => write!(
                 f,
@@ -223,9 +239,29 @@ mod tests {
     fn a_run_that_shared_its_machine_is_doubted() {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
         assert_eq!(Caveat::of_disturbance("64", &run), None);
-        let wall_s = run.record.outcome.as_ref().unwrap().wall_ns as f64 / 1e9;
-        run.record.outcome.as_mut().unwrap().others_cpu_s = Some(wall_s); // one of its two cores
+        let outcome = run.record.outcome.as_mut().unwrap();
+        (outcome.others_cpu_s, outcome.watched_ns) = (Some(4.0), Some(4_000_000_000)); // one of its two cores
         let text = Caveat::of_disturbance("64", &run).unwrap().to_string();
         assert!(text.contains("others took 50 %"), "{text}");
+    }
+
+    /// What others used during the diagnostics was divided by the time of the training alone, so that pages of a busy
+    /// machine with two cores said "others took 624 % of the processor time".
+    #[test]
+    fn what_others_took_is_a_share_of_the_time_they_were_watched_for() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        let share = |run: &LoadedRun| match Caveat::of_disturbance("64", run) {
+            Some(Caveat::Disturbed { share, .. }) => Some(share),
+            _ => None,
+        };
+        // Of an older run: 2.3 s of training within the 90 s from its start to its end, on two cores.
+        let outcome = run.record.outcome.as_mut().unwrap();
+        (outcome.wall_ns, outcome.others_cpu_s) = (2_270_000_000, Some(45.0));
+        assert_eq!(share(&run), Some(0.25));
+        // Counted since it was resumed, which is nobody knows how long ago: no percent is better than a wrong one.
+        run.record.outcome.as_mut().unwrap().resumed = vec![7];
+        assert_eq!(share(&run), None);
+        run.record.outcome.as_mut().unwrap().watched_ns = Some(30_000_000_000);
+        assert_eq!(share(&run), Some(0.75));
     }
 }

@@ -18,7 +18,7 @@ mod summary;
 mod verdict;
 
 pub use assess::assess;
-pub use caveat::Caveat;
+pub use caveat::{Caveat, disturbed_share};
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use summary::{ArmRuns, ArmSummary, Differences, Spreads, Summary};
 pub use verdict::{Assessment, Evidence, Verdict};

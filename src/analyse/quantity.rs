@@ -6,10 +6,7 @@ use crate::experiment::metric::{Metric, Quantity};
 use crate::record::LoadedRun;
 use crate::row::{Diagnostic, Split, StepRow};
 use crate::stats;
-
-/// Images the training loss is averaged over before it is compared with a target: the same number at every batch, so
-/// that no batch has the smoother curve. As many as `train.target_loss` looks at.
-const WINDOW_IMAGES: u64 = 6_400;
+use crate::stats::target::Target;
 
 /// The value of `metric`; `None` where the run's rows do not say, as for what was never measured or never reached.
 pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64> {
@@ -162,23 +159,12 @@ fn roughness(steps: &[StepRow]) -> Option<f64> {
     stats::mean(&squares).map(|mean| (mean / 2.0).sqrt())
 }
 
-/// Steps and images until the loss, averaged over the last [`WINDOW_IMAGES`] images, is first at most `target`.
+/// Steps and images until the loss is first at most `target`, as a training that stops there sees it.
 fn images_to(steps: &[StepRow], target: f64) -> Option<(u64, u64)> {
-    let (mut first, mut sum, mut window, mut images) = (0, 0.0, 0, 0);
-    for (index, step) in steps.iter().enumerate() {
-        sum += step.loss * f64::from(step.images);
-        window += u64::from(step.images);
-        images += u64::from(step.images);
-        while window - u64::from(steps[first].images) >= WINDOW_IMAGES {
-            sum -= steps[first].loss * f64::from(steps[first].images);
-            window -= u64::from(steps[first].images);
-            first += 1;
-        }
-        if window >= WINDOW_IMAGES && sum / window as f64 <= target {
-            return Some((index as u64 + 1, images));
-        }
-    }
-    None
+    let mut target = Target::new(target);
+    let last = steps.iter().position(|step| target.is_reached(step.images, step.loss))?;
+    let images = steps[..=last].iter().map(|step| u64::from(step.images)).sum();
+    Some((last as u64 + 1, images))
 }
 
 /// Processor time of the steps, in user mode and in the kernel.
@@ -264,6 +250,18 @@ mod tests {
         assert_eq!(of(&run, "updates_to_train_loss@1"), Some(5.0));
         assert_eq!(of(&run, "updates_to_train_loss@0.1"), None);
         assert_eq!(of(&run, "epochs_to_train_loss@0.4"), Some(8.0 * 1280.0 / 48_000.0));
+    }
+
+    /// The mean was kept by subtracting what leaves the window, and its rounding hid a target that a training stops at: with
+    /// the losses below after 150 steps.
+    #[test]
+    fn a_target_is_reached_at_the_step_at_which_a_training_stops() {
+        let mut run = with_losses([2.3; 50].into_iter().chain([0.25; 150]));
+        run.steps.iter_mut().for_each(|step| step.images = 64);
+        let mut training = Target::new(0.25);
+        let stopped = run.steps.iter().position(|step| training.is_reached(step.images, step.loss));
+        assert_eq!(stopped, Some(149));
+        assert_eq!(of(&run, "updates_to_train_loss@0.25"), Some(150.0));
     }
 
     #[test]

@@ -43,6 +43,8 @@ impl Grade {
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Comparison {
+    /// Whether the two are of one trial. Of others the grade says how alike they came out and nothing of a replay.
+    pub is_replay: bool,
     pub grade: Grade,
     /// What the two environments promise.
     pub expected: Grade,
@@ -58,6 +60,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// The grade in words, which are about replays.
+    pub fn headline(&self) -> &'static str {
+        if self.is_replay { self.grade.name() } else { "of different trials: not a replay" }
+    }
+
     pub fn is_as_expected(&self) -> bool {
         self.grade <= self.expected
     }
@@ -96,7 +103,8 @@ pub fn compare(first: &LoadedRun, second: &LoadedRun, spread: Option<Spread>) ->
     } else {
         Grade::Different
     };
-    Comparison { grade, expected, reason, parting: parting(first, second), ulps, accuracy, changes }
+    let (is_replay, parting) = (first.record.trial_id == second.record.trial_id, parting(first, second));
+    Comparison { is_replay, grade, expected, reason, parting, ulps, accuracy, changes }
 }
 
 fn is_identical(first: &LoadedRun, second: &LoadedRun) -> bool {
@@ -383,6 +391,18 @@ mod tests {
         assert!((tolerance - 4.604 * 0.002 * 2.0_f64.sqrt()).abs() < 1e-5, "{tolerance}");
         assert_eq!(compare(&run(), &shifted(0.01), spread).grade, Grade::Equivalent);
         assert_eq!(compare(&run(), &shifted(-0.05), spread).grade, Grade::Different);
+    }
+
+    /// Runs of batch 64 and of batch 128 were called "statistically equivalent", the word for a replay that came out well.
+    #[test]
+    fn runs_of_different_trials_are_no_replay_however_alike() {
+        let mut other = run();
+        assert_eq!(compare(&run(), &other, None).headline(), "bit-identical");
+        other.record.trial.seed = crate::stream::Seed(1);
+        other.record.trial_id = other.record.trial.id();
+        other.steps.iter_mut().for_each(|row| row.loss += 0.1);
+        let found = compare(&run(), &other, None);
+        assert_eq!((found.grade, found.headline()), (Grade::Equivalent, "of different trials: not a replay"));
     }
 
     #[test]

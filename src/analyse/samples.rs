@@ -82,7 +82,7 @@ pub fn profile() -> Profile {
 /// A finished run of each arm under each seed.
 pub fn arms<'a>(profile: &'a Profile, seeds: &[u64]) -> Vec<ArmRuns<'a>> {
     let runs = |arm| seeds.iter().map(|&seed| finished(arm, seed)).collect();
-    profile.arms.iter().map(|arm| ArmRuns { arm, runs: runs(arm) }).collect()
+    profile.arms.iter().map(|arm| ArmRuns::new(arm, runs(arm))).collect()
 }
 
 /// Forty steps over two epochs.
@@ -204,6 +204,7 @@ fn outcome(seed: u64, batch: u32, steps: &[StepRow]) -> Outcome {
         peak_rss_bytes: 640 << 20,
         steal_share: Some(0.001),
         others_cpu_s: Some(0.0),
+        watched_ns: None,
         resumed: vec![],
         reference_ns: None,
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::analyse::caveat::Caveat;
-use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming};
+use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming, WARM_UP_STEPS};
 use crate::clock::Phase;
 use crate::experiment::{Arm, Experiment, Factor, ProfileName, ReferenceRow};
 use crate::record::{LoadedRun, Status};
@@ -16,6 +16,14 @@ use crate::stream::Seed;
 pub struct ArmRuns<'a> {
     pub arm: &'a Arm,
     pub runs: Vec<LoadedRun>,
+    /// Runs there are and that cannot be read: the seed, and the name of the damaged file.
+    pub damaged: Vec<(Seed, String)>,
+}
+
+impl<'a> ArmRuns<'a> {
+    pub fn new(arm: &'a Arm, runs: Vec<LoadedRun>) -> Self {
+        Self { arm, runs, damaged: Vec::new() }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +44,8 @@ pub struct ArmSummary<'a> {
     pub runs: Vec<&'a LoadedRun>,
     /// The runs the numbers are made of, with what each measured: finished, of this arm's config, one a seed.
     pub counted: Vec<(&'a LoadedRun, Measures)>,
+    /// Seeds of which there is a damaged run and none that finished.
+    pub damaged: Vec<Seed>,
     pub spreads: Spreads,
     /// Training time as a multiple of the first arm's under the same seed. `None` while times are not comparable.
     pub relative_time: Option<Spread>,
@@ -117,6 +127,20 @@ impl<'a> Summary<'a> {
     }
 }
 
+impl ArmSummary<'_> {
+    /// Why no warm step of the arm was timed; `None` where one was.
+    pub fn why_untimed(&self) -> Option<String> {
+        if self.counted.iter().any(|(_, measures)| measures.timing.is_some()) {
+            return None;
+        }
+        let steps = self.counted.iter().map(|(run, _)| run.steps.len()).max();
+        Some(match steps {
+            None => "no finished run".to_owned(),
+            Some(steps) => format!("too few steps: {steps}, needs more than {WARM_UP_STEPS}"),
+        })
+    }
+}
+
 /// With one factor its label stands before the level's: `64` alone says little.
 fn name(factors: &[Factor], arm: &Arm) -> String {
     match factors {
@@ -131,6 +155,7 @@ struct Chosen<'a> {
     arm: &'a Arm,
     runs: Vec<&'a LoadedRun>,
     counted: Vec<(&'a LoadedRun, Measures)>,
+    damaged: Vec<Seed>,
 }
 
 impl<'a> Chosen<'a> {
@@ -141,11 +166,20 @@ impl<'a> Chosen<'a> {
         seeds: &[Seed],
         caveats: &mut Vec<Caveat>,
     ) -> Self {
-        let given = arms.iter().filter(|given| given.arm.levels == arm.levels);
-        let mut runs: Vec<&LoadedRun> = given.flat_map(|given| &given.runs).collect();
+        let given = || arms.iter().filter(|given| given.arm.levels == arm.levels);
+        let mut runs: Vec<&LoadedRun> = given().flat_map(|given| &given.runs).collect();
         runs.sort_by_key(|run| (run.record.trial.seed, &run.record.run));
         let finished = finished_by_seed(&name, arm, &runs, caveats);
-        let is_missing = |seed: &Seed| runs.iter().all(|run| run.record.trial.seed != *seed);
+        let mut damaged = Vec::new();
+        for (seed, file) in given().flat_map(|given| &given.damaged) {
+            if !finished.contains_key(seed) && !damaged.contains(seed) {
+                let (arm, file) = (name.clone(), file.clone());
+                caveats.push(Caveat::Damaged { arm, seed: *seed, file });
+                damaged.push(*seed);
+            }
+        }
+        let is_missing =
+            |seed: &Seed| runs.iter().all(|run| run.record.trial.seed != *seed) && !damaged.contains(seed);
         let missing: Vec<Seed> = seeds.iter().copied().filter(is_missing).collect();
         if !missing.is_empty() {
             caveats.push(Caveat::Missing { arm: name.clone(), seeds: missing });
@@ -153,7 +187,7 @@ impl<'a> Chosen<'a> {
         let newest = finished.into_iter().filter_map(|(seed, runs)| newest(&name, seed, &runs, caveats));
         let counted: Vec<_> = newest.map(|run| (run, Measures::of(run))).collect();
         caveats.extend(counted.iter().filter_map(|(run, _)| Caveat::of_disturbance(&name, run)));
-        Self { name, arm, runs, counted }
+        Self { name, arm, runs, counted, damaged }
     }
 
     fn sum_up(
@@ -173,8 +207,8 @@ impl<'a> Chosen<'a> {
         });
         let ratios: Vec<f64> = ratios.collect();
         let relative_time = if timed { Spread::of(&ratios) } else { None };
-        let Self { name, arm, runs, counted } = self;
-        ArmSummary { name, arm, runs, counted, spreads, relative_time, reference, differences }
+        let Self { name, arm, runs, counted, damaged } = self;
+        ArmSummary { name, arm, runs, counted, damaged, spreads, relative_time, reference, differences }
     }
 }
 
@@ -422,6 +456,25 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(summary.arms[2].spreads, Spreads::default());
+    }
+
+    /// The page of a damaged run said that there was none of its seed.
+    #[test]
+    fn a_damaged_run_is_called_so_and_not_missing_until_another_takes_its_place() {
+        let experiment = samples::experiment();
+        let profile = experiment.profile(ProfileName::Full);
+        let mut arms = samples::arms(profile, &[0, 1, 2]);
+        let run = arms[1].runs.remove(0);
+        arms[1].damaged = vec![(Seed(0), "steps.parquet".to_owned())];
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let texts: Vec<String> = summary.caveats.iter().map(Caveat::to_string).collect();
+        assert_eq!(
+            texts,
+            ["'batch 128', seed 0: its run is damaged (steps.parquet) and does not count; run it again"]
+        );
+        assert_eq!(summary.arms[1].damaged, [Seed(0)]);
+        arms[1].runs.insert(0, run);
+        assert_eq!(Summary::of(&experiment, ProfileName::Full, &arms).caveats, []);
     }
 
     #[test]

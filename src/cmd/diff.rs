@@ -37,7 +37,7 @@ pub fn run(workspace: &Workspace, args: &DiffArgs) -> Result<ExitCode> {
         let (first, second) = (first.run.0.as_str(), second.run.0.as_str());
         print_json(&Compared { first, second, comparison: &comparison })?;
     } else {
-        print(&format!("{}\n{}\n{}", first.run, second.run, comparison.grade.name()))?;
+        print(&format!("{}\n{}\n{}", first.run, second.run, comparison.headline()))?;
         describe(&comparison)?;
     }
     let is_same = comparison.grade == Grade::Identical;

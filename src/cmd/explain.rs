@@ -90,6 +90,9 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
         Some(&Stored { accuracy: TARGET, runs: &stored }).filter(|stored| !stored.runs.is_empty()),
     );
     let page = write(args, &explanation, &blocks)?;
+    if args.out.join("index.html").exists() {
+        workspace.note("`pinbench report` links it from the other pages");
+    }
     print(summary(&explanation).trim_end())?;
     print(&page.display().to_string())?;
     Ok(if tally.interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
@@ -238,7 +241,9 @@ fn write(args: &ExplainArgs, explanation: &Explanation, blocks: &[Block]) -> Res
     let records: Vec<&RunRecord> =
         blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
     let command = this_command();
-    let page = explain(explanation, &Provenance { command: &command, records, downloads: &downloads })?;
+    let has_index = args.out.join("index.html").exists();
+    let provenance = Provenance { command: &command, records, downloads: &downloads, has_index };
+    let page = explain(explanation, &provenance)?;
     let files = downloads.iter().map(|download| (download.name.as_str(), download.bytes.as_slice()));
     for (name, bytes) in files.chain([("index.html", page.as_bytes())]) {
         let path = folder.join(name);

@@ -1,5 +1,6 @@
 //! `pinbench report`: pages of the runs there are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +10,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use pinbench::analyse::ArmRuns;
 use pinbench::experiment::plan::PlanName;
-use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, ProfileName};
+use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, Profile, ProfileName};
 use pinbench::machine::EnvironmentClass;
-use pinbench::record::{LoadedRun, RunRecord, Status, Store, bundle};
-use pinbench::report::{Download, File, Input, Lead, lead, render, render_index};
+use pinbench::record::{Fault, Listing, Problem, RunId, RunRecord, Status, Store, bundle};
+use pinbench::report::{Download, Entry, Explained, File, Input, Lead, lead, render, render_index};
+use pinbench::stream::Seed;
 use pinbench::text;
 
 use crate::cli::ReportArgs;
@@ -23,6 +25,8 @@ use crate::cmd::workspace::command;
 /// Every report has it; a folder without it is not replaced.
 const PAGE: &str = "index.html";
 const STEPS: &str = "steps.parquet";
+/// What a folder with an explanation has beside its page.
+const EXPLANATION: &str = "explanation.json";
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments)?;
@@ -31,65 +35,103 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     let reporter = Reporter {
         workspace,
         store: store.as_ref(),
-        records: &listing.records,
+        listing: &listing,
         profile: args.profile.name(),
         out: &args.out,
         steps: !args.no_steps,
     };
-    for experiment in &experiments {
-        let page = reporter.write(experiment, &Choice::Newest(args.plan()), None)?.page;
-        print(&page.display().to_string())?;
+    let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
+    if !empty.is_empty() {
+        warn(&format!(
+            "there is no run of {} under the profile '{}' in '{}', so that there are no numbers on {}; `pinbench run` makes \
+             some",
+            empty.join(", "),
+            args.profile.name(),
+            workspace.store.display(),
+            if empty.len() == 1 { "its page" } else { "their pages" }
+        ));
     }
-    let index = reporter.write_index(&experiments, &Choice::Newest(args.plan()))?;
-    print(&index.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
 pub enum Choice {
     Exactly(PlanHash, EnvironmentClass),
-    /// Plan and class of the newest finished run, one that trained beside others only where there is no other; only of a
-    /// plan of that name, if one is given.
-    Newest(Option<PlanName>),
+    /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
+    /// and then that of the newest run. Only of a plan of that name, if one is given.
+    Fullest(Option<PlanName>),
 }
 
 pub struct Reporter<'a> {
     pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
-    pub records: &'a [RunRecord],
+    pub listing: &'a Listing,
     pub profile: ProfileName,
     pub out: &'a Path,
     /// Whether the rows of all steps are offered beside the page: they are most of a report's bytes.
     pub steps: bool,
 }
 
-/// What became of one report.
+/// What was written.
 pub struct Written {
-    pub page: PathBuf,
-    pub lead: Lead,
+    /// Of each experiment that was asked for, what a reader takes away.
+    pub leads: Vec<Lead>,
+    /// Ids of those that have no run.
+    pub empty: Vec<String>,
 }
 
+/// The runs a page is of.
+struct Chosen<'a> {
+    records: Vec<&'a RunRecord>,
+    /// What is said of the others.
+    left_out: Option<String>,
+}
+
+/// Warnings that were given: a run of two experiments is loaded for both.
+type Said = BTreeSet<String>;
+
 impl Reporter<'_> {
-    /// Writes the report of one experiment.
+    /// Writes the reports of `asked` and the pages over all experiments, and prints their paths.
     ///
-    /// `plan` is what the page says to run again where there is no run to take it from.
-    pub fn write(&self, experiment: &Experiment, choice: &Choice, plan: Option<&Plan>) -> Result<Written> {
-        let input = self.input(experiment, choice, plan)?;
-        let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
-        let folder = self.out.join(&experiment.id);
-        replace(&folder, &files)?;
-        Ok(Written { page: folder.join(PAGE), lead: lead(&input) })
+    /// Each experiment is loaded once, and what a page needs beyond the index is made for those alone that were asked for.
+    /// `plan` is what a page says to run again where there is no run to take it from.
+    pub fn write(&self, asked: &[Experiment], choice: &Choice, plan: Option<&Plan>) -> Result<Written> {
+        let (known, named) = self.workspace.indexed(asked, &self.listing.records)?;
+        let explanations = explanations(self.out);
+        let (mut said, mut entries) = (Said::new(), BTreeMap::new());
+        let mut written = Written { leads: Vec::new(), empty: Vec::new() };
+        for experiment in asked {
+            let mut input = self.input(experiment, choice, plan, &explanations, &mut said)?;
+            input.downloads = downloads(&input.arms)?;
+            input.downloads.retain(|download| self.steps || download.name != STEPS);
+            let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
+            let folder = self.out.join(&experiment.id);
+            replace(&folder, &files)?;
+            print(&folder.join(PAGE).display().to_string())?;
+            if input.arms.iter().all(|arm| arm.runs.is_empty() && arm.damaged.is_empty()) {
+                written.empty.push(experiment.id.clone());
+            }
+            written.leads.push(lead(&input));
+            entries.insert(&experiment.id, Entry::of(&input, true)?);
+        }
+        for experiment in known.iter().filter(|known| asked.iter().all(|asked| asked.id != known.id)) {
+            let input = self.input(experiment, choice, None, &[], &mut said)?;
+            let is_made = self.out.join(&experiment.id).join(PAGE).exists();
+            entries.insert(&experiment.id, Entry::of(&input, is_made)?);
+        }
+        let index = self.write_index(entries.into_values().collect(), &explanations, &named)?;
+        print(&index.display().to_string())?;
+        Ok(written)
     }
 
-    /// Writes the pages over all experiments, those asked for among them, beside their folders, and returns the path of the
-    /// first.
-    pub fn write_index(&self, asked: &[Experiment], choice: &Choice) -> Result<PathBuf> {
-        let (experiments, named) = self.workspace.indexed(asked, self.records)?;
-        let inputs = experiments.iter().map(|experiment| self.input(experiment, choice, None));
-        let inputs = inputs.collect::<Result<Vec<Input>>>()?;
-        let named = if named.is_empty() { named } else { format!(" {named}") };
+    /// Writes the pages over all experiments beside their folders, and returns the path of the first.
+    ///
+    /// `named` is how a command line names the experiments.
+    fn write_index(&self, entries: Vec<Entry>, explanations: &[Explained], named: &str) -> Result<PathBuf> {
+        let named = if named.is_empty() { String::new() } else { format!(" {named}") };
         let command = format!("pinbench reproduce{named} --profile {}", self.profile);
-        let files = render_index(&inputs, self.profile, &command).context("the index of the reports")?;
+        let files = render_index(entries, explanations, self.profile, &command)
+            .context("the index of the reports")?;
         let writing =
             || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
         fs::create_dir_all(self.out).with_context(writing)?;
@@ -103,75 +145,148 @@ impl Reporter<'_> {
         Ok(self.out.join(PAGE))
     }
 
+    /// All but the downloads, which most readers of an input have no use for.
     fn input<'e>(
         &self,
         experiment: &'e Experiment,
         choice: &Choice,
         plan: Option<&Plan>,
+        explanations: &'e [Explained],
+        said: &mut Said,
     ) -> Result<Input<'e>> {
         let profile = experiment.profile(self.profile);
         let chosen = self.choose(experiment, choice);
-        let plan = chosen.first().map(|record| &record.plan).or(plan);
+        if let (Some(left_out), Choice::Fullest(_)) = (&chosen.left_out, choice) {
+            let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
+            warn_once(text, said);
+        }
+        let plan = chosen.records.first().map(|record| &record.plan).or(plan);
         let named = self.workspace.named(experiment);
         let command = match plan {
             Some(plan) => command("reproduce", &named, &self.profile, plan),
             None => format!("pinbench reproduce {named} --profile {}", self.profile),
         };
-        let arms: Vec<ArmRuns> =
-            profile.arms.iter().map(|arm| ArmRuns { arm, runs: self.load(arm, &chosen) }).collect();
-        let mut downloads = downloads(&arms)?;
-        downloads.retain(|download| self.steps || download.name != STEPS);
-        Ok(Input { experiment, profile: self.profile, arms, command, downloads })
+        let mut arms: Vec<ArmRuns> =
+            profile.arms.iter().map(|arm| self.load(arm, &chosen.records, said)).collect();
+        self.add_unreadable(&mut arms, profile);
+        let left_out = chosen.left_out.map(|text| text + ".");
+        let downloads = Vec::new();
+        Ok(Input { experiment, profile: self.profile, arms, left_out, explanations, command, downloads })
     }
 
-    fn choose(&self, experiment: &Experiment, choice: &Choice) -> Vec<&RunRecord> {
+    fn choose(&self, experiment: &Experiment, choice: &Choice) -> Chosen<'_> {
         let trials: Vec<_> = experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect();
-        let of_profile = self.records.iter();
+        let of_profile = self.listing.records.iter();
         let of_profile =
             of_profile.filter(|record| record.planted.is_none() && trials.contains(&record.trial_id));
-        let group = |record: &RunRecord| (record.plan_hash, record.environment_class.clone());
-        match choice {
-            Choice::Exactly(plan, class) => {
-                let is_chosen =
-                    |record: &&RunRecord| record.plan_hash == *plan && record.environment_class == *class;
-                of_profile.filter(is_chosen).collect()
+        let mut groups: Vec<(Group, Vec<&RunRecord>)> = Vec::new();
+        for record in of_profile {
+            let group = (record.plan_hash, &record.environment_class);
+            match groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, records)) => records.push(record),
+                None => groups.push((group, vec![record])),
             }
-            Choice::Newest(name) => {
-                let is_named = |record: &&RunRecord| name.is_none_or(|name| record.plan.name == name);
-                let candidates: Vec<_> = of_profile.filter(is_named).collect();
-                let finished = || candidates.iter().rev().filter(|record| record.status == Status::Finished);
-                // Runs that had the machine to themselves have times, too.
-                let alone = finished().find(|record| record.plan.jobs.is_none());
-                let Some(newest) =
-                    alone.or_else(|| finished().next()).or(candidates.last()).map(|record| group(record))
-                else {
-                    return Vec::new();
-                };
-                let (chosen, others): (Vec<_>, Vec<_>) =
-                    candidates.into_iter().partition(|record| group(record) == newest);
-                if !others.is_empty() {
-                    warn(&format!(
-                        "{}: {} of another plan or machine left out; `--plan` chooses the plan",
-                        experiment.id,
-                        text::plural(others.len(), "run")
-                    ));
-                }
-                chosen
-            }
+        }
+        let is_wanted = |(group, records): &(Group, Vec<&RunRecord>)| match choice {
+            Choice::Exactly(plan, class) => *group == (*plan, class),
+            Choice::Fullest(name) => name.is_none_or(|name| records[0].plan.name == name),
+        };
+        let wanted = groups.iter().filter(|group| is_wanted(group)).max_by_key(|(_, records)| rank(records));
+        let wanted = wanted.map(|(group, _)| *group);
+        let (chosen, others): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|(group, _)| Some(*group) == wanted);
+        Chosen {
+            records: chosen.into_iter().flat_map(|(_, records)| records).collect(),
+            left_out: left_out(others.into_iter().flat_map(|(_, records)| records)),
         }
     }
 
-    fn load(&self, arm: &Arm, chosen: &[&RunRecord]) -> Vec<LoadedRun> {
-        let (Some(store), hash) = (self.store, arm.config.hash()) else { return Vec::new() };
-        let mut runs = Vec::new();
+    fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], said: &mut Said) -> ArmRuns<'e> {
+        let mut found = ArmRuns::new(arm, Vec::new());
+        let (Some(store), hash) = (self.store, arm.config.hash()) else { return found };
         for record in chosen.iter().filter(|record| record.config_hash == hash) {
             match store.load(record) {
-                Ok(run) => runs.push(run),
-                Err(problem) => warn(&problem.to_string()),
+                Ok(run) => found.runs.push(run),
+                Err(problem) => {
+                    found.damaged.extend(damaged(record.trial.seed, &problem));
+                    warn_once(problem.to_string(), said);
+                }
             }
         }
-        runs
+        found
     }
+
+    /// Runs whose record itself is damaged: which trial they are of is told by the folder they lie in.
+    fn add_unreadable(&self, arms: &mut [ArmRuns], profile: &Profile) {
+        for (index, trial) in profile.trials() {
+            let folder = trial.id().short();
+            let of_trial = self.listing.problems.iter().filter(|problem| {
+                let parent = problem.folder.parent().and_then(Path::file_name);
+                parent.is_some_and(|name| name == folder.as_str())
+            });
+            arms[index].damaged.extend(of_trial.filter_map(|problem| damaged(trial.seed, problem)));
+        }
+    }
+}
+
+/// Runs whose times compare.
+type Group<'a> = (PlanHash, &'a EnvironmentClass);
+
+/// The greater, the rather a page is made of these runs: trials that came to their end, whether each had the machine to
+/// itself, and the newest that finished, or else that did not.
+fn rank<'a>(records: &[&'a RunRecord]) -> (usize, bool, Option<&'a RunId>, Option<&'a RunId>) {
+    let is_ended = |record: &&&RunRecord| !matches!(record.status, Status::Failed { .. });
+    let ended: BTreeSet<_> = records.iter().filter(is_ended).map(|record| record.trial_id).collect();
+    let newest_of = |finished: bool| {
+        let of_kind = records.iter().filter(|record| (record.status == Status::Finished) == finished);
+        of_kind.map(|record| &record.run).max()
+    };
+    let is_alone = records.iter().all(|record| record.plan.jobs.is_none());
+    (ended.len(), is_alone, newest_of(true), newest_of(false))
+}
+
+/// What a page of one plan does not show, without a full stop.
+fn left_out<'a>(others: impl Iterator<Item = &'a RunRecord>) -> Option<String> {
+    let mut by_plan: BTreeMap<String, usize> = BTreeMap::new();
+    others.for_each(|record| *by_plan.entry(record.plan.name.to_string()).or_default() += 1);
+    let all: usize = by_plan.values().sum();
+    let plans: Vec<String> = by_plan.iter().map(|(plan, runs)| format!("plan {plan}: {runs}")).collect();
+    let are = if all == 1 { "is" } else { "are" };
+    let runs = text::plural(all, "run");
+    (all > 0).then(|| format!("{runs} of another plan or machine {are} left out ({})", plans.join(", ")))
+}
+
+/// The seed and the file, if it is the run's content that is bad.
+fn damaged(seed: Seed, problem: &Problem) -> Option<(Seed, String)> {
+    let is_of_a_run = !matches!(problem.fault, Fault::NotARun | Fault::Misplaced { .. });
+    let file = problem.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (problem.fault.is_damage() && is_of_a_run).then_some((seed, file))
+}
+
+fn warn_once(text: String, said: &mut Said) {
+    if !said.contains(&text) {
+        warn(&text);
+        said.insert(text);
+    }
+}
+
+/// Those that lie in `out`, by folder: what is there decides, whatever it is called.
+fn explanations(out: &Path) -> Vec<Explained> {
+    let entries = fs::read_dir(out).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|folder| folder.join(PAGE).exists()).collect();
+    folders.sort();
+    let mut found = Vec::new();
+    for folder in folders {
+        let (path, name) = (folder.join(EXPLANATION), folder.file_name().unwrap_or_default());
+        // Most folders hold the page of an experiment.
+        let Ok(json) = fs::read_to_string(&path) else { continue };
+        match Explained::parse(&name.to_string_lossy(), &json) {
+            Ok(explained) => found.push(explained),
+            Err(reason) => warn(&format!("'{}' is not linked: {reason}", path.display())),
+        }
+    }
+    found
 }
 
 fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {

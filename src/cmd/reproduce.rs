@@ -7,8 +7,8 @@ use pinbench::report::Lead;
 
 use crate::cli::ReproduceArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::{print, table};
-use crate::cmd::report::{Choice, Reporter, Written};
+use crate::cmd::console::table;
+use crate::cmd::report::{Choice, Reporter};
 use crate::cmd::sweep::sweep;
 
 pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
@@ -18,26 +18,19 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     }
     let choice = match swept.class.clone() {
         Some(class) => Choice::Exactly(swept.plan.hash(), class),
-        None => Choice::Newest(Some(swept.plan.name)),
+        None => Choice::Fullest(Some(swept.plan.name)),
     };
     let listing = swept.store.records()?;
     let reporter = Reporter {
         workspace,
         store: Some(&swept.store),
-        records: &listing.records,
+        listing: &listing,
         profile: swept.profile,
         out: &args.report,
         steps: true,
     };
-    let mut leads = Vec::new();
-    for experiment in &swept.experiments {
-        let Written { page, lead } = reporter.write(experiment, &choice, Some(&swept.plan))?;
-        print(&page.display().to_string())?;
-        leads.push(lead);
-    }
-    let index = reporter.write_index(&swept.experiments, &choice)?;
-    print(&index.display().to_string())?;
-    take_away(&leads).iter().for_each(|line| workspace.note(line));
+    let written = reporter.write(&swept.experiments, &choice, Some(&swept.plan))?;
+    take_away(&written.leads).iter().for_each(|line| workspace.note(line));
     Ok(swept.exit_code())
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use pinbench::data;
 use pinbench::experiment::plan::Device;
+use pinbench::experiment::{Experiment, ProfileName, Trial};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
@@ -25,7 +26,7 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         .into());
     }
     let experiments = workspace.experiments(&[])?;
-    let (experiment, profile, trial) = sweep::trial_of_any_profile(&experiments, &args.trial)?;
+    let (_, profile, trial) = sweep::trial_of_any_profile(&experiments, &args.trial)?;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
     let folder = args.out.join(format!("trace-{}", trial.id().short()));
@@ -36,7 +37,8 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         fs::remove_file(path).with_context(|| format!("cannot replace '{}'", path.display()))?;
     }
     let job = Job {
-        experiment: experiment.id.clone(),
+        // It makes no run, so that this is for the page alone.
+        experiment: sharing(&experiments, profile, &trial).join(", "),
         profile: profile.to_string(),
         trial,
         plan,
@@ -56,6 +58,14 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// All experiments that have the trial under the profile: none of them is the one that was asked for.
+fn sharing<'a>(experiments: &'a [Experiment], profile: ProfileName, trial: &Trial) -> Vec<&'a str> {
+    let has = |experiment: &&Experiment| {
+        experiment.profile(profile).trials().any(|(_, other)| other.id() == trial.id())
+    };
+    experiments.iter().filter(has).map(|experiment| experiment.id.as_str()).collect()
+}
+
 const PAGE: &str = "index.html";
 
 /// In the process that has the environment of the plan: trains, measures the machine, and writes all there is.
@@ -63,11 +73,11 @@ const PAGE: &str = "index.html";
 pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
     use jiff::Timestamp;
     use pinbench::analyse::explain::WARM_UP;
-    use pinbench::analyse::operators;
     use pinbench::analyse::roofline::Roofline;
-    use pinbench::machine::Environment;
+    use pinbench::analyse::{disturbed_share, operators};
+    use pinbench::machine::{Environment, Watch};
     use pinbench::record::{RunId, Status};
-    use pinbench::report::trace::{Beside, Input, csv, glance, page};
+    use pinbench::report::trace::{Beside, Input, csv, glance, page, warning};
     use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::train::{self, Wanted};
 
@@ -81,12 +91,16 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
         trace: &events,
         is_asked: &|| interrupt.is_asked(),
     };
+    let watch = Watch::start();
     let traced = train::trace(&job.trial, &job.plan, &data, &wanted)?;
     let Some(table) = &traced.operators else { return too_short(traced.ending, job) };
     let operators = operators::parse(table)?;
     let work = train::model::work(&job.trial.config, &job.plan);
     let roofline = Roofline::of(&traced.plain, &traced.profiled, &work, train::ceilings()?)
         .context("no step took any time; this is a bug in pinbench")?;
+    let watched = watch.stop();
+    let others = watched.others_cpu_s.map(|used_s| (used_s, watched.time.as_secs_f64()));
+    let disturbed = disturbed_share(others, watched.steal_share, environment.cores);
     let table = csv(&operators);
     let beside =
         |name: &str, about: &str, bytes| Beside { name: name.to_owned(), about: about.to_owned(), bytes };
@@ -102,12 +116,13 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
         hardware: &traced.hardware,
         gpu: &traced.gpu,
         timing_ns: traced.timing_ns,
+        disturbed,
         record: &record,
         files,
     };
     write(&trace.folder.join(OPERATORS), &table)?;
     write(&trace.folder.join(PAGE), &page(&input)?)?;
-    for text in glance(&roofline, &operators) {
+    for text in glance(&roofline, &operators).into_iter().chain(disturbed.map(warning)) {
         crate::cmd::train::say(&Event::Note { text });
     }
     crate::cmd::train::say(&Event::Done);
@@ -148,4 +163,43 @@ fn size(path: &std::path::Path) -> Result<u64> {
 #[cfg(feature = "torch")]
 fn write(path: &std::path::Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = r#"
+title = "a"
+why = "a test"
+[data]
+set = "mnist"
+validation = 0.2
+[model]
+name = "simple_cnn"
+activation = "relu"
+dropout = 0.5
+[optim]
+name = "adam"
+lr = 0.001
+[train]
+batch = 64
+epochs = 1
+[profiles.smoke]
+seeds = [0]
+[profiles.quick]
+seeds = [0]
+[profiles.full]
+seeds = [0]
+"#;
+
+    /// The page of a trial of three experiments named the one that comes first, whichever somebody was looking at.
+    #[test]
+    fn a_trial_of_several_experiments_is_of_all_of_them() {
+        let parse = |id: &str, text: &str| Experiment::parse(format!("{id}.toml").as_ref(), text).unwrap();
+        let other = TOML.replace("batch = 64", "batch = 128");
+        let experiments = [parse("f1", TOML), parse("f2", &other), parse("m1", TOML)];
+        let (_, trial) = experiments[0].profile(ProfileName::Smoke).trials().next().unwrap();
+        assert_eq!(sharing(&experiments, ProfileName::Smoke, &trial), ["f1", "m1"]);
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use pinbench::data::{self, DataSet};
-use pinbench::machine::{self, Environment, HostTime};
+use pinbench::machine::{self, Environment, Watch, Watched};
 use pinbench::record::{Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, Wanted};
 use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job, Task};
@@ -110,7 +110,7 @@ fn execute(
         diagnostics: job.diagnostics,
     };
     let checkpoint = find_checkpoint(job, store, &key)?;
-    let (started, host) = (Timestamp::now(), HostTime::now());
+    let started = Timestamp::now();
     // From here on a kill leaves a trace in the store.
     let run = RunId::new(started, std::process::id());
     let staging = store.stage(&run)?;
@@ -122,7 +122,7 @@ fn execute(
         resume: checkpoint.as_ref().map(|kept| (&kept.state[..], &kept.rows.steps[..])),
         planted: job.fault(),
     };
-    let before = machine::usage();
+    let watch = Watch::start();
     let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {
         Err(error @ TrainError::Checkpoint(_)) if checkpoint.is_some() => {
             say(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
@@ -132,17 +132,16 @@ fn execute(
         }
         trained => trained?,
     };
-    let own = machine::usage().since(before);
+    let watched = watch.stop();
     let status = match trained.ending {
         Ending::Finished => Status::Finished,
         Ending::Diverged { step, loss } => Status::Diverged { step, loss: loss.to_string() },
         Ending::Stopped { .. } => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
     };
-    let own_s = (own.user_us + own.system_us) as f64 / 1e6;
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
     record.effective = Some(trained.effective.clone());
-    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, host, own_s));
+    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, &watched));
     let record = staging.seal(&record, &observer.rows)?;
     store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
     say(&Event::Sealed { run: record.run, status: record.status });
@@ -159,8 +158,7 @@ fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Res
     Ok(found.checkpoint)
 }
 
-fn outcome(trained: &Trained, observer: &Observer, before: Option<HostTime>, own_s: f64) -> Outcome {
-    let host = before.zip(HostTime::now());
+fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome {
     Outcome {
         initial_weights: trained.initial_weights,
         final_weights: trained.final_weights,
@@ -171,8 +169,9 @@ fn outcome(trained: &Trained, observer: &Observer, before: Option<HostTime>, own
         kept_epoch: trained.kept_epoch,
         wall_ns: trained.wall_ns,
         peak_rss_bytes: observer.peak_rss_bytes,
-        steal_share: host.map(|(before, now)| now.steal_share_since(before)),
-        others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),
+        steal_share: watched.steal_share,
+        others_cpu_s: watched.others_cpu_s,
+        watched_ns: Some(watched.time.as_nanos() as u64),
         resumed: observer.resumed.clone(),
         reference_ns: Some(trained.reference_ns),
     }

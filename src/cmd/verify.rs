@@ -233,8 +233,8 @@ fn print_one(verified: &Verified, record: &RunRecord) -> Result<()> {
 
 /// What keeps two runs from being identical.
 pub fn describe(comparison: &Comparison) -> Result<()> {
-    let Comparison { grade, expected, reason, parting, ulps, accuracy, changes } = comparison;
-    if *grade != Grade::Identical || *expected != Grade::Identical {
+    let Comparison { is_replay, grade, expected, reason, parting, ulps, accuracy, changes } = comparison;
+    if *is_replay && (*grade != Grade::Identical || *expected != Grade::Identical) {
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         print(&format!("  expected          {}{why}", expected.name()))?;
     }

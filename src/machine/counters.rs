@@ -1,6 +1,7 @@
 //! Counters of the operating system for this process and for the host.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,40 @@ impl HostTime {
     /// Busy processor time of the host since `earlier`, in seconds; proc_stat(5) counts 100 ticks a second.
     pub fn busy_s_since(self, earlier: Self) -> f64 {
         self.busy.saturating_sub(earlier.busy) as f64 / 100.0
+    }
+}
+
+/// Watches what others do to the processors while this process works.
+pub struct Watch {
+    began: Instant,
+    host: Option<HostTime>,
+    own: Usage,
+}
+
+/// What a [`Watch`] saw, all of it over the same time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Watched {
+    pub time: Duration,
+    /// Share of the host's processor time other virtual machines took; `None` where unknown.
+    pub steal_share: Option<f64>,
+    /// Seconds of processor time other processes used; `None` where unknown.
+    pub others_cpu_s: Option<f64>,
+}
+
+impl Watch {
+    pub fn start() -> Self {
+        Self { began: Instant::now(), host: HostTime::now(), own: usage() }
+    }
+
+    pub fn stop(self) -> Watched {
+        let (time, own) = (self.began.elapsed(), usage().since(self.own));
+        let host = self.host.zip(HostTime::now());
+        let own_s = (own.user_us + own.system_us) as f64 / 1e6;
+        Watched {
+            time,
+            steal_share: host.map(|(before, now)| now.steal_share_since(before)),
+            others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),
+        }
     }
 }
 

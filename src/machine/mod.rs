@@ -5,7 +5,7 @@ mod environment;
 mod gpu;
 mod hardware;
 
-pub use counters::{HostTime, peak_rss_bytes, usage};
+pub use counters::{HostTime, Watch, Watched, peak_rss_bytes, usage};
 pub use environment::{Environment, EnvironmentClass, Torch};
 pub use gpu::{Amount, Gpu, GpuCounters};
 pub use hardware::{HardwareCount, HardwareCounters};

@@ -91,9 +91,13 @@ pub struct Outcome {
     /// Share of the host's processor time other virtual machines took meanwhile; `None` where unknown.
     #[serde(default, with = "crate::number::optional")]
     pub steal_share: Option<f64>,
-    /// Seconds of processor time other processes used meanwhile, since it was last resumed; `None` where unknown.
+    /// Seconds of processor time other processes used meanwhile, since it was last resumed, diagnostics and all: over
+    /// [`RunRecord::watched_s`]. `None` where unknown.
     #[serde(default, with = "crate::number::optional")]
     pub others_cpu_s: Option<f64>,
+    /// How long the two above were counted for; absent in runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_ns: Option<u64>,
     /// Steps that were done when the run was taken up again from a checkpoint, once for each time; the record's
     /// environment is that of the last process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,6 +105,21 @@ pub struct Outcome {
     /// Median time of the reference workload, a fixed computation timed between epochs; absent before format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_ns: Option<u64>,
+}
+
+impl RunRecord {
+    /// Seconds over which the outcome's `others_cpu_s` was counted. A run that does not say it was watched from its start to
+    /// its end, unless it was resumed: when its last process began is then not known.
+    pub fn watched_s(&self) -> Option<f64> {
+        let outcome = self.outcome.as_ref()?;
+        let from_start_to_end = || {
+            let (started, ended): (Timestamp, Timestamp) =
+                (self.started.parse().ok()?, self.ended.parse().ok()?);
+            outcome.resumed.is_empty().then(|| ended.duration_since(started).as_secs_f64())
+        };
+        let watched_s = outcome.watched_ns.map(|ns| ns as f64 / 1e9).or_else(from_start_to_end);
+        watched_s.filter(|seconds| *seconds > 0.0)
+    }
 }
 
 impl RunId {

@@ -112,6 +112,7 @@ fn outcome() -> Outcome {
         peak_rss_bytes: 300 << 20,
         steal_share: Some(0.0),
         others_cpu_s: None,
+        watched_ns: None,
         resumed: vec![],
         reference_ns: None,
     }

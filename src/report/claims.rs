@@ -24,6 +24,7 @@ pub fn view(assessment: &Assessment) -> Result<ClaimView, FigureError> {
             .map(|(index, evidence)| evidence_view(evidence, &format!("{anchor}-{index}")))
             .collect::<Result<_, _>>()?,
         remarks: remarks.clone(),
+        explanations: Vec::new(),
         anchor,
     })
 }

@@ -1,7 +1,7 @@
 //! The page that explains the slowdown of large batches: from an explanation to strings, and to HTML.
 
 mod glance;
-mod wire;
+pub mod wire;
 
 use serde::Serialize;
 use tera::Context;
@@ -18,6 +18,7 @@ use crate::record::RunRecord;
 use crate::report::cell::three_figures;
 use crate::report::explain::glance::{glance, title};
 use crate::report::figure::{FigureError, cost_curve, phases, waterfall};
+use crate::report::page::capitalised;
 use crate::report::results::table;
 use crate::report::view::{
     CellView, DownloadView, FactView, FigureView, MethodView, RowView, TableView, VerdictView,
@@ -35,11 +36,14 @@ pub struct Provenance<'a> {
     pub records: Vec<&'a RunRecord>,
     /// Files that lie beside the page.
     pub downloads: &'a [Download],
+    /// Whether an index lies beside the page's folder.
+    pub has_index: bool,
 }
 
 #[derive(Serialize)]
 struct ExplainView {
     title: String,
+    has_index: bool,
     why: String,
     glance: Vec<String>,
     warnings: Vec<String>,
@@ -93,7 +97,7 @@ pub fn explain(explanation: &Explanation, provenance: &Provenance) -> Result<Str
 /// The same in a few lines for a terminal: what is the case, and every verdict.
 pub fn summary(explanation: &Explanation) -> String {
     let mut lines = glance(explanation);
-    lines.extend(explanation.warnings.iter().map(|warning| sentence(warning)));
+    lines.extend(explanation.warnings.iter().map(|warning| capitalised(warning)));
     for finding in &explanation.findings {
         let numbers = numbers(finding);
         let tail = if numbers.is_empty() { String::new() } else { format!(" ({numbers})") };
@@ -115,14 +119,15 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
     };
     Ok(ExplainView {
         title: title(explanation),
+        has_index: from.has_index,
         why: format!(
             "The notes found that batch {LARGE} trained slowest, although an epoch of it has an eighth of the steps of \
              batch {SMALL}, and guessed at four causes. Here each guess, and others, predicts a number; one knob of the \
              execution is changed at a time; and what that does to the slowdown is measured."
         ),
         glance: glance(explanation),
-        warnings: explanation.warnings.iter().map(|warning| sentence(warning)).collect(),
-        gaps: explanation.gaps.iter().map(|gap| sentence(&gap.to_string())).collect(),
+        warnings: explanation.warnings.iter().map(|warning| capitalised(warning)).collect(),
+        gaps: explanation.gaps.iter().map(|gap| capitalised(&gap.to_string())).collect(),
         meanings: meanings(explanation),
         meaning: meaning(explanation),
         reached: reached(explanation),
@@ -148,11 +153,6 @@ fn view(explanation: &Explanation, from: &Provenance) -> Result<ExplainView, Fig
         runs: text::plural(from.records.len(), "run"),
         downloads: from.downloads.iter().map(download).collect(),
     })
-}
-
-/// A message, which is lower case, as a sentence of a page.
-fn sentence(message: &str) -> String {
-    format!("{}.", text::capital(message))
 }
 
 /// `1.33× (1.28 to 1.39)`.
@@ -430,7 +430,7 @@ fn hypothesis(finding: &Finding, base: &Plan) -> HypothesisView {
     let hypothesis = finding.hypothesis;
     let (sign, class) = sign(finding.verdict);
     let (why, what_would) = match finding.verdict {
-        Verdict::NotTestable { why, what_would } => (sentence(why), sentence(what_would)),
+        Verdict::NotTestable { why, what_would } => (capitalised(why), capitalised(what_would)),
         Verdict::NotMeasured => {
             (String::new(), "The runs it needs; what is missing stands above.".to_owned())
         }
@@ -752,10 +752,22 @@ mod tests {
     }
 
     fn page_of(design: &Design, blocks: &[Block], stored: Option<&Stored>) -> String {
+        page_beside(false, design, blocks, stored)
+    }
+
+    fn page_beside(has_index: bool, design: &Design, blocks: &[Block], stored: Option<&Stored>) -> String {
         let explanation = Explanation::of(design, blocks, stored);
         let records = blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
         let command = "pinbench explain batch-size";
-        explain(&explanation, &Provenance { command, records, downloads: &[] }).unwrap()
+        explain(&explanation, &Provenance { command, records, downloads: &[], has_index }).unwrap()
+    }
+
+    /// The page linked nothing, and where there is no index a link would lead nowhere.
+    #[test]
+    fn the_index_is_linked_where_there_is_one() {
+        let page = |has_index| page_beside(has_index, &simulated::design(), &[], None);
+        assert!(page(true).contains("<a href=\"../index.html\">pinbench</a> · explanation"));
+        assert!(!page(false).contains("../index.html") && page(false).contains("pinbench · explanation"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a
         experiment,
         profile: ProfileName::Full,
         arms,
+        left_out: None,
+        explanations: &[],
         command: "pinbench reproduce m1 --profile full".to_owned(),
         downloads: vec![
             download("epochs.csv", "loss and accuracy of every split after every epoch, CSV"),
@@ -32,7 +34,7 @@ pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a
 /// Every arm under each of `seeds`, finished.
 pub fn study<'a>(profile: &'a Profile, seeds: &[u64]) -> Vec<ArmRuns<'a>> {
     let runs = |arm| seeds.iter().map(|&seed| run(arm, seed)).collect();
-    profile.arms.iter().map(|arm| ArmRuns { arm, runs: runs(arm) }).collect()
+    profile.arms.iter().map(|arm| ArmRuns::new(arm, runs(arm))).collect()
 }
 
 /// A run that did not finish: no outcome, and no rows after the step it ended at.

@@ -42,11 +42,30 @@ fn ranked<'s>(summary: &'s Summary, quantity: fn(&ArmSummary) -> Option<Spread>)
     ranked
 }
 
+/// A superlative is of the arms that have the quantity: which do not, and why; a sentence of its own.
+pub fn not_among(summary: &Summary, why: impl Fn(&ArmSummary) -> Option<String>) -> Option<String> {
+    let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
+    for arm in &summary.arms {
+        let Some(reason) = why(arm) else { continue };
+        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(arm.name.clone()),
+            None => by_reason.push((reason, vec![arm.name.clone()])),
+        }
+    }
+    let group = |(reason, names): (String, Vec<String>)| match names.len() {
+        0..=MOST_NAMED => format!("{} ({reason})", and(&names)),
+        many => format!("{} ({reason})", text::plural(many, "arm")),
+    };
+    let groups: Vec<String> = by_reason.into_iter().map(group).collect();
+    (!groups.is_empty()).then(|| format!(" Not among them: {}.", groups.join("; ")))
+}
+
 fn accuracy(summary: &Summary) -> Option<String> {
     let ranked = ranked(summary, |arm| arm.spreads.val_acc);
     let (name, best) = ranked.first()?;
     let value = text::mean_sd(best.mean, best.sd, 4);
-    let mut sentence = format!("Highest validation accuracy: {name} with {value}");
+    let what = if ranked.len() == 1 { "Validation accuracy" } else { "Highest validation accuracy" };
+    let mut sentence = format!("{what}: {name} with {value}");
     sentence.push_str(&format!(" over {}", text::plural(best.n, "seed")));
     let mut others: Vec<String> =
         ranked[1..].iter().take(MOST_NAMED).map(|(name, other)| lead(best.mean - other.mean, name)).collect();
@@ -67,6 +86,11 @@ fn accuracy(summary: &Summary) -> Option<String> {
             and(&within)
         ));
     }
+    sentence.extend(not_among(summary, |arm| match (arm.spreads.val_acc, arm.counted.is_empty()) {
+        (Some(_), _) => None,
+        (None, true) => Some("no finished run".to_owned()),
+        (None, false) => Some("not evaluated".to_owned()),
+    }));
     Some(sentence)
 }
 
@@ -116,11 +140,15 @@ fn throughput(summary: &Summary) -> Option<String> {
     let ranked = ranked(summary, |arm| arm.spreads.images_per_s);
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
-    Some(if ranked.len() == 1 {
-        format!("Images trained a second: {}.", rate(most))
-    } else {
-        format!("Most images a second: {fast} with {}; fewest: {slow} with {}.", rate(most), rate(least))
-    })
+    let mut sentence = match (ranked.len(), summary.arms.len()) {
+        (1, 1) => format!("Images trained a second: {}.", rate(most)),
+        (1, _) => format!("Images trained a second: {fast} with {}.", rate(most)),
+        _ => {
+            format!("Most images a second: {fast} with {}; fewest: {slow} with {}.", rate(most), rate(least))
+        }
+    };
+    sentence.extend(not_among(summary, |arm| arm.why_untimed()));
+    Some(sentence)
 }
 
 /// `a, b and c`.
@@ -164,6 +192,27 @@ mod tests {
                         and 0.0350 above batch 128. The lead over batch 1024 is within one standard deviation between \
                         seeds.";
         assert_eq!(text, expected);
+    }
+
+    /// Batch 1024 had 12 steps and the most images a second; "Most images a second: batch 128" was said of the two others,
+    /// and nothing of that.
+    #[test]
+    fn an_arm_a_superlative_is_not_about_is_named_with_the_reason() {
+        let experiment = samples::experiment();
+        let mut arms = arms(&experiment, [&[0.98], &[0.97], &[0.99]]);
+        arms[2].runs[0].steps.truncate(12);
+        arms[1].runs.clear();
+        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let said = sentences(&summary, ProfileName::Full).join("\n");
+        let rates = "Images trained a second: batch 64 with 2,424. Not among them: batch 128 (no finished run); \
+                     batch 1024 (too few steps: 12, needs more than 20).";
+        assert!(said.contains(rates), "{said}");
+        let scores =
+            "Highest validation accuracy: batch 1024 with 0.9900 over 1 seed, 0.0100 above batch 64.";
+        assert!(
+            said.contains(scores) && said.contains("Not among them: batch 128 (no finished run)."),
+            "{said}"
+        );
     }
 
     #[test]

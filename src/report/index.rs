@@ -3,53 +3,74 @@
 use crate::analyse::{Assessment, Summary, Verdict, assess};
 use crate::experiment::ProfileName;
 use crate::report::figure::FigureError;
-use crate::report::view::{CountView, DownloadView, IndexEntryView, IndexView};
-use crate::report::{Download, Input, claims, glance};
+use crate::report::page::capitalised;
+use crate::report::view::{CountView, DownloadView, ExplanationView, IndexEntryView, IndexView};
+use crate::report::{Download, Explained, Input, claims, glance};
 use crate::text;
 
-/// `inputs` are of one profile. `command` runs all of it again.
+/// What the pages over all experiments say of one: little beside its runs, which need not stay in memory.
+pub struct Entry {
+    view: IndexEntryView,
+    verdicts: Vec<Verdict>,
+    /// Lines of the table of claims.
+    csv: String,
+}
+
+impl Entry {
+    /// `is_made` says whether the experiment's own page lies beside the index: what is not there is not linked.
+    pub fn of(input: &Input, is_made: bool) -> Result<Self, FigureError> {
+        let summary = Summary::of(input.experiment, input.profile, &input.arms);
+        let assessments = assess(input.experiment, &summary);
+        Ok(Self {
+            view: entry(input, &summary, &assessments, is_made)?,
+            verdicts: assessments.iter().map(|assessment| assessment.verdict).collect(),
+            csv: csv(input, &assessments),
+        })
+    }
+}
+
+/// `entries` are of one profile. `command` runs all of it again.
 pub fn view(
-    inputs: &[Input],
+    entries: Vec<Entry>,
+    explanations: &[Explained],
     profile: ProfileName,
     command: &str,
     downloads: &[Download],
-) -> Result<IndexView, FigureError> {
-    let mut counts = Verdict::ALL.map(|verdict| (verdict, 0));
-    let mut experiments = Vec::new();
-    // The notes' own experiments first, then what they left open.
-    let (open, own): (Vec<&Input>, Vec<&Input>) =
-        inputs.iter().partition(|input| input.experiment.question.is_some());
-    for input in own.into_iter().chain(open) {
-        let summary = Summary::of(input.experiment, input.profile, &input.arms);
-        let assessments = assess(input.experiment, &summary);
-        for (verdict, count) in &mut counts {
-            *count += assessments.iter().filter(|assessment| assessment.verdict == *verdict).count();
+) -> IndexView {
+    let count = |verdict: Verdict| {
+        let verdicts = entries.iter().flat_map(|entry| &entry.verdicts);
+        CountView {
+            verdict: claims::verdict_view(verdict),
+            count: verdicts.filter(|found| **found == verdict).count(),
         }
-        experiments.push(entry(input, &summary, &assessments)?);
-    }
+    };
+    let counts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive, Verdict::NotEvaluated];
+    let counts: Vec<CountView> = counts.into_iter().map(count).collect();
+    // The notes' own experiments first, then what they left open.
+    let experiments = entries.into_iter().map(|entry| entry.view);
+    let (open, own): (Vec<_>, Vec<_>) = experiments.partition(|entry| entry.question.is_some());
     let download = |download: &Download| DownloadView {
         name: download.name.clone(),
         about: download.about.clone(),
         size: text::bytes(download.bytes.len() as u64),
     };
-    Ok(IndexView {
+    IndexView {
         profile: profile.to_string(),
         is_full: profile == ProfileName::Full,
-        claims: counts.iter().map(|(_, count)| count).sum(),
-        counts: counts
-            .map(|(verdict, count)| CountView { verdict: claims::verdict_view(verdict), count })
-            .into_iter()
-            .collect(),
-        experiments,
+        claims: counts.iter().map(|count| count.count).sum(),
+        counts,
+        explanations: explanations.iter().map(|explained| ExplanationView::of(explained, "", "")).collect(),
+        experiments: own.into_iter().chain(open).collect(),
         command: command.to_owned(),
         downloads: downloads.iter().map(download).collect(),
-    })
+    }
 }
 
 fn entry(
     input: &Input,
     summary: &Summary,
     assessments: &[Assessment],
+    is_made: bool,
 ) -> Result<IndexEntryView, FigureError> {
     let experiment = input.experiment;
     let profile = experiment.profile(input.profile);
@@ -67,7 +88,9 @@ fn entry(
             text::plural(summary.arms.len(), "arm"),
             text::plural(summary.seeds.len(), "seed")
         ),
-        has_page: counted > 0,
+        left_out: input.left_out.as_deref().map(capitalised),
+        has_runs: counted > 0,
+        has_page: counted > 0 && is_made,
         changes: profile.changes.join(", "),
         glance: glance::sentences(summary, input.profile).into_iter().take(1).collect(),
         claims: claims::views(assessments)?,
@@ -75,44 +98,42 @@ fn entry(
 }
 
 /// One line a comparison: what was claimed, what was found, and the verdict on it.
-pub fn claims_csv(inputs: &[Input]) -> Vec<u8> {
+pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
     let mut text = String::from(
         "experiment,profile,claim,says,verdict,evidence,estimate,low,high,unit,margin,seeds,effect_size,seeds_more,evidence_verdict\n",
     );
-    for input in inputs {
-        let summary = Summary::of(input.experiment, input.profile, &input.arms);
-        for Assessment { claim, verdict, evidence, .. } in assess(input.experiment, &summary) {
-            let start = [
-                &input.experiment.id,
-                &input.profile.to_string(),
-                &claim.id,
-                &claim.says,
-                &verdict.to_string(),
-            ]
-            .map(|field| quoted(field))
-            .join(",");
-            if evidence.is_empty() {
-                text.push_str(&format!("{start},,,,,,,,,,\n"));
-            }
-            for evidence in evidence {
-                let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-                text.push_str(&format!(
-                    "{start},{},{},{},{},{},{},{},{},{},{}\n",
-                    quoted(&evidence.what),
-                    number(evidence.estimate),
-                    number(evidence.interval.map(|(low, _)| low)),
-                    number(evidence.interval.map(|(_, high)| high)),
-                    quoted(evidence.unit),
-                    evidence.margin,
-                    evidence.values.len(),
-                    number(evidence.effect_size),
-                    evidence.seeds_more.map(|more| more.to_string()).unwrap_or_default(),
-                    evidence.verdict
-                ));
-            }
+    entries.iter().for_each(|entry| text.push_str(&entry.csv));
+    text.into_bytes()
+}
+
+fn csv(input: &Input, assessments: &[Assessment]) -> String {
+    let mut text = String::new();
+    for Assessment { claim, verdict, evidence, .. } in assessments {
+        let start =
+            [&input.experiment.id, &input.profile.to_string(), &claim.id, &claim.says, &verdict.to_string()]
+                .map(|field| quoted(field))
+                .join(",");
+        if evidence.is_empty() {
+            text.push_str(&format!("{start},,,,,,,,,,\n"));
+        }
+        for evidence in evidence {
+            let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+            text.push_str(&format!(
+                "{start},{},{},{},{},{},{},{},{},{},{}\n",
+                quoted(&evidence.what),
+                number(evidence.estimate),
+                number(evidence.interval.map(|(low, _)| low)),
+                number(evidence.interval.map(|(_, high)| high)),
+                quoted(evidence.unit),
+                evidence.margin,
+                evidence.values.len(),
+                number(evidence.effect_size),
+                evidence.seeds_more.map(|more| more.to_string()).unwrap_or_default(),
+                evidence.verdict
+            ));
         }
     }
-    text.into_bytes()
+    text
 }
 
 /// RFC 4180.

@@ -58,6 +58,7 @@ mod tests {
     use super::*;
     use crate::analyse::{ArmRuns, samples};
     use crate::experiment::ProfileName;
+    use crate::report::fixture;
 
     /// What `reproduce` ends with: the same sentence and verdicts as the page, not words of its own.
     #[test]
@@ -100,7 +101,6 @@ mod tests {
     }
 
     fn of(experiment: &crate::experiment::Experiment, arms: Vec<ArmRuns>) -> Lead {
-        let (command, downloads) = (String::new(), Vec::new());
-        lead(&Input { experiment, profile: ProfileName::Full, arms, command, downloads })
+        lead(&fixture::input(experiment, arms))
     }
 }

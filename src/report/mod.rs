@@ -7,6 +7,7 @@ mod cell;
 mod claims;
 mod device;
 pub mod explain;
+mod explained;
 mod figure;
 #[cfg(test)]
 mod fixture;
@@ -22,6 +23,8 @@ mod setup;
 pub mod trace;
 mod view;
 
+pub use explained::Explained;
+pub use index::Entry;
 pub use lead::{Lead, lead};
 
 use tera::{Context, Tera};
@@ -36,6 +39,10 @@ pub struct Input<'a> {
     pub profile: ProfileName,
     /// Every run there is of each arm of that profile, finished or not; an arm may be absent.
     pub arms: Vec<ArmRuns<'a>>,
+    /// Which runs of the profile are not among them, being of another plan or machine.
+    pub left_out: Option<String>,
+    /// Those that lie beside the page's folder.
+    pub explanations: &'a [Explained],
     /// Runs the whole experiment again.
     pub command: String,
     /// Files that are offered beside the page, in this order.
@@ -95,14 +102,19 @@ fn page_html(input: &Input) -> Result<String, ReportError> {
 
 /// The pages over all experiments: the index, the open questions, and the claims as a table to download.
 ///
-/// `inputs` are of one profile, also of experiments without a run; `command` runs all of it again.
-pub fn render_index(inputs: &[Input], profile: ProfileName, command: &str) -> Result<Vec<File>, ReportError> {
+/// `entries` are of one profile, also of experiments without a run; `command` runs all of it again.
+pub fn render_index(
+    entries: Vec<Entry>,
+    explanations: &[Explained],
+    profile: ProfileName,
+    command: &str,
+) -> Result<Vec<File>, ReportError> {
     let claims = Download {
         name: "claims.csv".to_owned(),
         about: "every claim with its evidence and verdict, CSV".to_owned(),
-        bytes: index::claims_csv(inputs),
+        bytes: index::claims_csv(&entries),
     };
-    let view = index::view(inputs, profile, command, std::slice::from_ref(&claims))?;
+    let view = index::view(entries, explanations, profile, command, std::slice::from_ref(&claims));
     let mut context = Context::new();
     context.insert("index", &view);
     context.insert("style", include_str!("../../templates/style.css"));
@@ -352,8 +364,10 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
         samples::parse(&format!("{}{claims}", samples::TOML))
     }
 
+    /// The index of experiments whose pages are all there.
     fn index(inputs: &[Input]) -> Vec<File> {
-        render_index(inputs, ProfileName::Full, "pinbench reproduce").unwrap()
+        let entries = inputs.iter().map(|input| Entry::of(input, true).unwrap()).collect();
+        render_index(entries, &[], ProfileName::Full, "pinbench reproduce").unwrap()
     }
 
     fn text_of(files: &[File], name: &str) -> String {

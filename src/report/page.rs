@@ -4,7 +4,7 @@ use crate::analyse::{Caveat, Summary, assess};
 use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
 use crate::report::figure::{FigureError, phases, relative_time};
-use crate::report::view::{DownloadView, PageView};
+use crate::report::view::{ClaimView, DownloadView, ExplanationView, PageView};
 use crate::report::{Download, Input, claims, device, glance, metrics, provenance, results, setup};
 use crate::text;
 
@@ -21,10 +21,15 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         why: experiment.why.clone(),
         source: experiment.source.clone(),
         profile: setup::profile(input.profile, profile),
+        plans: setup::plans(&summary),
         glance: glance::sentences(&summary, input.profile),
         warnings: device::warning(&summary).into_iter().chain(warnings.into_iter().map(sentence)).collect(),
-        gaps: gaps.into_iter().map(sentence).collect(),
-        claims: claims::views(&assess(experiment, &summary))?,
+        gaps: gaps
+            .into_iter()
+            .map(sentence)
+            .chain(input.left_out.iter().map(|text| capitalised(text)))
+            .collect(),
+        claims: claim_views(input, &summary)?,
         results: results::learning(&summary, reference)?,
         reference: reference.map(|reference| reference.source.clone()),
         times: results::times(&summary)?,
@@ -52,12 +57,32 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
 
 /// Whether a caveat says that a run is not there, rather than that one must be read with care.
 fn is_gap(caveat: &Caveat) -> bool {
-    matches!(caveat, Caveat::Missing { .. } | Caveat::Failed { .. } | Caveat::Diverged { .. })
+    matches!(
+        caveat,
+        Caveat::Missing { .. } | Caveat::Damaged { .. } | Caveat::Failed { .. } | Caveat::Diverged { .. }
+    )
+}
+
+/// The claims, and beside those that are about times what explains these.
+fn claim_views(input: &Input, summary: &Summary) -> Result<Vec<ClaimView>, FigureError> {
+    let arms = &input.experiment.profile(input.profile).arms;
+    let plan = setup::plans(summary).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
+    let mut views = claims::views(&assess(input.experiment, summary))?;
+    for (view, claim) in views.iter_mut().zip(&input.experiment.claims) {
+        let concerning = input.explanations.iter().filter(|explained| explained.concerns(claim, arms));
+        view.explanations =
+            concerning.map(|explained| ExplanationView::of(explained, "../", &plan)).collect();
+    }
+    Ok(views)
+}
+
+fn sentence(caveat: &Caveat) -> String {
+    capitalised(&caveat.to_string())
 }
 
 /// A message, which is lower case, as a sentence of a page.
-fn sentence(caveat: &Caveat) -> String {
-    format!("{}.", text::capital(&caveat.to_string()))
+pub fn capitalised(message: &str) -> String {
+    format!("{}.", text::capital(message))
 }
 
 fn download(download: &Download) -> DownloadView {

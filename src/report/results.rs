@@ -1,6 +1,6 @@
 //! The tables of what came out: learning beside the notes' numbers, and time.
 
-use crate::analyse::{ArmSummary, Summary};
+use crate::analyse::{ArmSummary, Summary, WARM_UP_STEPS};
 use crate::experiment::{Reference, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::report::figure::{FigureError, Look, phases, swatch};
@@ -86,18 +86,24 @@ fn difference(arm: &ArmSummary) -> Vec<CellView> {
 }
 
 pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
+    let timed = summary.times_are_comparable();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;
+        let is_short = timed && !arm.counted.is_empty() && arm.why_untimed().is_some();
+        let warm = |spread| match is_short {
+            true => CellView::number("too few").with_note(format!("needs > {WARM_UP_STEPS}")),
+            false => CellView::rate(spread),
+        };
         let steps = arm.counted.first().map(|(run, _)| text::count(run.steps.len() as u64));
         let cells = vec![
             CellView::spread(spreads.train_minutes, MINUTE_PLACES),
             CellView::spread(arm.relative_time, 2),
             CellView::spread(spreads.total_minutes, MINUTE_PLACES),
             steps.map_or_else(CellView::nothing, CellView::number),
-            CellView::rate(spreads.step_ms),
-            CellView::rate(spreads.images_per_s),
-            CellView::rate(spreads.minor_faults),
+            warm(spreads.step_ms),
+            warm(spreads.images_per_s),
+            warm(spreads.minor_faults),
         ];
         rows.push(arm_row(arm, look, "", cells)?);
     }
@@ -140,7 +146,8 @@ pub fn runs(summary: &Summary) -> Result<TableView, FigureError> {
         }
         let is_missing = |seed: &&Seed| arm.runs.iter().all(|run| run.record.trial.seed != **seed);
         for seed in summary.seeds.iter().filter(is_missing) {
-            let mut cells = vec![CellView::number(seed.to_string()), CellView::word("missing")];
+            let status = if arm.damaged.contains(seed) { "damaged" } else { "missing" };
+            let mut cells = vec![CellView::number(seed.to_string()), CellView::word(status)];
             cells.resize_with(RUN_COLUMNS.len(), CellView::nothing);
             rows.push(arm_row(arm, look, "", cells)?);
         }
@@ -223,6 +230,23 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::experiment::ProfileName;
+
+    /// A bare dash, whose reason stood under Methods alone.
+    #[test]
+    fn a_cell_without_a_time_says_that_the_run_was_too_short() {
+        let experiment = samples::experiment();
+        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+        arms[1].runs[0].steps.truncate(12);
+        arms[2].runs.clear();
+        let table = times(&Summary::of(&experiment, ProfileName::Full, &arms)).unwrap();
+        let cells = |row: usize| {
+            let cells = table.rows[row].cells[3..].iter();
+            cells.map(|cell| format!("{} {}", cell.text, cell.note)).collect::<Vec<_>>()
+        };
+        assert_eq!(cells(1), ["12 ", "too few needs > 20", "too few needs > 20", "too few needs > 20"]);
+        assert_eq!(cells(2), ["– "; 4]);
+        assert!(!cells(0).join("").contains("too few"));
+    }
 
     #[test]
     fn a_table_without_times_says_why_there_are_none() {

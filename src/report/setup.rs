@@ -1,9 +1,10 @@
 //! What was trained: every value of the config, and how each number of the page is computed.
 
-use crate::analyse::WARM_UP_STEPS;
-use crate::experiment::{Arm, Config, Profile, ProfileName};
+use crate::analyse::{Summary, WARM_UP_STEPS};
+use crate::experiment::plan::{Device, PlanName};
+use crate::experiment::{Arm, Config, Plan, Profile, ProfileName};
 use crate::report::provenance::leaves;
-use crate::report::view::{FactView, MethodView, ProfileView};
+use crate::report::view::{FactView, MethodView, PlanView, ProfileView};
 use crate::text;
 
 pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
@@ -13,6 +14,35 @@ pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
         is_full: name == ProfileName::Full,
         changes: profile.changes.clone(),
         seeds: format!("{} ({})", text::plural(seeds.len(), "seed"), seeds.join(", ")),
+    }
+}
+
+/// The plans of the runs that count, each once, in the order of their names.
+pub fn plans(summary: &Summary) -> Vec<PlanView> {
+    let runs = summary.arms.iter().flat_map(|arm| &arm.counted);
+    let mut plans: Vec<&Plan> = Vec::new();
+    for (run, _) in runs {
+        if !plans.contains(&&run.record.plan) {
+            plans.push(&run.record.plan);
+        }
+    }
+    plans.sort_by_key(|plan| plan.name.to_string());
+    plans.into_iter().map(plan).collect()
+}
+
+fn plan(plan: &Plan) -> PlanView {
+    let threads = text::plural(plan.threads as usize, "thread");
+    let beside = plan.jobs.map(|jobs| format!(", {jobs} runs at a time")).unwrap_or_default();
+    let device = if plan.device == Device::Cpu { String::new() } else { format!(", on {}", plan.device) };
+    let plain = "plan eager is what a plain PyTorch script does";
+    PlanView {
+        name: plan.name.to_string(),
+        how: format!("{threads}{beside}{device}"),
+        says: match plan.name {
+            PlanName::Eager => "what a plain PyTorch script does".to_owned(),
+            PlanName::Tuned => format!("as fast as libtorch's own operators allow; {plain}"),
+            PlanName::Fused => format!("as tuned, with kernels of pinbench's own; {plain}"),
+        },
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Input<'a> {
     pub gpu: &'a [HardwareCount<Amount>],
     /// What timing a step costs by itself.
     pub timing_ns: f64,
+    /// Share of the processor time that others took meanwhile, where that makes times doubtful.
+    pub disturbed: Option<f64>,
     /// Of the run that was traced, which is in no store.
     pub record: &'a RunRecord,
     /// The files beside the page.
@@ -51,6 +53,7 @@ struct TraceView {
     title: String,
     why: String,
     glance: Vec<String>,
+    warnings: Vec<String>,
     rates: TableView,
     roofline: FigureView,
     operators: TableView,
@@ -110,6 +113,14 @@ pub fn glance(roofline: &Roofline, operators: &[Operator]) -> Vec<String> {
         text::fixed(roofline.profiler_cost, 2)
     ));
     sentences
+}
+
+/// For the page and for a terminal.
+pub fn warning(disturbed: f64) -> String {
+    format!(
+        "Others took {} of the processor time meanwhile, so the times are doubtful; trace it again on an idle machine.",
+        percent(disturbed)
+    )
 }
 
 fn times(roofline: &Roofline) -> String {
@@ -175,6 +186,7 @@ fn view(input: &Input) -> Result<TraceView, FigureError> {
               reaches on this machine."
             .to_owned(),
         glance: glance(roofline, operators),
+        warnings: input.disturbed.map(warning).into_iter().collect(),
         rates: rate_table(roofline),
         roofline: figure::draw(roofline)?,
         operators: operator_table(roofline, operators),
@@ -216,8 +228,8 @@ fn rate_table(roofline: &Roofline) -> TableView {
         ("intensity", "FLOP a byte"),
     ];
     let caption = format!(
-        "Medians over {} without the profiler; beneath a rate, what it is the rate of. A dash stands where nothing is \
-         counted.",
+        "Medians over {} without the profiler, each part for itself, so that they need not add up to the whole; beneath a \
+         rate, what it is the rate of. A dash stands where nothing is counted.",
         text::plural(roofline.steps, "step")
     );
     table(caption, "part of the step", &columns, rows.collect())
@@ -271,7 +283,8 @@ fn operators_say(roofline: &Roofline, operators: &[Operator]) -> String {
     let share = self_ns(operators) as f64 / roofline.profiled_ns.max(1) as f64;
     format!(
         "The operators of {} under the profiler take {} of the time of these steps. The rest is between them: pinbench's \
-         own code, and kernels that do not report to the profiler.",
+         own code, and kernels that do not report to the profiler. These are other steps than those timed above, and \
+         means over them: an operator may take longer here than the part it belongs to does there.",
         text::plural(roofline.profiled_steps, "step"),
         percent(share)
     )
@@ -465,6 +478,14 @@ mod tests {
     }
 
     fn html_beside(gpu: &[HardwareCount<Amount>], change: impl FnOnce(&mut RunRecord)) -> String {
+        html_disturbed(gpu, None, change)
+    }
+
+    fn html_disturbed(
+        gpu: &[HardwareCount<Amount>],
+        disturbed: Option<f64>,
+        change: impl FnOnce(&mut RunRecord),
+    ) -> String {
         let mut record = samples::finished(&samples::profile().arms[0], 0).record;
         record.command = "pinbench trace 3f9a".to_owned();
         change(&mut record);
@@ -482,6 +503,7 @@ mod tests {
             hardware: &hardware,
             gpu,
             timing_ns: 2_000.0,
+            disturbed,
             record: &record,
             files,
         };
@@ -514,6 +536,20 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    /// Parts of 82 % stood above a rest of 0, and an operator took 31 ms of an optimizer step of 2; on a busy machine
+    /// nothing said so.
+    #[test]
+    fn what_was_disturbed_does_not_add_up_or_is_of_other_steps_is_said_to_be_so() {
+        let page = html(|_| {});
+        assert!(
+            page.contains("so that they need not add up to the whole")
+                && page.contains("other steps than those timed")
+        );
+        assert!(!page.contains("Read with care"));
+        let page = html_disturbed(&[], Some(0.49), |_| {});
+        assert!(page.contains("Read with care") && page.contains("Others took 49 % of the processor time"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct PageView {
     /// Where the setting comes from.
     pub source: Option<String>,
     pub profile: ProfileView,
+    /// The plans of the runs, each with what it is; empty where there is no run.
+    pub plans: Vec<PlanView>,
     /// Sentences computed from the data.
     pub glance: Vec<String>,
     /// What a reader must know before comparing anything.
@@ -56,6 +58,28 @@ pub struct ClaimView {
     pub note: Option<String>,
     pub evidence: Vec<EvidenceView>,
     pub remarks: Vec<String>,
+    /// What explains the times the claim is about.
+    pub explanations: Vec<ExplanationView>,
+}
+
+/// A link to an explanation and what it says first.
+#[derive(Serialize)]
+pub struct ExplanationView {
+    pub href: String,
+    pub title: String,
+    /// Under which plan it was measured.
+    pub plan: String,
+    /// The plan of the page it is linked from, where that is another.
+    pub other_plan: String,
+    pub says: Vec<String>,
+}
+
+/// A plan by its name, the rest of how it ran, and what it is.
+#[derive(Serialize)]
+pub struct PlanView {
+    pub name: String,
+    pub how: String,
+    pub says: String,
 }
 
 #[derive(Serialize)]
@@ -113,6 +137,8 @@ pub struct IndexView {
     /// How many claims have which verdict.
     pub counts: Vec<CountView>,
     pub claims: usize,
+    /// Those that lie beside the index.
+    pub explanations: Vec<ExplanationView>,
     pub experiments: Vec<IndexEntryView>,
     pub command: String,
     pub downloads: Vec<DownloadView>,
@@ -132,6 +158,10 @@ pub struct IndexEntryView {
     pub why: String,
     /// Runs that count, of how many, over which seeds.
     pub runs: String,
+    /// Runs of the profile that do not count, being of another plan or machine.
+    pub left_out: Option<String>,
+    pub has_runs: bool,
+    /// There is something to link to.
     pub has_page: bool,
     /// What the profile changes, in one line; empty for the notes' own setting.
     pub changes: String,

@@ -4,6 +4,7 @@
 //! result, so that it is seen instead of lost; callers that want it left out filter first.
 
 pub mod inference;
+pub mod target;
 
 /// What is said of a quantity measured once a seed.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -25,7 +25,6 @@ mod schedule;
 mod shim;
 mod stopping;
 mod tally;
-mod target;
 mod timing;
 mod trace;
 mod workers;

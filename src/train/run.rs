@@ -12,6 +12,7 @@ use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
 use crate::planted::Planted;
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
+use crate::stats::target::Target;
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::chain::{Chain, Named};
@@ -28,7 +29,6 @@ use crate::train::resident::{Resident, indices};
 use crate::train::schedule;
 use crate::train::shim::CudaStream;
 use crate::train::stopping::{Stopping, Verdict};
-use crate::train::target::Target;
 use crate::train::timing::Timing;
 
 /// Prefix of the weights early stopping kept, among the tensors of a state.

@@ -7,15 +7,18 @@ use crate::analyse::explain::{
 };
 use crate::clock::Phase;
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
+use crate::report::explain::glance::{glance, title};
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Numbers as they were computed: nothing is rounded.
 pub fn to_json(explanation: &Explanation) -> String {
     let design = &explanation.design;
     let value = json!({
         "format": FORMAT,
+        "title": title(explanation),
+        "says": glance(explanation),
         "base": design.base.name.to_string(),
         "threads": design.base.threads,
         "batches": design.batches,
@@ -121,7 +124,9 @@ mod tests {
         for share in ["share", "share_us"] {
             assert!((faults[share]["value"].as_f64().unwrap() - 1.0).abs() < 0.2, "{share}");
         }
-        for key in ["batches", "small", "large", "blocks", "threads", "knobs", "gaps", "warnings"] {
+        for key in
+            ["batches", "small", "large", "blocks", "threads", "knobs", "gaps", "warnings", "title", "says"]
+        {
             assert!(!value[key].is_null(), "{key}");
         }
     }

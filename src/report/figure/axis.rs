@@ -102,6 +102,10 @@ impl Axis {
         Self { title: title.to_owned(), ticks, range: low..high, is_log: true }
     }
 
+    pub fn starts_at_zero(&self) -> bool {
+        self.range.start == 0.0
+    }
+
     /// No ticks and no title, counting `rows` from the top down: for bars.
     pub fn bare(rows: usize) -> Self {
         Self { title: String::new(), ticks: Vec::new(), range: 0.0..rows.max(1) as f64, is_log: false }

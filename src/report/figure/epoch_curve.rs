@@ -17,6 +17,9 @@ pub enum Metric {
     Loss,
 }
 
+/// As many in both layouts, so that what is said of the axis holds for both.
+const TICKS: usize = 7;
+
 struct Curve {
     seeds: Vec<Vec<(f64, f64)>>,
     mean: Series,
@@ -30,9 +33,10 @@ pub fn draw(summary: &Summary, metric: Metric) -> Result<FigureView, FigureError
     let means: Vec<Series> = curves.iter().map(|curve| curve.mean.clone()).collect();
     let range = extent(curves.iter().flat_map(|curve| curve.seeds.iter().flatten()).map(|point| point.1));
     let failed = |source| FigureError { figure: id, source };
-    let pictures = range.map(|range| both(|size| draw_one(&curves, range, metric, size)));
-    let caption = match range {
-        Some(_) => caption(&curves, metric),
+    let y = range.map(|(low, high)| Axis::around(metric.axis(), low, high, TICKS));
+    let pictures = y.as_ref().map(|y| both(|size| draw_one(&curves, y, size)));
+    let caption = match &y {
+        Some(y) => caption(&curves, metric, y),
         None => "No finished run has been evaluated on the validation images yet.".to_owned(),
     };
     Ok(FigureView {
@@ -107,15 +111,14 @@ fn points(run: &LoadedRun, metric: Metric) -> Vec<(f64, f64)> {
 }
 
 /// Reads straight down: axes, seeds, means, markers on top, names beside.
-fn draw_one(curves: &[Curve], range: (f64, f64), metric: Metric, size: Size) -> Drawn<PictureView> {
+fn draw_one(curves: &[Curve], y: &Axis, size: Size) -> Drawn<PictureView> {
     let epochs = curves.iter().flat_map(|curve| &curve.mean.points).map(|point| point.0 as u32);
     let x = Axis::whole("epoch", 1, epochs.max().unwrap_or(1), size.pick(11, 6));
-    let y = Axis::around(metric.axis(), range.0, range.1, size.pick(7, 6));
     let right = label::room(curves.iter().map(|curve| curve.label.as_str()));
     let left = y.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0) as i32 * 7 + 14;
     let margins = Margins { top: 26, right, bottom: 44, left };
     picture(size.width(), size.pick(340, 280), |sheet| {
-        let mut plot = Plot::new(sheet, &x, &y, margins)?;
+        let mut plot = Plot::new(sheet, &x, y, margins)?;
         for curve in curves.iter().filter(|curve| curve.seeds.len() > 1) {
             plot.area(&curve.band(), curve.mean.look.ink(Mark::Band))?;
             for seed in &curve.seeds {
@@ -138,15 +141,37 @@ fn draw_one(curves: &[Curve], range: (f64, f64), metric: Metric, size: Size) -> 
     })
 }
 
-fn caption(curves: &[Curve], metric: Metric) -> String {
+fn caption(curves: &[Curve], metric: Metric, y: &Axis) -> String {
     let seeds = curves.iter().map(|curve| curve.seeds.len()).max().unwrap_or(0);
     let lines = match seeds {
         0 | 1 => "One seed an arm, so the picture cannot show how much a seed matters",
         _ => "Bold with markers: mean over seeds; thin: each seed",
     };
     let axis = match metric {
-        Metric::Accuracy => "The upright axis does not start at 0",
-        Metric::Loss => "Lower is better",
+        Metric::Accuracy if y.starts_at_zero() => "",
+        Metric::Accuracy => " The upright axis does not start at 0.",
+        Metric::Loss => " Lower is better.",
     };
-    format!("In eval mode, on images that are never trained, after each epoch. {lines}. {axis}.")
+    format!("In eval mode, on images that are never trained, after each epoch. {lines}.{axis}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples;
+    use crate::experiment::ProfileName;
+
+    /// The sentence stood under every picture of accuracies, also above a lowest label of 0.0.
+    #[test]
+    fn an_axis_that_starts_at_zero_is_not_said_not_to() {
+        let experiment = samples::experiment();
+        let caption = |lowest: f64| {
+            let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+            samples::set_validation(&mut arms[0].runs[0], lowest);
+            let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+            draw(&summary, Metric::Accuracy).unwrap().caption
+        };
+        assert!(caption(0.9).contains("does not start at 0"));
+        assert!(!caption(0.05).contains("does not start at 0"));
+    }
 }

@@ -8,6 +8,7 @@ use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Mark};
 use crate::report::figure::{FigureError, bars, both};
+use crate::report::glance::not_among;
 use crate::report::view::{FigureView, LegendView, PictureView};
 use crate::text;
 
@@ -52,10 +53,11 @@ pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
         .collect();
     let caption = match summary.times_barred_by() {
         _ if !bars.is_empty() => {
-            "Time of a step divided by the images in it, so that arms of different batch size stand side by side; a \
+            let said = "Time of a step divided by the images in it, so that arms of different batch size stand side by side; a \
              shorter bar trains more images per second. Mean over steps and seeds without each run's warm-up. Parts in \
-             the order of the step."
-                .to_owned()
+             the order of the step.";
+            let missing = not_among(summary, |arm| arm.why_untimed()).unwrap_or_default();
+            format!("{said}{missing}")
         }
         Some(caveat) => format!("Not drawn: {}.", caveat.why_no_times()),
         None => "No finished run is longer than its warm-up, so no step was timed warm.".to_owned(),

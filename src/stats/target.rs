@@ -1,4 +1,5 @@
-//! Ending a training at a loss: how long an arm takes to get somewhere, whatever its batch.
+//! When a training gets to a loss, whatever its batch: for the training that stops there and for whoever asks later how long
+//! one took. Both have to see it at the same step, so there is one arithmetic.
 
 use std::collections::VecDeque;
 
@@ -63,6 +64,14 @@ mod tests {
         assert!(!target.is_reached(6_000, 1.1));
         assert!(!target.is_reached(400, 0.0));
         assert!(target.is_reached(400, 0.0));
+    }
+
+    /// What was subtracted from a running sum left its rounding behind: a training stopped after 150 steps, and the page
+    /// of the same run said that it never got there.
+    #[test]
+    fn rounding_of_steps_that_are_gone_hides_no_target() {
+        let losses: Vec<f64> = [2.3; 50].into_iter().chain([0.25; 150]).collect();
+        assert_eq!(reached(0.25, 64, &losses), Some(150));
     }
 
     #[test]
