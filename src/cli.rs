@@ -8,6 +8,7 @@ use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Plan, ProfileName};
 use pinbench::planted::Planted;
+use pinbench::row::Diagnostics;
 use pinbench::stream::Seed;
 
 const EXIT_CODES: &str = "\
@@ -22,19 +23,28 @@ Environment:
   PINBENCH_STORE  folder of the runs, as --store
   PINBENCH_DATA   folder of the data sets; else pinbench-data beside the program,
                   where there is one, else pinbench/data in the XDG cache
+  PINBENCH_LOCK_DIR  folder of the lock that lets one sweep of a user run at a
+                  time; else /tmp
 
 Examples:
   pinbench reproduce m1               train what is missing, make the report
-  pinbench reproduce --profile smoke  the same for all experiments, in seconds
+  pinbench reproduce m1 --dry-run     what that would train, and how long it takes
   pinbench list m1 --json             what would run, for scripts
   pinbench doctor                     why does it not work here?";
 
 /// Reproducible benchmarks of small CNN trainings.
 ///
-/// An experiment is a TOML file with a question, a config and factors. Each point of its grid under each seed is a
-/// trial; a trial is trained once, in a process of its own, and its rows are stored. Reports are made from the store.
+/// An experiment is a TOML file with a question, a config and factors. Each point of their grid is an arm, and an arm
+/// under a seed is a trial. Training a trial, in a process of its own, makes a run, which is stored; reports are made
+/// from the store. `pinbench help words` has these words and the rest of them, in ten lines.
 #[derive(Parser)]
-#[command(version, max_term_width = 80, after_help = EXIT_CODES, infer_long_args = false)]
+#[command(
+    version,
+    max_term_width = 80,
+    after_help = EXIT_CODES,
+    infer_long_args = false,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -83,6 +93,7 @@ pub enum Verb {
     /// Fetch, list and verify the data sets
     #[command(subcommand)]
     Data(DataVerb),
+    Help(HelpArgs),
     /// Train one trial: what `run` starts as a child
     #[command(hide = true)]
     Train {
@@ -94,7 +105,7 @@ pub enum Verb {
 
 /// Train what is missing of the experiments, then make their reports
 ///
-/// The one command to get from a fresh clone to the pages. Trials that are done are not trained again, so that after
+/// The one command to get from a fresh clone to the pages. A trial is an arm under a seed; those that are done are not trained again, so that after
 /// an interruption the same command goes on. Before it starts it says what is done, what is due and how long that
 /// takes. The path of each report is printed on standard output.
 #[derive(Args)]
@@ -103,7 +114,9 @@ Examples:
   pinbench reproduce m1 --profile full
   pinbench reproduce --profile smoke --report /tmp/reports
   pinbench reproduce m1 --plan eager        times of a plain PyTorch script
+  pinbench reproduce --dry-run              what is due, and how long it takes
 
+Words such as arm, profile and plan: pinbench help words.
 A run that failed or diverged is in the report, and the exit code is 1.")]
 pub struct ReproduceArgs {
     #[command(flatten)]
@@ -115,13 +128,17 @@ pub struct ReproduceArgs {
 
 /// Train what is missing of the experiments, without a report
 ///
-/// When you want the runs first and the pages later, or one trial alone.
+/// When you want the runs first and the pages later, or one trial alone: a trial is an arm, which is one setting that is
+/// compared, under a seed.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   pinbench run m1 --profile full --seeds 1
   pinbench run m1 --trial 3f9a                one trial, by the start of its id
-  pinbench run m1 --profile full --jobs 4     four at a time, for results alone")]
+  pinbench run m1 --profile full --jobs 4     four at a time, for results alone
+  pinbench run m1 --dry-run                   what is due, and how long it takes
+
+Words such as arm, profile and plan: pinbench help words.")]
 pub struct RunArgs {
     #[command(flatten)]
     pub sweep: SweepArgs,
@@ -146,11 +163,15 @@ pub struct SweepArgs {
     /// The weights come out the same; claims about what is left out cannot be decided.
     #[arg(long)]
     pub no_diagnostics: bool,
+    /// Say what is due and how long it takes, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Args)]
 pub struct ProfileArg {
-    /// Size of the experiment: smoke takes seconds, quick minutes, full is the notes' own setting
+    /// Size of the experiment: smoke is for tests, quick a first answer from a part of the images, full the notes' own
+    /// setting; `pinbench list` says how long each takes
     #[arg(
         long = "profile",
         value_enum,
@@ -232,9 +253,10 @@ pub struct ReportArgs {
     pub no_steps: bool,
 }
 
-/// List every trial and where it stands: exactly what `run` would do
+/// List every trial, where it stands and how long it takes: exactly what `run` would do
 ///
-/// Trials that are missing or failed would run; those that are done, diverged or running would not.
+/// Trials that are missing, interrupted or failed would run; those that are done, diverged or running would not. Times
+/// are of a run from start to end: measured where there are runs like it from this machine, else guessed from others.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -247,7 +269,10 @@ Examples:
   config      the resolved config
   plan_hash   SHA-256 of the plan
   status      done, diverged, running, failed or missing
-  run         id of the run that stands for the trial, or null")]
+  run         id of the run that stands for the trial, or null
+  kept_steps  steps that are done of a trial that was interrupted, or null
+  estimate_s  seconds that a run of it takes, from start to end
+  estimate_basis  measured, of runs like it on this machine, or guessed")]
 pub struct ListArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
@@ -263,7 +288,7 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-/// Show one run, or every run of a trial: its record and its final numbers
+/// Show one run, or every run of a trial or an experiment: its record and its final numbers
 ///
 /// When a number in a report looks odd and you want to know what exactly ran, where, and what became of it.
 #[derive(Args)]
@@ -271,13 +296,17 @@ pub struct ListArgs {
 Examples:
   pinbench show 3f9a21                          every run of a trial
   pinbench show 20260102T030405.678901Z-4242-0  one run
+  pinbench show m1 --profile smoke              every run of an experiment
 
---json prints one object: `runs`, each with its `record` and its `final` numbers
+--json prints one object: `runs`, each with its `arm` (null where its experiment
+is not here), its `doubts` about times, its `record` and its `final` numbers
 (null where there are none), and `problems`, a list of texts.")]
 pub struct ShowArgs {
-    /// Id of a run, or of a trial, or the start of one
+    /// Id of a run, a trial or an experiment, or the start of one
     #[arg(value_name = "ID")]
     pub id: String,
+    #[command(flatten)]
+    pub profile: ProfileArg,
     /// For scripts
     #[arg(long)]
     pub json: bool,
@@ -408,14 +437,14 @@ pub enum ExplainVerb {
 #[command(after_help = "\
 Examples:
   pinbench explain batch-size --blocks 8 --out reports
-  pinbench explain batch-size --no-curve           the verdicts in half the time
+  pinbench explain batch-size --no-curve           the verdicts, and nothing else
   pinbench explain batch-size --plan tuned --no-curve --plant delay-load
 
 Writes index.html, explanation.json and steps.csv into DIR/explain-batch-size;
-another plan than eager and demonstrations have folders of their own. A block
-takes four to five minutes on two cores under eager; below five blocks most
-verdicts stay open. Nothing else should run meanwhile. After Ctrl-C the page is
-of the blocks that are whole.
+another plan than eager and demonstrations have folders of their own. How long
+it takes is said at the start. Below five blocks most verdicts stay open.
+Nothing else should run meanwhile. After Ctrl-C the page is of the blocks that
+are whole.
 
 explanation.json is one object. Its keys stay:
   format         1
@@ -437,7 +466,7 @@ pub struct ExplainArgs {
     /// Under tuned and fused most knobs are turned already; what is left is measured.
     #[arg(long, value_enum, value_name = "NAME", default_value = "eager", hide_possible_values = true)]
     plan: PlanChoice,
-    /// Only batches 128 and 1024, which all verdicts are about: no curve, in half the time
+    /// Only batches 128 and 1024, which all verdicts are about: no curve
     #[arg(long)]
     pub no_curve: bool,
     /// Demonstration: slow the large batches down on purpose, to see it found
@@ -537,7 +566,7 @@ pub struct AcceptArgs {
 --json prints an array of objects with the keys name, state (ok, warn or fail),
 value, and advice (null when ok). The exit code is 1 when training cannot work.")]
 pub struct DoctorArgs {
-    /// Read and check every file of every data set and run, which takes seconds
+    /// Read and check every file of every data set and run
     #[arg(long)]
     pub verify: bool,
     /// Remove what killed runs left, and set damaged runs aside
@@ -546,6 +575,18 @@ pub struct DoctorArgs {
     /// For scripts
     #[arg(long)]
     pub json: bool,
+}
+
+/// Explain the words pinbench uses, or a verb
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench help words
+  pinbench help data fetch")]
+pub struct HelpArgs {
+    /// `words`, or a verb; everything when none is given
+    #[arg(value_name = "TOPIC")]
+    pub topic: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -636,6 +677,12 @@ impl ProfileArg {
             ProfileChoice::Quick => ProfileName::Quick,
             ProfileChoice::Full => ProfileName::Full,
         }
+    }
+}
+
+impl SweepArgs {
+    pub fn diagnostics(&self) -> Diagnostics {
+        if self.no_diagnostics { Diagnostics::Off } else { Diagnostics::On }
     }
 }
 

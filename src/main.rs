@@ -37,6 +37,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
         Verb::Data(DataVerb::List) => cmd::data::list(),
         Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
+        Verb::Help(args) => cmd::help::run(&args.topic),
         #[cfg(feature = "torch")]
         Verb::Train { parent } => cmd::train::run(parent),
         #[cfg(not(feature = "torch"))]
@@ -50,7 +51,7 @@ fn leave(error: &anyhow::Error) -> ExitCode {
         // `pinbench list | head` has what it wanted.
         return ExitCode::SUCCESS;
     }
-    console::say(&format!("error: {error:#}"));
+    console::say(&format!("error: {}", console::causes(error)));
     let is = |wrong: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wrong);
     if is(|cause| matches!(cause.downcast_ref(), Some(ExclusiveError::Interrupted))) {
         return ExitCode::from(EXIT_INTERRUPTED);

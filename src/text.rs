@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How many letters differ, to find what a typo meant; two that changed places are one.
+pub use strsim::osa_distance as edit_distance;
+
 /// `1.5 MiB`; bytes below 1 KiB as they are.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -78,21 +81,6 @@ pub fn mean_sd(mean: f64, sd: Option<f64>, places: usize) -> String {
 /// `1 run`, `2 runs`.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", self::count(count as u64), if count == 1 { "" } else { "s" })
-}
-
-/// Levenshtein's distance: how many letters differ, to find what a typo meant.
-pub fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let substitute = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// With its first letter a capital.

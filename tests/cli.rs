@@ -58,7 +58,7 @@ fn workspace() -> TempDir {
 fn pinbench(workspace: &TempDir) -> Command {
     let mut command = Command::cargo_bin("pinbench").unwrap();
     command.current_dir(workspace.path()).env_remove("PINBENCH_STORE");
-    command.env("PINBENCH_DATA", workspace.path().join("data")).env("XDG_RUNTIME_DIR", workspace.path());
+    command.env("PINBENCH_DATA", workspace.path().join("data")).env("PINBENCH_LOCK_DIR", workspace.path());
     command
 }
 
@@ -119,7 +119,9 @@ fn an_unknown_key_in_a_toml_file_exits_2_and_points_at_the_line() {
     let path = workspace.path().join("experiments/m1-batch.toml");
     fs::write(&path, TOML.replace("batch = 64\n", "bacth = 64\n")).unwrap();
     let assert = pinbench(&workspace).args(["list", "m1"]).assert().code(2);
-    assert.stderr(contains("m1-batch.toml:18:1").and(contains("bacth = 64")).and(contains("unknown field")));
+    assert.stderr(
+        contains("m1-batch.toml:18:1").and(contains("bacth = 64")).and(contains("did you mean `batch`?")),
+    );
     // The other file is whole.
     pinbench(&workspace).args(["list", "m2"]).assert().success();
 }
@@ -132,8 +134,20 @@ fn list_as_json_has_the_documented_keys_and_one_object_a_trial() {
     assert_eq!(rows.len(), 4);
     let mut keys: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
-    let documented =
-        ["arm", "config", "experiment", "plan_hash", "profile", "run", "seed", "status", "trial_id"];
+    let documented = [
+        "arm",
+        "config",
+        "estimate_basis",
+        "estimate_s",
+        "experiment",
+        "kept_steps",
+        "plan_hash",
+        "profile",
+        "run",
+        "seed",
+        "status",
+        "trial_id",
+    ];
     assert_eq!(keys, documented);
     assert_eq!(rows[1]["arm"], "128");
     assert_eq!(rows[1]["config"]["train"]["batch"], 128);

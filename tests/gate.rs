@@ -126,7 +126,7 @@ fn a_missing_a_stale_and_an_orphaned_baseline_are_named_and_exit_codes_survive_j
     .unwrap();
     match Command::new("just")
         .current_dir(workspace.path())
-        .env("XDG_RUNTIME_DIR", workspace.path())
+        .env("PINBENCH_LOCK_DIR", workspace.path())
         .arg("check")
         .output()
     {

@@ -18,6 +18,7 @@ use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Experiment, Length, Plan, ProfileName};
 use pinbench::fuzzing;
 use pinbench::record::{CheckpointKey, RunRecord, Store};
+use pinbench::row::Diagnostics;
 use pinbench::schedule::{Event, Pace};
 
 use crate::memory::peak_of;
@@ -154,7 +155,7 @@ fn check_experiment(experiment: &Experiment) {
             assert!(length.steps >= 1 && length.epochs >= 1 && length.images >= 1, "{length:?}");
         }
         let config = &profile.arms[0].config;
-        assert!(!Pace::of(config, &plan, None, &[]).time(config).is_zero());
+        assert!(!Pace::of(config, &plan, None, &[]).time(config, Diagnostics::On).is_zero());
         let ids = profile.trials().take(2).map(|(_, trial)| trial.id()).collect::<Vec<_>>();
         assert_eq!(ids.len(), (profile.seeds.len() * profile.arms.len()).min(2));
     }

@@ -229,7 +229,10 @@ impl<'a> Bench<'a> {
             for (arm, trial) in &request.trials {
                 if seen.insert(trial.id()) {
                     names.push(format!("{} {arm}, seed {}", request.experiment, trial.seed));
-                    times.push(Pace::of(&trial.config, &request.plan, None, &[]).time(&trial.config));
+                    times.push(
+                        Pace::of(&trial.config, &request.plan, None, &[])
+                            .time(&trial.config, Diagnostics::Off),
+                    );
                     jobs.push(self.job(request, trial, &store, &root));
                 }
             }

@@ -23,6 +23,15 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(print(&serde_json::to_string_pretty(value)?)?)
 }
 
+/// An error and what caused it, each once: a message may quote its cause, and its cause comes after it all the same.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => said,
+        text => format!("{text}: {cause}"),
+    })
+}
+
 /// Columns under each other, two spaces between them.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
@@ -51,5 +60,16 @@ mod tests {
     fn columns_line_up_by_letters_and_lines_have_no_blanks_at_their_ends() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         assert_eq!(table(&[row(["é", "b"]), row(["long", ""])]), ["é     b", "long"]);
+    }
+
+    /// "cannot create '/proc/x': No such file or directory (os error 2); check the disk and the path: No such file or
+    /// directory (os error 2)".
+    #[test]
+    fn a_cause_that_a_message_quotes_is_not_said_again() {
+        let cause = || std::io::Error::from_raw_os_error(libc::ENOENT);
+        let quoted = anyhow::Error::new(cause()).context(format!("cannot create '/proc/x': {}", cause()));
+        assert_eq!(causes(&quoted), format!("cannot create '/proc/x': {}", cause()));
+        let told = anyhow::Error::new(cause()).context("cannot create '/proc/x'");
+        assert_eq!(causes(&told), format!("cannot create '/proc/x': {}", cause()));
     }
 }

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::data::{self, Name};
+use pinbench::experiment::Length;
 use pinbench::machine::{Environment, Gpu, GpuCounters, Torch};
-use pinbench::record::{Listing, Store};
+use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
-use crate::cmd::console::{print, print_json};
+use crate::cmd::console::{causes, print, print_json};
+use crate::cmd::sweep::trial_of_any_profile;
 use crate::cmd::workspace::torch;
 use crate::cmd::{EXIT_FAILURE, Workspace};
 
@@ -100,11 +102,9 @@ fn libtorch(torch: &Result<Option<Torch>>) -> Check {
             "not built in: reports and listings work, training does not",
             "build with the default features: cargo build --release",
         ),
-        Err(error) => Check::fail(
-            "libtorch",
-            format!("{error:#}"),
-            "install libtorch with tools/libtorch.py and build again",
-        ),
+        Err(error) => {
+            Check::fail("libtorch", causes(error), "install libtorch with tools/libtorch.py and build again")
+        }
     }
 }
 
@@ -232,15 +232,15 @@ fn store(workspace: &Workspace, args: &DoctorArgs) -> Vec<Check> {
     let place = workspace.store.display();
     let mut checks = match workspace.existing_store() {
         Ok(None) => vec![Check::ok("store", format!("'{place}', made by the first run"))],
-        Ok(Some(store)) => inspect(&store, args)
-            .unwrap_or_else(|error| vec![Check::fail("store", format!("'{place}'"), format!("{error:#}"))]),
-        Err(error) => vec![Check::fail("store", format!("'{place}'"), format!("{error:#}"))],
+        Ok(Some(store)) => inspect(workspace, &store, args)
+            .unwrap_or_else(|error| vec![Check::fail("store", format!("'{place}'"), causes(&error))]),
+        Err(error) => vec![Check::fail("store", format!("'{place}'"), causes(&error))],
     };
     checks.push(free_space("free for runs", &workspace.store));
     checks
 }
 
-fn inspect(store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
+fn inspect(workspace: &Workspace, store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
     let Listing { records, mut problems } = store.records()?;
     if args.verify || args.clean {
         problems.extend(records.iter().filter_map(|record| store.check(record).err()));
@@ -271,6 +271,50 @@ fn inspect(store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
             let what = format!("removed {}, of runs that have ended", text::plural(removed, "checkpoint"));
             checks.push(Check::ok("checkpoints", what));
         }
+    }
+    checks.extend(interrupted(workspace, store, &records)?);
+    Ok(checks)
+}
+
+/// Runs that were stopped and kept how far they had come.
+fn interrupted(workspace: &Workspace, store: &Store, records: &[RunRecord]) -> Result<Vec<Check>> {
+    let has_ended = |kept: &CheckpointKept| {
+        let is_of = |record: &RunRecord| {
+            (record.trial_id, record.plan_hash) == (kept.key.trial_id, kept.key.plan_hash)
+                && !matches!(record.status, Status::Failed { .. })
+        };
+        records.iter().any(is_of)
+    };
+    let mut all = store.all_kept()?;
+    all.retain(|kept| !has_ended(kept));
+    let mut checks = Vec::new();
+    if all.is_empty() {
+        return Ok(checks);
+    }
+    let experiments = workspace.experiments(&[]).unwrap_or_default();
+    for CheckpointKept { key, step } in all {
+        if store.holder(&key.trial_id, &key.plan_hash)?.is_some() {
+            continue;
+        }
+        let id = key.trial_id.short();
+        let (what, advice) = match trial_of_any_profile(&experiments, &key.trial_id.to_string()) {
+            Ok((experiment, profile, trial)) => {
+                let train = &trial.config.train;
+                let steps = Length::of(train, trial.config.data.train_images().into()).steps;
+                let (experiment, seed) = (&experiment.id, trial.seed);
+                (
+                    format!("{id}, {experiment}, seed {seed}: {step} of {steps} steps"),
+                    format!(
+                        "goes on with the plan it had: pinbench run {experiment} --profile {profile} --trial {id}"
+                    ),
+                )
+            }
+            Err(_) => (
+                format!("{id}: {step} steps"),
+                "none of the experiments here has this trial; it may be left where it is".to_owned(),
+            ),
+        };
+        checks.push(Check::warn("interrupted run", what, advice));
     }
     Ok(checks)
 }

@@ -54,7 +54,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let names = measurements.iter().map(Measurement::name).collect();
     let times: Vec<_> = jobs
         .iter()
-        .map(|job| Pace::of(&job.trial.config, &job.plan, None, &[]).time(&job.trial.config))
+        .map(|job| Pace::of(&job.trial.config, &job.plan, None, &[]).time(&job.trial.config, job.diagnostics))
         .collect();
     let conditions = jobs.len() / args.blocks as usize;
     workspace.note(&format!(

@@ -1,17 +1,24 @@
-//! `pinbench list`: every trial and where it stands.
+//! `pinbench list`: every trial, where it stands and how long it takes; and what a sweep under `--dry-run` says.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use pinbench::experiment::{Config, PlanHash, TrialId};
-use pinbench::record::{RunId, Standing};
-use pinbench::schedule::{Item, items};
+use pinbench::data;
+use pinbench::digest::Digest;
+use pinbench::experiment::{Config, Length, Plan, PlanHash, ProfileName, TrialId};
+use pinbench::record::{CheckpointKept, RunId, Standing};
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Basis, Item, Pace, items, together};
 use pinbench::stream::Seed;
+use pinbench::text;
 use serde::Serialize;
 
-use crate::cli::ListArgs;
+use crate::cli::{ListArgs, SweepArgs};
+use crate::cmd::Workspace;
 use crate::cmd::console::{print, print_json, table, warn};
-use crate::cmd::{Workspace, sweep};
+use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, whole_runs};
 
 /// Documented in the help of `list`; keys are added, never changed.
 #[derive(Serialize)]
@@ -25,32 +32,157 @@ struct Row<'a> {
     plan_hash: PlanHash,
     status: &'a str,
     run: Option<&'a RunId>,
+    kept_steps: Option<u64>,
+    estimate_s: f64,
+    estimate_basis: &'static str,
+}
+
+/// The trials of a command line.
+struct Asked<'a> {
+    experiments: &'a [String],
+    profile: ProfileName,
+    plan: &'a Plan,
+    seeds: Option<usize>,
+    /// Start of the one trial's id.
+    trial: Option<&'a str>,
+    diagnostics: Diagnostics,
+}
+
+/// One of them, and what is known of how long it takes.
+struct Looked<'a> {
+    item: Item<'a>,
+    time: (Duration, Basis),
+    /// How far it had come when it was stopped.
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    step: u64,
+    /// Whether a run of this program would go on from it.
+    is_ours: bool,
 }
 
 pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
-    let experiments = workspace.experiments(&args.experiments)?;
     let plan = args.plan.plan();
-    let (_, class) = workspace.environment(&plan)?;
+    let asked = Asked {
+        experiments: &args.experiments,
+        profile: args.profile.name(),
+        plan: &plan,
+        seeds: args.seeds.limit(),
+        trial: None,
+        diagnostics: Diagnostics::On,
+    };
+    look(workspace, &asked, |found| {
+        if args.json {
+            let hash = plan.hash();
+            return print_json(&found.iter().map(|looked| row(looked, hash)).collect::<Vec<_>>());
+        }
+        print_table(found.iter())?;
+        let (all, due) = (times(found.iter()), times(found.iter().filter(is_due)));
+        let about = |times: &[(Duration, Basis)]| {
+            text::duration(together(times.iter().map(|(time, _)| *time), &plan))
+        };
+        let (trials, in_all) = (text::plural(all.len(), "trial"), about(&all));
+        Ok(print(&match due.len() {
+            0 => format!("{trials}: about {in_all} in all, none due"),
+            count => format!("{trials}: about {in_all} in all; {count} due: about {}", about(&due)),
+        })?)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
+pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, then: &str) -> Result<ExitCode> {
+    let plan = args.plan.plan();
+    refuse_too_many(&plan)?;
+    let asked = Asked {
+        experiments: &args.experiments,
+        profile: args.profile.name(),
+        plan: &plan,
+        seeds: args.seeds.limit(),
+        trial,
+        diagnostics: args.diagnostics(),
+    };
+    let root = data::root()?;
+    look(workspace, &asked, |found| {
+        let due = times(found.iter().filter(is_due));
+        if !due.is_empty() {
+            print_table(found.iter().filter(is_due))?;
+            let sets = found.iter().filter(is_due).map(|looked| looked.item.trial.config.data.set);
+            let missing = sets.filter(|set| !root.join(set.as_str()).exists());
+            for set in missing.collect::<BTreeSet<_>>() {
+                print(&format!("would fetch {set} into '{}'", root.display()))?;
+            }
+        }
+        let done = found.iter().filter(|looked| matches!(looked.item.standing, Standing::Done(_))).count();
+        let all = text::plural(found.len(), "trial");
+        print(&format!("{done} of {all} done, {} due; nothing was trained", due.len()))?;
+        if !due.is_empty() {
+            let time = together(due.iter().map(|(time, _)| *time), &plan);
+            print(&format!("training these takes about {} ({})", text::duration(time), basis(&due)))?;
+        }
+        if !then.is_empty() {
+            print(then)?;
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<()> {
+    let Asked { profile, plan, seeds, trial, diagnostics, .. } = *asked;
+    let experiments = workspace.experiments(asked.experiments)?;
+    let (environment, class) = workspace.environment(plan)?;
     let store = workspace.existing_store()?;
-    let whole = |store| sweep::whole_runs(store, &experiments, args.profile.name());
+    let whole = |store| whole_runs(store, &experiments, profile);
     let listing = store.as_ref().map(whole).transpose()?.unwrap_or_default();
     listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
     let hash = plan.hash();
     let holder = |id: &TrialId| store.as_ref().map_or(Ok(None), |store| store.holder(id, &hash));
     let mut found = Vec::new();
     for experiment in &experiments {
-        let asked = (experiment, args.profile.name());
-        found.extend(items(asked, args.seeds.limit(), (hash, class.as_ref()), &listing.records, holder)?);
+        let asked = (experiment, profile);
+        found.extend(items(asked, seeds, (hash, class.as_ref()), &listing.records, holder)?);
     }
-    if args.json {
-        print_json(&found.iter().map(|item| row(item, hash)).collect::<Vec<_>>())?;
-    } else {
-        print_table(&found)?;
+    if let Some(start) = trial {
+        found.retain(|item| item.id.to_string().starts_with(start));
+        match found.iter().map(|item| item.id).collect::<BTreeSet<_>>().len() {
+            1 => {}
+            count => return Err(not_one_trial(count, start, Some(profile)).into()),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    let mut looked = Vec::new();
+    for item in found {
+        let pace = Pace::of(&item.trial.config, plan, class.as_ref(), &listing.records);
+        let time = (pace.time(&item.trial.config, diagnostics), pace.basis);
+        let kept = match &store {
+            Some(store) if item.is_due() => store.kept(&item.id, &hash)?,
+            _ => None,
+        };
+        let kept = kept
+            .filter(|kept| class.as_ref().is_none_or(|class| *class == kept.key.environment_class))
+            .map(|kept| seen(&kept, environment.binary));
+        looked.push(Looked { item, time, kept });
+    }
+    tell(&looked)
 }
 
-fn row<'a>(item: &'a Item, plan_hash: PlanHash) -> Row<'a> {
+fn seen(kept: &CheckpointKept, binary: Option<Digest>) -> Kept {
+    Kept { step: kept.step, is_ours: kept.key.binary == binary }
+}
+
+fn is_due(looked: &&Looked) -> bool {
+    looked.item.is_due()
+}
+
+/// Of each trial once, also where two experiments ask for it.
+fn times<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Vec<(Duration, Basis)> {
+    let mut seen = BTreeSet::new();
+    found.filter(|looked| seen.insert(looked.item.id)).map(|looked| looked.time).collect()
+}
+
+fn row<'a>(looked: &'a Looked, plan_hash: PlanHash) -> Row<'a> {
+    let Looked { item, time: (time, basis), kept } = looked;
     Row {
         experiment: &item.experiment.id,
         profile: item.profile.to_string(),
@@ -64,27 +196,38 @@ fn row<'a>(item: &'a Item, plan_hash: PlanHash) -> Row<'a> {
             Standing::Done(record) | Standing::Diverged(record) => Some(&record.run),
             _ => None,
         },
+        kept_steps: kept.as_ref().map(|kept| kept.step),
+        estimate_s: time.as_secs_f64(),
+        estimate_basis: basis.name(),
     }
 }
 
-fn print_table(found: &[Item]) -> Result<()> {
+fn print_table<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Result<()> {
     let mut rows =
-        vec![["experiment", "profile", "trial", "arm", "seed", "status"].map(str::to_owned).to_vec()];
-    for item in found {
+        vec![["experiment", "profile", "trial", "arm", "seed", "time", "status"].map(str::to_owned).to_vec()];
+    for looked in found {
+        let Looked { item, time: (time, basis), .. } = looked;
         rows.push(vec![
             item.experiment.id.clone(),
             item.profile.to_string(),
             item.id.short(),
             item.arm_name(),
             item.trial.seed.to_string(),
-            status(&item.standing),
+            format!("{}, {}", text::duration(*time), basis.name()),
+            status(looked),
         ]);
     }
     Ok(table(&rows).iter().try_for_each(|line| print(line))?)
 }
 
-fn status(standing: &Standing) -> String {
-    match standing {
+fn status(looked: &Looked) -> String {
+    if let Some(Kept { step, is_ours }) = looked.kept {
+        let config = &looked.item.trial.config;
+        let steps = Length::of(&config.train, config.data.train_images().into()).steps;
+        let starts = if is_ours { "" } else { " by another build: starts anew" };
+        return format!("interrupted, {step} of {steps} steps{starts}");
+    }
+    match &looked.item.standing {
         Standing::Failed { runs, reason } => {
             let first = reason.lines().next().unwrap_or_default();
             format!("failed ×{runs}: {}", first.chars().take(60).collect::<String>())

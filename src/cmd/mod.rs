@@ -9,6 +9,7 @@ pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod export;
+pub mod help;
 pub mod list;
 mod progress;
 pub mod report;

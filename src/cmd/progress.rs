@@ -312,7 +312,8 @@ impl Observer for Progress {
             self.warn(&failed);
         }
         if let Some(bars) = &self.bars {
-            bars.sweep.inc(1);
+            // What was interrupted is not done, and the next sweep goes on with it.
+            bars.sweep.inc(u64::from(*ending != Ending::Interrupted));
         }
     }
 }

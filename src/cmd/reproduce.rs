@@ -8,10 +8,15 @@ use pinbench::report::Lead;
 use crate::cli::ReproduceArgs;
 use crate::cmd::Workspace;
 use crate::cmd::console::table;
+use crate::cmd::list::dry_run;
 use crate::cmd::report::{Choice, Reporter};
 use crate::cmd::sweep::sweep;
 
 pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
+    if args.sweep.dry_run {
+        let then = format!("then the reports would be written into '{}'", args.report.display());
+        return dry_run(workspace, &args.sweep, None, &then);
+    }
     let swept = sweep(workspace, &args.sweep, None)?;
     if swept.tally.interrupted {
         return Ok(swept.exit_code());

@@ -1,12 +1,15 @@
-//! `pinbench show`: one run, or every run of a trial.
+//! `pinbench show`: one run, every run of a trial, or every run of an experiment.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pinbench::analyse::{Measures, Score};
+use pinbench::analyse::{Caveat, Measures, Score};
+use pinbench::experiment::{Config, Experiment, ProfileName, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
+use pinbench::schedule::arm_name;
 use pinbench::text;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::ShowArgs;
 use crate::cmd::console::{print, print_json, warn};
@@ -21,6 +24,10 @@ struct Shown {
 
 #[derive(Serialize)]
 struct ShownRun {
+    /// `None` where the experiment is not here, or has no such trial any more.
+    arm: Option<String>,
+    /// Why its times are not to be trusted.
+    doubts: Vec<String>,
     record: RunRecord,
     r#final: Final,
 }
@@ -50,18 +57,29 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     let unknown = || {
         let store = workspace.store.display();
         WrongUsage(format!(
-            "no run or trial with an id that starts with '{}' in '{store}'; `pinbench list` has the ids",
-            args.id
+            "no run or trial with an id that starts with '{}' in '{store}', and no run of an experiment of that name \
+             under the profile '{}'; `pinbench list` has the ids",
+            args.id,
+            args.profile.name()
         ))
     };
     let store = store.ok_or_else(unknown)?;
-    let (records, mut problems) = matching(store.records()?, &args.id)?;
+    let asked = Named::find(workspace, &args.id, args.profile.name());
+    let (records, mut problems) = match &asked {
+        Some(asked) => of_trials(store.records()?, &asked.trials()),
+        None => matching(store.records()?, &args.id)?,
+    };
     if records.is_empty() && problems.is_empty() {
         return Err(unknown().into());
     }
     let mut runs = Vec::new();
     for record in records {
-        runs.push(load(&store, record, &mut problems));
+        let own = || Named::find(workspace, &record.experiment, record.profile.parse().ok()?);
+        let arm = match &asked {
+            Some(asked) => asked.arm(record.trial_id),
+            None => own().and_then(|own| own.arm(record.trial_id)),
+        };
+        runs.push(load(&store, record, arm, &mut problems));
     }
     let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) };
@@ -72,6 +90,42 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
         print_all(&shown)?;
     }
     Ok(code)
+}
+
+/// An experiment under a profile.
+struct Named {
+    experiment: Experiment,
+    profile: ProfileName,
+}
+
+impl Named {
+    /// `None` where the id is of no experiment here.
+    fn find(workspace: &Workspace, id: &str, profile: ProfileName) -> Option<Self> {
+        let experiments = workspace.experiments(&[id.to_owned()]).ok()?;
+        Some(Self { experiment: experiments.into_iter().next()?, profile })
+    }
+
+    fn trials(&self) -> Vec<TrialId> {
+        self.experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect()
+    }
+
+    /// Name of the arm that the trial is of.
+    fn arm(&self, id: TrialId) -> Option<String> {
+        let profile = self.experiment.profile(self.profile);
+        let (arm, _) = profile.trials().find(|(_, trial)| trial.id() == id)?;
+        Some(arm_name(&self.experiment, &profile.arms[arm]))
+    }
+}
+
+/// Every run of these trials.
+fn of_trials(listing: Listing, trials: &[TrialId]) -> (Vec<RunRecord>, Vec<Problem>) {
+    let Listing { mut records, mut problems } = listing;
+    records.retain(|record| trials.contains(&record.trial_id));
+    problems.retain(|problem| {
+        let is_of = |trial: &TrialId| problem.folder.iter().any(|part| part == trial.short().as_str());
+        trials.iter().any(is_of)
+    });
+    (records, problems)
 }
 
 fn matching(listing: Listing, id: &str) -> Result<(Vec<RunRecord>, Vec<Problem>)> {
@@ -96,14 +150,18 @@ fn matching(listing: Listing, id: &str) -> Result<(Vec<RunRecord>, Vec<Problem>)
 }
 
 /// The record as it is, and the numbers of its rows where they can be read.
-fn load(store: &Store, record: RunRecord, problems: &mut Vec<Problem>) -> ShownRun {
+fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Vec<Problem>) -> ShownRun {
     let run = store.load(&record).unwrap_or_else(|problem| {
         problems.push(problem);
         LoadedRun::new(record.clone(), Rows::default())
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
+    let mut doubts = Caveat::of_comparison(&[&run]);
+    doubts.extend(Caveat::of_disturbance(arm.as_deref().unwrap_or(&record.experiment), &run));
     ShownRun {
+        arm,
+        doubts: doubts.iter().map(ToString::to_string).collect(),
         r#final: Final {
             train: score(measures.train),
             train_eval: score(measures.train_eval),
@@ -122,7 +180,7 @@ fn print_all(shown: &Shown) -> Result<()> {
         if index > 0 {
             print("")?;
         }
-        for (name, value) in facts(&run.record).into_iter().chain(numbers(run)) {
+        for (name, value) in facts(run).into_iter().chain(numbers(run)) {
             print(&format!("{name:<18}{value}"))?;
         }
     }
@@ -132,34 +190,60 @@ fn print_all(shown: &Shown) -> Result<()> {
 
 type Fact = (&'static str, String);
 
-fn facts(record: &RunRecord) -> Vec<Fact> {
+fn facts(run: &ShownRun) -> Vec<Fact> {
+    let record = &run.record;
     let environment = &record.environment;
     let status = match &record.status {
         Status::Finished => "finished".to_owned(),
         Status::Diverged { step, loss } => format!("diverged: the loss of step {step} was {loss}"),
         Status::Failed { reason } => format!("failed: {reason}"),
     };
-    vec![
+    let unknown = || format!("unknown: '{}' has no such trial here", record.experiment);
+    let mut facts = vec![
         ("run", record.run.to_string()),
         ("status", status),
         ("experiment", format!("{}, profile {}", record.experiment, record.profile)),
         ("trial", format!("{}, seed {}", record.trial_id, record.trial.seed)),
-        ("config", serde_json::to_string(&record.trial.config).unwrap_or_default()),
-        (
-            "plan",
-            format!(
-                "{} ({})",
-                serde_json::to_string(&record.plan).unwrap_or_default(),
-                record.plan_hash.short()
-            ),
-        ),
+        ("arm", run.arm.clone().unwrap_or_else(unknown)),
+    ];
+    let names = std::iter::once("config").chain(std::iter::repeat(""));
+    facts.extend(names.zip(config(&record.trial.config)));
+    let plan = serde_json::to_value(&record.plan).unwrap_or_default();
+    facts.extend([
+        ("plan", format!("{} ({})", values(&plan, "").join(", "), record.plan_hash.short())),
         ("machine", record.environment_class.to_string()),
         ("kernel", format!("{}, {}", environment.kernel, environment.os)),
         ("git revision", environment.git.clone().unwrap_or_else(|| "unknown".to_owned())),
         ("started", record.started.clone()),
         ("ended", record.ended.clone()),
         ("command", record.command.clone()),
-    ]
+    ]);
+    facts
+}
+
+/// A line for each section: `optim: name adam, lr 0.001, …`.
+fn config(config: &Config) -> Vec<String> {
+    let tree = serde_json::to_value(config).unwrap_or_default();
+    let line = |(section, value): (&String, &Value)| {
+        let mut values = values(value, "");
+        values.retain(|value| {
+            let key = value.split(' ').next().unwrap_or_default();
+            !config.optim.idle_keys().contains(&format!("{section}.{key}").as_str())
+        });
+        format!("{section}: {}", values.join(", "))
+    };
+    tree.as_object().into_iter().flatten().map(line).collect()
+}
+
+/// `key value` of each value that is there, those of inner tables under dotted keys.
+fn values(tree: &Value, start: &str) -> Vec<String> {
+    let value = |(key, value): (&String, &Value)| match value {
+        Value::Null => Vec::new(),
+        Value::Object(_) => values(value, &format!("{start}{key}.")),
+        Value::String(text) => vec![format!("{start}{key} {text}")],
+        other => vec![format!("{start}{key} {other}")],
+    };
+    tree.as_object().into_iter().flatten().flat_map(value).collect()
 }
 
 fn numbers(run: &ShownRun) -> Vec<Fact> {
@@ -179,9 +263,17 @@ fn numbers(run: &ShownRun) -> Vec<Fact> {
     if let Some(outcome) = &run.record.outcome {
         facts.push(("training time", text::nanoseconds(outcome.train_ns)));
         facts.push(("evaluation time", text::nanoseconds(outcome.evaluate_ns)));
+        if let Some(seconds) = outcome.others_cpu_s {
+            let others = text::duration(std::time::Duration::from_secs_f64(seconds));
+            facts.push(("others meanwhile", format!("{others} of processor time")));
+        }
+        if let Some(share) = outcome.steal_share {
+            facts.push(("stolen by host", format!("{} % of processor time", text::fixed(share * 100.0, 1))));
+        }
         facts.push(("peak memory", text::bytes(outcome.peak_rss_bytes)));
         facts.push(("first weights", outcome.initial_weights.to_string()));
         facts.push(("final weights", outcome.final_weights.to_string()));
     }
+    facts.extend(run.doubts.iter().map(|doubt| ("doubtful", doubt.clone())));
     facts
 }

@@ -14,6 +14,7 @@ use pinbench::record::{Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{
     Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task, items,
+    together,
 };
 use pinbench::text;
 
@@ -65,14 +66,13 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let (environment, class) = workspace.environment(&plan)?;
     let store = workspace.open_store()?;
     let seeds = args.seeds.limit();
-    let diagnostics = if args.no_diagnostics { Diagnostics::Off } else { Diagnostics::On };
     let asked = Asked {
         experiments: &experiments,
         profile,
         seeds,
         plan: &plan,
         class: class.as_ref(),
-        diagnostics,
+        diagnostics: args.diagnostics(),
         trial,
     };
     let mut tally = Tally::default();
@@ -109,7 +109,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
 }
 
 /// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
-fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
+pub fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
     let Some(jobs) = plan.jobs else { return Ok(()) };
     if plan.device != Device::Cpu {
         return Err(WrongUsage(format!(
@@ -162,7 +162,7 @@ pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 }
 
 /// Why a start of an id does not name one trial.
-fn not_one_trial(found: usize, start: &str, profile: Option<ProfileName>) -> WrongUsage {
+pub fn not_one_trial(found: usize, start: &str, profile: Option<ProfileName>) -> WrongUsage {
     let of = profile.map_or("any profile".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
         0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
@@ -254,7 +254,7 @@ impl<'a> Asked<'a> {
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
         let time = |item: &&Item| {
             let pace = Pace::of(&item.trial.config, self.plan, self.class, &listing.records);
-            (pace.time(&item.trial.config), pace.basis)
+            (pace.time(&item.trial.config, self.diagnostics), pace.basis)
         };
         due.iter().map(time).collect()
     }
@@ -330,22 +330,28 @@ fn announce(workspace: &Workspace, plan: &Plan, found: &[Item], due: &[&Item], t
     if let Some(jobs) = plan.jobs {
         workspace.note(&format!("{jobs} at a time, one thread each; times are not measured"));
     }
-    let all: Duration = times.iter().map(|(time, _)| *time).sum();
-    let longest = times.iter().map(|(time, _)| *time).max().unwrap_or_default();
-    let total = longest.max(all / plan.jobs.unwrap_or(1));
+    let total = together(times.iter().map(|(time, _)| *time), plan);
+    workspace.note(&format!("this will take about {} ({})", text::duration(total), basis(times)));
+}
+
+/// What an estimate rests on.
+pub fn basis(times: &[(Duration, Basis)]) -> String {
     let guessed = times.iter().filter(|(_, basis)| *basis == Basis::Guess).count();
-    let basis = match guessed {
+    match guessed {
         0 => "from runs of the same plan on this machine".to_owned(),
         all if all == times.len() => {
             "a guess from another machine: nothing like it was run here yet".to_owned()
         }
         some => format!("{} by a guess from another machine", text::plural(some, "run")),
-    };
-    workspace.note(&format!("this will take about {} ({basis})", text::duration(total)));
+    }
 }
 
 fn conclude(workspace: &Workspace, tally: &Tally, due: usize) {
-    let mut parts = vec![format!("{} finished", tally.finished)];
+    // Whoever had the machine before ran what was due, which has been said.
+    if due == 0 && !tally.interrupted {
+        return;
+    }
+    let mut parts = vec![format!("{} of {} finished", tally.finished, text::plural(due, "run"))];
     for (count, what) in
         [(tally.diverged, "diverged"), (tally.failed, "failed"), (tally.busy, "left to another process")]
     {
@@ -353,7 +359,7 @@ fn conclude(workspace: &Workspace, tally: &Tally, due: usize) {
             parts.push(format!("{count} {what}"));
         }
     }
-    workspace.note(&format!("{}: {}", text::plural(due, "run"), parts.join(", ")));
+    workspace.note(&parts.join(", "));
     if tally.interrupted {
         say(&format!(
             "interrupted; what is done is kept, and the same command goes on where it stopped:\n  {}",

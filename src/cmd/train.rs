@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, Watch, Watched};
-use pinbench::record::{Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, Wanted};
+use pinbench::record::{
+    Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, StoreError, Wanted,
+};
 use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job, Task};
 use pinbench::train::{self, Control, Ending, Kept, Options, Started, TrainError, Trained};
@@ -319,11 +321,19 @@ impl train::Observer for Observer<'_> {
             rows: self.rows.clone(),
         };
         if let Err(error) = store.keep(run, &checkpoint) {
-            let step = kept.step;
-            say(&Event::Note { text: format!("no checkpoint after {step} steps: {error}") });
+            say(&Event::Note { text: no_checkpoint(kept.step, &error) });
         }
         self.said = (Instant::now(), self.images);
     }
+}
+
+/// Not what the error says to do about it: the run goes on.
+fn no_checkpoint(step: u64, error: &StoreError) -> String {
+    let reason = match error {
+        StoreError::Full { path } => format!("no space left to write '{}'", path.display()),
+        other => other.to_string(),
+    };
+    format!("no checkpoint after {step} steps: {reason}; the run goes on")
 }
 
 /// A parent that is gone does not stop a run: what matters is the store.
@@ -331,4 +341,19 @@ pub fn say(event: &Event) {
     let mut out = io::stdout().lock();
     let line = serde_json::to_string(event).unwrap_or_else(|error| format!("unspeakable event: {error}"));
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It ended in "free some space and run the command again" while the run went on by itself.
+    #[test]
+    fn a_checkpoint_that_finds_no_space_asks_for_nothing() {
+        let text = no_checkpoint(38, &StoreError::Full { path: "/s/staging".into() });
+        assert_eq!(
+            text,
+            "no checkpoint after 38 steps: no space left to write '/s/staging'; the run goes on"
+        );
+    }
 }

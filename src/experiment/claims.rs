@@ -120,15 +120,17 @@ fn statement_of_list(labels: &[String], form: Form, arms: &[Arm]) -> Result<Stat
 }
 
 fn order(text: &str, arms: &[Arm]) -> Result<Statement, String> {
+    let expected =
+        || Err(format!("'{text}': expected arms with either '>' or '<' between them, as in 'A > B'"));
     let sign = match (text.contains('>'), text.contains('<')) {
         (true, false) => '>',
         (false, true) => '<',
-        _ => {
-            return Err(format!(
-                "'{text}': expected arms with either '>' or '<' between them, as in 'A > B'"
-            ));
-        }
+        _ => return expected(),
     };
+    // `>>` and `>=` are no signs.
+    if text.split(sign).any(|label| label.trim().is_empty() || label.starts_with('=')) {
+        return expected();
+    }
     let list = text.split(sign).map(|label| arm(label, arms)).collect::<Result<Vec<usize>, _>>()?;
     let mut list = different(list, arms)?;
     if sign == '<' {
@@ -236,6 +238,9 @@ tests = [TESTS]
             ("{ metric = \"val_acc\", order = \"none > haff\", margin = 0.1 }", "there is no arm 'haff'"),
             ("{ metric = \"val_acc\", order = \"none > none\", margin = 0.1 }", "compared with itself"),
             ("{ metric = \"val_acc\", order = \"none\", margin = 0.1 }", "either '>' or '<'"),
+            // It said "there is no arm ''".
+            ("{ metric = \"val_acc\", order = \"none >> half\", margin = 0.1 }", "as in 'A > B'"),
+            ("{ metric = \"val_acc\", order = \"none >= half\", margin = 0.1 }", "as in 'A > B'"),
             (
                 "{ metric = \"val_acc\", order = \"none > half < half, long\", margin = 0.1 }",
                 "either '>' or '<'",

@@ -307,6 +307,14 @@ impl Augment {
 }
 
 impl Optim {
+    /// Keys that a config holds and this optimizer does not look at.
+    pub fn idle_keys(&self) -> &'static [&'static str] {
+        match self.name {
+            OptimName::Sgd => &["optim.betas", "optim.eps"],
+            OptimName::Adam | OptimName::AdamW => &[],
+        }
+    }
+
     fn check(&self) -> Result<(), Impossible> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         check("optim.lr", &self.lr, positive(self.lr), || "a number above 0".to_owned())?;

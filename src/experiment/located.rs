@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::experiment::words;
+
 /// The text of an experiment file, and where it came from.
 pub struct Source<'a> {
     pub path: &'a Path,
@@ -29,6 +31,12 @@ impl Source<'_> {
             (before.matches('\n').count() + 1, before[start..].chars().count() + 1, line.to_owned())
         });
         LocatedError { path: self.path.to_owned(), place, message: message.to_string() }
+    }
+
+    /// What the parser refused, in plain words.
+    pub fn refused(&self, error: &toml::de::Error) -> LocatedError {
+        let place = error.span().filter(|_| !words::is_of_a_missing_table(error.message()));
+        self.error(place, words::plain(error.message()))
     }
 
     /// An error at the value under a dotted `key`, or at the innermost table of it that the file has.

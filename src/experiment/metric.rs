@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::edit_distance;
+use crate::experiment::words;
 
 /// A quantity and, where it takes one, its parameter: `val_acc`, `val_acc@1`, `epochs_to_train_loss@0.2`.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -223,11 +223,7 @@ fn positive(name: &str, at: &str) -> Result<f64, String> {
 }
 
 fn unknown(name: &str) -> String {
-    let names = Quantity::ALL.map(|quantity| quantity.facts().name);
-    let near = names.iter().min_by_key(|known| edit_distance(known, name));
-    let near = near.filter(|known| edit_distance(known, name) <= 3);
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("unknown metric `{name}`{hint} (known: {})", names.join(", "))
+    words::unknown("metric", name, &Quantity::ALL.map(|quantity| quantity.facts().name))
 }
 
 impl fmt::Display for Metric {

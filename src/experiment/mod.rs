@@ -12,6 +12,7 @@ pub mod metric;
 pub mod plan;
 mod resolve;
 mod wire;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,9 +109,9 @@ pub struct ReferenceRow {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileName {
-    /// Seconds: for tests.
+    /// For tests.
     Smoke,
-    /// Minutes: the default.
+    /// A part of the images: the default.
     Quick,
     /// The setting of the notes.
     Full,

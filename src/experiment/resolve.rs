@@ -13,11 +13,11 @@ use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::wire::{
     WireConfig, WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
 };
+use crate::experiment::words::{plain, unknown};
 use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
 };
 use crate::stream::Seed;
-use crate::text::edit_distance;
 
 /// Of a grid. The study's largest has 16.
 const MAX_ARMS: usize = 1_000;
@@ -31,8 +31,7 @@ struct Draft {
 }
 
 pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
-    let wire: WireExperiment = toml::from_str(source.text)
-        .map_err(|error: toml::de::Error| source.error(error.span(), error.message()))?;
+    let wire: WireExperiment = toml::from_str(source.text).map_err(|error| source.refused(&error))?;
     let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
     let WireExperiment { data, model, optim, train, augment, .. } = wire;
     let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment })
@@ -40,6 +39,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
     let factors = factors.collect::<Result<Vec<Factor>, _>>()?;
+    check_names(source, &wire.factors, &factors)?;
     check_size(source, &factors)?;
     let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
     let mut profiles = BTreeMap::new();
@@ -48,7 +48,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
         (ProfileName::Quick, &wire.profiles.quick),
         (ProfileName::Full, &wire.profiles.full),
     ] {
-        profiles.insert(name, check_profile(source, &base, &factors, &places, profile)?);
+        profiles.insert(name, check_profile(source, &base, &factors, &places, (name, profile))?);
     }
     let arms = &profiles[&ProfileName::Full].arms;
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
@@ -85,7 +85,7 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
             base.require(source, key)?;
             key.get_ref().clone()
         }
-        None => wire.label.clone(),
+        None => wire.label.get_ref().clone(),
     };
     if wire.levels.get_ref().len() < 2 {
         let message = format!("factor `{name}` has fewer than two levels: there is nothing to compare");
@@ -104,7 +104,25 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
         }
         levels.push(level);
     }
-    Ok(Factor { name, label: wire.label.clone(), levels })
+    Ok(Factor { name, label: wire.label.get_ref().clone(), levels })
+}
+
+/// Two factors of one name or label could not be told apart, nor two that set one value.
+fn check_names(source: &Source, wire: &[WireFactor], factors: &[Factor]) -> Result<(), LocatedError> {
+    for (index, (wire, factor)) in wire.iter().zip(factors).enumerate() {
+        let before = &factors[..index];
+        if before.iter().any(|other| other.label == factor.label) {
+            let message =
+                format!("a factor above has the label '{}' too: give this one another", factor.label);
+            return Err(source.error(Some(wire.label.span()), message));
+        }
+        if before.iter().any(|other| other.name == factor.name) {
+            let place = wire.key.as_ref().map(Spanned::span);
+            let message = format!("a factor above varies `{}` too: put all of its levels there", factor.name);
+            return Err(source.error(place, message));
+        }
+    }
+    Ok(())
 }
 
 /// Before the grid is made: thirty factors of two levels would not fit into memory.
@@ -155,7 +173,7 @@ fn check_profile(
     base: &Draft,
     factors: &[Factor],
     places: &[Vec<Range<usize>>],
-    wire: &WireProfile,
+    (name, wire): (ProfileName, &WireProfile),
 ) -> Result<Profile, LocatedError> {
     let mut draft = base.clone();
     let mut changes = Vec::new();
@@ -181,7 +199,7 @@ fn check_profile(
         for (key, most) in &wire.cap {
             draft.cap(source, key, most)?;
         }
-        let config = draft.finish(source)?;
+        let config = draft.finish(source, name)?;
         arms.push(arm(factors, levels, arms.len(), config));
     }
     Ok(Profile { seeds, arms, changes })
@@ -254,8 +272,8 @@ fn find_arm(
     let mut levels = vec![None; factors.len()];
     for (key, value) in &row.arm {
         let Some(position) = factors.iter().position(|factor| factor.name == *key.get_ref()) else {
-            let known = factors.iter().map(|factor| factor.name.as_str());
-            return Err(source.error(Some(key.span()), unknown("factor", key.get_ref(), known)));
+            let known: Vec<&str> = factors.iter().map(|factor| factor.name.as_str()).collect();
+            return Err(source.error(Some(key.span()), unknown("factor", key.get_ref(), &known)));
         };
         let wanted = json(source, value)?;
         levels[position] = factors[position].levels.iter().position(|level| level.value == wanted);
@@ -280,7 +298,8 @@ impl Draft {
             Some(value) if !value.is_object() => Ok(()),
             _ => {
                 let leaves = self.leaves();
-                let message = unknown("config value", key.get_ref(), leaves.iter().map(String::as_str));
+                let known: Vec<&str> = leaves.iter().map(String::as_str).collect();
+                let message = unknown("config value", key.get_ref(), &known);
                 Err(source.error(Some(key.span()), message))
             }
         }
@@ -309,7 +328,7 @@ impl Draft {
         self.places.insert(key.to_owned(), place.clone());
         match serde_json::from_value::<WireConfig>(self.tree.clone()) {
             Ok(_) => Ok(()),
-            Err(error) => Err(source.error(Some(place), format!("`{key}`: {error}"))),
+            Err(error) => Err(source.error(Some(place), format!("`{key}`: {}", plain(&error.to_string())))),
         }
     }
 
@@ -332,13 +351,21 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self, source: &Source) -> Result<Config, LocatedError> {
-        let wire: WireConfig =
-            serde_json::from_value(self.tree).map_err(|error| source.error(None, error))?;
+    fn finish(self, source: &Source, profile: ProfileName) -> Result<Config, LocatedError> {
+        let wire: WireConfig = serde_json::from_value(self.tree)
+            .map_err(|error| source.error(None, plain(&error.to_string())))?;
+        let checked = wire.optim.check();
         let config = Config::from(wire);
-        config.check().map_err(|error| match self.places.get(error.key) {
-            Some(place) => source.error(Some(place.clone()), &error),
-            None => source.error_at_key(error.key, &error),
+        checked.and_then(|()| config.check()).map_err(|error| {
+            // How many images there are is for the profile to say, and whoever reads this may have asked for another.
+            let message = match error.key {
+                "train.batch" => format!("{error} under the profile '{profile}'"),
+                _ => error.to_string(),
+            };
+            match self.places.get(error.key) {
+                Some(place) => source.error(Some(place.clone()), message),
+                None => source.error_at_key(error.key, message),
+            }
         })?;
         Ok(config)
     }
@@ -361,16 +388,6 @@ fn bare(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn unknown<'a>(what: &str, found: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
-    let near = known
-        .iter()
-        .min_by_key(|name| edit_distance(name, found))
-        .filter(|name| edit_distance(name, found) <= 3);
-    let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    format!("unknown {what} `{found}`{hint} (known: {})", known.join(", "))
 }
 
 #[cfg(test)]
@@ -480,7 +497,8 @@ label = "epochs""#;
     fn unknown_toml_key_is_refused_with_its_name_and_line() {
         let text = error("batch = 64", "btach = 64");
         assert!(
-            text.contains("experiments/m1.toml:19:1") && text.contains("unknown field `btach`"),
+            text.contains("experiments/m1.toml:19:1")
+                && text.contains("unknown key `btach`; did you mean `batch`?"),
             "{text}"
         );
     }
@@ -509,8 +527,18 @@ label = "epochs""#;
             ("epochs = 5", "epochs = 5\n[augment]\nrotation = inf", ":22:", "is not finite"),
             ("epochs = 5", "epochs = 5\n[augment]\nrotation = 181.0", ":22:1", "0 to 180 degrees"),
             ("epochs = 5", "epochs = 5\n[augment]\ncutout = 0", ":22:1", "at least 1"),
-            ("{ value = 128 }", "{ value = 0 }", ":25:", "1 to 2048"),
-            ("{ value = 128 }", "{ value = \"x\" }", ":25:", "invalid type"),
+            (
+                "{ value = 128 }",
+                "{ value = 0 }",
+                ":25:",
+                "1 to 2048, the training images there are under the profile 'smoke'",
+            ),
+            (
+                "{ value = 128 }",
+                "{ value = \"x\" }",
+                ":25:",
+                "`train.batch`: expected a whole number, found the text",
+            ),
             ("{ value = 128 }", "{ value = nan }", ":25:", "is not finite"),
             ("{ value = 128 }", "{ value = 64 }", ":25:", "twice"),
             ("\"data.train_limit\" = 2048", "\"data.train_limit\" = 0", ":29:", "1 to 48000"),
@@ -519,7 +547,7 @@ label = "epochs""#;
             ("seeds = [0, 1, 2]", "seeds = [9007199254740993]", ":35:10", "largest whole number"),
             ("{ \"train.batch\" = 128 }", "{ \"train.batch\" = 129 }", ":39:", "no level 129"),
             ("{ \"train.batch\" = 128 }", "{ \"train.btach\" = 128 }", ":39:", "did you mean"),
-            ("set = \"mnist\"", "set = \"mnits\"", ":6:7", "unknown variant `mnits`"),
+            ("set = \"mnist\"", "set = \"mnits\"", ":6:7", "unknown value `mnits`; did you mean `mnist`?"),
         ] {
             if from == "batch = 64" {
                 // Every arm sets the batch, so the base value is never trained.
@@ -528,6 +556,69 @@ label = "epochs""#;
             }
             let text = error(from, to);
             assert!(text.contains(place) && text.contains(what), "{from} -> {to}\n{text}");
+        }
+    }
+
+    /// Each was said in Rust's words, or taken as it stood.
+    #[test]
+    fn mistakes_are_said_in_the_words_of_whoever_writes_the_file() {
+        for (from, to, place, what) in [
+            ("dropout = 0.5", "dorpout = 0.5", ":12:1", "unknown key `dorpout`; did you mean `dropout`?"),
+            ("[optim]\n", "[optim]\nlearning_rate = 1\n", ":15:1", "did you mean `lr`?"),
+            ("key = \"train.batch\"", "key = \"optim.rate\"", ":23:7", "did you mean `optim.lr`?"),
+            ("batch = 64", "batch = \"64\"", ":19:9", "expected a whole number, found the text \"64\""),
+            ("batch = 64", "batch = -64", ":19:9", "expected a whole number, 0 or above, found -64"),
+            ("lr = 0.001", "lr = 0.01 0.02", ":16:", "make them the levels of a [[factors]]"),
+            ("lr = 0.001", "", ":14:1", "the key `lr` is missing"),
+            (
+                "why = \"a test\"",
+                "",
+                "m1.toml",
+                "the key `why` is missing; it stands above the first [table]",
+            ),
+            (
+                "[profiles.smoke]\nseeds = [0]\nset = { \"data.train_limit\" = 2048, \"train.epochs\" = 1 }",
+                "",
+                "m1.toml: the table [profiles.smoke] is missing",
+                "[profiles.smoke], .quick and .full",
+            ),
+            ("[optim]\nname = \"adam\"\nlr = 0.001", "", "m1.toml: the table [optim] is missing", "[train]"),
+        ] {
+            let text = error(from, to);
+            assert!(text.contains(place) && text.contains(what), "{from} -> {to}\n{text}");
+        }
+    }
+
+    /// Two factors of one label made arms that nobody could tell apart, and two over one key made one trial under two
+    /// names.
+    #[test]
+    fn two_factors_of_one_label_or_key_are_refused() {
+        let second = |key: &str, label: &str| {
+            let factor = format!(
+                "[[factors]]\nkey = \"{key}\"\nlabel = \"{label}\"\nlevels = [{{ value = 3 }}, {{ value = 4 }}]\n\n[profiles.smoke]"
+            );
+            error("[profiles.smoke]", &factor)
+        };
+        let text = second("train.epochs", "batch");
+        assert!(text.contains(":29:9") && text.contains("the label 'batch' too"), "{text}");
+        let text = second("train.batch", "size");
+        assert!(text.contains(":28:7") && text.contains("varies `train.batch` too"), "{text}");
+    }
+
+    /// `momentum` beside `adam` was an error and `betas` beside `sgd` was not, though SGD has none.
+    #[test]
+    fn betas_and_eps_are_refused_beside_an_optimizer_that_has_none() {
+        let sgd = |more: &str| TEXT.replacen("name = \"adam\"", &format!("name = \"sgd\"{more}"), 1);
+        let plain = parse(&sgd("")).unwrap();
+        // What a config holds, and with it every trial's id, is as before.
+        let optim = &plain.profile(ProfileName::Full).arms[0].config.optim;
+        assert_eq!((optim.betas, optim.eps), ([0.9, 0.999], 1e-8));
+        for (more, key) in [("\nbetas = [0.8, 0.99]", "optim.betas"), ("\neps = 1e-7", "optim.eps")] {
+            let text = parse(&sgd(more)).unwrap_err().to_string();
+            assert!(
+                text.contains(":16:1") && text.contains(key) && text.contains("belongs to `adam`"),
+                "{text}"
+            );
         }
     }
 

@@ -9,7 +9,8 @@ use toml::Spanned;
 use crate::dataset;
 use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
-    Activation, Augment, Config, Data, Model, ModelName, Norm, Optim, OptimName, Pooling, Schedule, Train,
+    Activation, Augment, Config, Data, Impossible, Model, ModelName, Norm, Optim, OptimName, Pooling,
+    Schedule, Train,
 };
 
 #[derive(Deserialize)]
@@ -98,10 +99,11 @@ pub struct WireAugment {
 pub struct WireOptim {
     pub name: OptimName,
     pub lr: f64,
-    #[serde(default = "default_betas")]
-    pub betas: [f64; 2],
-    #[serde(default = "default_eps")]
-    pub eps: f64,
+    /// Of Adam and AdamW alone, as `eps`; [0.9, 0.999] when absent.
+    pub betas: Option<[f64; 2]>,
+    /// 1e-8 when absent.
+    #[serde(default, deserialize_with = "finite")]
+    pub eps: Option<f64>,
     #[serde(default)]
     pub weight_decay: f64,
     #[serde(default, deserialize_with = "finite")]
@@ -123,6 +125,21 @@ pub enum LrRule {
 }
 
 impl WireOptim {
+    /// What the optimizer would not look at. A config holds these two whatever the optimizer, so that this can be told
+    /// only here.
+    pub fn check(&self) -> Result<(), Impossible> {
+        let betas = self.betas.map(|betas| ("optim.betas", format!("{betas:?}")));
+        let given = betas.or(self.eps.map(|eps| ("optim.eps", eps.to_string())));
+        match given.filter(|_| self.name == OptimName::Sgd) {
+            Some((key, found)) => {
+                let expected =
+                    "nothing beside the optimizer `sgd`: it belongs to `adam` and `adamw`".to_owned();
+                Err(Impossible { key, found, expected })
+            }
+            None => Ok(()),
+        }
+    }
+
     fn rate(&self, batch: u32) -> f64 {
         let times = f64::from(batch) / f64::from(self.lr_base_batch.unwrap_or(batch));
         match self.lr_rule {
@@ -142,20 +159,12 @@ fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::
     }
 }
 
-fn default_betas() -> [f64; 2] {
-    [0.9, 0.999]
-}
-
-fn default_eps() -> f64 {
-    1e-8
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireFactor {
     /// Dotted key of the config value that varies; absent where each level sets several.
     pub key: Option<Spanned<String>>,
-    pub label: String,
+    pub label: Spanned<String>,
     pub levels: Spanned<Vec<Spanned<WireLevel>>>,
 }
 
@@ -233,8 +242,8 @@ impl From<WireConfig> for Config {
             optim: Optim {
                 name,
                 lr,
-                betas,
-                eps,
+                betas: betas.unwrap_or([0.9, 0.999]),
+                eps: eps.unwrap_or(1e-8),
                 weight_decay,
                 momentum,
                 schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),

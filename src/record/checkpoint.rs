@@ -49,6 +49,14 @@ pub struct Checkpoint {
     pub rows: Rows,
 }
 
+/// How far a run had come, without what it takes to go on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CheckpointKept {
+    pub key: CheckpointKey,
+    /// Steps that are done.
+    pub step: u64,
+}
+
 /// What a look for a checkpoint found.
 #[derive(Default)]
 pub struct Found {
@@ -141,6 +149,28 @@ impl Store {
         Ok(found)
     }
 
+    /// How far the newest checkpoint of the trial under the plan has come. Neither state nor rows are read, and what
+    /// cannot be is passed over: whoever goes on from it finds out.
+    pub fn kept(&self, trial: &TrialId, plan: &PlanHash) -> Result<Option<CheckpointKept>, StoreError> {
+        self.newest_kept(&self.checkpoint_folder(trial, plan))
+    }
+
+    /// The same of every trial that has a checkpoint.
+    pub fn all_kept(&self) -> Result<Vec<CheckpointKept>, StoreError> {
+        let folders = self.names(&self.checkpoints())?;
+        let mut kept = Vec::new();
+        for name in folders {
+            kept.extend(self.newest_kept(&self.checkpoints().join(name))?);
+        }
+        Ok(kept)
+    }
+
+    fn newest_kept(&self, folder: &Path) -> Result<Option<CheckpointKept>, StoreError> {
+        let read = |name: &String| self.read_wire(&folder.join(name)).ok().flatten();
+        let kept = self.names(folder)?.iter().filter_map(read).max_by_key(|wire| wire.step);
+        Ok(kept.map(|Wire { key, step, .. }| CheckpointKept { key, step }))
+    }
+
     /// Removes the checkpoints of a trial under a plan, which has come to its end.
     pub fn remove_checkpoints(&self, trial: &TrialId, plan: &PlanHash) -> Result<(), StoreError> {
         let folder = self.checkpoint_folder(trial, plan);
@@ -175,18 +205,21 @@ impl Store {
         gone(self.storage.remove_dir_all(&aside)).map_err(StoreError::io("remove", &aside))
     }
 
-    fn read_checkpoint(&self, folder: &Path) -> Result<Read, Problem> {
+    /// `None` of another version of pinbench.
+    fn read_wire(&self, folder: &Path) -> Result<Option<Wire>, Problem> {
         let bytes = self.summed(folder, FILE)?;
         let json =
             |error: serde_json::Error| Problem::new(folder, FILE, Fault::Json { reason: error.to_string() });
         let version: WireVersion = serde_json::from_slice(&bytes).map_err(json)?;
         if version.checkpoint != FORMAT {
-            return Ok(Read::OfAnotherVersion);
+            return Ok(None);
         }
         let wire: Wire = serde_json::from_slice(&bytes).map_err(json)?;
-        if wire.format != crate::record::schema::FORMAT {
-            return Ok(Read::OfAnotherVersion);
-        }
+        Ok((wire.format == crate::record::schema::FORMAT).then_some(wire))
+    }
+
+    fn read_checkpoint(&self, folder: &Path) -> Result<Read, Problem> {
+        let Some(wire) = self.read_wire(folder)? else { return Ok(Read::OfAnotherVersion) };
         let rows = self.rows_in(folder, &wire.files, wire.format)?;
         let state = self.verified_in(folder, &wire.files, STATE_FILE)?;
         let Wire { key, started, step, resumed, peak_rss_bytes, .. } = wire;
@@ -315,6 +348,21 @@ mod tests {
             key.environment_class = serde_json::from_value("9 × Other CPU".into()).unwrap();
         });
         assert!(elsewhere.contains("9 × Other CPU"), "{elsewhere}");
+    }
+
+    #[test]
+    fn how_far_a_run_has_come_is_read_without_its_state() {
+        let (_folder, store) = store();
+        let key = key();
+        assert_eq!(store.kept(&key.trial_id, &key.plan_hash).unwrap(), None);
+        assert_eq!(store.all_kept().unwrap(), []);
+        store.keep(&RunId("run-a".to_owned()), &checkpoint(5)).unwrap();
+        std::fs::remove_file(folders(&store)[0].join(STATE_FILE)).unwrap();
+        let kept = CheckpointKept { key: key.clone(), step: 5 };
+        assert_eq!(store.kept(&key.trial_id, &key.plan_hash).unwrap(), Some(kept.clone()));
+        assert_eq!(store.all_kept().unwrap(), [kept]);
+        samples::flip_a_bit(&folders(&store)[0].join(FILE));
+        assert_eq!(store.all_kept().unwrap(), []);
     }
 
     #[test]

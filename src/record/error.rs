@@ -26,6 +26,9 @@ pub enum StoreError {
     Denied { doing: &'static str, path: PathBuf },
     #[error("cannot {doing} '{}': {source}; check the disk and the path", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the runs cannot be in '{}': '{}' is a file, expected a folder; give --store or PINBENCH_STORE another one",
+        path.display(), file.display())]
+    IsAFile { path: PathBuf, file: PathBuf },
     #[error(
         "'{}' is not a pinbench store: expected a 'store.json' or an empty folder, found '{found}'; set \
          PINBENCH_STORE to another folder", path.display()

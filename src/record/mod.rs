@@ -22,7 +22,7 @@ mod staging;
 mod storage;
 mod store;
 
-pub use checkpoint::{Checkpoint, CheckpointKey, Found};
+pub use checkpoint::{Checkpoint, CheckpointKept, CheckpointKey, Found};
 pub use claim::{Claim, ClaimError, Holder};
 pub use error::StoreError;
 pub use listing::Listing;

@@ -70,6 +70,10 @@ impl Store {
         let path = self.root.join(MARKER);
         let bytes = match self.storage.read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                let file = self.root.ancestors().find(|path| path.is_file()).unwrap_or(&self.root);
+                return Err(StoreError::IsAFile { path: self.root.clone(), file: file.to_owned() });
+            }
             bytes => bytes.map_err(StoreError::io("read", &path))?,
         };
         let Ok(WireMarker { format }) = serde_json::from_slice(&bytes) else {
@@ -274,6 +278,8 @@ mod tests {
         for path in [file.clone(), file.join("runs")] {
             let error = Store::open(&path).err().unwrap().to_string();
             assert!(error.contains(&path.display().to_string()), "{error}");
+            let is_a_file = format!("'{}' is a file, expected a folder", file.display());
+            assert!(error.contains(&is_a_file), "{error}");
         }
     }
 

@@ -53,7 +53,11 @@ pub fn facts(arms: &[Arm]) -> Vec<FactView> {
     let values: Vec<Vec<(String, String)>> = arms
         .iter()
         // A checked config holds finite numbers and strings, which always have a JSON form.
-        .map(|arm| leaves(&serde_json::to_value(&arm.config).unwrap_or_default()))
+        .map(|arm| {
+            let mut leaves = leaves(&serde_json::to_value(&arm.config).unwrap_or_default());
+            leaves.retain(|(key, _)| !arm.config.optim.idle_keys().contains(&key.as_str()));
+            leaves
+        })
         .collect();
     let mut keys: Vec<&String> = Vec::new();
     for (key, _) in values.iter().flatten() {

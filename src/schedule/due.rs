@@ -23,11 +23,16 @@ impl Item<'_> {
 
     /// `batch 64`.
     pub fn arm_name(&self) -> String {
-        let levels = self.experiment.factors.iter().zip(&self.arm.levels);
-        let names = levels.map(|(factor, &level)| format!("{} {}", factor.label, factor.levels[level].label));
-        let names: Vec<String> = names.collect();
-        if names.is_empty() { self.arm.label.clone() } else { names.join(", ") }
+        arm_name(self.experiment, self.arm)
     }
+}
+
+/// `batch 64`, of an arm of the experiment.
+pub fn arm_name(experiment: &Experiment, arm: &Arm) -> String {
+    let levels = experiment.factors.iter().zip(&arm.levels);
+    let names = levels.map(|(factor, &level)| format!("{} {}", factor.label, factor.levels[level].label));
+    let names: Vec<String> = names.collect();
+    if names.is_empty() { arm.label.clone() } else { names.join(", ") }
 }
 
 /// Every trial of the profile in the order it would run, with at most `seeds` seeds.

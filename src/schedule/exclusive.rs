@@ -1,7 +1,9 @@
 //! The machine for one sweep at a time: two at once would time each other.
 //!
 //! An advisory lock of the operating system, so that it ends with its process however that ends. It holds for one
-//! user: there is no folder that every user may write and none may abuse.
+//! user: there is no folder that every user may write and none may abuse. It is always in the same place: in
+//! `$XDG_RUNTIME_DIR`, which a session has and a job of cron has not, the two did not see each other. Only
+//! `$PINBENCH_LOCK_DIR` moves it, for tests, and where `/tmp` is no place for it.
 
 use std::env;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -23,7 +25,7 @@ pub struct Exclusive {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExclusiveError {
-    #[error("cannot lock '{}': {source}; check its permissions, or set XDG_RUNTIME_DIR to a folder of yours", path.display())]
+    #[error("cannot lock '{}': {source}; check its permissions, or set PINBENCH_LOCK_DIR to a folder of yours", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("interrupted while waiting for another sweep to end")]
     Interrupted,
@@ -65,8 +67,8 @@ impl Exclusive {
 
 /// Never removed: who removes it could leave two processes each with a lock on "the" file.
 fn path() -> PathBuf {
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let folder = runtime.filter(|folder| folder.is_dir()).unwrap_or_else(env::temp_dir);
+    let set = env::var_os("PINBENCH_LOCK_DIR").filter(|folder| !folder.is_empty());
+    let folder = set.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     // SAFETY: takes nothing and cannot fail (getuid(2)).
     let uid = unsafe { libc::getuid() };
     folder.join(format!("pinbench-{uid}.lock"))

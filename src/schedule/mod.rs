@@ -13,8 +13,8 @@ mod job;
 mod sweep;
 
 pub use child::{Children, Ending, Executor};
-pub use due::{Item, items};
-pub use estimate::{Basis, Pace};
+pub use due::{Item, arm_name, items};
+pub use estimate::{Basis, Pace, together};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};
 pub use interrupt::Interrupt;

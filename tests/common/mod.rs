@@ -27,7 +27,7 @@ impl Workspace {
         command.current_dir(self.path()).args(arguments).env_remove("PINBENCH_STORE");
         // Tests run beside each other: each waits only for its own workspace.
         // What `check` leaves to be looked at after an alarm goes with the rest.
-        command.env("XDG_RUNTIME_DIR", self.path()).env("TMPDIR", self.path());
+        command.env("PINBENCH_LOCK_DIR", self.path()).env("TMPDIR", self.path());
         command
     }
 

@@ -1,0 +1,55 @@
+//! `pinbench help`: the ten words, or what a verb is for.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+
+use crate::cli::Cli;
+use crate::cmd::WrongUsage;
+use crate::cmd::console::print;
+
+const WORDS: &str = "\
+trial    one training: an arm and a seed; its id is the hash of the two
+run      a trial as it was trained once, on one machine, and kept in the store
+arm      one setting that is compared: a point of the grid of the factors
+plan     how a trial is executed (tuned, eager, fused), which is about its times
+profile  size of an experiment: smoke (tests), quick, full (the notes' setting)
+claim    a sentence about the arms, with the tests over seeds that decide it
+verdict  what the runs say of a claim: supported, refuted or inconclusive
+margin   the least effect that matters to a claim; a smaller one counts as none
+seed     the number every random draw of a trial comes from
+block    of `explain`: each of its conditions measured once, next to each other";
+
+pub fn run(topic: &[String]) -> Result<ExitCode> {
+    if topic == ["words"] {
+        print(WORDS)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut command = Cli::command();
+    command.build();
+    let mut found = &mut command;
+    for name in topic {
+        let known = found.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let known = known.map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
+        found = found.find_subcommand_mut(name).ok_or_else(|| {
+            WrongUsage(format!("no help on '{}': expected 'words' or one of {known}", topic.join(" ")))
+        })?;
+    }
+    print(found.render_long_help().to_string().trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_words_are_ten_lines_of_at_most_eighty_columns() {
+        assert_eq!(WORDS.lines().count(), 10);
+        assert!(
+            WORDS.lines().all(|line| line.chars().count() <= 80 && line.as_bytes()[8] == b' '),
+            "{WORDS}"
+        );
+    }
+}
