@@ -243,10 +243,7 @@ mod tests {
             let cells = table.rows[row].cells[3..].iter();
             cells.map(|cell| format!("{} {}", cell.text, cell.note)).collect::<Vec<_>>()
         };
-        assert_eq!(
-            cells(1),
-            ["12 ", "too few needs > 20", "too few needs > 20", "too few needs > 20"]
-        );
+        assert_eq!(cells(1), ["12 ", "too few needs > 20", "too few needs > 20", "too few needs > 20"]);
         assert_eq!(cells(2), ["– "; 4]);
         assert!(!cells(0).join("").contains("too few"));
     }
