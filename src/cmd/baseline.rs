@@ -13,7 +13,7 @@ use pinbench::stream::Seed;
 use crate::cli::AcceptArgs;
 use crate::cmd::Workspace;
 use crate::cmd::check::Bench;
-use crate::cmd::console::{print, warn};
+use crate::cmd::console::{print, say, warn};
 
 pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments)?;
@@ -22,6 +22,7 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let mut bench = Bench::new(workspace, None)?;
     for experiment in &experiments {
         let Some(samples) = bench.samples(experiment, profile, &plan, &seeds)? else {
+            say("interrupted: nothing is accepted that was not written yet; the same command starts over");
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
         let path = workspace.baselines().join(baseline::file_name(&experiment.id, profile));
