@@ -46,5 +46,21 @@ mod torch {
             .compile("pinbench_shim");
         // So that the program runs without LD_LIBRARY_PATH.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+        if lib.join("libtorch_cuda.so").exists() {
+            link_cuda();
+        }
+    }
+
+    /// Nothing names a symbol of libtorch_cuda, which registers itself when it is loaded: a linker drops it unless it is
+    /// told not to. What it needs itself, NVIDIA's libraries, the loader finds by its run path and the linker does not.
+    fn link_cuda() {
+        for argument in [
+            "-Wl,--push-state,--no-as-needed",
+            "-ltorch_cuda",
+            "-Wl,--pop-state",
+            "-Wl,--unresolved-symbols=ignore-in-shared-libs",
+        ] {
+            println!("cargo:rustc-link-arg={argument}");
+        }
     }
 }

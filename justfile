@@ -9,16 +9,17 @@ _default:
 reproduce *ARGS: build
     @target/release/pinbench reproduce {{ ARGS }}
 
+# The last build of it is what target/release/pinbench is, and without libtorch that trains nothing.
 # All checks: format, lints, unit and integration tests on real data
 test: setup fetch
     cargo fmt --all -- --check
     cargo clippy --release --all-targets -- -D warnings
     cargo clippy --release --no-default-features --all-targets -- -D warnings
     cargo test --release
-    cargo test --release --no-default-features
+    cargo test --release --no-default-features; code=$?; cargo build --release && exit $code
 
-# Fetch libtorch into the cache and link it as .libtorch: `just setup` or `just setup cuda`
-setup FLAVOUR="cpu":
+# Fetch libtorch and link it as .libtorch: `just setup cpu` or `just setup cuda`; without either, the flavour that is linked
+setup FLAVOUR="":
     @python3 tools/libtorch.py {{ FLAVOUR }}
 
 # Build target/release/pinbench
@@ -97,9 +98,39 @@ test-offline: setup fetch
     cargo test --release --no-run
     cargo test --release --no-default-features --no-run
     unshare -rn python3 tools/offline.py cargo test --release --offline
-    unshare -rn python3 tools/offline.py cargo test --release --no-default-features --offline
+    unshare -rn python3 tools/offline.py cargo test --release --no-default-features --offline; code=$?; cargo build --release --offline && exit $code
 
-# Licences and advisories (installs cargo-deny)
+# The flavour with CUDA, set up and built as a user does, in a copy of this checkout under target/cuda: it links CUDA, and
+# a machine without a GPU is told so.
+# The CUDA build, which needs no GPU: linked, and says what it lacks (fetches 5 GB of wheels)
+test-cuda-build:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    unset LIBTORCH LIBTORCH_USE_PYTORCH CARGO_TARGET_DIR
+    mkdir -p target/cuda
+    git ls-files -co --exclude-standard -z | tar --null -T - --ignore-failed-read -c | tar -x -C target/cuda
+    cd target/cuda
+    just setup cuda
+    just build
+    needed=$(readelf -d target/release/pinbench | grep NEEDED)
+    echo "$needed"
+    grep -q 'libtorch_cuda\.so' <<<"$needed" || { echo "target/cuda/target/release/pinbench does not need libtorch_cuda.so: see link_cuda in build.rs" >&2; exit 1; }
+    target/release/pinbench doctor | grep -A1 -E 'flavour|CUDA devices|driver|cuDNN' || true
+    if nvidia-smi -L 2>/dev/null; then
+        echo "this machine has a GPU, so that nothing is refused here"; exit
+    fi
+    said=$(target/release/pinbench run m1 --profile smoke --device cuda 2>&1) && { echo "expected a refusal, found: $said" >&2; exit 1; }
+    echo "$said"
+    grep -q 'has CUDA but sees no GPU' <<<"$said" || { echo "expected 'has CUDA but sees no GPU' in what it said" >&2; exit 1; }
+
+# Licences, sources and advisories of every dependency (installs cargo-deny)
 deny:
-    @cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
-    cargo deny check
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+    cargo deny check bans licenses sources
+    if ! cargo deny fetch db; then
+        echo "error: advisories and yanked versions were not checked, for their database, a git repository, cannot be fetched from here; run 'just deny' on a machine that reaches it" >&2
+        exit 1
+    fi
+    cargo deny check advisories

@@ -494,6 +494,7 @@ pub struct ExplainArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  pinbench check                                       every baseline there is
   pinbench check --profile smoke --markdown \"$GITHUB_STEP_SUMMARY\"
   pinbench check m1 --profile smoke --junit target/gate.xml --json target/gate.json
   pinbench check m1 --profile smoke --seeds 100-119    by tolerance, other seeds
@@ -507,8 +508,9 @@ pub struct CheckArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
-    #[command(flatten)]
-    pub profile: ProfileArg,
+    /// Only baselines of this profile: smoke, quick or full [default: every baseline]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    profile: Option<ProfileChoice>,
     /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's]
     #[arg(long, value_name = "LIST")]
     pub seeds: Option<SeedList>,
@@ -670,13 +672,26 @@ enum PlanChoice {
     Fused,
 }
 
+impl ProfileChoice {
+    fn name(self) -> ProfileName {
+        match self {
+            Self::Smoke => ProfileName::Smoke,
+            Self::Quick => ProfileName::Quick,
+            Self::Full => ProfileName::Full,
+        }
+    }
+}
+
 impl ProfileArg {
     pub fn name(&self) -> ProfileName {
-        match self.name {
-            ProfileChoice::Smoke => ProfileName::Smoke,
-            ProfileChoice::Quick => ProfileName::Quick,
-            ProfileChoice::Full => ProfileName::Full,
-        }
+        self.name.name()
+    }
+}
+
+impl CheckArgs {
+    /// `None`: any.
+    pub fn profile(&self) -> Option<ProfileName> {
+        self.profile.map(ProfileChoice::name)
     }
 }
 

@@ -114,9 +114,9 @@ fn a_missing_a_stale_and_an_orphaned_baseline_are_named_and_exit_codes_survive_j
         experiments.join("baselines/gone.smoke.toml"),
     )
     .unwrap();
-    let (code, _, err) = workspace.run(&["check", "--profile", "smoke"]);
-    assert_eq!(code, 4, "{err}");
-    assert!(err.contains("gone"), "{err}");
+    let (code, out, err) = workspace.run(&["check", "--profile", "smoke"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert!(out.contains("gone"), "{out}");
     // `just` passes the code of its recipe on.
     let justfile = workspace.path().join("justfile");
     std::fs::write(

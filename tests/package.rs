@@ -50,7 +50,7 @@ fn pinbench(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 
 fn program(program: &Path, folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(program);
-    command.current_dir(folder).args(arguments).env_remove("PINBENCH_STORE").env("XDG_RUNTIME_DIR", folder);
+    command.current_dir(folder).args(arguments).env_remove("PINBENCH_STORE").env("PINBENCH_LOCK_DIR", folder);
     let output = command.env("PINBENCH_DATA", folder.join("data")).output().unwrap();
     said(&output)
 }

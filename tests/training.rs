@@ -68,10 +68,11 @@ fn diagnostics_change_no_bit_of_the_weights() {
 
 #[test]
 fn trials_at_once_have_the_weights_of_each_alone_on_one_thread_and_no_times() {
-    if std::thread::available_parallelism().map_or(1, |cores| cores.get()) < 2 {
-        eprintln!("skipped: this machine has one core, and two trials at once are refused there");
-        return;
-    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    assert!(
+        cores >= 2,
+        "two trials at once are refused on one core: leave this out there with `-- --skip trials_at_once`"
+    );
     let workspace = Workspace::new(EXPERIMENT);
     let weights = |how: &[&str]| {
         let (code, out, err) =

@@ -1,5 +1,8 @@
 """Puts a libtorch for tch in the cache and links it as .libtorch: `python3 tools/libtorch.py [cpu|cuda]`.
 
+Without a flavour it keeps the one that is linked, so that every recipe that sets up first works on either; the first time
+that is the CPU's.
+
 The CPU flavour is cut from the PyPI wheel: 0.5 GB instead of 5, and no Python at run time. The x86-64
 Linux wheel is a CUDA build whose libtorch_cpu.so still needs libcudart and libcupti to *load*, so those
 two come along; libtorch.so, which would pull in libtorch_cuda.so, is replaced by a linker script. With no
@@ -45,6 +48,7 @@ WHEELS = [
     ),
 ]
 LINKER_SCRIPT = "INPUT ( libtorch_cpu.so libc10.so )\n"
+LINK = pathlib.Path(__file__).resolve().parent.parent / ".libtorch"
 NEEDED_BYTES = {"cpu": 2 << 30, "cuda": 12 << 30}
 
 
@@ -150,20 +154,36 @@ def build(flavour: str, root: pathlib.Path) -> None:
         fresh.rename(root)
 
 
+def linked() -> str | None:
+    """The flavour that is linked, also where its folder has gone or is of another version; None before the first time."""
+    target = os.readlink(LINK) if LINK.is_symlink() else ""
+    return next((flavour for flavour in NEEDED_BYTES if target.endswith(f"-{flavour}")), None)
+
+
 def link(root: pathlib.Path) -> None:
-    name = pathlib.Path(__file__).resolve().parent.parent / ".libtorch"
-    if name.is_symlink() or not name.exists():
-        fresh = name.with_name(f".libtorch.{os.getpid()}")
+    if LINK.is_symlink() or not LINK.exists():
+        fresh = LINK.with_name(f".libtorch.{os.getpid()}")
         fresh.symlink_to(root)
-        fresh.replace(name)
+        fresh.replace(LINK)
     else:
-        raise SetupError(f"{name} is a folder of yours, not a link; move it away and run `just setup` again")
+        raise SetupError(f"{LINK} is a folder of yours, not a link; move it away and run `just setup` again")
+
+
+def forget_build(flavour: str) -> None:
+    """Has torch-sys built anew: it looks once at which libraries there are, and not again when the link points elsewhere."""
+    command = ["cargo", "clean", "--release", "-p", "torch-sys"]
+    if subprocess.run(command, cwd=LINK.parent).returncode != 0:
+        raise SetupError(
+            f"`{' '.join(command)}` failed, and without it the next build would be of the other flavour still; "
+            f"mend what it says, then run `just setup {flavour}` again"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="fetch libtorch into the cache and link it as .libtorch")
-    parser.add_argument("flavour", nargs="?", default="cpu", choices=["cpu", "cuda"])
-    flavour = parser.parse_args().flavour
+    parser.add_argument("flavour", nargs="?", choices=["cpu", "cuda"], help="the one that is linked when none is given")
+    before = linked()
+    flavour = parser.parse_args().flavour or before or "cpu"
     for own in ("LIBTORCH", "LIBTORCH_USE_PYTORCH"):
         if os.environ.get(own):
             print(f"{own}={os.environ[own]} is set and wins: nothing to fetch")
@@ -180,6 +200,8 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete(root):
             build(flavour, root)
+    if before not in (None, flavour):
+        forget_build(flavour)
     link(root)
     print(f"libtorch {VERSION} ({flavour}): {root}, linked as .libtorch")
 

@@ -218,6 +218,7 @@ fn environment() -> Environment {
         threads: 2,
         parallel: "ATen/Parallel:\n\tat::get_num_threads() : 2\nOpenMP 201511".to_owned(),
         cuda: false,
+        kernels: None,
     };
     Environment {
         cpu: "Example Processor 4210".to_owned(),

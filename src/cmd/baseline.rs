@@ -14,7 +14,7 @@ use pinbench::stream::Seed;
 
 use crate::cli::AcceptArgs;
 use crate::cmd::check::Bench;
-use crate::cmd::console::{print, warn};
+use crate::cmd::console::{print, say, warn};
 use crate::cmd::{Workspace, WrongUsage};
 
 pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
@@ -27,6 +27,7 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let mut bench = Bench::new(workspace, None)?;
     for (experiment, path) in experiments.iter().zip(&paths) {
         let Some(samples) = bench.samples(experiment, profile, &plan, &seeds)? else {
+            say("interrupted: nothing is accepted that was not written yet; the same command starts over");
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
         let old = workspace.baseline(experiment, profile).unwrap_or_else(|error| {

@@ -12,7 +12,7 @@ use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
 use pinbench::planted::Planted;
-use pinbench::record::Store;
+use pinbench::record::{Listing, Store};
 use pinbench::report::gate;
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep, Task};
@@ -28,7 +28,7 @@ pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     let (cases, mut files) = cases(workspace, args)?;
     let mut bench = Bench::new(workspace, args.planted)?;
     let first = cases.iter().map(|case| case.first(args)).collect::<Vec<_>>();
-    let Some(store) = bench.train(&first)? else { return Ok(ExitCode::from(EXIT_INTERRUPTED)) };
+    let Some(store) = bench.train(&first)? else { return Ok(interrupted()) };
     let mut judged = Vec::new();
     for (case, asked) in cases.iter().zip(&first) {
         judged.push(judge(&case.asked, Some(&case.baseline), &samples(&store, asked)?));
@@ -40,9 +40,7 @@ pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     for ((case, findings), requests) in cases.iter().zip(judged).zip(&again) {
         let mut all = Vec::new();
         for request in requests {
-            let Some(store) = bench.train(std::slice::from_ref(request))? else {
-                return Ok(ExitCode::from(EXIT_INTERRUPTED));
-            };
+            let Some(store) = bench.train(std::slice::from_ref(request))? else { return Ok(interrupted()) };
             all.extend(judge(&case.asked, Some(&case.baseline), &samples(&store, request)?).all);
         }
         files.push(confirm(findings.clone(), &Findings { all, ..findings }));
@@ -52,11 +50,23 @@ pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     write(args.junit.as_deref(), || Ok(gate::junit(&files)?))?;
     write(args.json.as_deref(), || Ok(gate::json(&files)))?;
     let exit = Exit::of(&files);
-    if exit != Exit::Holds {
-        gate::reasons(&files).iter().for_each(|reason| warn(reason));
-        say(&format!("the runs are kept: {}", bench.keep().join(", ")));
+    if files.is_empty() {
+        let place = workspace.baselines();
+        let place = place.map_or("in the program".to_owned(), |folder| format!("in '{}'", folder.display()));
+        let profile = args.profile().map(|profile| format!(" of profile {profile}")).unwrap_or_default();
+        let accept = baseline::accept_command("EXPERIMENT", args.profile().unwrap_or(ProfileName::Quick));
+        warn(&format!("there is no baseline{profile} {place}; run `{accept}`"));
+    }
+    let kept = if exit == Exit::Holds { Vec::new() } else { bench.keep()? };
+    if !kept.is_empty() {
+        say(&format!("the runs are kept: {}", kept.join(", ")));
     }
     Ok(ExitCode::from(exit.code()))
+}
+
+fn interrupted() -> ExitCode {
+    say("interrupted: nothing was judged and no run is kept; the same command starts over");
+    ExitCode::from(EXIT_INTERRUPTED)
 }
 
 /// A baseline and the experiment it is of.
@@ -81,30 +91,37 @@ struct Request {
 fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Findings>)> {
     let (mut cases, mut files) = (Vec::new(), Vec::new());
     let experiments = workspace.experiments(&args.experiments)?;
-    let profile = args.profile.name();
+    let profiles = args.profile().map_or_else(|| ProfileName::ALL.to_vec(), |profile| vec![profile]);
     let mut known = BTreeSet::new();
     for experiment in experiments {
         known.insert(experiment.id.clone());
         let named = workspace.named(&experiment);
-        match workspace.baseline(&experiment, profile) {
-            Ok(Some(baseline)) => {
-                let asked = Asked::of(&experiment, &named, profile);
-                cases.push(Case { experiment, asked, baseline });
+        let before = cases.len() + files.len();
+        for &profile in &profiles {
+            match workspace.baseline(&experiment, profile) {
+                Ok(Some(baseline)) => {
+                    let asked = Asked::of(&experiment, &named, profile);
+                    cases.push(Case { experiment: experiment.clone(), asked, baseline });
+                }
+                Ok(None) => {}
+                Err(error) => files.push(Findings::unreadable(&experiment.id, profile, error)),
             }
-            Ok(None) if args.experiments.is_empty() => {}
-            Ok(None) => files.push(judge(&Asked::of(&experiment, &named, profile), None, &[])),
-            Err(error) => files.push(Findings::unreadable(&experiment.id, profile, error)),
+        }
+        // One that was named is missed, under the profile it would be accepted for.
+        if before == cases.len() + files.len() && !args.experiments.is_empty() {
+            let profile = args.profile().unwrap_or(ProfileName::Quick);
+            files.push(judge(&Asked::of(&experiment, &named, profile), None, &[]));
         }
     }
     // What is inside the program belongs together: a test sees to it.
     if let Some(folder) = workspace.baselines().filter(|_| args.experiments.is_empty()) {
-        files.extend(orphans(&folder, &known)?);
+        files.extend(orphans(&folder, &known, &profiles)?);
     }
     Ok((cases, files))
 }
 
 /// Baselines whose experiment is gone, and files that are no baselines.
-fn orphans(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<Findings>> {
+fn orphans(folder: &Path, known: &BTreeSet<String>, profiles: &[ProfileName]) -> Result<Vec<Findings>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
@@ -115,7 +132,7 @@ fn orphans(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<Findings>> {
     let mut orphans = Vec::new();
     for name in names {
         match baseline::parse_file_name(&name) {
-            Some((experiment, profile)) if !known.contains(&experiment) => {
+            Some((experiment, profile)) if !known.contains(&experiment) && profiles.contains(&profile) => {
                 orphans.push(Findings::orphaned(&experiment, profile));
             }
             Some(_) => {}
@@ -267,9 +284,16 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Leaves the runs where they are, and says where.
-    fn keep(self) -> Vec<String> {
-        self.folders.into_iter().map(|folder| folder.keep().join("runs").display().to_string()).collect()
+    /// Leaves the runs where they are, and says where; a store without any goes.
+    fn keep(self) -> Result<Vec<String>> {
+        let mut kept = Vec::new();
+        for folder in self.folders {
+            let Listing { records, problems } = Store::open(&folder.path().join("runs"))?.records()?;
+            if !(records.is_empty() && problems.is_empty()) {
+                kept.push(folder.keep().join("runs").display().to_string());
+            }
+        }
+        Ok(kept)
     }
 
     /// Trains every arm of an experiment under these seeds: what a new baseline is made of.

@@ -1,12 +1,13 @@
 //! `pinbench doctor`: can this machine train, and if not, what to do.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::data::{self, Name};
 use pinbench::experiment::Length;
-use pinbench::machine::{Environment, Gpu, GpuCounters, Torch};
+use pinbench::machine::{Cuda, Environment, Gpu, GpuCounters, Torch};
 use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
@@ -32,7 +33,7 @@ struct Check {
     advice: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
@@ -59,6 +60,9 @@ pub fn run(workspace: &Workspace, args: &DoctorArgs) -> Result<ExitCode> {
     let torch = torch(cores);
     let environment = Environment::capture(&workspace.root, None);
     let mut checks = vec![libtorch(&torch)];
+    if matches!(torch, Ok(Some(_))) {
+        checks.extend(cuda(cuda_of_libtorch(), Gpu::driver()));
+    }
     checks.extend(machine(&environment));
     checks.extend(data_sets(args.verify));
     checks.extend(store(workspace, args));
@@ -90,22 +94,80 @@ fn print_lines(checks: &[Check]) -> Result<()> {
 fn libtorch(torch: &Result<Option<Torch>>) -> Check {
     match torch {
         Ok(Some(torch)) => {
-            let cuda = if torch.cuda { "CUDA" } else { "no CUDA" };
             let Torch { version, capability, threads, .. } = torch;
-            Check::ok(
-                "libtorch",
-                format!("{version}, {capability}, {}, {cuda}", text::plural(*threads as usize, "thread")),
-            )
+            let threads = text::plural(*threads as usize, "thread");
+            Check::ok("libtorch", format!("{version}, {capability}, {threads}"))
         }
         Ok(None) => Check::fail(
             "libtorch",
             "not built in: reports and listings work, training does not",
-            "build with the default features: cargo build --release",
+            "build with libtorch: just build",
         ),
-        Err(error) => {
-            Check::fail("libtorch", causes(error), "install libtorch with tools/libtorch.py and build again")
-        }
+        Err(error) => Check::fail("libtorch", causes(error), "fetch libtorch and build again: just build"),
     }
+}
+
+#[cfg(feature = "torch")]
+fn cuda_of_libtorch() -> Result<Option<Cuda>, String> {
+    pinbench::train::cuda().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "torch"))]
+fn cuda_of_libtorch() -> Result<Option<Cuda>, String> {
+    Ok(None)
+}
+
+/// Four facts, of which any can be missing by itself: which flavour is linked, what it sees, the driver, and cuDNN.
+/// `found` is `None` for the flavour without CUDA, in which nothing of this is needed.
+fn cuda(found: Result<Option<Cuda>, String>, driver: Result<String, String>) -> [Check; 4] {
+    const NAMES: [&str; 4] = ["libtorch flavour", "CUDA devices", "NVIDIA driver", "cuDNN"];
+    let [flavour, devices, driver_name, cudnn] = NAMES;
+    let said = match found {
+        Ok(Some(said)) => said,
+        Ok(None) => {
+            let linked = match &driver {
+                Ok(_) => {
+                    let advice = "to train on this machine's GPU: just setup cuda, then just build";
+                    Check::warn(flavour, "CPU, on a machine with NVIDIA's driver", advice)
+                }
+                Err(_) => Check::ok(flavour, "CPU"),
+            };
+            let driver = driver.unwrap_or_else(|reason| format!("absent, and not needed ({reason})"));
+            let none = "none in this flavour, and none needed";
+            return [
+                linked,
+                Check::ok(devices, none),
+                Check::ok(driver_name, driver),
+                Check::ok(cudnn, none),
+            ];
+        }
+        Err(error) => {
+            let advice = "the CPU's flavour works without: just setup cpu, then just build";
+            return NAMES.map(|name| Check::warn(name, error.clone(), advice));
+        }
+    };
+    let seen = match said.devices {
+        0 => Check::warn(
+            devices,
+            "none is seen",
+            "look at nvidia-smi and CUDA_VISIBLE_DEVICES; until one is seen, train with --device cpu",
+        ),
+        1 => Check::ok(devices, "cuda:0"),
+        count => Check::ok(devices, format!("cuda:0 to cuda:{}", count - 1)),
+    };
+    let driver = match driver {
+        Ok(version) => Check::ok(driver_name, version),
+        Err(reason) => Check::warn(
+            driver_name,
+            format!("absent ({reason})"),
+            "install NVIDIA's driver, or go back to the CPU's flavour: just setup cpu, then just build",
+        ),
+    };
+    let cudnn = match said.cudnn {
+        Some(version) => Check::ok(cudnn, version),
+        None => Check::warn(cudnn, "not in this libtorch", "just setup cuda fetches a libtorch with it"),
+    };
+    [Check::ok(flavour, format!("CUDA {}", said.toolkit)), seen, driver, cudnn]
 }
 
 fn machine(environment: &Environment) -> Vec<Check> {
@@ -236,8 +298,39 @@ fn store(workspace: &Workspace, args: &DoctorArgs) -> Vec<Check> {
             .unwrap_or_else(|error| vec![Check::fail("store", format!("'{place}'"), causes(&error))]),
         Err(error) => vec![Check::fail("store", format!("'{place}'"), causes(&error))],
     };
+    checks.push(writable(&workspace.store));
     checks.push(free_space("free for runs", &workspace.store));
     checks
+}
+
+/// Writes a file without a name where runs go, or where the store's folder would be made: nobody sees it, and nothing is
+/// left. Permissions alone say little: a disk may be mounted read-only, or be full.
+fn writable(store: &Path) -> Check {
+    const NAME: &str = "runs are written";
+    let parts = ["staging", "trials", "locks"].map(|part| store.join(part));
+    let folders =
+        [existing(store).to_owned()].into_iter().chain(parts.into_iter().filter(|part| part.exists()));
+    for folder in folders {
+        if let Err(error) = try_to_write(&folder) {
+            return Check::fail(
+                NAME,
+                format!("cannot write in '{}': {error}", folder.display()),
+                "make it writable, or name a folder that is: --store DIR, or PINBENCH_STORE",
+            );
+        }
+    }
+    Check::ok(NAME, format!("'{}' takes files", existing(store).display()))
+}
+
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    file.write_all(&[0; 4096])?;
+    file.sync_all()
+}
+
+/// `path`, or the nearest folder above it that there is.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
 
 fn inspect(workspace: &Workspace, store: &Store, args: &DoctorArgs) -> Result<Vec<Check>> {
@@ -321,7 +414,7 @@ fn interrupted(workspace: &Workspace, store: &Store, records: &[RunRecord]) -> R
 
 /// Of the file system that `path` is on, or will be.
 fn free_space(name: &str, path: &Path) -> Check {
-    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let existing = existing(path);
     match free_bytes(existing) {
         Some(free) if free < FREE_BYTES => Check::warn(
             name,
@@ -346,4 +439,57 @@ fn free_bytes(path: &Path) -> Option<u64> {
     #[allow(clippy::unnecessary_cast)]
     let bytes = raw.f_bavail as u64 * raw.f_frsize as u64;
     (code == 0).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(checks: &[Check; 4]) -> [State; 4] {
+        checks.each_ref().map(|check| check.state)
+    }
+
+    fn gpus(devices: u32) -> Result<Option<Cuda>, String> {
+        Ok(Some(Cuda { toolkit: "13.0".to_owned(), cudnn: Some("9.20.0".to_owned()), devices }))
+    }
+
+    /// One word stood for all of them: a libtorch with CUDA that saw no GPU was called one with "no CUDA".
+    #[test]
+    fn flavour_devices_driver_and_cudnn_are_told_apart_and_each_has_its_advice() {
+        use State::{Ok as Fine, Warn};
+        let absent = || Err("no NVIDIA driver: no such library".to_owned());
+        let driver = || Ok("550.54".to_owned());
+        let blind = cuda(gpus(0), absent());
+        assert_eq!(states(&blind), [Fine, Warn, Warn, Fine]);
+        assert_eq!((blind[0].value.as_str(), blind[3].value.as_str()), ("CUDA 13.0", "9.20.0"));
+        assert!(blind[1].advice.as_ref().unwrap().contains("CUDA_VISIBLE_DEVICES"));
+        assert!(blind[2].advice.as_ref().unwrap().contains("just setup cpu"));
+        assert_eq!(states(&cuda(gpus(0), driver())), [Fine, Warn, Fine, Fine]);
+        let seeing = cuda(gpus(2), driver());
+        assert_eq!(states(&seeing), [Fine; 4]);
+        assert_eq!((seeing[1].value.as_str(), seeing[2].value.as_str()), ("cuda:0 to cuda:1", "550.54"));
+        assert_eq!(states(&cuda(Ok(None), absent())), [Fine; 4]);
+        let unused = cuda(Ok(None), driver());
+        assert_eq!(states(&unused), [Warn, Fine, Fine, Fine]);
+        assert!(unused[0].advice.as_ref().unwrap().contains("just setup cuda"));
+        for check in blind.iter().chain(&seeing).chain(&unused) {
+            assert_eq!(check.advice.is_none(), check.state == Fine, "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn the_write_test_makes_no_store_leaves_nothing_and_names_the_folder_it_failed_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("of/mine/runs");
+        assert!(writable(&store).state == State::Ok);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // What the kernel refuses whoever asks, as a disk that is mounted read-only does.
+        let check = writable(Path::new("/proc/pinbench/runs"));
+        assert!(
+            check.state == State::Fail && check.value.starts_with("cannot write in '/proc'"),
+            "{}",
+            check.value
+        );
+        assert!(check.advice.unwrap().contains("--store DIR"));
+    }
 }

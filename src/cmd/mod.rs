@@ -33,6 +33,6 @@ pub const EXIT_USAGE: u8 = 2;
 pub fn without_torch() -> anyhow::Error {
     anyhow::anyhow!(
         "this pinbench was built without libtorch and cannot train; build it with the feature `torch`, which is on \
-         by default: `cargo build --release`"
+         by default: `just build`"
     )
 }

@@ -48,13 +48,48 @@ pub struct Torch {
     /// `at::get_parallel_info()`: versions of OpenMP, MKL and oneDNN and what they were told.
     pub parallel: String,
     pub cuda: bool,
+    /// The copy of pinbench's own kernels that the loader chose for this processor, such as `x86-64-v3`; `None` in records
+    /// from before it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<String>,
 }
 
+impl Torch {
+    /// The copy of our own kernels, where that is not the one of the instruction set that libtorch uses: the class says
+    /// the latter already.
+    fn other_kernels(&self) -> Option<&str> {
+        let implied = match self.capability.as_str() {
+            "AVX512" => "x86-64-v4",
+            "AVX2" => "x86-64-v3",
+            _ => PORTABLE,
+        };
+        self.kernels.as_deref().filter(|&chosen| chosen != implied)
+    }
+}
+
+/// The copy of our own kernels that runs on every processor, as the shim calls it.
+const PORTABLE: &str = "portable";
+
 /// Runs of one class give the same bits and comparable times: same CPU model and core count, same libtorch
-/// dispatched alike, same thread count; on a GPU, the same model of that too.
+/// dispatched alike, same thread count; on a GPU, the same model of that too. Where a variable keeps oneDNN or MKL from
+/// instructions there are, or our own kernels use others than libtorch, the class says that as well.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EnvironmentClass(String);
+
+/// Variables that choose the code of oneDNN and MKL within one instruction set of libtorch's. `ATEN_CPU_CAPABILITY` is
+/// none of them: what it chose is what libtorch says of itself.
+const DISPATCH_VARIABLES: [&str; 9] = [
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_CPU_ISA_HINTS",
+    "DNNL_CPU_ISA_HINTS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+];
 
 const VARIABLE_PREFIXES: [&str; 18] = [
     "MALLOC_",
@@ -106,14 +141,31 @@ impl Environment {
     }
 
     pub fn class(&self) -> EnvironmentClass {
-        let torch = match &self.torch {
-            Some(torch) => {
-                format!("libtorch {} {}, {} threads", torch.version, torch.capability, torch.threads)
+        let mut class = format!("{} × {}", self.cores, self.cpu);
+        match &self.torch {
+            Some(Torch { version, capability, threads, .. }) => {
+                class += &format!(", libtorch {version} {capability}, {threads} threads");
             }
-            None => "no libtorch".to_owned(),
+            None => class += ", no libtorch",
+        }
+        if let Some(gpu) = &self.gpu {
+            class += &format!(", {}", gpu.name);
+        }
+        if let Some(kernels) = self.torch.as_ref().and_then(Torch::other_kernels) {
+            class += &format!(", own kernels {kernels}");
+        }
+        for (name, value) in self.dispatch() {
+            class += &format!(", {name}={value}");
+        }
+        EnvironmentClass(class)
+    }
+
+    /// The variables that choose among kernels, in the order of their names.
+    fn dispatch(&self) -> impl Iterator<Item = (&String, &String)> {
+        let chooses = |(name, value): &(&String, &String)| {
+            DISPATCH_VARIABLES.contains(&name.as_str()) && !value.is_empty()
         };
-        let gpu = self.gpu.as_ref().map(|gpu| format!(", {}", gpu.name)).unwrap_or_default();
-        EnvironmentClass(format!("{} × {}, {torch}{gpu}", self.cores, self.cpu))
+        self.variables.iter().filter(chooses)
     }
 }
 
@@ -162,6 +214,7 @@ mod tests {
             threads,
             parallel: String::new(),
             cuda: false,
+            kernels: None,
         };
         let environment = Environment::capture(Path::new("."), Some(torch(2)));
         let mut other = environment.clone();
@@ -186,6 +239,55 @@ mod tests {
         assert_eq!(environment.class().to_string(), "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads");
         let old: serde_json::Value = serde_json::from_str(OLD).unwrap();
         assert_eq!(serde_json::to_value(&environment).unwrap(), old);
+    }
+
+    fn old() -> Environment {
+        serde_json::from_str(OLD).unwrap()
+    }
+
+    /// The class named libtorch's instruction set alone: runs whose convolutions were kept to older instructions were of
+    /// the class of those that were not, and the gate demanded the same bits of both.
+    #[test]
+    fn what_keeps_onednn_or_mkl_from_instructions_is_part_of_the_class() {
+        let with = |name: &str, value: &str| {
+            let mut environment = old();
+            environment.variables.insert(name.to_owned(), value.to_owned());
+            environment.class().to_string()
+        };
+        let class = old().class().to_string();
+        for name in DISPATCH_VARIABLES {
+            assert!(
+                VARIABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+                "{name} is not recorded"
+            );
+            assert_eq!(with(name, "SSE41"), format!("{class}, {name}=SSE41"));
+            assert_eq!(with(name, ""), class);
+        }
+        // What they choose is in the class already, or is no other code.
+        for name in ["ATEN_CPU_CAPABILITY", "OMP_PROC_BIND", "ONEDNN_VERBOSE"] {
+            assert_eq!(with(name, "1"), class);
+        }
+    }
+
+    /// No class said which copy of our own kernels ran, and that copy is not libtorch's to choose.
+    #[test]
+    fn own_kernels_are_part_of_the_class_where_they_are_not_those_of_libtorchs_instruction_set() {
+        let of = |capability: &str, kernels: &str| {
+            let mut environment = old();
+            let torch = environment.torch.as_mut().unwrap();
+            (torch.capability, torch.kernels) = (capability.to_owned(), Some(kernels.to_owned()));
+            environment.class().to_string()
+        };
+        // The classes there were before: of stored runs and baselines.
+        assert_eq!(of("AVX2", "x86-64-v3"), "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads");
+        assert_eq!(of("AVX512", "x86-64-v4"), "2 × AMD EPYC, libtorch 2.13.0 AVX512, 2 threads");
+        assert_eq!(of("DEFAULT", PORTABLE), "2 × AMD EPYC, libtorch 2.13.0 DEFAULT, 2 threads");
+        let class = "2 × AMD EPYC, libtorch 2.13.0 AVX2, 2 threads, own kernels x86-64-v4";
+        assert_eq!(of("AVX2", "x86-64-v4"), class);
+        assert_eq!(
+            of("DEFAULT", "x86-64-v3"),
+            "2 × AMD EPYC, libtorch 2.13.0 DEFAULT, 2 threads, own kernels x86-64-v3"
+        );
     }
 
     #[test]

@@ -41,10 +41,28 @@ impl Gpu {
         })
     }
 
+    /// Version of NVIDIA's driver, which may be there without a GPU that this process sees.
+    pub fn driver() -> Result<String, String> {
+        load()?
+            .sys_driver_version()
+            .map_err(|error| format!("NVIDIA's driver does not name its version: {error}"))
+    }
+
     /// One that cannot be told.
     pub fn unknown() -> Self {
         Self { name: "unknown GPU".to_owned(), memory_bytes: None, driver: None, compute_capability: None }
     }
+}
+
+/// What a libtorch with CUDA says of it; one without says nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cuda {
+    /// Of the toolkit it was built with, such as `13.0`.
+    pub toolkit: String,
+    /// Such as `9.20.0`; `None` for a libtorch without.
+    pub cudnn: Option<String>,
+    /// That it sees.
+    pub devices: u32,
 }
 
 /// What is known of it.

@@ -88,15 +88,6 @@ pub fn table(files: &[Findings]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Every finding that does not hold, one line each, however long.
-pub fn reasons(files: &[Findings]) -> Vec<String> {
-    let named = |file: FileView| {
-        let name = file.name;
-        file.reasons.into_iter().map(move |reason| format!("{name}: {reason}"))
-    };
-    files.iter().map(FileView::of).flat_map(named).collect()
-}
-
 /// For the summary of a job.
 pub fn markdown(files: &[Findings]) -> Result<String, ReportError> {
     let mut context = Context::new();
@@ -122,7 +113,8 @@ pub fn junit(files: &[Findings]) -> Result<String, ReportError> {
 /// - `files[].findings[]`: `arm` (null: the file), `subject`, `verdict` (`holds`, `alarm`, `inconclusive`,
 ///   `not_comparable`), `kind` of reason, `reason` in words, `recurred`;
 /// - its `test` (null unless by tolerance): `baseline` and `fresh` (`n`, `mean`, `sd`), `shift`, `tolerance`, `effect`,
-///   `alpha`, `seeds` and `seeds_needed`; a `step_time` is in logarithms;
+///   `alpha`, `seeds`, `seeds_needed` and the `scale` of them: `linear`, or `natural_logarithm` for a `step_time`, whose
+///   `baseline` and `fresh` also have `geometric_mean`, the multiple of the reference workload that people compare;
 /// - its `bits` (null unless exact): `seeds`, `differing`, and `moved[]`: `seed`, `metric`, `from`, `to`.
 pub fn json(files: &[Findings]) -> String {
     let exit = Exit::of(files);
@@ -166,8 +158,16 @@ fn finding_json(findings: &Findings, finding: &Finding) -> Value {
 }
 
 fn test_json(comparison: &Comparison) -> Value {
-    let spread = |spread: Spread| json!({ "n": spread.n, "mean": spread.mean, "sd": spread.sd });
+    let is_log = comparison.gauge == Gauge::StepTime;
+    let spread = |spread: Spread| {
+        let mut value = json!({ "n": spread.n, "mean": spread.mean, "sd": spread.sd });
+        if is_log {
+            value["geometric_mean"] = json!(spread.mean.exp());
+        }
+        value
+    };
     json!({
+        "scale": if is_log { "natural_logarithm" } else { "linear" },
         "baseline": spread(comparison.baseline),
         "fresh": spread(comparison.fresh),
         "shift": comparison.shift(),
@@ -540,8 +540,29 @@ fn templates(
     Ok(tera)
 }
 
-/// Everything that GitHub's Markdown could take for markup, inside a cell of a table or outside.
+/// Everything that GitHub's Markdown could take for markup, inside a cell of a table or outside; but what our own
+/// sentences put between backticks, commands, stays code.
 fn escape_markdown(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let parts: Vec<&str> = text.split('`').collect();
+    let codes = || parts.iter().skip(1).step_by(2);
+    // Other backticks, of a label say, GitHub would pair up differently; and a bar ends the cell, or shows its backslash.
+    let is_code = parts.len() % 2 == 1
+        && !text.contains("``")
+        && codes().all(|code| !code.is_empty() && !code.contains('|'));
+    if !is_code {
+        return escape_all_markdown(text, out);
+    }
+    for (index, part) in parts.into_iter().enumerate() {
+        if index % 2 == 0 {
+            escape_all_markdown(part, out)?;
+        } else {
+            write!(out, "`{}`", part.replace(char::is_control, " "))?;
+        }
+    }
+    Ok(())
+}
+
+fn escape_all_markdown(text: &str, out: &mut dyn Write) -> io::Result<()> {
     for letter in text.chars() {
         match letter {
             '&' => out.write_all(b"&amp;")?,
@@ -621,15 +642,16 @@ mod tests {
         }
     }
 
+    fn reasons(files: &[Findings]) -> Vec<String> {
+        views(files).into_iter().flat_map(|file| file.reasons).collect()
+    }
+
     #[test]
-    fn every_reason_is_one_line_and_names_its_file() {
+    fn every_reason_is_one_line_and_names_its_arm() {
         let reasons = reasons(&files());
         assert!(reasons.iter().all(|reason| !reason.contains('\n')), "{reasons:#?}");
-        assert!(reasons[0].starts_with("m1 quick: arm 0: bits: alarm: the weights differ"), "{reasons:#?}");
-        assert!(
-            reasons.last().unwrap().starts_with("m2 quick: baseline: not comparable: there is no"),
-            "{reasons:#?}"
-        );
+        assert!(reasons[0].starts_with("arm 0: bits: alarm: the weights differ"), "{reasons:#?}");
+        assert!(reasons.last().unwrap().starts_with("baseline: not comparable: there is no"), "{reasons:#?}");
     }
 
     #[test]
@@ -679,6 +701,44 @@ mod tests {
             assert_eq!(row.replace("\\|", "").matches('|').count(), 9, "{row}");
         }
         assert!(text.contains("\n- arm 0: bits: alarm: the weights differ"), "{text}");
+    }
+
+    fn escaped(text: &str) -> String {
+        let mut out = Vec::new();
+        escape_markdown(text, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Every backtick was escaped, so that a job's summary showed commands with backslashes around them.
+    #[test]
+    fn commands_are_code_in_markdown_and_stray_backticks_are_not() {
+        let text = markdown(&files()).unwrap();
+        assert!(text.contains("run `pinbench baseline accept m2 --profile quick`"), "{text}");
+        assert_eq!(escaped("a_b: run `c_d <e>`; *f*"), "a\\_b: run `c_d <e>`; \\*f\\*");
+        assert_eq!(escaped("a`b: run `c`"), "a\\`b: run \\`c\\`");
+        assert_eq!(escaped("``<b>``"), "\\`\\`&lt;b&gt;\\`\\`");
+        assert_eq!(escaped("`a|b`"), "\\`a\\|b\\`");
+        assert_eq!(escaped("``"), "\\`\\`");
+    }
+
+    /// `mean` of a step time was 0.667 where the table said 1.948, and nothing in the file said why.
+    #[test]
+    fn json_names_the_scale_of_a_step_time_and_has_it_as_the_table_does() {
+        let value: Value = serde_json::from_str(&json(&files())).unwrap();
+        let findings = value["files"][0]["findings"].as_array().unwrap();
+        let test = |subject: &str| {
+            &findings.iter().find(|finding| finding["subject"] == subject && finding["arm"] == ARM).unwrap()["test"]
+        };
+        let time = test("step_time");
+        assert_eq!(time["scale"], "natural_logarithm");
+        for of in ["baseline", "fresh"] {
+            let (mean, plain) =
+                (time[of]["mean"].as_f64().unwrap(), time[of]["geometric_mean"].as_f64().unwrap());
+            assert!((mean.exp() - plain).abs() < 1e-9, "{time}");
+        }
+        assert!((time["fresh"]["geometric_mean"].as_f64().unwrap() - 30.0).abs() < 1e-9, "{time}");
+        assert_eq!(test("test_acc")["scale"], "linear");
+        assert_eq!(test("test_acc")["fresh"]["geometric_mean"], Value::Null);
     }
 
     #[test]

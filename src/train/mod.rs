@@ -42,7 +42,7 @@ use std::io;
 use crate::data;
 use crate::experiment::Plan;
 use crate::experiment::plan::Device;
-use crate::machine::Torch;
+use crate::machine::{Cuda, Torch};
 use crate::train::place::Place;
 
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,13 @@ pub fn torch() -> Result<Torch, TrainError> {
         threads: tch::get_num_threads() as u32,
         parallel: shim::parallel_info()?,
         cuda: tch::utils::has_cuda(),
+        kernels: Some(shim::own_kernels()?),
     })
+}
+
+/// What libtorch says of CUDA; `None` for the flavour without.
+pub fn cuda() -> Result<Option<Cuda>, TrainError> {
+    shim::cuda()
 }
 
 /// Refuses a plan whose device is not there, for whoever is about to start a process that trains under it.

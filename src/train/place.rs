@@ -1,6 +1,6 @@
 //! Where the tensors of a training are: on the host, or on a CUDA device, on which none of this was ever run.
 
-use tch::{Cuda, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use crate::clock::Recorder;
 use crate::experiment::Plan;
@@ -23,8 +23,7 @@ impl Place {
         if plan.kernels == Kernels::Fused {
             return refused("pinbench's own kernels are for the CPU; use `--plan tuned`".to_owned());
         }
-        // A libtorch without CUDA has no devices to count.
-        let devices = tch::utils::has_cudart().then(Cuda::device_count);
+        let devices = shim::cuda()?.map(|cuda| cuda.devices);
         match out_of_reach(index, devices, &shim::version()?) {
             Some(reason) => refused(reason),
             None => Ok(Self(tch::Device::Cuda(index as usize))),
@@ -65,16 +64,16 @@ impl Place {
 }
 
 /// Why there is no CUDA device of this number, and what to do; `devices` is `None` for a libtorch without CUDA.
-fn out_of_reach(index: u32, devices: Option<i64>, version: &str) -> Option<String> {
+fn out_of_reach(index: u32, devices: Option<u32>, version: &str) -> Option<String> {
     let Some(devices) = devices else {
         return Some(format!(
-            "libtorch {version} is linked in its flavour without CUDA; run `just setup cuda` and `cargo build \
-             --release`, or use `--device cpu`"
+            "libtorch {version} is linked in its flavour without CUDA; run `just setup cuda` and `just build`, or use \
+             `--device cpu`"
         ));
     };
     match devices {
-        _ if i64::from(index) < devices => None,
-        ..=0 => Some(format!(
+        _ if index < devices => None,
+        0 => Some(format!(
             "libtorch {version} has CUDA but sees no GPU; look at `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use \
              `--device cpu`"
         )),
@@ -87,6 +86,7 @@ fn out_of_reach(index: u32, devices: Option<i64>, version: &str) -> Option<Strin
 mod tests {
     use super::*;
     use crate::experiment::plan::PlanName;
+    use crate::machine::Cuda;
 
     fn plan(name: PlanName, device: Device) -> Plan {
         Plan::named(name, 1, device)
@@ -115,12 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_for_a_gpu_is_refused_by_a_libtorch_without_cuda() {
-        if tch::utils::has_cudart() {
-            return; // nothing to refuse
-        }
-        let error = Place::of(&plan(PlanName::Tuned, Device::Cuda(1))).unwrap_err().to_string();
-        assert!(error.contains("'cuda:1' cannot be used") && error.contains("just setup cuda"), "{error}");
+    fn a_plan_for_a_gpu_that_is_not_there_is_refused_in_either_flavour() {
+        let error = Place::of(&plan(PlanName::Tuned, Device::Cuda(999))).unwrap_err().to_string();
+        let way_out = match shim::cuda().unwrap() {
+            None => "`just setup cuda` and `just build`",
+            Some(Cuda { devices: 0, .. }) => "has CUDA but sees no GPU",
+            Some(_) => "libtorch sees",
+        };
+        assert!(error.contains("'cuda:999' cannot be used") && error.contains(way_out), "{error}");
     }
 
     #[test]

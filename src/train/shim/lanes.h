@@ -13,8 +13,10 @@
 // The loader picks the copy for this processor. Clang and other processors get the portable one alone.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PB_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define PB_HAS_CLONE(arch) __builtin_cpu_supports(arch)
 #else
 #define PB_CLONES
+#define PB_HAS_CLONE(arch) false
 #endif
 #define PB_INLINE inline __attribute__((always_inline))
 

@@ -9,6 +9,7 @@ use std::ptr;
 
 use tch::Tensor;
 
+use crate::machine::Cuda;
 use crate::train::TrainError;
 
 pub use event::{CudaStream, use_full_floats};
@@ -47,6 +48,8 @@ unsafe extern "C" {
     fn pb_free(text: *mut c_char);
     fn pb_version(out: *mut *mut c_char) -> c_int;
     fn pb_capability(out: *mut *mut c_char) -> c_int;
+    fn pb_cuda(toolkit: *mut i64, cudnn: *mut i64, devices: *mut i64) -> c_int;
+    fn pb_own_kernels(out: *mut *mut c_char) -> c_int;
     fn pb_parallel_info(out: *mut *mut c_char) -> c_int;
     fn pb_use_deterministic_algorithms() -> c_int;
     fn pb_clear_grads(params: *mut *mut c_void, count: i64) -> c_int;
@@ -75,6 +78,23 @@ pub fn version() -> Result<String, TrainError> {
 /// Instruction set of the dispatched kernels, such as `AVX2`.
 pub fn capability() -> Result<String, TrainError> {
     text(pb_capability)
+}
+
+/// The copy of our own kernels that the loader chose, such as `x86-64-v3`.
+pub fn own_kernels() -> Result<String, TrainError> {
+    text(pb_own_kernels)
+}
+
+/// What libtorch says of CUDA; `None` for the flavour without.
+pub fn cuda() -> Result<Option<Cuda>, TrainError> {
+    let (mut toolkit, mut cudnn, mut devices) = (-1, -1, -1);
+    // SAFETY: three integers that live until the call returns.
+    check(unsafe { pb_cuda(&mut toolkit, &mut cudnn, &mut devices) })?;
+    Ok((toolkit >= 0).then(|| Cuda {
+        toolkit: format!("{}.{}", toolkit / 1000, toolkit % 1000 / 10),
+        cudnn: (cudnn >= 0).then(|| format!("{}.{}.{}", cudnn / 10_000, cudnn % 10_000 / 100, cudnn % 100)),
+        devices: u32::try_from(devices).unwrap_or_default(),
+    }))
 }
 
 pub fn parallel_info() -> Result<String, TrainError> {
@@ -155,4 +175,24 @@ fn check(code: c_int) -> Result<(), TrainError> {
 fn last_error() -> String {
     // SAFETY: the shim keeps the text of this thread's last error until the next one.
     unsafe { CStr::from_ptr(pb_last_error()) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No record said which copy of a kernel had run.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_copy_of_our_own_kernels_is_that_of_this_processor() {
+        let expected = if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw") {
+            "x86-64-v4"
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
+            "x86-64-v3"
+        } else {
+            "portable"
+        };
+        // Clang makes the portable copy alone.
+        assert!([expected, "portable"].contains(&own_kernels().unwrap().as_str()), "{:?}", own_kernels());
+    }
 }

@@ -11,6 +11,8 @@
 #include <cmath>
 #include <vector>
 
+#include "lanes.h"
+
 using pinbench::copy;
 using pinbench::guard;
 using pinbench::tensor;
@@ -56,6 +58,22 @@ int pb_version(char** out) {
 
 int pb_capability(char** out) {
   return guard([&] { *out = copy(at::get_cpu_capability()); });
+}
+
+// The copy of PB_CLONES that runs here: the loader asks the same of the processor, in this order.
+int pb_own_kernels(char** out) {
+  return guard([&] { *out = copy(PB_HAS_CLONE("x86-64-v4") ? "x86-64-v4" : PB_HAS_CLONE("x86-64-v3") ? "x86-64-v3" : "portable"); });
+}
+
+// What a libtorch with CUDA was built with and sees. All are -1 in one without, and cuDNN is where that alone is missing.
+int pb_cuda(int64_t* toolkit, int64_t* cudnn, int64_t* devices) {
+  return guard([&] {
+    *toolkit = *cudnn = *devices = -1;
+    if (!at::Context::hasCUDART()) return;
+    *toolkit = at::Context::versionCUDART();
+    if (at::Context::hasCuDNN()) *cudnn = at::Context::versionRuntimeCuDNN();
+    *devices = at::detail::getCUDAHooks().deviceCount();
+  });
 }
 
 int pb_parallel_info(char** out) {

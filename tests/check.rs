@@ -1,0 +1,126 @@
+//! `check` as someone meets it who gives it no options, and what it says; and whose runs are of one class.
+
+#![cfg(feature = "torch")]
+
+mod common;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Workspace;
+use serde_json::Value;
+
+const EXPERIMENT: &str = r#"
+title = "tiny"
+why = "the smallest training that a baseline can be of"
+data = { set = "mnist", validation = 0.2, train_limit = 512, eval_limit = 256 }
+model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
+optim = { name = "adam", lr = 0.001 }
+train = { batch = 64, epochs = 1 }
+
+[profiles]
+smoke = { seeds = [0] }
+quick = { seeds = [0] }
+full = { seeds = [0] }
+"#;
+
+fn with_baseline() -> Workspace {
+    let workspace = Workspace::new(EXPERIMENT);
+    let accept = ["baseline", "accept", "tiny", "--profile", "smoke", "--threads", "1", "--seeds", "0"];
+    let (code, out, err) = workspace.run(&accept);
+    assert_eq!(code, 0, "{out}{err}");
+    workspace
+}
+
+/// Stores of `check` in the folder for temporary files.
+fn stores(workspace: &Workspace) -> usize {
+    let names = std::fs::read_dir(workspace.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("pinbench-check-")).count()
+}
+
+/// It looked for baselines of the profile `quick`, of which there was none, and exited with 4.
+#[test]
+fn check_without_options_is_of_every_baseline_there_is_and_a_profile_narrows_it() {
+    let workspace = with_baseline();
+    let (code, out, err) = workspace.run(&["check"]);
+    assert!(out.contains("tiny smoke: ") && out.contains("seed"), "{out}{err}");
+    // One run has no spread, so that its means decide nothing; its bits do.
+    assert_eq!(code, 3, "{out}{err}");
+    let (code, out, err) = workspace.run(&["check", "--profile", "quick"]);
+    assert_eq!(code, 4, "{out}{err}");
+    assert!(
+        err.contains("no baseline of profile quick") && err.contains("pinbench baseline accept"),
+        "{err}"
+    );
+}
+
+/// The folder that was named as kept was empty.
+#[test]
+fn a_check_that_measured_nothing_leaves_no_folder_and_says_what_is_missing() {
+    let workspace = Workspace::new(EXPERIMENT);
+    for more in [&[][..], &["tiny"]] {
+        let (code, out, err) = workspace.run(&[&["check"], more].concat());
+        assert_eq!(code, 4, "{out}{err}");
+        assert!(format!("{out}{err}").contains("pinbench baseline accept"), "{out}{err}");
+        assert!(!err.contains("kept"), "{err}");
+        assert_eq!(stores(&workspace), 0);
+    }
+}
+
+/// Each finding stood in the table, and again as a warning.
+#[test]
+fn a_finding_is_said_once_and_runs_are_kept_for_a_look_at_them() {
+    let workspace = with_baseline();
+    let (code, out, err) = workspace.run(&["check", "--plant", "labels"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("the weights differ"), "{out}");
+    assert!(!err.contains("the weights differ") && !err.contains("warning"), "{err}");
+    assert!(err.contains("the runs are kept: "), "{err}");
+    assert!(stores(&workspace) > 0);
+}
+
+/// It ended without a word, and left open whether the same command goes on.
+#[test]
+fn an_interrupted_check_says_that_nothing_was_judged() {
+    let workspace = with_baseline();
+    let mut check = workspace.pinbench(&["check", "--seeds", "0-99"]);
+    // As a terminal does: everything under it gets the signal.
+    let check = check.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while stores(&workspace) == 0 {
+        assert!(Instant::now() < deadline, "no check began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Command::new("kill").args(["-INT", "--", &format!("-{}", check.id())]).status().unwrap();
+    assert!(killed.success());
+    let output = check.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted: nothing was judged"), "{said}");
+    assert_eq!(stores(&workspace), 0);
+}
+
+/// Convolutions that were kept to older instructions give other bits, and were taken for those of the machine: the gate
+/// demanded the same bits of both, and a sweep took the one for the other.
+#[test]
+fn a_run_with_restricted_convolutions_is_not_taken_for_one_without() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let pinbench = |isa: Option<&str>, arguments: &[&str]| {
+        let mut command =
+            workspace.pinbench(&[arguments, &["tiny", "--profile", "smoke", "--threads", "1"]].concat());
+        command.env_remove("ONEDNN_MAX_CPU_ISA").envs(isa.map(|isa| ("ONEDNN_MAX_CPU_ISA", isa)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = |isa: Option<&str>| {
+        let trials: Value = serde_json::from_str(&pinbench(isa, &["list", "--json"])).unwrap();
+        trials[0]["status"].as_str().unwrap().to_owned()
+    };
+    pinbench(Some("SSE41"), &["run"]);
+    assert_eq!(status(Some("SSE41")), "done");
+    assert_ne!(status(None), "done");
+    pinbench(None, &["run"]);
+    assert_eq!(status(None), "done");
+}
