@@ -498,12 +498,24 @@ fn fitted(text: &str, width: usize) -> String {
     text.chars().take(width - 1).chain(['…']).collect()
 }
 
+/// Words of a text, of which a command between backticks is one: broken in two it could not be copied.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match words.last_mut() {
+            Some(open) if open.matches('`').count() % 2 == 1 => *open += &format!(" {word}"),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
 /// Lines of at most [`WIDTH`] columns that start after `indent` spaces.
 fn wrap(text: &str, indent: usize) -> Vec<String> {
     let width = WIDTH - indent;
     let mut lines: Vec<String> = Vec::new();
     let mut current = String::new();
-    for word in text.split_whitespace() {
+    for word in words(text) {
         let fits = current.is_empty() || current.chars().count() + 1 + word.chars().count() <= width;
         if !fits {
             lines.push(std::mem::take(&mut current));
@@ -792,6 +804,9 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH && line.starts_with("    x")));
         assert_eq!(fitted("a label that is long", 8), "a label…");
+        let command = "`pinbench baseline accept m1-batch-size --profile smoke`";
+        let said = format!("not comparable: there is no baseline; run {command} now");
+        assert_eq!(wrap(&said, 4)[1], format!("    {command} now"));
         assert_eq!(fitted("a\nb", 4), "a b ");
         let widest = line("✗", ["a long cell of a row"; 6]).chars().count();
         assert!(widest <= WIDTH && COLUMNS.iter().sum::<usize>() + 7 <= WIDTH);
