@@ -298,8 +298,11 @@ def try_out(archive: pathlib.Path, given: pathlib.Path | None) -> None:
                 ["env", "-i", "HOME=/home", f"PATH={os.environ['PATH']}", *namespaces, "sh", "-c", ENTER, "sh", str(root), *command],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )
-            print("".join(f"  {line}\n" for line in done.stdout.splitlines()[-14:]), end="", flush=True)
-            if done.returncode != 0 or says not in done.stdout:
+            is_good = done.returncode == 0 and says in done.stdout
+            # The end of it, unless the reason is to be found.
+            lines = done.stdout.splitlines()[-14 if is_good else 0:]
+            print("".join(f"  {line}\n" for line in lines), end="", flush=True)
+            if not is_good:
                 raise PackageError(f"exit code {done.returncode}, expected 0 and '{says}' in what it says")
 
         step("--version", says=version())
