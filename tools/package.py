@@ -35,7 +35,7 @@ README = """pinbench {version}{kind}, revision {revision}
 
 It runs from any folder and may be linked from one on PATH. Runs go into ./runs (--store), pages into ./reports.
 {data}
-It needs: Linux on x86-64 with glibc {glibc} or newer. No Rust, no Python, no network.
+It needs: Linux on x86-64 with glibc {glibc} or newer, /proc, /dev/null and /dev/urandom. No Rust, no Python, no network.
 experiments/ and examples/ are the files of the experiments, to copy and change: `pinbench run my.toml`.
 {libraries}
 The licence of pinbench is in LICENSE.
@@ -264,8 +264,12 @@ def make(slim: bool, sets: list[str]) -> None:
         print(f"{archive}: {size(archive)}, unpacked {size(folder)}")
 
 
-# In the namespaces: `$1` is the root, the rest the command. No network, and of devices only /dev/null.
-ENTER = 'root=$1; shift; mount --rbind /proc "$root/proc" && mount --bind /dev/null "$root/dev/null" && exec chroot "$root" "$@"'
+# What every container has besides files. libtorch reads /dev/urandom when its generator is made, whatever its seed is.
+DEVICES = ("null", "urandom")
+# In the namespaces: `$1` is the root, the rest the command. No network.
+ENTER = "root=$1; shift; " + "".join(
+    f'mount --rbind {path} "$root{path}" && ' for path in ("/proc", *(f"/dev/{name}" for name in DEVICES))
+) + 'exec chroot "$root" "$@"'
 
 
 def try_out(archive: pathlib.Path, given: pathlib.Path | None) -> None:
@@ -276,7 +280,8 @@ def try_out(archive: pathlib.Path, given: pathlib.Path | None) -> None:
         root = pathlib.Path(scratch)
         for name in ("proc", "dev", "tmp", "home", "opt"):
             (root / name).mkdir()
-        (root / "dev" / "null").touch()
+        for name in DEVICES:
+            (root / "dev" / name).touch()
         subprocess.run(["tar", "-xf", str(archive), "-C", str(root / "opt")], check=True)
         (folder,) = (root / "opt").iterdir()
         for name, path in libraries(folder / "pinbench").items():
@@ -298,8 +303,11 @@ def try_out(archive: pathlib.Path, given: pathlib.Path | None) -> None:
                 ["env", "-i", "HOME=/home", f"PATH={os.environ['PATH']}", *namespaces, "sh", "-c", ENTER, "sh", str(root), *command],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )
-            print("".join(f"  {line}\n" for line in done.stdout.splitlines()[-14:]), end="", flush=True)
-            if done.returncode != 0 or says not in done.stdout:
+            is_good = done.returncode == 0 and says in done.stdout
+            # The end of it, unless the reason is to be found.
+            lines = done.stdout.splitlines()[-14 if is_good else 0:]
+            print("".join(f"  {line}\n" for line in lines), end="", flush=True)
+            if not is_good:
                 raise PackageError(f"exit code {done.returncode}, expected 0 and '{says}' in what it says")
 
         step("--version", says=version())
