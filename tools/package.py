@@ -160,7 +160,8 @@ def stage(program: pathlib.Path, folder: pathlib.Path, sets: list[str]) -> None:
         raise PackageError("this is the CUDA flavour, whose libraries are 4 GB: run `just setup cpu` and `just build` first")
     if slim and sets:
         raise PackageError("--slim and --with: without libtorch nothing reads data sets; leave one out")
-    put_program(program, folder)
+    if run_path(put_program(program, folder)) != RUN_PATH:
+        raise PackageError(f"{program} has no run path, so that it would not find its libraries; build it with `just build`")
     (folder / "lib").mkdir()
     for name, path in ours.items():
         shutil.copyfile(path, folder / "lib" / name)
@@ -242,7 +243,9 @@ def build_slim(folder: pathlib.Path) -> pathlib.Path:
     kept = folder / "kept"
     if PROGRAM.exists():
         shutil.copy2(PROGRAM, kept)
-    if subprocess.run(["cargo", "build", "--release", "--no-default-features"], cwd=ROOT).returncode != 0:
+    # Without libtorch the build needs no run path and gives none, and what is brought along would not be found.
+    options = ["--release", "--no-default-features", "--bin", "pinbench", "--", f"-Clink-arg=-Wl,-rpath,{RUN_PATH}"]
+    if subprocess.run(["cargo", "rustc", *options], cwd=ROOT).returncode != 0:
         raise PackageError("the build failed")
     slim = pathlib.Path(shutil.copy2(PROGRAM, folder / "slim"))
     if kept.exists():
