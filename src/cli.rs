@@ -757,6 +757,29 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The readme showed `pinbench show 1c2d` and `pinbench diff 2026… 2026…`, which nobody can type.
+    #[test]
+    fn every_command_of_the_documents_can_be_typed_as_it_stands() {
+        let ids = include_str!("../tests/data/identities.tsv");
+        let mut seen = 0;
+        for text in [include_str!("../README.md"), include_str!("../docs/reference.md")] {
+            // Inline code, and what follows a line's start up to a comment.
+            let inline = text.split('`').skip(1).step_by(2);
+            let blocks = text.lines().map(|line| line.split("  #").next().unwrap_or_default());
+            for command in inline.chain(blocks).filter(|command| command.starts_with("pinbench ")) {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    assert!(!error.use_stderr(), "{command}: {error}");
+                }
+                if words[1] == "trace" {
+                    assert!(ids.contains(words[2]), "{command}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 10, "{seen}");
+    }
+
     #[test]
     fn seeds_are_listed_one_by_one_and_as_ranges() {
         let seeds = |text: &str| {

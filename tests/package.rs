@@ -130,7 +130,7 @@ fn a_path_stands_for_the_experiment_in_it_wherever_an_id_does() {
     // The same file twice is one experiment.
     let (code, out, err) =
         pinbench(folder.path(), &["list", "mine.toml", "./mine.toml", "--profile", "smoke"]);
-    assert!(code == 0 && out.lines().count() == 3, "{out}{err}");
+    assert!(code == 0 && out.lines().filter(|line| line.starts_with("mine ")).count() == 2, "{out}{err}");
 }
 
 #[test]
@@ -212,17 +212,17 @@ fn the_gate_names_the_file_or_the_folder_that_was_given() {
             "`pinbench baseline accept mine --experiments own --profile smoke`",
         ),
     ] {
-        let (code, _, err) =
+        let (code, out, err) =
             pinbench(folder.path(), &[&["check", "--profile", "smoke"][..], arguments].concat());
-        assert!(code == 4 && err.contains(command), "{err}");
+        assert!(code == 4 && out.contains(command), "{out}{err}");
     }
     // A baseline is looked for beside the file, and the way out of a damaged one names its folder.
     fs::create_dir(folder.path().join("own/baselines")).unwrap();
     let clone = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baselines/m1-batch-size.smoke.toml");
     fs::copy(clone, folder.path().join("own/baselines/mine.smoke.toml")).unwrap();
-    let (code, _, err) = pinbench(folder.path(), &["check", "own/mine.toml", "--profile", "smoke"]);
+    let (code, out, err) = pinbench(folder.path(), &["check", "own/mine.toml", "--profile", "smoke"]);
     let command = "`pinbench baseline accept m1-batch-size --profile smoke --experiments own`";
-    assert!(code == 4 && err.contains(command), "{err}");
+    assert!(code == 4 && out.contains(command), "{out}{err}");
 }
 
 #[test]

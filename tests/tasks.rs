@@ -75,6 +75,11 @@ fn a_run_whose_rows_are_damaged_is_set_aside_and_run_again_by_the_same_command()
     assert_eq!(workspace.record("smoke", &SMOKE[2..])["outcome"]["final_weights"], before);
     let page = fs::read_to_string(workspace.path().join(out.lines().next().unwrap())).unwrap();
     assert!(!page.contains("has no run"), "the arm is missing from the page");
+    let records = fs::read_to_string(workspace.path().join("reports/tiny/runs.json")).unwrap();
+    let records: Vec<Value> = serde_json::from_str(&records).unwrap();
+    // A record had to be joined by its run's id to learn its arm.
+    let arms: Vec<&str> = records.iter().map(|record| record["arm"].as_str().unwrap()).collect();
+    assert_eq!(arms, ["64", "300"]);
     let (code, out, _) = workspace.run(&["doctor", "--verify"]);
     assert!(code == 0 && !out.contains("damaged"), "{out}");
 }

@@ -83,7 +83,7 @@ fn a_trial_that_diverges_or_is_not_there_leaves_no_page() {
     let (code, out, err) =
         workspace.run(&["trace", &id, "--steps", "6", "--threads", "1", "--plan", "eager"]);
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("nothing was traced") && err.contains("does not diverge"), "{err}");
+    assert!(err.contains("nothing was written") && err.contains("does not diverge"), "{err}");
     assert!(!workspace.path().join(format!("reports/trace-{id}/index.html")).exists());
     let (code, _, err) = workspace.run(&["trace", &id, "--device", "cuda"]);
     assert_eq!(code, 2);

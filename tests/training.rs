@@ -164,7 +164,7 @@ fn a_child_that_is_started_without_the_environment_of_its_plan_says_which_variab
     let record = workspace.record("smoke", &[]);
     let job = serde_json::json!({
         "experiment": "tiny", "profile": "smoke", "trial": record["trial"], "plan": record["plan"],
-        "store": "other", "data": "nowhere", "workspace": ".", "command": "",
+        "store": "other", "data": "nowhere", "workspace": ".", "task": { "task": "train", "fault": null }, "command": "",
     });
     let mut child = workspace.pinbench(&["train"]);
     child.env_remove("MALLOC_MMAP_MAX_").stdin(Stdio::piped()).stderr(Stdio::piped());

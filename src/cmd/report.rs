@@ -289,13 +289,23 @@ fn explanations(out: &Path) -> Vec<Explained> {
     found
 }
 
+/// A run record, with the arm that its frames call it by.
+#[derive(serde::Serialize)]
+struct ArmRecord {
+    arm: String,
+    #[serde(flatten)]
+    record: RunRecord,
+}
+
 fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
     let labelled: Vec<bundle::Labelled> =
         arms.iter().flat_map(|arm| arm.runs.iter().map(|run| (arm.arm.label.as_str(), run))).collect();
     if labelled.is_empty() {
         return Ok(Vec::new());
     }
-    let records: Vec<&RunRecord> = labelled.iter().map(|(_, run)| &run.record).collect();
+    let record =
+        |&(arm, run): &bundle::Labelled<'_>| ArmRecord { arm: arm.to_owned(), record: run.record.clone() };
+    let records: Vec<ArmRecord> = labelled.iter().map(record).collect();
     let download =
         |name: &str, about: &str, bytes| Download { name: name.to_owned(), about: about.to_owned(), bytes };
     let mut downloads = vec![
@@ -308,7 +318,7 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
         download(STEPS, "every step: loss, times and counters, Parquet", bundle::steps_parquet(&labelled)?),
         download(
             "runs.json",
-            "the run records: configs, plans, environments and digests, JSON",
+            "the run records by arm: configs, plans, environments and digests, JSON",
             serde_json::to_vec_pretty(&records)?,
         ),
     ];
