@@ -514,6 +514,11 @@ pub struct CheckArgs {
     /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's]
     #[arg(long, value_name = "LIST")]
     pub seeds: Option<SeedList>,
+    /// Leave step times out: bits, losses and accuracies alone decide
+    ///
+    /// On a machine that others use too. A step time is then neither compared nor a reason for a rerun.
+    #[arg(long)]
+    pub no_times: bool,
     /// Write Markdown, for the summary of a job
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,

@@ -99,7 +99,10 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Find
         let before = cases.len() + files.len();
         for &profile in &profiles {
             match workspace.baseline(&experiment, profile) {
-                Ok(Some(baseline)) => {
+                Ok(Some(mut baseline)) => {
+                    if args.no_times {
+                        baseline.forget_times();
+                    }
                     let asked = Asked::of(&experiment, &named, profile);
                     cases.push(Case { experiment: experiment.clone(), asked, baseline });
                 }

@@ -89,6 +89,13 @@ pub enum Gauge {
 }
 
 impl Baseline {
+    /// Expects nothing of step times any more.
+    pub fn forget_times(&mut self) {
+        for run in self.arms.iter_mut().flat_map(|arm| &mut arm.runs) {
+            run.values.remove(&Gauge::StepTime);
+        }
+    }
+
     /// Reads and checks `path`; `None` when there is no such file.
     pub fn load(path: &Path) -> Result<Option<Self>, ExperimentError> {
         let text = match std::fs::read_to_string(path) {
