@@ -108,16 +108,9 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     Ok(Swept { experiments, profile, plan, class, store, tally, open })
 }
 
-/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
+/// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
 pub fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
     let Some(jobs) = plan.jobs else { return Ok(()) };
-    if plan.device != Device::Cpu {
-        return Err(WrongUsage(format!(
-            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
-             --device",
-            plan.device
-        )));
-    }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if jobs > cores {
         let cores = text::plural(cores as usize, "core");

@@ -22,6 +22,9 @@ pub struct Plan {
     pub loader: Loader,
     #[serde(default, skip_serializing_if = "Kernels::is_stock")]
     pub kernels: Kernels,
+    /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tf32: bool,
     /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
     /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +77,8 @@ pub enum Pooling {
 pub enum OptimizerForm {
     /// One tensor and one operator after the other, as PyTorch does by default on a CPU.
     Loop,
+    /// One operator after the other, each for all tensors at once, as PyTorch does by default on a GPU.
+    Foreach,
     /// libtorch's fused kernel.
     Fused,
 }
@@ -88,6 +93,12 @@ pub enum Kernels {
     /// pinbench: BatchNorm, ReLU and pooling in the same passes over memory, and for grey images the first convolution with
     /// them. The same function; sums are taken in another order, so it equals stock up to rounding.
     Fused,
+}
+
+// serde's signature.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Kernels {
@@ -186,6 +197,7 @@ impl Plan {
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
             kernels: Kernels::Stock,
+            tf32: false,
             micro_batch: None,
             jobs: None,
         };
@@ -198,6 +210,10 @@ impl Plan {
             ..eager.clone()
         };
         match name {
+            // What PyTorch does by itself differs there.
+            PlanName::Eager if device != Device::Cpu => {
+                Self { optimizer: OptimizerForm::Foreach, tf32: true, ..eager }
+            }
             PlanName::Eager => eager,
             PlanName::Tuned => tuned(),
             PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },

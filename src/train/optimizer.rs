@@ -42,7 +42,7 @@ impl Optimizer {
     pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
         let rule = match config.name {
             OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
-            // A pass over the parameters is all there is to fuse: both forms are the same.
+            // A pass over the parameters is all there is to fuse: all forms are the same.
             OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
         };
         Ok(Self { params, lr: config.lr, weight_decay: config.weight_decay, rule })
@@ -102,11 +102,11 @@ impl Adam {
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
-        // As in PyTorch: the fused kernel wants the count beside the parameter, the loop reads it on the host, where that
+        // As in PyTorch: the fused kernel wants the count beside the parameter, the others read it on the host, where that
         // does not mean to wait for a GPU within the step.
         let beside = |param: &Tensor| match form {
             OptimizerForm::Fused => param.device(),
-            OptimizerForm::Loop => tch::Device::Cpu,
+            OptimizerForm::Loop | OptimizerForm::Foreach => tch::Device::Cpu,
         };
         let step = |param: &Tensor| Tensor::f_zeros([], (Kind::Float, beside(param)));
         Ok(Self {
@@ -136,6 +136,7 @@ impl Adam {
         };
         match self.form {
             OptimizerForm::Fused => shim::adam_fused(&tensors, self.knobs),
+            OptimizerForm::Foreach => shim::adam_foreach(&tensors, self.knobs),
             OptimizerForm::Loop => shim::adam_loop(&tensors, self.knobs),
         }
     }
@@ -213,7 +214,7 @@ mod tests {
         }
     }
 
-    const FORMS: [OptimizerForm; 2] = [OptimizerForm::Loop, OptimizerForm::Fused];
+    const FORMS: [OptimizerForm; 3] = [OptimizerForm::Loop, OptimizerForm::Foreach, OptimizerForm::Fused];
 
     /// p ← p − lr·sign(g) to rounding on the first step, whatever the size of the gradient (§2.1 of the paper).
     #[test]

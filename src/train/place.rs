@@ -1,6 +1,6 @@
 //! Where the tensors of a training are: on the host, or on a CUDA device, on which none of this was ever run.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::clock::Recorder;
 use crate::experiment::Plan;
@@ -45,14 +45,25 @@ impl Place {
         self.stream().map(Recorder::new)
     }
 
+    /// A mean loss and a count of images, scalars at this place, on the host. A device is waited for once, for both: they come
+    /// in one copy, in which the count is a float, exact below 2²⁴.
+    pub fn read_back(self, loss: &Tensor, count: &Tensor) -> Result<(f64, u32), TchError> {
+        if self == Self::HOST {
+            return Ok((loss.f_double_value(&[])?, count.f_int64_value(&[])? as u32));
+        }
+        let both = Tensor::f_stack(&[loss.f_detach()?, count.f_to_kind(Kind::Float)?], 0)?;
+        let both = both.f_to_device(tch::Device::Cpu)?;
+        Ok((both.f_double_value(&[0])?, both.f_double_value(&[1])? as u32))
+    }
+
     /// Waits for all work that was asked for here. On the host it is done when a call returns.
     pub fn wait(self) -> Result<(), TrainError> {
         self.stream().map_or(Ok(()), CudaStream::wait)
     }
 
-    /// Has products of floats computed as they are on the host.
-    pub fn use_full_floats(self) -> Result<(), TrainError> {
-        self.stream().map_or(Ok(()), |_| shim::use_full_floats())
+    /// Sets how many bits of a float are multiplied here. The host always takes all of them.
+    pub fn set_tf32(self, convolutions: bool) -> Result<(), TrainError> {
+        self.stream().map_or(Ok(()), |_| shim::set_tf32(convolutions))
     }
 
     fn stream(self) -> Option<CudaStream> {
@@ -101,7 +112,7 @@ mod tests {
         assert_eq!(place.put(tensor).unwrap().data_ptr(), before);
         assert!(place.recorder().is_none());
         place.wait().unwrap();
-        place.use_full_floats().unwrap();
+        place.set_tf32(true).unwrap();
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl<'a> Training<'a> {
     ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let place = Place::of(plan)?;
-        place.use_full_floats()?;
+        place.set_tf32(plan.tf32)?;
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
         let init = Key::new(seed, Stream::Init, 0, 0);
@@ -521,8 +521,9 @@ impl<'a> Training<'a> {
         timing.end(Phase::Optimizer, images)?;
         let (mut mean, mut correct) = (0.0, 0);
         for (loss, logits, labels) in &passes {
-            mean += loss.f_double_value(&[])?;
-            correct += correct_count(logits, labels)? as u32;
+            let (part, count) = self.place.read_back(loss, &correct_count(logits, labels)?)?;
+            mean += part;
+            correct += count;
         }
         timing.end(Phase::ReadBack, images)?;
         let (times, device) = timing.stop()?;
@@ -576,5 +577,7 @@ impl<'a> Training<'a> {
     }
 }
 
+#[cfg(test)]
+mod gpu_tests;
 #[cfg(test)]
 mod tests;

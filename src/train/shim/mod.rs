@@ -12,7 +12,7 @@ use tch::Tensor;
 use crate::machine::Cuda;
 use crate::train::TrainError;
 
-pub use event::{CudaStream, use_full_floats};
+pub use event::{CudaStream, set_tf32};
 
 /// Adam's settings, laid out as in `shim.cpp`.
 #[repr(C)]
@@ -54,6 +54,14 @@ unsafe extern "C" {
     fn pb_use_deterministic_algorithms() -> c_int;
     fn pb_clear_grads(params: *mut *mut c_void, count: i64) -> c_int;
     fn pb_adam_fused(
+        params: *mut *mut c_void,
+        exp_avgs: *mut *mut c_void,
+        exp_avg_sqs: *mut *mut c_void,
+        steps: *mut *mut c_void,
+        count: i64,
+        knobs: AdamKnobs,
+    ) -> c_int;
+    fn pb_adam_foreach(
         params: *mut *mut c_void,
         exp_avgs: *mut *mut c_void,
         exp_avg_sqs: *mut *mut c_void,
@@ -114,6 +122,10 @@ pub fn clear_grads(params: &[Tensor]) -> Result<(), TrainError> {
 
 pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
     adam(pb_adam_fused, tensors, knobs)
+}
+
+pub fn adam_foreach(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+    adam(pb_adam_foreach, tensors, knobs)
 }
 
 pub fn adam_loop(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
