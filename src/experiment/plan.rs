@@ -25,6 +25,9 @@ pub struct Plan {
     /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub tf32: bool,
+    /// A step on a GPU is recorded once as CUDA graphs and launched from then on: the same bits without a launch an operator.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub graph: bool,
     /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
     /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +47,8 @@ pub enum PlanName {
     Tuned,
     /// Tuned, with our own kernels where there is one.
     Fused,
+    /// Tuned, each step recorded as CUDA graphs: for a GPU.
+    Graph,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -198,6 +203,7 @@ impl Plan {
             loader: Loader::Resident,
             kernels: Kernels::Stock,
             tf32: false,
+            graph: false,
             micro_batch: None,
             jobs: None,
         };
@@ -217,6 +223,7 @@ impl Plan {
             PlanName::Eager => eager,
             PlanName::Tuned => tuned(),
             PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },
+            PlanName::Graph => Self { graph: true, ..tuned() },
         }
     }
 
@@ -257,6 +264,7 @@ impl fmt::Display for PlanName {
             Self::Eager => "eager",
             Self::Tuned => "tuned",
             Self::Fused => "fused",
+            Self::Graph => "graph",
         })
     }
 }

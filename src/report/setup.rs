@@ -41,6 +41,7 @@ fn plan(plan: &Plan) -> PlanView {
         says: match plan.name {
             PlanName::Eager => "what a plain PyTorch script does".to_owned(),
             PlanName::Tuned => format!("as fast as libtorch's own operators allow; {plain}"),
+            PlanName::Graph => format!("as tuned, each step recorded as CUDA graphs; {plain}"),
             PlanName::Fused => format!("as tuned, with kernels of pinbench's own; {plain}"),
         },
     }

@@ -280,7 +280,7 @@ fn a_training_on_a_gpu_starts_as_on_the_cpu_and_is_timed_by_events() {
     assert!((steps[0].loss - expected[0].loss).abs() < 1e-4, "{} {}", steps[0].loss, expected[0].loss);
     for step in &steps {
         let device = step.device.unwrap();
-        assert!([Phase::Copy, Phase::Forward, Phase::Backward].iter().all(|&phase| device.ns(phase) > 0));
+        assert!([Phase::Load, Phase::Forward, Phase::Backward].iter().all(|&phase| device.ns(phase) > 0));
         // Both end when the loss has been read, to within the cost of the marks.
         assert!(device.total_ns.abs_diff(step.times.total_ns) < 1_000_000, "{step:?}");
     }

@@ -99,8 +99,10 @@ int pb_clear_grads(void** params, int64_t count) {
   });
 }
 
-// As torch.optim.Adam(fused=True), whose kernel it is.
-int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k) {
+// As torch.optim.Adam(fused=True), whose kernel it is. A rate on the device takes the place of the knobs': a CUDA graph
+// would freeze a number of the host.
+int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k,
+                  void* rate) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     std::vector<at::Tensor> p, g, m, v, s;
@@ -113,8 +115,12 @@ int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** ste
     }
     if (p.empty()) return;
     at::_foreach_add_(s, 1);
-    at::_fused_adam_(p, g, m, v, {}, s, k.lr, k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
-                     /*maximize=*/false);
+    if (rate != nullptr)
+      at::_fused_adam_(p, g, m, v, {}, s, tensor(rate), k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
+                       /*maximize=*/false);
+    else
+      at::_fused_adam_(p, g, m, v, {}, s, k.lr, k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
+                       /*maximize=*/false);
   });
 }
 
