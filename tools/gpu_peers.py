@@ -3,8 +3,12 @@
 A mode is words joined by dashes, each of which changes one thing about a plain script: `cl` channels-last, `swap` pooling
 before the activation, `fused` the fused Adam, `graph` the whole step as one CUDA graph, `compile` torch.compile with
 reduce-overhead, `read` the loss and the count of correct answers read back at every step, as pinbench does, `tf32` PyTorch's
-default of TF32 in convolutions, `deep` the six convolutions of ImprovedCNN. `eager` changes nothing. Data is resident and made
-up. A line of JSON each: milliseconds a step by the host's clock and by events, kernels a step and their own time (CUPTI).
+default of TF32 in convolutions, `det` its deterministic algorithms, as pinbench always has them, `deep` the six convolutions
+of ImprovedCNN. `eager` changes nothing. Data is resident and made up. A line of JSON each: milliseconds a step by the host's
+clock and by events, kernels a step and their own time (CUPTI).
+
+`loaderN` is the script that people write: a DataLoader with N workers that turns one picture after the other into a tensor,
+and a step that copies its batch. Of it, images a second and the share of the time spent waiting for the next batch.
 """
 
 import json
@@ -73,8 +77,54 @@ def kernels(step) -> tuple[float, float]:
     return len(own) / 10, sum(event.time_range.elapsed_us() for event in own) / 1e4
 
 
+class Pictures(torch.utils.data.Dataset):
+    """Made-up grey pictures, one at a time, as torchvision hands out MNIST."""
+
+    def __init__(self) -> None:
+        from torchvision import transforms
+
+        self.images = torch.randint(0, 256, (POOL, 28, 28), dtype=torch.uint8).numpy()
+        self.labels = torch.randint(0, 10, (POOL,)).tolist()
+        self.transform = transforms.ToTensor()
+
+    def __len__(self) -> int:
+        return POOL
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def script(mode: str, batch: int) -> dict:
+    """The middle of three epochs over `POOL` pictures, after one that is not counted."""
+    loader = torch.utils.data.DataLoader(Pictures(), batch_size=batch, shuffle=True, num_workers=int(mode[len("loader"):]))
+    model = Shallow(swap=False).to(DEVICE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    epochs = []
+    for _ in range(4):
+        torch.cuda.synchronize()
+        began = last = time.perf_counter()
+        waited = 0.0
+        for x, y in loader:
+            waited += time.perf_counter() - last
+            loss = F.cross_entropy(model(x.to(DEVICE)), y.to(DEVICE))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            last = time.perf_counter()
+        epochs.append((last - began, waited))
+    took, waited = sorted(epochs[1:])[1]
+    return {"mode": mode, "batch": batch, "images_per_s": round(POOL / took), "waiting": round(waited / took, 3)}
+
+
 def measure(mode: str, batch: int) -> dict:
+    if mode.startswith("loader"):
+        return script(mode, batch)
     words = mode.split("-")
+    torch.use_deterministic_algorithms("det" in words)
+    torch.backends.cudnn.deterministic = "det" in words
     torch.manual_seed(0)
     torch.backends.cudnn.allow_tf32 = "tf32" in words
     torch.backends.cuda.matmul.allow_tf32 = False

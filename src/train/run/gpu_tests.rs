@@ -100,8 +100,8 @@ fn loss_gradients_and_updates_of_a_gpu_are_those_of_the_cpu_in_double_precision(
     let host = Plan::named(PlanName::Eager, 1, Device::Cpu);
     let eager = Plan { tf32: false, ..Plan::named(PlanName::Eager, 1, GPU) };
     let plans = [
-        ("eager without TF32", eager.clone(), 1e-3),
-        ("tuned", Plan::named(PlanName::Tuned, 1, GPU), 1e-3),
+        ("eager without TF32", eager.clone(), 1e-5),
+        ("tuned", Plan::named(PlanName::Tuned, 1, GPU), 1e-5),
         // Ten bits of fraction: 5e-4 for each factor, and decisions of pooling windows that turn.
         ("eager with TF32", Plan { tf32: true, ..eager }, 1e-1),
     ];
@@ -131,7 +131,8 @@ fn loss_gradients_and_updates_of_a_gpu_are_those_of_the_cpu_in_double_precision(
                 let (gpu, cpu) = (gradient(&found), gradient(&rounded));
                 let update = median(&|probe| relative(&found[probe].updates[i], &exact[probe].updates[i]));
                 println!("  {parameter}: gradient {gpu:.1e} (CPU {cpu:.1e}), update {update:.1e}");
-                assert!(gpu < *tolerance, "{name:?} {what} {parameter}: {gpu}");
+                let allowed = tolerance.max(10.0 * cpu);
+                assert!(gpu < allowed, "{name:?} {what} {parameter}: {gpu} of {allowed}");
             }
         }
     }
