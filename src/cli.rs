@@ -193,7 +193,7 @@ pub struct SeedsArg {
 #[derive(Args)]
 pub struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
-    /// fused our own kernels where there is one
+    /// fused our own kernels where there is one, graph a GPU's steps as CUDA graphs
     #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
     plan: PlanChoice,
     /// Threads of libtorch [default: the cores of this machine]
@@ -242,7 +242,7 @@ pub struct ReportArgs {
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
-    /// Only runs of this plan: tuned, eager or fused [default: that with most trials done]
+    /// Only runs of this plan: tuned, eager, fused or graph [default: that with most trials done]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
     /// Folder the reports are written into, one folder an experiment
@@ -675,6 +675,7 @@ enum PlanChoice {
     Tuned,
     Eager,
     Fused,
+    Graph,
 }
 
 impl ProfileChoice {
@@ -718,6 +719,7 @@ impl PlanChoice {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
             Self::Fused => PlanName::Fused,
+            Self::Graph => PlanName::Graph,
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
 /// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
 pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, then: &str) -> Result<ExitCode> {
     let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
-    refuse_too_many(at_once, &plan)?;
+    refuse_too_many(at_once)?;
     let asked = Asked {
         experiments: &args.experiments,
         profile: args.profile.name(),

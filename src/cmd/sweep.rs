@@ -66,7 +66,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let at_once = args.plan.at_once();
-    refuse_too_many(at_once, &plan)?;
+    refuse_too_many(at_once)?;
     let (environment, class) = workspace.environment(&plan)?;
     let store = workspace.open_store()?;
     let seeds = args.seeds.limit();
@@ -118,17 +118,10 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     Ok(Swept { experiments, profile, plan, at_once, class, store, tally, open })
 }
 
-/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
-pub fn refuse_too_many(jobs: u32, plan: &Plan) -> Result<(), WrongUsage> {
+/// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
+pub fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
     if jobs == 1 {
         return Ok(());
-    }
-    if plan.device != Device::Cpu {
-        return Err(WrongUsage(format!(
-            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
-             --device",
-            plan.device
-        )));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if jobs > cores {
