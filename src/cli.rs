@@ -214,7 +214,7 @@ pub struct SweepPlanArgs {
     /// Train N trials at once, one thread each, where that takes less time for all of them together
     ///
     /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
-    /// and no report compares them. It is another plan: its runs are not mixed with those there are. 1 is none.
+    /// and no report compares them. Without --jobs such a trial is due again, for its times. 1 is none.
     #[arg(
         long,
         value_name = "N",
@@ -732,10 +732,15 @@ impl PlanArgs {
 impl SweepPlanArgs {
     pub fn plan(&self) -> Plan {
         let alone = self.plan.plan();
-        match self.jobs {
-            Some(jobs) if jobs > 1 => Plan { jobs: Some(jobs), threads: 1, ..alone },
-            _ => alone,
+        match self.at_once() {
+            1 => alone,
+            _ => Plan { threads: 1, ..alone },
         }
+    }
+
+    /// Trials that train at a time.
+    pub fn at_once(&self) -> u32 {
+        self.jobs.unwrap_or(1)
     }
 }
 
@@ -825,7 +830,7 @@ mod tests {
             _ => panic!("another verb"),
         };
         let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);
-        assert_eq!(plan(&["--jobs", "3", "--plan", "eager"]), Plan { jobs: Some(3), ..alone });
+        assert_eq!(plan(&["--jobs", "3", "--plan", "eager"]), alone);
         assert_eq!(plan(&["--jobs", "1"]), plan(&[]));
         assert!(parse(&["reproduce", "--jobs", "2"]).is_ok() && parse(&["list", "--jobs", "2"]).is_ok());
         let wrong = [&["--jobs", "0"][..], &["--jobs", "65"], &["--jobs", "2", "--threads", "1"]];

@@ -22,14 +22,6 @@ pub struct Plan {
     pub loader: Loader,
     #[serde(default, skip_serializing_if = "Kernels::is_stock")]
     pub kernels: Kernels,
-    /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
-    /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub micro_batch: Option<u32>,
-    /// Trials that train side by side on this machine, one thread each. Their results are those of a trial alone; their
-    /// times are of a machine that is shared, and compared with nothing. `None`: the trial has the machine to itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jobs: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -196,8 +188,6 @@ impl Plan {
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
             kernels: Kernels::Stock,
-            micro_batch: None,
-            jobs: None,
         };
         let tuned = || Self {
             memory_format: MemoryFormat::ChannelsLast,

@@ -116,6 +116,7 @@ pub struct WireTrain {
     pub patience: Option<u32>,
     #[serde(default, deserialize_with = "finite")]
     pub min_delta: Option<f64>,
+    pub micro_batch: Option<u32>,
     pub replicate: Option<u32>,
 }
 
@@ -265,7 +266,8 @@ impl TryFrom<WireConfig> for Config {
         let lr = optim.rate(train.batch);
         let WireData { set, validation, train_limit, eval_limit } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
-        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, replicate } = train;
+        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, micro_batch, replicate } =
+            train;
         let WireAugment { shift, rotation, flip, crop, cutout } = augment;
         let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
         Ok(Self {
@@ -280,7 +282,16 @@ impl TryFrom<WireConfig> for Config {
                 momentum,
                 schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),
             },
-            train: Train { batch, epochs, max_steps, target_loss, patience, min_delta, replicate },
+            train: Train {
+                batch,
+                epochs,
+                max_steps,
+                target_loss,
+                patience,
+                min_delta,
+                micro_batch,
+                replicate,
+            },
             augment: (augment != Augment::default()).then_some(augment),
         })
     }

@@ -44,6 +44,7 @@ pub fn trial(seed: u64) -> Trial {
             target_loss: None,
             patience: None,
             min_delta: None,
+            micro_batch: None,
             replicate: None,
         },
         augment: None,
@@ -88,6 +89,9 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
+        program: None,
+        beside: 0,
+        block: None,
         effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
@@ -98,6 +102,7 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         planted: None,
         outcome: Some(outcome()),
         files: BTreeMap::new(),
+        stored_as: None,
     }
 }
 
@@ -117,6 +122,7 @@ fn outcome() -> Outcome {
         watched_ns: None,
         resumed: vec![],
         reference_ns: None,
+        gpu_clocks: None,
     }
 }
 

@@ -175,7 +175,6 @@ struct Training<'a> {
     /// Training ends with this epoch.
     is_over: bool,
     planted: Option<Planted>,
-    micro_batch: Option<i64>,
     reference: Reference,
     initial_weights: Digest,
     chain: Chain,
@@ -278,7 +277,6 @@ impl<'a> Training<'a> {
             target: config.train.target_loss.map(Target::new),
             is_over: false,
             planted: options.planted,
-            micro_batch: plan.micro_batch.map(i64::from),
             reference: Reference::new(place)?,
             initial_weights,
             chain: Chain::new(initial_weights),
@@ -501,7 +499,7 @@ impl<'a> Training<'a> {
         let batch = self.batches.next(self.place, &mut timing)?;
         let images = batch.labels.numel() as u32;
         let all = i64::from(images);
-        let part = self.micro_batch.unwrap_or(all).max(1);
+        let part = self.config.train.micro_batch.map_or(all, i64::from).max(1);
         let mut passes = Vec::with_capacity(1);
         for start in (0..all).step_by(part as usize) {
             let len = part.min(all - start);
