@@ -53,7 +53,7 @@ fetch: build
 compare-pytorch ROUNDS="3": build fetch
     @python3 tools/compare_pytorch.py {{ ROUNDS }}
 
-# The first steps of both models under eager and tuned, repeated in PyTorch and compared bit for bit; skips without PyTorch
+# The first steps of both presets and of the networks in examples/ under eager and tuned, repeated in PyTorch and compared bit for bit; skips without PyTorch
 cross-check STEPS="50": build fetch
     @python3 tools/cross_check.py {{ STEPS }}
 

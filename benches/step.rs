@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 
 use pinbench::clock::Phase;
 use pinbench::data::{self, DataSet, Name};
-use pinbench::experiment::config::{Activation, Data, Model, ModelName, Optim, OptimName, Train};
+use pinbench::experiment::config::{Activation, Data, Model, Optim, OptimName, Preset, PresetName, Train};
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::{Config, Trial};
 use pinbench::row::{Diagnostics, EpochRow, StepRow};
@@ -43,10 +43,16 @@ impl Observer for Timed {
     fn measured(&mut self, _: &EpochRow) {}
 }
 
-fn trial(name: ModelName, set: Name, batch: u32) -> Trial {
+fn trial(name: PresetName, set: Name, batch: u32) -> Trial {
     let config = Config {
         data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: Some(500) },
-        model: Model { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None },
+        model: Model::Preset(Preset {
+            name,
+            activation: Activation::Relu,
+            dropout: 0.5,
+            pooling: None,
+            norm: None,
+        }),
         optim: Optim {
             name: OptimName::Adam,
             lr: 0.001,
@@ -85,9 +91,9 @@ fn bench(plan: &Plan) {
     train::prepare_process(plan.threads).expect("libtorch");
     let mut criterion = Criterion::default().configure_from_args();
     let (mnist, cifar10) = (load(Name::Mnist), load(Name::Cifar10));
-    let cases: [(ModelName, &str, &DataSet, &[u32]); 2] = [
-        (ModelName::SimpleCnn, "simple_cnn", &mnist, &[64, 128, 1024]),
-        (ModelName::ImprovedCnn, "improved_cnn", &cifar10, &[64]),
+    let cases: [(PresetName, &str, &DataSet, &[u32]); 2] = [
+        (PresetName::SimpleCnn, "simple_cnn", &mnist, &[64, 128, 1024]),
+        (PresetName::ImprovedCnn, "improved_cnn", &cifar10, &[64]),
     ];
     for (model, name, data, batches) in cases {
         let mut group = criterion.benchmark_group(format!("step/{}/{name}", plan.name));
@@ -104,7 +110,7 @@ fn bench(plan: &Plan) {
     let mut group = criterion.benchmark_group(format!("phase/{}/simple_cnn/0128", plan.name));
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
     group.throughput(Throughput::Elements(128));
-    let trial = trial(ModelName::SimpleCnn, Name::Mnist, 128);
+    let trial = trial(PresetName::SimpleCnn, Name::Mnist, 128);
     for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Copy) {
         group.bench_function(phase.name(), |bencher| {
             bencher.iter_custom(|wanted| steps(plan, &trial, Some(phase), wanted, &mnist));

@@ -9,6 +9,7 @@ pub mod experiment;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod machine;
+pub mod network;
 pub mod number;
 pub mod planted;
 pub mod record;

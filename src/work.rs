@@ -24,7 +24,7 @@ impl Add for Work {
     }
 }
 
-/// Of one step over a whole batch. `train::model::work` counts it, and says how.
+/// What one step over a whole batch has to do. [`crate::network::cost`] counts it, and says how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StepWork {
     pub forward: Work,

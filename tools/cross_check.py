@@ -1,7 +1,8 @@
 """Trains the first steps of trials in PyTorch and compares every bit with pinbench's: `just cross-check [STEPS]`.
 
-Both models under both plans. The same libtorch, threads, memory format and form of Adam; images, their order and the
-seeds of every draw come from `pinbench export`. Without PyTorch it says so and skips.
+Both presets, and the networks of `examples/`, each under both plans. The same libtorch, threads, memory format and form of
+Adam; layers, images, their order and the seeds of every draw come from `pinbench export`. Without PyTorch it says so and
+skips.
 """
 
 import json
@@ -13,7 +14,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CASES = (("simple_cnn", "mnist", 64), ("improved_cnn", "cifar10", 32))
+PRESETS = (("simple_cnn", "mnist", 64), ("improved_cnn", "cifar10", 32))
+EXAMPLES = ("lenet-5", "mlp", "vgg-11", "resnet-20")
 PLANS = ("eager", "tuned")
 
 
@@ -33,11 +35,12 @@ full = {{ seeds = [0] }}
 
 
 def export(folder: pathlib.Path, plan: str, steps: int) -> pathlib.Path:
-    program, common = str(ROOT / "target" / "release" / "pinbench"), ["--experiments", str(folder)]
+    program = str(ROOT / "target" / "release" / "pinbench")
+    common = ["--experiments", str(folder), "--profile", "smoke"]
     listed = subprocess.run(
         [program, "list", *common, "--store", str(folder / "runs"), "--json"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
-    (trial,) = json.loads(listed)
+    trial = json.loads(listed)[0]
     out = folder / plan
     subprocess.run(
         [program, "export", *common, "--trial", trial["trial_id"], "--plan", plan, "--steps", str(steps), "--out", str(out)],
@@ -64,7 +67,8 @@ def train(folder: pathlib.Path) -> None:
     import torch
     from torch import nn
 
-    from reference import ImprovedCnn, SimpleCnn, weights_digest
+    from network import Network
+    from reference import weights_digest
 
     about = json.loads((folder / "trial.json").read_text())
     steps = json.loads((folder / "steps.json").read_text())
@@ -72,12 +76,8 @@ def train(folder: pathlib.Path) -> None:
     torch.set_num_threads(plan["threads"])
     torch.use_deterministic_algorithms(True)
     channels, height, width = about["shape"]
-    build = {
-        "simple_cnn": lambda: SimpleCnn(channels, 64 * (height // 4) * (width // 4)),
-        "improved_cnn": lambda: ImprovedCnn(channels, 256 * (height // 8) * (width // 8)),
-    }[config["model"]["name"]]
     torch.manual_seed(about["init_seed"])
-    model = build()
+    model = Network(about["layers"], about["shape"], about["classes"])
     differences = []
     if weights_digest(model) != about["initial_weights"]:
         differences.append("initial weights")
@@ -93,7 +93,7 @@ def train(folder: pathlib.Path) -> None:
             strided = torch.empty_strided(weight.shape, (inputs * rows * columns, 1, columns * inputs, inputs))
             weight.data = strided.copy_(weight.data)
     fused = plan["optimizer"] == "fused"
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["optim"]["lr"], fused=fused, foreach=False)
+    optimizer = optimizer_of(config["optim"], model, fused)
     model.train()
     for index, step in enumerate(steps):
         torch.manual_seed(step["dropout_seed"])
@@ -120,11 +120,50 @@ def train(folder: pathlib.Path) -> None:
         elif not torch.equal(expected[name], found[name].reshape(expected[name].shape)):
             gap = (expected[name] - found[name]).abs()
             differences.append(f"{name}: {int((gap > 0).sum())} of {gap.numel()} values, at most {gap.max().item():.3g}")
-    what = f"{config['model']['name']} on {config['data']['set']}, plan {plan['name']}, {plan['threads']} threads"
+    what = f"{about['experiment']} on {config['data']['set']}, plan {plan['name']}, {plan['threads']} threads"
     if differences:
         print(f"{what}: {len(differences)} differences", *differences[:12], sep="\n  ")
         sys.exit(1)
     print(f"{what}: {len(steps)} losses and {len(found)} tensors equal bit for bit (torch {torch.__version__})")
+
+
+class Sgd:
+    """SGD in the order of pinbench's own operations. `torch.optim.SGD` adds products in one rounding where ours has two, so
+    that the two are equal to rounding only; everything else of a step is compared bit for bit.
+    """
+
+    def __init__(self, optim: dict, model):
+        self.optim, self.parameters, self.state = optim, list(model.parameters()), {}
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        import torch
+
+        momentum, decay = self.optim.get("momentum", 0.0), self.optim["weight_decay"]
+        with torch.no_grad():
+            for parameter in self.parameters:
+                direction = parameter.grad
+                if decay:
+                    direction = direction + parameter * decay
+                if momentum:
+                    before = self.state.get(parameter)
+                    direction = direction * 1.0 if before is None else before["velocity"] * momentum + direction
+                    self.state[parameter] = {"velocity": direction}
+                parameter -= direction * self.optim["lr"]
+
+
+def optimizer_of(optim: dict, model, fused: bool):
+    """The optimizer of a config whose rate does not change within the steps that are compared."""
+    import torch
+
+    if optim["name"] == "sgd":
+        return Sgd(optim, model)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optim["name"]]
+    settings = {"lr": optim["lr"], "betas": optim["betas"], "eps": optim["eps"], "weight_decay": optim["weight_decay"]}
+    return kind(model.parameters(), **settings, fused=fused, foreach=False)
 
 
 def python_with_torch() -> str | None:
@@ -141,10 +180,12 @@ def main(steps: int) -> int:
         return 0
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for model, data, batch in CASES:
-            folder = pathlib.Path(scratch) / model
+        cases = {model: experiment(model, data, batch) for model, data, batch in PRESETS}
+        cases |= {name: (ROOT / "examples" / f"{name}.toml").read_text() for name in EXAMPLES}
+        for name, text in cases.items():
+            folder = pathlib.Path(scratch) / name
             folder.mkdir()
-            (folder / "cross-check.toml").write_text(experiment(model, data, batch))
+            (folder / f"{name}.toml").write_text(text)
             for plan in PLANS:
                 out = export(folder, plan, steps)
                 failed += subprocess.run([python, __file__, "--train", str(out)], check=False).returncode != 0

@@ -86,7 +86,10 @@ pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interru
         "trial": job.trial,
         "plan": job.plan,
         "torch": train::torch()?,
+        "experiment": job.experiment,
+        "layers": job.trial.config.model.layers(),
         "shape": [shape.channels, shape.height, shape.width],
+        "classes": job.trial.config.data.set.classes(),
         "init_seed": Key::new(seed, Stream::Init, 0, 0).torch_seed(),
         "initial_weights": trained.initial_weights,
     });

@@ -160,8 +160,8 @@ impl Reporter<'_> {
             let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
             warn_once(text, said);
         }
-        let ran = chosen.records.first().map(|&record| (&record.plan, record.beside + 1));
-        let plan = ran.or(plan.map(|plan| (plan, 1)));
+        let first = chosen.records.first();
+        let plan = first.map(|record| (&record.plan, record.beside + 1)).or(plan.map(|plan| (plan, 1)));
         let named = self.workspace.named(experiment);
         let command = match plan {
             Some((plan, at_once)) => command("reproduce", &named, &self.profile, plan, at_once),

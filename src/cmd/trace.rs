@@ -97,7 +97,7 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
     let traced = train::trace(&job.trial, &job.plan, &data, &wanted)?;
     let Some(table) = &traced.operators else { return too_short(traced.ending, job) };
     let operators = operators::parse(table)?;
-    let work = train::model::work(&job.trial.config, &job.plan);
+    let work = job.trial.config.step_work(&job.plan)?;
     let roofline = Roofline::of(&traced.plain, &traced.profiled, &work, train::ceilings()?)
         .context("no step took any time; this is a bug in pinbench")?;
     let watched = watch.stop();

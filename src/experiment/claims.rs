@@ -270,7 +270,7 @@ tests = [TESTS]
         let arms = |name| &experiment.profile(name).arms;
         assert_eq!(arms(ProfileName::Full)[2].label, "half, long");
         let config = |name: ProfileName, arm: usize| arms(name)[arm].config.clone();
-        assert_eq!(config(ProfileName::Full, 0).model.dropout, 0.0);
+        assert_eq!(config(ProfileName::Full, 0).model.preset_mut().dropout, 0.0);
         assert_eq!(config(ProfileName::Full, 2).train.epochs, 9);
         assert_eq!(config(ProfileName::Smoke, 2).train.epochs, 2);
         assert_eq!(experiment.profile(ProfileName::Smoke).changes, ["train.epochs at most 2"]);

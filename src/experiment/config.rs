@@ -3,12 +3,15 @@
 //! Its canonical JSON is hashed, so a field that is added later must be optional and skipped when absent, or every
 //! stored result changes its identity.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{self, Shape};
 use crate::digest::Digest;
+use crate::network::ShapeError;
+pub use crate::network::{Activation, Layer, Layers, Model, Norm, Pooling, Preset, PresetName};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,98 +39,6 @@ pub struct Data {
     /// The same for the validation and the test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_limit: Option<u32>,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    pub name: ModelName,
-    pub activation: Activation,
-    /// Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.
-    pub dropout: f64,
-    /// Max-pooling window; 2×2 with stride 2 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pooling: Option<Pooling>,
-    /// Normalisation after each convolution; BatchNorm when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub norm: Option<Norm>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelName {
-    SimpleCnn,
-    ImprovedCnn,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// 2×2, stride 2. The default: a config holds `None` in its place.
-    Plain,
-    /// 3×3, stride 2 (Krizhevsky, Sutskever and Hinton, NIPS 2012, section 3.4).
-    Overlapping,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Norm {
-    /// The default: a config holds `None` in its place.
-    BatchNorm,
-    /// Local response normalisation, k = 2, n = 5, α = 1e-4, β = 0.75 (Krizhevsky et al., NIPS 2012, section 3.3).
-    Lrn,
-    Off,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    Relu,
-    Sigmoid,
-    Tanh,
-    LeakyRelu,
-    Prelu,
-    Elu,
-    Selu,
-    Gelu,
-    Silu,
-    Mish,
-}
-
-impl Activation {
-    pub const ALL: [Self; 10] = [
-        Self::Relu,
-        Self::Sigmoid,
-        Self::Tanh,
-        Self::LeakyRelu,
-        Self::Prelu,
-        Self::Elu,
-        Self::Selu,
-        Self::Gelu,
-        Self::Silu,
-        Self::Mish,
-    ];
-
-    /// Never falls as its input grows and is constant only where its slope is 0: so it commutes exactly with a maximum,
-    /// gradient included.
-    pub fn is_monotone(self) -> bool {
-        match self {
-            Self::Relu => true,
-            // Monotone on paper, some of them; but where rounding makes unequal inputs equal, as in a saturated tail,
-            // the maximum takes another of them, and the gradient goes elsewhere.
-            _ => false,
-        }
-    }
-
-    /// Never falls as its input grows: the maximum of its values is its value of the maximum. Where rounding made unequal
-    /// inputs equal, another of them takes the gradient than with the maximum last; the slope is as small there.
-    pub fn never_falls(self) -> bool {
-        match self {
-            Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu | Self::Elu | Self::Selu => true,
-            // PReLU's slope is learned and may be negative; the others fall before they rise.
-            Self::Prelu | Self::Gelu | Self::Silu | Self::Mish => false,
-        }
-    }
 }
 
 /// Defaults as in PyTorch. `betas` and `eps` are Adam's and AdamW's, `momentum` is SGD's.
@@ -227,7 +138,7 @@ pub struct Augment {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("`{key}` is {found}, expected {expected}")]
 pub struct Impossible {
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     pub found: String,
     pub expected: String,
 }
@@ -245,8 +156,7 @@ impl Config {
         let held_out = held_out as u32;
         check_limit("data.train_limit", *train_limit, file - held_out)?;
         check_limit("data.eval_limit", *eval_limit, held_out.min(set.test_len()))?;
-        let dropout = self.model.dropout;
-        check("model.dropout", &dropout, (0.0..1.0).contains(&dropout), || "0 ≤ p < 1".to_owned())?;
+        self.check_network()?;
         self.optim.check()?;
         let Train { batch, epochs, .. } = self.train;
         let images = train_limit.unwrap_or(file - held_out);
@@ -256,6 +166,23 @@ impl Config {
         check("train.epochs", &epochs, epochs >= 1, || "at least 1".to_owned())?;
         self.train.check_ending()?;
         self.augment.as_ref().map_or(Ok(()), |augment| augment.check(set.shape()))
+    }
+}
+
+impl Config {
+    fn check_network(&self) -> Result<(), Impossible> {
+        if let Model::Preset(Preset { dropout, .. }) = self.model {
+            check("model.dropout", &dropout, (0.0..1.0).contains(&dropout), || "0 ≤ p < 1".to_owned())?;
+        }
+        let steps = self.network();
+        steps.map(drop).map_err(|ShapeError { place, found, expected }| Impossible {
+            key: match self.model {
+                Model::Preset(_) => "model.name".into(),
+                Model::Own(_) => format!("model.layers.{place}").into(),
+            },
+            found,
+            expected,
+        })
     }
 }
 
@@ -316,6 +243,14 @@ impl Augment {
 }
 
 impl Optim {
+    /// Values the optimizer keeps for each weight.
+    pub fn remembered(&self) -> u64 {
+        match self.name {
+            OptimName::Adam | OptimName::AdamW => 2,
+            OptimName::Sgd => u64::from(self.momentum.unwrap_or(0.0) != 0.0),
+        }
+    }
+
     /// Keys that a config holds and this optimizer does not look at.
     pub fn idle_keys(&self) -> &'static [&'static str] {
         match self.name {
@@ -368,5 +303,9 @@ fn check(
     holds: bool,
     expected: impl FnOnce() -> String,
 ) -> Result<(), Impossible> {
-    if holds { Ok(()) } else { Err(Impossible { key, found: found.to_string(), expected: expected() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Impossible { key: key.into(), found: found.to_string(), expected: expected() })
+    }
 }

@@ -94,20 +94,20 @@ fn canonical_digest(content: &impl Serialize) -> Digest {
 mod tests {
     use super::*;
     use crate::dataset;
-    use crate::experiment::config::{Activation, Data, Model, ModelName, Optim, OptimName, Train};
+    use crate::experiment::config::{Activation, Data, Model, Optim, OptimName, Preset, PresetName, Train};
     use crate::experiment::plan::{Device, PlanName};
 
     fn trial() -> Trial {
         let set = dataset::Name::Mnist;
         let config = Config {
             data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
-            model: Model {
-                name: ModelName::SimpleCnn,
+            model: Model::Preset(Preset {
+                name: PresetName::SimpleCnn,
                 activation: Activation::Relu,
                 dropout: 0.5,
                 pooling: None,
                 norm: None,
-            },
+            }),
             optim: Optim {
                 name: OptimName::Adam,
                 lr: 0.001,
@@ -164,8 +164,8 @@ mod tests {
             |trial| trial.config.data.validation = 0.1,
             |trial| trial.config.data.train_limit = Some(48_000),
             |trial| trial.config.data.eval_limit = Some(10_000),
-            |trial| trial.config.model.activation = Activation::Tanh,
-            |trial| trial.config.model.dropout = 0.3,
+            |trial| trial.config.model.preset_mut().activation = Activation::Tanh,
+            |trial| trial.config.model.preset_mut().dropout = 0.3,
             |trial| trial.config.optim.lr = 0.01,
             |trial| trial.config.optim.betas[0] = 0.8,
             |trial| trial.config.optim.betas[1] = 0.99,

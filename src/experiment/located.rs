@@ -50,11 +50,14 @@ impl Source<'_> {
         let (name, mut value) = table.get_ref().get_key_value(parts.next()?)?;
         let mut span = name.span();
         for part in parts {
-            let Some((name, inner)) = value.get_ref().as_table().and_then(|table| table.get_key_value(part))
-            else {
-                break;
+            let table = value.get_ref().as_table();
+            let index = part.parse::<usize>().ok();
+            let item = value.get_ref().as_array().zip(index).and_then(|(array, index)| array.get(index));
+            (span, value) = match (table.and_then(|table| table.get_key_value(part)), item) {
+                (Some((name, inner)), _) => (name.span(), inner),
+                (None, Some(inner)) => (inner.span(), inner),
+                (None, None) => break,
             };
-            (span, value) = (name.span(), inner);
         }
         Some(span)
     }

@@ -13,6 +13,7 @@ pub mod plan;
 mod resolve;
 mod wire;
 mod words;
+mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;

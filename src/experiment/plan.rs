@@ -134,6 +134,16 @@ pub struct EffectiveLayer {
     pub pass: Pass,
     /// Operators that our own kernels computed, in order; libtorch computed the others.
     pub own: Vec<OwnOperator>,
+    /// What the convolution could not have as the plan asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// Contiguous in place of channels-last.
+    PlainFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -156,7 +166,7 @@ pub enum OwnOperator {
 impl Effective {
     /// As under augmentation and a plan with our own kernels.
     pub fn sample() -> Self {
-        let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own };
+        let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own, fallback: None };
         let own = vec![OwnOperator::BatchNorm, OwnOperator::MaxPool];
         let layers = vec![layer(Pass::Training, own), layer(Pass::Evaluation, vec![])];
         Self { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers }

@@ -292,10 +292,10 @@ impl Draft {
         format!("/{}", key.replace('.', "/"))
     }
 
-    /// `key` must name a value of the config: a whole section is not one.
+    /// `key` must name a value of the config, or a layer of a network: a whole section is not one.
     fn require(&self, source: &Source, key: &Spanned<String>) -> Result<(), LocatedError> {
         match self.tree.pointer(&Self::pointer(key.get_ref())) {
-            Some(value) if !value.is_object() => Ok(()),
+            Some(value) if !value.is_object() || key.get_ref().starts_with("model.layers.") => Ok(()),
             _ => {
                 let leaves = self.leaves();
                 let known: Vec<&str> = leaves.iter().map(String::as_str).collect();
@@ -354,20 +354,25 @@ impl Draft {
     fn finish(self, source: &Source, profile: ProfileName) -> Result<Config, LocatedError> {
         let wire: WireConfig = serde_json::from_value(self.tree)
             .map_err(|error| source.error(None, plain(&error.to_string())))?;
-        let checked = wire.optim.check();
-        let config = Config::from(wire);
-        checked.and_then(|()| config.check()).map_err(|error| {
+        let config = Config::try_from(wire);
+        config.and_then(|config| config.check().map(|()| config)).map_err(|error| {
             // How many images there are is for the profile to say, and whoever reads this may have asked for another.
-            let message = match error.key {
+            let message = match &*error.key {
                 "train.batch" => format!("{error} under the profile '{profile}'"),
                 _ => error.to_string(),
             };
-            match self.places.get(error.key) {
-                Some(place) => source.error(Some(place.clone()), message),
-                None => source.error_at_key(error.key, message),
+            // A layer may have been set whole, or one of its keys.
+            let is_there = |set: &str| {
+                set == error.key
+                    || [(set, &*error.key), (&*error.key, set)].iter().any(|(outer, inner)| {
+                        inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+                    })
+            };
+            match self.places.iter().find(|(set, _)| is_there(set)) {
+                Some((_, place)) => source.error(Some(place.clone()), message),
+                None => source.error_at_key(&error.key, message),
             }
-        })?;
-        Ok(config)
+        })
     }
 }
 
@@ -603,6 +608,86 @@ label = "epochs""#;
         assert!(text.contains(":29:9") && text.contains("the label 'batch' too"), "{text}");
         let text = second("train.batch", "size");
         assert!(text.contains(":28:7") && text.contains("varies `train.batch` too"), "{text}");
+    }
+
+    const NETWORK: &str = r#"layers = [
+    { conv = 8, kernel = 3, pad = 1 },
+    "relu",
+    { repeat = 2, layers = [{ residual = [{ conv = 8, kernel = 3, pad = 1 }, "relu"] }] },
+    "flatten",
+    { dropout = 0.5 },
+    { linear = "classes" },
+]"#;
+    const PRESET: &str = "name = \"simple_cnn\"\nactivation = \"relu\"\ndropout = 0.5";
+
+    fn network(factor: &str, layers: &str) -> Result<Experiment, LocatedError> {
+        let text = TEXT.replacen(PRESET, layers, 1);
+        let at = text.find("[[factors]]").unwrap();
+        let end = text.find("[profiles.smoke]").unwrap();
+        let factor = format!("[[factors]]\n{factor}\n\n");
+        let text = [&text[..at], &factor, &text[end..text.find("[reference]").unwrap()]].concat();
+        parse(&text)
+    }
+
+    #[test]
+    fn a_factor_varies_a_layers_key_or_a_layer_as_a_whole() {
+        let layer = |key: &str, levels: &str| {
+            let factor = format!("key = \"{key}\"\nlabel = \"layer\"\nlevels = {levels}");
+            network(&factor, NETWORK).unwrap()
+        };
+        let configs = |experiment: Experiment| -> Vec<String> {
+            let arms = experiment.profile(ProfileName::Full).arms.clone();
+            arms.iter().map(|arm| serde_json::to_string(&arm.config.model).unwrap()).collect()
+        };
+        let dropout = layer("model.layers.4.dropout", "[{ value = 0.5 }, { value = 0.1 }]");
+        let found = configs(dropout);
+        assert!(
+            found[0].contains("{\"dropout\":0.5}") && found[1].contains("{\"dropout\":0.1}"),
+            "{found:?}"
+        );
+        // What the file leaves out is there to be varied.
+        let stride = layer("model.layers.0.stride", "[{ value = 1 }, { value = 2 }]");
+        assert!(configs(stride)[1].contains("\"stride\":2"));
+        let switched = layer(
+            "model.layers.1",
+            "[{ value = \"tanh\" }, { value = { group_norm = 4 }, label = \"normalised\" }]",
+        );
+        let found = configs(switched);
+        assert!(found[0].contains("\"tanh\"") && found[1].contains("{\"group_norm\":4}"), "{found:?}");
+    }
+
+    #[test]
+    fn a_network_is_hashed_by_its_layers_with_their_defaults() {
+        let factor = "key = \"train.batch\"\nlabel = \"batch\"\nlevels = [{ value = 64 }, { value = 128 }]";
+        let hash = |layers: &str| {
+            let experiment = network(factor, layers).unwrap();
+            experiment.profile(ProfileName::Full).arms[0].config.hash()
+        };
+        let written = NETWORK.replacen("pad = 1 }", "pad = 1, stride = 1, groups = 1, bias = true }", 1);
+        assert_eq!(hash(NETWORK), hash(&written));
+        assert_ne!(hash(NETWORK), hash(&NETWORK.replacen("pad = 1", "pad = 2", 1)));
+    }
+
+    #[test]
+    fn a_mistake_in_a_network_is_shown_at_its_layer() {
+        let factor = "key = \"train.batch\"\nlabel = \"batch\"\nlevels = [{ value = 64 }, { value = 128 }]";
+        for (from, to, line, what) in [
+            ("\"relu\",", "\"relux\",", ":12:", "'relux' is no layer"),
+            ("\"flatten\",", "", ":16:", "at which [8, 28, 28] arrives, expected values in a row"),
+            ("{ conv = 8, kernel = 3, pad = 1 }, \"relu\"]", "{ conv = 9, kernel = 3 }]", ":13:", "residual"),
+            ("{ linear = \"classes\" }", "{ linear = 3 }", ":16:", "which gives [3], expected [10]"),
+        ] {
+            assert!(NETWORK.contains(from), "{from}");
+            let text = network(factor, &NETWORK.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(text.contains(line) && text.contains(what), "{text}");
+        }
+        let text = network(factor, &format!("{NETWORK}\ndropout = 0.5")).unwrap_err().to_string();
+        assert!(text.contains("either a preset's `name`"), "{text}");
+        let wide = "key = \"model.layers.0.kernel\"\nlabel = \"k\"\nlevels = [{ value = 3 }, { value = 99 }]";
+        let text = network(wide, NETWORK).unwrap_err().to_string();
+        assert!(text.contains("value = 99") && text.contains("at least 99 rows"), "{text}");
+        let key = "key = \"model.layers.9.kernel\"\nlabel = \"k\"\nlevels = [{ value = 3 }, { value = 5 }]";
+        assert!(network(key, NETWORK).unwrap_err().to_string().contains("model.layers.9.kernel"));
     }
 
     /// `momentum` beside `adam` was an error and `betas` beside `sgd` was not, though SGD has none.

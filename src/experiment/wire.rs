@@ -9,8 +9,8 @@ use toml::Spanned;
 use crate::dataset;
 use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
-    Activation, Augment, Config, Data, Impossible, Model, ModelName, Norm, Optim, OptimName, Pooling,
-    Schedule, Train,
+    Activation, Augment, Config, Data, Impossible, Layer, Layers, Model, Norm, Optim, OptimName, Pooling,
+    Preset, PresetName, Schedule, Train,
 };
 
 #[derive(Deserialize)]
@@ -62,11 +62,47 @@ pub struct WireData {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireModel {
-    pub name: ModelName,
-    pub activation: Activation,
-    pub dropout: f64,
+    /// A preset, with the options below; or else `layers`.
+    pub name: Option<PresetName>,
+    pub activation: Option<Activation>,
+    #[serde(default, deserialize_with = "finite")]
+    pub dropout: Option<f64>,
     pub pooling: Option<Pooling>,
     pub norm: Option<Norm>,
+    pub layers: Option<Vec<Layer>>,
+}
+
+impl WireModel {
+    fn resolve(self) -> Result<Model, Impossible> {
+        let Self { name, activation, dropout, pooling, norm, layers } = self;
+        let options =
+            [name.is_some(), activation.is_some(), dropout.is_some(), pooling.is_some(), norm.is_some()];
+        let impossible = |key: &'static str, found: &str, expected: &str| Impossible {
+            key: key.into(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        };
+        match (name, activation, dropout, layers) {
+            (None, _, _, Some(layers)) if options == [false; 5] => Ok(Model::Own(Layers { layers })),
+            (_, _, _, Some(_)) => Err(impossible(
+                "model.layers",
+                "beside the options of a preset",
+                "either a preset's `name` with its options, or `layers`",
+            )),
+            (Some(name), Some(activation), Some(dropout), None) => Ok(Model::Preset(Preset {
+                name,
+                activation,
+                dropout,
+                pooling: pooling.filter(|&pooling| pooling != Pooling::Plain),
+                norm: norm.filter(|&norm| norm != Norm::BatchNorm),
+            })),
+            (None, _, _, None) => {
+                Err(impossible("model.name", "missing", "a preset, or `layers` in its place"))
+            }
+            (_, None, _, None) => Err(impossible("model.activation", "missing", "one, as in \"relu\"")),
+            (_, _, None, None) => Err(impossible("model.dropout", "missing", "a probability, 0 for none")),
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -128,14 +164,14 @@ pub enum LrRule {
 impl WireOptim {
     /// What the optimizer would not look at. A config holds these two whatever the optimizer, so that this can be told
     /// only here.
-    pub fn check(&self) -> Result<(), Impossible> {
+    fn check(&self) -> Result<(), Impossible> {
         let betas = self.betas.map(|betas| ("optim.betas", format!("{betas:?}")));
         let given = betas.or(self.eps.map(|eps| ("optim.eps", eps.to_string())));
         match given.filter(|_| self.name == OptimName::Sgd) {
             Some((key, found)) => {
                 let expected =
                     "nothing beside the optimizer `sgd`: it belongs to `adam` and `adamw`".to_owned();
-                Err(Impossible { key, found, expected })
+                Err(Impossible { key: key.into(), found, expected })
             }
             None => Ok(()),
         }
@@ -221,26 +257,22 @@ pub struct WireReferenceRow {
     pub minutes: Option<f64>,
 }
 
-impl From<WireConfig> for Config {
+impl TryFrom<WireConfig> for Config {
+    type Error = Impossible;
+
     /// What is written out and the default alike become absent, so that one setting has one identity.
-    fn from(WireConfig { data, model, optim, train, augment }: WireConfig) -> Self {
+    fn try_from(WireConfig { data, model, optim, train, augment }: WireConfig) -> Result<Self, Impossible> {
+        optim.check()?;
         let lr = optim.rate(train.batch);
         let WireData { set, validation, train_limit, eval_limit } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
-        let WireModel { name: model_name, activation, dropout, pooling, norm } = model;
         let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, micro_batch, replicate } =
             train;
         let WireAugment { shift, rotation, flip, crop, cutout } = augment;
         let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
-        Self {
+        Ok(Self {
             data: Data { set, digest: set.digest(), validation, train_limit, eval_limit },
-            model: Model {
-                name: model_name,
-                activation,
-                dropout,
-                pooling: pooling.filter(|&pooling| pooling != Pooling::Plain),
-                norm: norm.filter(|&norm| norm != Norm::BatchNorm),
-            },
+            model: model.resolve()?,
             optim: Optim {
                 name,
                 lr,
@@ -261,6 +293,6 @@ impl From<WireConfig> for Config {
                 replicate,
             },
             augment: (augment != Augment::default()).then_some(augment),
-        }
+        })
     }
 }

@@ -7,7 +7,9 @@ use crate::clock::{Phase, PhaseTimes};
 use crate::dataset;
 use crate::digest::Digest;
 use crate::experiment::Trial;
-use crate::experiment::config::{Activation, Config, Data, Model, ModelName, Optim, OptimName, Train};
+use crate::experiment::config::{
+    Activation, Config, Data, Model, Optim, OptimName, Preset, PresetName, Train,
+};
 use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::machine::Environment;
 use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
@@ -19,13 +21,13 @@ pub fn trial(seed: u64) -> Trial {
     let set = dataset::Name::Mnist;
     let config = Config {
         data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None },
-        model: Model {
-            name: ModelName::SimpleCnn,
+        model: Model::Preset(Preset {
+            name: PresetName::SimpleCnn,
             activation: Activation::Relu,
             dropout: 0.5,
             pooling: None,
             norm: None,
-        },
+        }),
         optim: Optim {
             name: OptimName::Adam,
             lr: 1e-3,

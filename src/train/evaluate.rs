@@ -4,7 +4,7 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::planted::Planted;
 use crate::train::TrainError;
-use crate::train::model::{BatchNormMode, Mode, Model};
+use crate::train::network::{BatchNormMode, Mode, Network};
 use crate::train::resident::Resident;
 use crate::train::tally::Tally;
 
@@ -21,7 +21,7 @@ pub struct Score {
 
 /// Scores the images of `set` at `indices`, which are at least one.
 pub fn evaluate(
-    model: &dyn Model,
+    network: &Network,
     set: &Resident,
     indices: &Tensor,
     classes: u8,
@@ -41,7 +41,7 @@ pub fn evaluate(
         if planted == Some(Planted::Normalisation) {
             batch.images = batch.images.f_mul_scalar(255.0)?;
         }
-        let logits = model.forward(&batch.images, mode)?;
+        let logits = network.forward(&batch.images, mode)?;
         loss += cross_entropy(&logits, &batch.labels, Reduction::Sum)?.f_double_value(&[])?;
         let logits = logits.f_contiguous()?;
         tally.add(&Vec::<f32>::try_from(logits.f_view(-1)?)?, &Vec::<i64>::try_from(&batch.labels)?);

@@ -3,7 +3,6 @@
 //! [`train`] runs one trial under one plan and hands its rows to an [`Observer`]; it knows no files. libtorch's
 //! seed and thread counts belong to the process, so a process trains one trial.
 
-mod activation;
 mod augment;
 mod ceilings;
 mod chain;
@@ -11,11 +10,9 @@ mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod graphs;
-mod layer;
 mod loader;
-pub mod model;
+mod network;
 mod optimizer;
-mod parameters;
 mod place;
 mod plant;
 mod reference;

@@ -21,7 +21,7 @@ use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
 use crate::train::graphs::{EAGER_STEPS, StepGraphs};
 use crate::train::loader::Batches;
-use crate::train::model::{self, Built, Mode};
+use crate::train::network::{self, Built, Mode};
 use crate::train::optimizer::Optimizer;
 use crate::train::place::{self, Place};
 use crate::train::plant;
@@ -247,7 +247,8 @@ impl<'a> Training<'a> {
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
         let init = Key::new(seed, Stream::Init, 0, 0);
-        let mut built = model::build(&config.model, plan, data.train.shape, data.name.classes(), &init)?;
+        let steps = config.network().map_err(|error| TrainError::Internal(error.to_string()))?;
+        let mut built = network::build(&steps, plan, &init)?;
         // Before the optimizer makes its state beside them.
         built.parameters.move_to(place)?;
         let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
@@ -413,7 +414,7 @@ impl<'a> Training<'a> {
             kept_epoch,
             wall_ns: self.wall_ns(),
             final_weights: self.built.parameters.digest()?,
-            effective: Effective { loader: self.loader, layers: self.built.model.effective() },
+            effective: Effective { loader: self.loader, layers: self.built.network.effective() },
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
@@ -541,7 +542,7 @@ impl<'a> Training<'a> {
         // What backward leaves is written where the optimizer's graph reads it.
         optimizer.clear_grads()?;
         let forward = |batch: &Batch| {
-            let logits = built.model.forward(&batch.images, Mode::TRAIN)?;
+            let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
             let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
             let result = place::result(&loss, &correct_count(&logits, &batch.labels)?)?;
             Ok((loss, result))
@@ -567,7 +568,7 @@ impl<'a> Training<'a> {
         for start in (0..all).step_by(part as usize) {
             let len = part.min(all - start);
             let batch = batch.part(start, len)?;
-            let logits = built.model.forward(&batch.images, Mode::TRAIN)?;
+            let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
             let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
             timing.end(Phase::Forward, len as u32)?;
             if start == 0 {
@@ -599,7 +600,7 @@ impl<'a> Training<'a> {
             Split::Test => (&self.test_set, &self.test),
         };
         let began_ns = self.clock.now_ns();
-        let score = evaluate(self.built.model.as_ref(), set, indices, self.classes, self.planted)?;
+        let score = evaluate(&self.built.network, set, indices, self.classes, self.planted)?;
         let wall_ns = self.clock.now_ns() - began_ns;
         self.evaluate_ns += wall_ns;
         let images = indices.numel() as u32;
@@ -625,7 +626,7 @@ impl<'a> Training<'a> {
     fn diagnose(&mut self, epoch: u32, depth: Depth, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let Some(diagnosis) = &self.diagnosis else { return Ok(()) };
         let began_ns = self.clock.now_ns();
-        let rows = diagnosis.rows(epoch, depth, &self.built, self.config, &self.train_set)?;
+        let rows = diagnosis.rows(epoch, depth, &self.built, &self.train_set)?;
         let took_ns = self.clock.now_ns() - began_ns;
         self.diagnose_ns += took_ns;
         self.aside_ns += took_ns;

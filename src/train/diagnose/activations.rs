@@ -2,12 +2,12 @@
 
 use tch::{Kind, Tensor};
 
-use crate::experiment::config::Activation;
+use crate::network::Activation;
 use crate::row::Diagnostic;
 use crate::train::TrainError;
 use crate::train::diagnose::Reading;
 use crate::train::evaluate::EVALUATION_BATCH;
-use crate::train::model::{Mode, Model};
+use crate::train::network::{Mode, Network};
 use crate::train::resident::Batch;
 
 /// Within so much of an asymptote, as a share of the activation's range, a unit counts as saturated: the slope of
@@ -15,30 +15,35 @@ use crate::train::resident::Batch;
 /// activations are to 0 and 1; they fix no number, and 5 % is ours.
 const NEAR: f64 = 0.05;
 
-/// What share of a layer's output is as it should not be.
-type Share = fn(&Tensor) -> Result<f64, tch::TchError>;
-
-/// The share of saturated activations for sigmoid and tanh, of dead units for ReLU, layer by layer; nothing for
-/// other activations, which neither saturate on both sides nor die.
-pub fn readings(
-    model: &dyn Model,
-    activation: Activation,
-    batch: &Batch,
-) -> Result<Vec<Reading>, TrainError> {
-    let (diagnostic, share): (Diagnostic, Share) = match activation {
-        Activation::Sigmoid => (Diagnostic::SaturatedShare, |x| outside(x, NEAR, 1.0 - NEAR)),
-        Activation::Tanh => (Diagnostic::SaturatedShare, |x| outside(x, -1.0 + 2.0 * NEAR, 1.0 - 2.0 * NEAR)),
-        Activation::Relu => (Diagnostic::DeadShare, dead),
-        _ => return Ok(Vec::new()),
-    };
+/// The share of saturated values for sigmoid and tanh and of dead units for ReLU, activation by activation; nothing for
+/// others, which neither saturate on both sides nor die.
+pub fn readings(network: &Network, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
     let _no_grad = tch::no_grad_guard();
     let mut shares = Vec::new();
     // As many images as an evaluation looks at once, so that this is not where a run's memory peaks.
     let images = batch.images.f_narrow(0, 0, batch.images.size()[0].min(EVALUATION_BATCH))?;
-    let _logits = model.forward_seen(&images, Mode::EVAL, &mut |name, output| {
-        shares.push((name.to_owned(), share(output)))
+    let _logits = network.forward_seen(&images, Mode::EVAL, &mut |name, activation, output| {
+        shares.extend(reading(activation, output).map(|(what, share)| (what, name.to_owned(), share)));
     })?;
-    shares.into_iter().map(|(layer, share)| Ok((diagnostic, layer, share?))).collect()
+    shares.into_iter().map(|(diagnostic, layer, share)| Ok((diagnostic, layer, share?))).collect()
+}
+
+/// What is wrong with a share of the output of an activation.
+fn reading(activation: Activation, output: &Tensor) -> Option<(Diagnostic, Result<f64, tch::TchError>)> {
+    match activation {
+        Activation::Sigmoid => Some((Diagnostic::SaturatedShare, outside(output, NEAR, 1.0 - NEAR))),
+        Activation::Tanh => {
+            Some((Diagnostic::SaturatedShare, outside(output, -1.0 + 2.0 * NEAR, 1.0 - 2.0 * NEAR)))
+        }
+        Activation::Relu => Some((Diagnostic::DeadShare, dead(output))),
+        Activation::LeakyRelu
+        | Activation::Prelu
+        | Activation::Elu
+        | Activation::Selu
+        | Activation::Gelu
+        | Activation::Silu
+        | Activation::Mish => None,
+    }
 }
 
 /// Share of the values below `low` or above `high`.

@@ -6,7 +6,7 @@ use crate::row::Diagnostic;
 use crate::train::TrainError;
 use crate::train::diagnose::{Reading, dot};
 use crate::train::evaluate::cross_entropy;
-use crate::train::model::{Built, Mode};
+use crate::train::network::{Built, Mode};
 use crate::train::resident::Batch;
 
 /// Images a gradient is taken of at once: BatchNorm normalises over them.
@@ -16,7 +16,7 @@ pub fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, TrainError
     let params = built.parameters.trainable_tensors();
     let gradient = |index: i64| -> Result<Vec<Tensor>, TrainError> {
         let part = |tensor: &Tensor| tensor.f_narrow(0, index * SMALL, SMALL);
-        let logits = built.model.forward(&part(&batch.images)?, Mode::TRAIN)?;
+        let logits = built.network.forward(&part(&batch.images)?, Mode::TRAIN)?;
         let loss = cross_entropy(&logits, &part(&batch.labels)?, Reduction::Mean)?;
         Ok(Tensor::f_run_backward(&[loss], &params, false, false)?)
     };

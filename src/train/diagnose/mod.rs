@@ -11,12 +11,11 @@ mod sharpness;
 
 use tch::{Reduction, Tensor};
 
-use crate::experiment::Config;
 use crate::row::{Diagnostic, DiagnosticRow};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::evaluate::cross_entropy;
-use crate::train::model::{Built, Mode};
+use crate::train::network::{Built, Mode};
 use crate::train::place::Place;
 use crate::train::resident::{Batch, Resident, indices};
 
@@ -65,12 +64,11 @@ impl Diagnosis {
         epoch: u32,
         depth: Depth,
         built: &Built,
-        config: &Config,
         set: &Resident,
     ) -> Result<Vec<DiagnosticRow>, TrainError> {
         let row = |(diagnostic, of, value): Reading| DiagnosticRow { epoch, diagnostic, of, value };
         let batch = set.batch(&self.gradient)?;
-        let mut readings = activations::readings(built.model.as_ref(), config.model.activation, &batch)?;
+        let mut readings = activations::readings(&built.network, &batch)?;
         tch::manual_seed(self.key.torch_seed());
         readings.extend(keeping_buffers(built, || gradient::readings(built, &batch))?);
         if depth == Depth::Full {
@@ -91,7 +89,7 @@ type Reading = (Diagnostic, String, f64);
 
 /// The loss as a function of the weights alone: no dropout, BatchNorm by its running statistics.
 fn eval_loss(built: &Built, batch: &Batch) -> Result<Tensor, TrainError> {
-    cross_entropy(&built.model.forward(&batch.images, Mode::EVAL)?, &batch.labels, Reduction::Mean)
+    cross_entropy(&built.network.forward(&batch.images, Mode::EVAL)?, &batch.labels, Reduction::Mean)
 }
 
 /// Runs `work`, which may train BatchNorm's running statistics, and puts them back.

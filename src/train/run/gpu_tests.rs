@@ -7,17 +7,22 @@ use tch::{Kind, Reduction, Tensor};
 use super::tests::{Rows, config, data};
 use super::*;
 use crate::dataset::Name;
-use crate::experiment::config::{Activation, Model, ModelName, OptimName, Schedule};
+use crate::experiment::config::{OptimName, Schedule};
 use crate::experiment::plan::{Device, MemoryFormat, PlanName};
+use crate::network::{self, Activation, Preset, PresetName, Size, infer};
 use crate::train::GENERATOR;
+use crate::train::network::build;
 use crate::train::optimizer::Optimizer;
 use crate::train::shim;
 
 const GPU: Device = Device::Cuda(0);
 
-fn model(name: ModelName) -> Model {
-    // Dropout is off, for its draws are the device's own.
-    Model { name, activation: Activation::Relu, dropout: 0.0, pooling: None, norm: None }
+/// The layers of a preset for the images of a set. Dropout is off, for its draws are the device's own.
+fn steps(name: PresetName, set: Name) -> Vec<network::Step> {
+    let preset = Preset { name, activation: Activation::Relu, dropout: 0.0, pooling: None, norm: None };
+    let shape = set.shape();
+    let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|side| side as u64);
+    infer(&preset.layers(), Size::Image { channels, height, width }, 10).unwrap()
 }
 
 /// As a process that trains is prepared, in the process of the tests.
@@ -48,11 +53,11 @@ struct Step {
 }
 
 /// One step from initial weights on 64 images, both of the probe's own.
-fn one_step(name: ModelName, set: Name, plan: &Plan, kind: Kind, probe: u64) -> Step {
+fn one_step(name: PresetName, set: Name, plan: &Plan, kind: Kind, probe: u64) -> Step {
     let place = Place::of(plan).unwrap();
     place.set_tf32(plan.tf32).unwrap();
     let init = Key::new(Seed(probe), Stream::Init, 0, 0);
-    let mut built = model::build(&model(name), plan, set.shape(), set.classes(), &init).unwrap();
+    let mut built = build(&steps(name, set), plan, &init).unwrap();
     built.parameters.move_to(place).unwrap();
     for (_, mut tensor) in built.parameters.named() {
         if tensor.kind() == Kind::Float && kind != Kind::Float {
@@ -69,7 +74,7 @@ fn one_step(name: ModelName, set: Name, plan: &Plan, kind: Kind, probe: u64) -> 
         MemoryFormat::Contiguous => images,
         MemoryFormat::ChannelsLast => images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
     };
-    let logits = built.model.forward(&images, Mode::TRAIN).unwrap();
+    let logits = built.network.forward(&images, Mode::TRAIN).unwrap();
     let loss = cross_entropy(&logits, &labels, Reduction::Mean).unwrap();
     loss.backward();
     let params = built.parameters.trainable_tensors();
@@ -105,16 +110,16 @@ fn loss_gradients_and_updates_of_a_gpu_are_those_of_the_cpu_in_double_precision(
         // Ten bits of fraction: 5e-4 for each factor, and decisions of pooling windows that turn.
         ("eager with TF32", Plan { tf32: true, ..eager }, 1e-1),
     ];
-    for (name, set) in [(ModelName::SimpleCnn, Name::Mnist), (ModelName::ImprovedCnn, Name::Cifar10)] {
-        let steps = |plan: &Plan, kind| -> Vec<Step> {
+    for (name, set) in [(PresetName::SimpleCnn, Name::Mnist), (PresetName::ImprovedCnn, Name::Cifar10)] {
+        let taken = |plan: &Plan, kind| -> Vec<Step> {
             (0..PROBES).map(|probe| one_step(name, set, plan, kind, probe)).collect()
         };
-        let (exact, rounded) = (steps(&host, Kind::Double), steps(&host, Kind::Float));
+        let (exact, rounded) = (taken(&host, Kind::Double), taken(&host, Kind::Float));
         let median = |of: &dyn Fn(usize) -> f64| {
             crate::stats::median(&(0..PROBES as usize).map(of).collect::<Vec<_>>()).unwrap()
         };
         for (what, plan, tolerance) in &plans {
-            let found = steps(plan, Kind::Float);
+            let found = taken(plan, Kind::Float);
             let loss = median(&|probe| (found[probe].loss - exact[probe].loss).abs() / exact[probe].loss);
             println!("{name:?}, {what}: loss off by {loss:.1e} of it");
             assert!(loss < *tolerance, "{name:?} {what}: {loss}");

@@ -6,7 +6,7 @@ use super::*;
 use crate::data::Images;
 use crate::dataset::Name;
 use crate::experiment::config::{
-    Activation, Augment, Data, Model, ModelName, Norm, Optim, OptimName, Schedule, Train,
+    Activation, Augment, Data, Model, Norm, Optim, OptimName, Preset, PresetName, Schedule, Train,
 };
 use crate::experiment::plan::{Device, Loader, PlanName};
 use crate::train::GENERATOR;
@@ -89,13 +89,13 @@ pub(super) fn config(epochs: u32) -> Config {
     let set = Name::Mnist;
     Config {
         data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
-        model: Model {
-            name: ModelName::SimpleCnn,
+        model: Model::Preset(Preset {
+            name: PresetName::SimpleCnn,
             activation: Activation::Relu,
             dropout: 0.5,
             pooling: None,
             norm: None,
-        },
+        }),
         optim: Optim {
             name: OptimName::Adam,
             lr: 0.001,
@@ -269,7 +269,7 @@ fn on_a_cpu_nothing_is_copied_and_no_device_is_timed() {
 fn a_training_on_a_gpu_starts_as_on_the_cpu_and_is_timed_by_events() {
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let mut config = config(2);
-    config.model.dropout = 0.0;
+    config.model.preset_mut().dropout = 0.0;
     let run = |device| {
         let (trial, mut rows) = (Trial { config: config.clone(), seed: Seed(5) }, Rows::default());
         let plan = Plan::named(PlanName::Tuned, 1, device);
@@ -488,7 +488,8 @@ fn a_planted_fault_in_evaluation_moves_no_weight_and_is_seen_in_the_scores() {
 #[test]
 fn micro_batches_take_the_step_of_the_whole_batch() {
     let mut config = config(2);
-    (config.model.norm, config.model.dropout) = (Some(Norm::Off), 0.0);
+    let preset = config.model.preset_mut();
+    (preset.norm, preset.dropout) = (Some(Norm::Off), 0.0);
     config.optim = Optim { name: OptimName::Sgd, lr: 0.05, ..config.optim };
     let losses = |micro_batch: Option<u32>| {
         let mut rows = Rows { diagnostics_wanted: Diagnostics::Off, ..Rows::default() };

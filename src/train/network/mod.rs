@@ -1,23 +1,22 @@
-//! The models a config can name: one file and one line in `build` each.
+//! A network as operators of libtorch: its layers, their parameters, and the order that a plan puts them in.
 
+mod activation;
 #[cfg(test)]
 mod against_pytorch;
-mod block;
-mod flops;
-mod improved_cnn;
-mod simple_cnn;
-mod stack;
+mod layer;
+pub mod parameters;
+mod sequence;
 
-pub use flops::work;
+use tch::{TchError, Tensor};
 
-use tch::Tensor;
-
-use crate::data::Shape;
-use crate::experiment::config::{Model as ModelConfig, ModelName};
-use crate::experiment::plan::{EffectiveLayer, Kernels, Plan, Pooling};
+use crate::experiment::Plan;
+use crate::experiment::plan::EffectiveLayer;
+use crate::network::Step;
 use crate::stream::Key;
 use crate::train::TrainError;
-use crate::train::parameters::Parameters;
+use parameters::Parameters;
+pub use sequence::See;
+use sequence::Sequence;
 
 /// What a forward pass does differently in training and in evaluation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,84 +41,62 @@ impl Mode {
     pub const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running };
 }
 
-pub trait Model {
+pub struct Network(Sequence);
+
+impl Network {
     /// Logits [N, classes] of images [N, C, H, W].
-    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError>;
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        self.0.forward(images, mode)
+    }
 
-    /// The same logits, showing `see` the output of every activation: `act1`, `act2`, … from the input on, and
-    /// before any pooling, whatever order the plan puts the two in.
-    fn forward_seen(
-        &self,
-        images: &Tensor,
-        mode: Mode,
-        see: &mut dyn FnMut(&str, &Tensor),
-    ) -> Result<Tensor, tch::TchError>;
+    /// The same logits, showing `see` the output of every activation: `act1`, `act2`, … from the input on, and before any
+    /// pooling, whatever order the plan puts the two in.
+    pub fn forward_seen(&self, images: &Tensor, mode: Mode, see: See) -> Result<Tensor, TchError> {
+        self.0.forward_seen(images, mode, see)
+    }
 
-    /// What our own kernels computed in the last pass of either kind that `forward` made.
-    fn effective(&self) -> Vec<EffectiveLayer>;
+    /// What our own kernels computed in the last pass of either kind that [`Self::forward`] made.
+    pub fn effective(&self) -> Vec<EffectiveLayer> {
+        let mut layers = Vec::new();
+        self.0.effective(&mut layers);
+        layers
+    }
 }
 
 pub struct Built {
-    pub model: Box<dyn Model>,
+    pub network: Network,
     pub parameters: Parameters,
 }
 
-/// How a plan lets a model order and place its operators.
-#[derive(Clone, Copy)]
-pub struct Order {
-    /// Pool before an activation with which a maximum commutes exactly, and let that activation overwrite its input.
-    pub pool_first: bool,
-    /// Train with our own kernels where there is one.
-    pub own_kernels: bool,
-}
-
-impl Order {
-    pub fn of(plan: &Plan) -> Self {
-        Self {
-            pool_first: plan.pooling == Pooling::BeforeMonotoneActivation,
-            own_kernels: plan.kernels == Kernels::Fused,
-        }
-    }
-}
-
-/// Builds the model for images of `shape` with weights drawn from `init`.
-pub fn build(
-    config: &ModelConfig,
-    plan: &Plan,
-    shape: Shape,
-    classes: u8,
-    init: &Key,
-) -> Result<Built, TrainError> {
+/// Builds the network of `steps` with weights drawn from `init`.
+pub fn build(steps: &[Step], plan: &Plan, init: &Key) -> Result<Built, TrainError> {
     let mut parameters = Parameters::new(init, plan.memory_format);
-    let order = Order::of(plan);
-    let layout = layout(config.name);
-    let model = Box::new(stack::Stack::new(&mut parameters, layout, config, order, shape, classes)?);
-    Ok(Built { model, parameters })
-}
-
-fn layout(name: ModelName) -> &'static stack::Layout<'static> {
-    match name {
-        ModelName::SimpleCnn => &simple_cnn::LAYOUT,
-        ModelName::ImprovedCnn => &improved_cnn::LAYOUT,
-    }
+    let sequence = Sequence::new(&mut parameters, steps, plan.into())?;
+    Ok(Built { network: Network(sequence), parameters })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::Name;
-    use crate::experiment::config::{Activation, Norm, Pooling as PoolingConfig};
     use crate::experiment::plan::{Device, PlanName};
+    use crate::network::{Activation, Norm, Pooling, Preset, PresetName, Size, cost, infer};
     use crate::stream::{Seed, Stream};
     use crate::train::GENERATOR;
 
-    fn config(name: ModelName) -> ModelConfig {
-        ModelConfig { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
+    fn config(name: PresetName) -> Preset {
+        Preset { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
     }
 
-    fn built(config: &ModelConfig, set: Name, name: PlanName) -> Built {
+    fn steps(config: &Preset, set: Name) -> Vec<Step> {
+        let shape = set.shape();
+        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|side| side as u64);
+        infer(&config.layers(), Size::Image { channels, height, width }, 10).unwrap()
+    }
+
+    fn built(config: &Preset, set: Name, name: PlanName) -> Built {
         let plan = Plan::named(name, 1, Device::Cpu);
-        build(config, &plan, set.shape(), set.classes(), &Key::new(Seed(3), Stream::Init, 0, 0)).unwrap()
+        build(&steps(config, set), &plan, &Key::new(Seed(3), Stream::Init, 0, 0)).unwrap()
     }
 
     fn images(set: Name, count: i64) -> Tensor {
@@ -133,21 +110,26 @@ mod tests {
     fn every_option_gives_logits_and_the_same_bits_when_it_is_looked_at() {
         let _alone = GENERATOR.lock().unwrap();
         for (name, set) in
-            [ModelName::SimpleCnn, ModelName::ImprovedCnn].into_iter().zip([Name::Mnist, Name::Cifar10])
+            [PresetName::SimpleCnn, PresetName::ImprovedCnn].into_iter().zip([Name::Mnist, Name::Cifar10])
         {
-            for pooling in [None, Some(PoolingConfig::Overlapping)] {
+            for pooling in [None, Some(Pooling::Overlapping)] {
                 for norm in [None, Some(Norm::Lrn), Some(Norm::Off)] {
                     for activation in [Activation::Relu, Activation::Tanh, Activation::Prelu] {
-                        let config = ModelConfig { pooling, norm, activation, ..config(name) };
+                        let config = Preset { pooling, norm, activation, ..config(name) };
                         let built = built(&config, set, PlanName::Tuned);
                         let images = images(set, 2);
-                        let logits = built.model.forward(&images, Mode::EVAL).unwrap();
+                        let logits = built.network.forward(&images, Mode::EVAL).unwrap();
                         assert_eq!(logits.size(), [2, 10]);
                         let mut seen = 0;
-                        let again =
-                            built.model.forward_seen(&images, Mode::EVAL, &mut |_, _| seen += 1).unwrap();
+                        let again = built
+                            .network
+                            .forward_seen(&images, Mode::EVAL, &mut |_, _, _| seen += 1)
+                            .unwrap();
                         assert!(logits.equal(&again), "{config:?}");
-                        assert_eq!(seen, if name == ModelName::SimpleCnn { 3 } else { 7 });
+                        let order = (&Plan::named(PlanName::Tuned, 1, Device::Cpu)).into();
+                        let counted = cost::of(&steps(&config, set), order).parameters;
+                        assert_eq!(counted, built.parameters.count() as u64, "{config:?}");
+                        assert_eq!(seen, if name == PresetName::SimpleCnn { 3 } else { 7 });
                     }
                 }
             }
@@ -158,13 +140,13 @@ mod tests {
     #[test]
     fn initial_weights_do_not_depend_on_activation_dropout_pooling_or_norm() {
         let _alone = GENERATOR.lock().unwrap();
-        for (name, set) in [(ModelName::SimpleCnn, Name::Mnist), (ModelName::ImprovedCnn, Name::Cifar10)] {
+        for (name, set) in [(PresetName::SimpleCnn, Name::Mnist), (PresetName::ImprovedCnn, Name::Cifar10)] {
             let base = built(&config(name), set, PlanName::Tuned).parameters;
             for other in [
-                ModelConfig { activation: Activation::Prelu, ..config(name) },
-                ModelConfig { dropout: 0.0, ..config(name) },
-                ModelConfig { pooling: Some(PoolingConfig::Overlapping), ..config(name) },
-                ModelConfig { norm: Some(Norm::Off), ..config(name) },
+                Preset { activation: Activation::Prelu, ..config(name) },
+                Preset { dropout: 0.0, ..config(name) },
+                Preset { pooling: Some(Pooling::Overlapping), ..config(name) },
+                Preset { norm: Some(Norm::Off), ..config(name) },
             ] {
                 let other = built(&other, set, PlanName::Tuned).parameters;
                 for (name, tensor) in base.trainable_names().zip(base.trainable_tensors()) {
@@ -185,7 +167,7 @@ mod tests {
     fn arms_of_dropout_start_from_one_digest() {
         let _alone = GENERATOR.lock().unwrap();
         let digest = |dropout| {
-            let config = ModelConfig { dropout, ..config(ModelName::SimpleCnn) };
+            let config = Preset { dropout, ..config(PresetName::SimpleCnn) };
             built(&config, Name::Mnist, PlanName::Tuned).parameters.digest().unwrap()
         };
         assert_eq!(digest(0.0), digest(0.3));
@@ -199,7 +181,8 @@ mod tests {
             .map(|(input, output)| input * output * 9 + 3 * output)
             .iter()
             .sum();
-        let count = built(&config(ModelName::ImprovedCnn), Name::Cifar10, PlanName::Eager).parameters.count();
+        let count =
+            built(&config(PresetName::ImprovedCnn), Name::Cifar10, PlanName::Eager).parameters.count();
         assert_eq!(count, convolutions + 4096 * 256 + 256 + 256 * 10 + 10);
     }
 }

@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use crate::experiment::config::Activation;
-use crate::train::parameters::Parameters;
+use crate::network::Activation;
+use crate::train::network::parameters::Parameters;
 
 /// One use of an activation in a model; PReLU learns a slope in each.
 pub struct Act {
@@ -16,23 +16,14 @@ impl Act {
     /// `name` is that of the use, such as `act1`: a learned slope is `act1.weight`.
     pub fn new(parameters: &mut Parameters, name: &str, activation: Activation) -> Result<Self, TchError> {
         let slope = match activation {
-            Activation::Prelu => Some(parameters.constant(&format!("{name}.weight"), 1, 0.25)?),
+            Activation::Prelu => Some(parameters.constant(&format!("{name}.weight"), &[1], 0.25)?),
             _ => None,
         };
         Ok(Self { activation, slope })
     }
 
-    pub fn is_monotone(&self) -> bool {
-        self.activation.is_monotone()
-    }
-
-    /// See [`Activation::never_falls`].
-    pub fn never_falls(&self) -> bool {
-        self.activation.never_falls()
-    }
-
-    pub fn is_relu(&self) -> bool {
-        self.activation == Activation::Relu
+    pub fn activation(&self) -> Activation {
+        self.activation
     }
 
     /// `activation(x)`; ReLU may overwrite `x`, which its caller then must not need.

@@ -26,12 +26,15 @@ impl Parameters {
         Self { format, names: Vec::new(), tensors: Vec::new() }
     }
 
+    /// Of tensors with four dimensions.
+    pub fn format(&self) -> MemoryFormat {
+        self.format
+    }
+
     /// Kaiming-uniform with a = √5, as `nn.Conv2d` and `nn.Linear` have it: U(−1/√fan_in, 1/√fan_in), computed
     /// as PyTorch does so that the bound has the same bits.
     pub fn weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
-        let gain = (2.0_f64 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
-        let bound = 3.0_f64.sqrt() * (gain / (fan_in(shape) as f64).sqrt());
-        let drawn = uniform(shape, bound)?;
+        let drawn = kaiming(shape)?;
         let tensor = match (self.format, shape.len()) {
             (MemoryFormat::ChannelsLast, 4) => channels_last(&drawn)?,
             _ => drawn,
@@ -39,15 +42,29 @@ impl Parameters {
         self.trainable(name, tensor)
     }
 
-    /// U(−1/√fan_in, 1/√fan_in), where the fan-in is that of the weight.
-    pub fn bias(&mut self, name: &str, weight_shape: &[i64]) -> Result<Tensor, TchError> {
-        let bound = 1.0 / (fan_in(weight_shape) as f64).sqrt();
-        let tensor = uniform(&weight_shape[..1], bound)?;
-        self.trainable(name, tensor)
+    /// The same, whatever the memory format.
+    pub fn plain_weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+        let drawn = kaiming(shape)?;
+        self.trainable(name, drawn)
     }
 
-    pub fn constant(&mut self, name: &str, len: i64, value: f64) -> Result<Tensor, TchError> {
-        let tensor = Tensor::f_full([len], value, (Kind::Float, Device::Cpu))?;
+    /// U(−1/√fan_in, 1/√fan_in), where the fan-in is that of the weight; draws nothing where there is none.
+    pub fn bias(
+        &mut self,
+        name: &str,
+        weight_shape: &[i64],
+        is_there: bool,
+    ) -> Result<Option<Tensor>, TchError> {
+        if !is_there {
+            return Ok(None);
+        }
+        let bound = 1.0 / (fan_in(weight_shape) as f64).sqrt();
+        let tensor = uniform(&weight_shape[..1], bound)?;
+        self.trainable(name, tensor).map(Some)
+    }
+
+    pub fn constant(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
+        let tensor = Tensor::f_full(shape, value, (Kind::Float, Device::Cpu))?;
         self.trainable(name, tensor)
     }
 
@@ -150,6 +167,11 @@ impl Parameters {
         }
         Ok(hasher.finish())
     }
+}
+
+fn kaiming(shape: &[i64]) -> Result<Tensor, TchError> {
+    let gain = (2.0_f64 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
+    uniform(shape, 3.0_f64.sqrt() * (gain / (fan_in(shape) as f64).sqrt()))
 }
 
 fn fan_in(shape: &[i64]) -> i64 {

@@ -1,31 +1,34 @@
-//! Both models beside what PyTorch made of them, and beside the notes.
+//! Both presets beside what PyTorch made of them, and beside the notes.
 
 use tch::{Reduction, Tensor};
 
 use crate::dataset::Name;
-use crate::experiment::config::{Activation, Model as ModelConfig, ModelName};
 use crate::experiment::plan::{Device, Plan, PlanName, Pooling};
+use crate::network::{Activation, Preset, PresetName, Size, infer};
 use crate::stream::{Key, Seed, Stream};
 use crate::train::GENERATOR;
 use crate::train::evaluate::cross_entropy;
-use crate::train::model::{Built, Mode, build};
+use crate::train::network::{Built, Mode, build};
 use crate::train::resident::{Resident, indices};
 
 /// What PyTorch computed once, by `tools/reference.py`.
-fn reference(name: ModelName, set: Name) -> serde_json::Value {
+fn reference(name: PresetName, set: Name) -> serde_json::Value {
     let text = include_str!("../../../tests/data/pytorch.json");
-    let name = if name == ModelName::SimpleCnn { "simple_cnn" } else { "improved_cnn" };
+    let name = if name == PresetName::SimpleCnn { "simple_cnn" } else { "improved_cnn" };
     serde_json::from_str::<serde_json::Value>(text).unwrap()[name][set.as_str()].clone()
 }
 
-fn config(name: ModelName) -> ModelConfig {
-    ModelConfig { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
+fn config(name: PresetName) -> Preset {
+    Preset { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
 }
 
 /// Called under `GENERATOR`, for it draws.
-fn built(name: ModelName, plan: &Plan, set: Name) -> Built {
+fn built(name: PresetName, plan: &Plan, set: Name) -> Built {
     let init = Key::new(Seed(0), Stream::Init, 0, 0);
-    build(&config(name), plan, set.shape(), set.classes(), &init).unwrap()
+    let shape = set.shape();
+    let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|side| side as u64);
+    let steps = infer(&config(name).layers(), Size::Image { channels, height, width }, 10).unwrap();
+    build(&steps, plan, &init).unwrap()
 }
 
 /// Eight images of a pattern that Python can make too.
@@ -39,8 +42,8 @@ fn batch(plan: &Plan, set: Name) -> (Tensor, Tensor) {
 }
 
 /// Both models on both shapes of image, under both plans that equal PyTorch.
-fn cases() -> impl Iterator<Item = (ModelName, Name, PlanName)> {
-    let models = [ModelName::SimpleCnn, ModelName::ImprovedCnn].into_iter();
+fn cases() -> impl Iterator<Item = (PresetName, Name, PlanName)> {
+    let models = [PresetName::SimpleCnn, PresetName::ImprovedCnn].into_iter();
     let pairs = models.flat_map(|name| [Name::Mnist, Name::Cifar10].map(|set| (name, set)));
     pairs.flat_map(|(name, set)| [PlanName::Eager, PlanName::Tuned].map(|plan| (name, set, plan)))
 }
@@ -64,7 +67,7 @@ fn first_step_loss_and_logits_are_those_of_pytorch() {
         let built = built(name, &plan, set);
         let (images, labels) = batch(&plan, set);
         tch::manual_seed(Key::new(Seed(0), Stream::Dropout, 0, 0).torch_seed());
-        let logits = built.model.forward(&images, Mode::TRAIN).unwrap();
+        let logits = built.network.forward(&images, Mode::TRAIN).unwrap();
         let loss = cross_entropy(&logits, &labels, Reduction::Mean).unwrap().double_value(&[]);
         // Another processor or thread count sums in another order; 1e-5 is a hundred roundings of a logit.
         assert!((loss - reference["loss"].as_f64().unwrap()).abs() < 1e-5, "{name:?} {set}: {loss}");
@@ -83,9 +86,10 @@ fn every_activation_has_the_shape_in_the_notes() {
         let plan = Plan::named(PlanName::Tuned, 1, Device::Cpu);
         let _alone = GENERATOR.lock().unwrap();
         let mut shapes = Vec::new();
-        let mut see = |name: &str, tensor: &Tensor| shapes.push((name.to_owned(), tensor.size()));
-        let logits = built(ModelName::SimpleCnn, &plan, set)
-            .model
+        let mut see =
+            |name: &str, _: Activation, tensor: &Tensor| shapes.push((name.to_owned(), tensor.size()));
+        let logits = built(PresetName::SimpleCnn, &plan, set)
+            .network
             .forward_seen(&batch(&plan, set).0, Mode::EVAL, &mut see)
             .unwrap();
         assert_eq!(logits.size(), [8, 10]);
@@ -105,10 +109,10 @@ fn pooling_before_relu_changes_no_bit_of_output_or_gradient() {
     let run = |pooling| {
         let plan = Plan { pooling, ..Plan::named(PlanName::Tuned, 1, Device::Cpu) };
         let _alone = GENERATOR.lock().unwrap();
-        let Built { model, parameters } = built(ModelName::SimpleCnn, &plan, Name::Mnist);
+        let Built { network, parameters } = built(PresetName::SimpleCnn, &plan, Name::Mnist);
         let (images, labels) = batch(&plan, Name::Mnist);
         tch::manual_seed(1);
-        let logits = model.forward(&images, Mode::TRAIN).unwrap();
+        let logits = network.forward(&images, Mode::TRAIN).unwrap();
         cross_entropy(&logits, &labels, Reduction::Mean).unwrap().backward();
         let grads = parameters.trainable_tensors().iter().map(Tensor::grad).collect::<Vec<_>>();
         (logits, grads)
