@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Plan, ProfileName};
+use pinbench::experiment::{Plan, PlanAsked, PlanChange, ProfileName};
 use pinbench::planted::Planted;
 use pinbench::row::Diagnostics;
 use pinbench::stream::Seed;
@@ -194,8 +194,9 @@ pub struct SeedsArg {
 pub struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
     /// fused our own kernels where there is one
-    #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
-    plan: PlanChoice,
+    /// [default: tuned, or what a file's [plan] says]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    plan: Option<PlanChoice>,
     /// Threads of libtorch [default: the cores of this machine]
     ///
     /// Another number is another plan: its runs are not mixed with those there are.
@@ -211,6 +212,11 @@ pub struct PlanArgs {
 pub struct SweepPlanArgs {
     #[command(flatten)]
     plan: PlanArgs,
+    /// Turn a knob of the plan; may be repeated. `pinbench help experiment` has the keys
+    ///
+    /// Goes before --plan and a file's [plan]. What a factor of the experiment varies stays as each arm has it.
+    #[arg(long, value_name = "plan.KEY=VALUE", value_parser = PlanChange::parse)]
+    set: Vec<PlanChange>,
     /// Train N trials at once, one thread each, where that takes less time for all of them together
     ///
     /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
@@ -725,17 +731,23 @@ impl PlanChoice {
 impl PlanArgs {
     pub fn plan(&self) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Plan::named(self.plan.name(), self.threads.unwrap_or(cores), self.device)
+        let name = self.plan.map_or(PlanName::Tuned, PlanChoice::name);
+        Plan::named(name, self.threads.unwrap_or(cores), self.device)
+    }
+
+    /// What was said of it, which goes before a file's `[plan]`.
+    fn set(&self) -> PlanChange {
+        let name = self.plan.map(PlanChoice::name);
+        PlanChange { name, threads: self.threads, ..PlanChange::default() }
     }
 }
 
 impl SweepPlanArgs {
-    pub fn plan(&self) -> Plan {
-        let alone = self.plan.plan();
-        match self.at_once() {
-            1 => alone,
-            _ => Plan { threads: 1, ..alone },
-        }
+    pub fn plan(&self) -> PlanAsked {
+        let set = self.set.iter().fold(self.plan.set(), |set, more| set.then(more));
+        let one_each = (self.at_once() > 1).then_some(1);
+        let set = PlanChange { threads: one_each.or(set.threads), ..set };
+        PlanAsked { base: set.apply(&self.plan.plan()), set }
     }
 
     /// Trials that train at a time.
@@ -826,7 +838,7 @@ mod tests {
     fn trials_at_once_are_a_plan_of_one_thread_each_that_only_sweeps_have() {
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["pinbench"][..], arguments].concat());
         let plan = |more: &[&str]| match parse(&[&["run", "m1"][..], more].concat()).unwrap().verb {
-            Verb::Run(args) => args.sweep.plan.plan(),
+            Verb::Run(args) => args.sweep.plan.plan().base,
             _ => panic!("another verb"),
         };
         let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);

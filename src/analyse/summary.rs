@@ -100,7 +100,7 @@ impl<'a> Summary<'a> {
         let chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
         let counted: Vec<&LoadedRun> =
             chosen.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run)).collect();
-        let barring = Caveat::of_comparison(&counted);
+        let barring = Caveat::of_comparison(&counted, &Experiment::varied(&profile.arms));
         let timed = barring.is_empty();
         caveats.splice(..0, barring);
         let first = chosen.first().map(|arm| minutes_by_seed(&arm.counted)).unwrap_or_default();
@@ -223,7 +223,13 @@ fn finished_by_seed<'a>(
     let mut finished: BTreeMap<Seed, Vec<&LoadedRun>> = BTreeMap::new();
     for run in runs {
         let record = &run.record;
-        if record.config_hash != expected {
+        if !arm.varied.is_in(&record.plan) {
+            caveats.push(Caveat::OtherPlan {
+                arm: name.to_owned(),
+                run: record.run.clone(),
+                found: record.plan.to_string(),
+            });
+        } else if record.config_hash != expected {
             let (found, expected) = (record.config_hash.short(), expected.short());
             caveats.push(Caveat::Foreign { arm: name.to_owned(), run: record.run.clone(), found, expected });
         } else if record.status == Status::Finished {

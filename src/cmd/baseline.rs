@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use pinbench::analyse::gate::{Asked, Stamp, accept, changes};
-use pinbench::experiment::Experiment;
 use pinbench::experiment::baseline::FALSE_ALARM_RATE;
+use pinbench::experiment::{Experiment, PlanChange};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::stream::Seed;
 
@@ -54,6 +54,12 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
 /// Where the baseline is written.
 fn place(workspace: &Workspace, experiment: &Experiment, args: &AcceptArgs) -> Result<PathBuf> {
     let id = &experiment.id;
+    if Experiment::varied(&experiment.profile(args.profile.name()).arms) != PlanChange::default() {
+        return Err(WrongUsage(format!(
+            "'{id}' varies the plan, and a baseline is of one plan; accept an experiment whose factors are of the config alone"
+        ))
+        .into());
+    }
     let path = workspace.baseline_path(experiment, args.profile.name()).ok_or_else(|| {
         WrongUsage(format!(
             "'{id}' is built into the program, which cannot be written to, and a baseline lies beside its experiment's file; \

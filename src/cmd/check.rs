@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
+use pinbench::experiment::{Experiment, Plan, PlanAsked, ProfileName, Trial};
 use pinbench::planted::Planted;
 use pinbench::record::{Listing, Store};
 use pinbench::report::gate;
@@ -82,9 +82,8 @@ struct Request {
     /// The experiment as a command line names it.
     named: String,
     profile: ProfileName,
-    plan: Plan,
-    /// Label of the arm, and a trial of it.
-    trials: Vec<(String, Trial)>,
+    /// Label of the arm, a trial of it and the plan it is run under.
+    trials: Vec<(String, Trial, Plan)>,
 }
 
 /// The baselines that were asked for, and findings about those that are of no use.
@@ -165,12 +164,14 @@ impl Case {
     /// Arms whose config is no longer the baseline's are not trained: there is nothing to compare them with.
     fn request(&self, seeds: impl Fn(&str) -> Vec<Seed>, is_wanted: impl Fn(&str) -> bool) -> Request {
         let stored = self.baseline.plan;
+        let plan = PlanAsked::exactly(Plan::named(stored.name, stored.threads, stored.device));
         let mut trials = Vec::new();
         for arm in &self.experiment.profile(self.asked.profile).arms {
             let is_known =
                 self.baseline.arm(&arm.label).is_some_and(|stored| stored.config_hash == arm.config.hash());
             if is_known && is_wanted(&arm.label) {
-                let trial = |seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed });
+                let trial =
+                    |seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.of(arm));
                 trials.extend(seeds(&arm.label).into_iter().map(trial));
             }
         }
@@ -178,7 +179,6 @@ impl Case {
             experiment: self.experiment.id.clone(),
             named: self.asked.named.clone(),
             profile: self.asked.profile,
-            plan: Plan::named(stored.name, stored.threads, stored.device),
             trials,
         }
     }
@@ -192,7 +192,7 @@ fn reruns(((case, findings), first): ((&Case, &Findings), &Request)) -> Vec<Requ
         wanted.iter().filter(|(_, rerun)| *rerun == kind).map(|(arm, _)| arm.as_str()).collect()
     };
     let trained = |arm: &str| -> Vec<Seed> {
-        first.trials.iter().filter(|(label, _)| label == arm).map(|(_, trial)| trial.seed).collect()
+        first.trials.iter().filter(|(label, ..)| label == arm).map(|(_, trial, _)| trial.seed).collect()
     };
     let fresh = |arm: &str| -> Vec<Seed> {
         let used = trained(arm);
@@ -210,9 +210,12 @@ fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for record in store.records()?.records {
         // Arms may share a trial.
-        let arms = request.trials.iter().filter(|(_, trial)| trial.id() == record.trial_id);
+        let arms = request
+            .trials
+            .iter()
+            .filter(|(_, trial, plan)| (trial.id(), plan.hash()) == (record.trial_id, record.plan_hash));
         let run = store.load(&record)?;
-        samples.extend(arms.filter_map(|(arm, _)| Sample::of(arm, &run)));
+        samples.extend(arms.filter_map(|(arm, ..)| Sample::of(arm, &run)));
     }
     Ok(samples)
 }
@@ -241,19 +244,17 @@ impl<'a> Bench<'a> {
         let store = Store::open(&folder.path().join("runs"))?;
         self.folders.push(folder);
         let root = std::path::absolute(data::root()?)?;
-        let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial)| trial);
+        let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial, _)| trial);
         sets::fetch_missing(self.workspace, trials().map(|trial| trial.config.data.set), &root)?;
         let mut seen = BTreeSet::new();
         let (mut jobs, mut names, mut times) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
-            for (arm, trial) in &request.trials {
-                if seen.insert(trial.id()) {
+            for (arm, trial, plan) in &request.trials {
+                if seen.insert((trial.id(), plan.hash())) {
                     names.push(format!("{} {arm}, seed {}", request.experiment, trial.seed));
-                    times.push(
-                        Pace::of(&trial.config, &request.plan, None, &[])
-                            .time(&trial.config, Diagnostics::Off),
-                    );
-                    jobs.push(self.job(request, trial, &store, &root));
+                    times
+                        .push(Pace::of(&trial.config, plan, None, &[]).time(&trial.config, Diagnostics::Off));
+                    jobs.push(self.job(request, (trial, plan), &store, &root));
                 }
             }
         }
@@ -272,12 +273,12 @@ impl<'a> Bench<'a> {
         Ok((!tally.interrupted).then_some(store))
     }
 
-    fn job(&self, request: &Request, trial: &Trial, store: &Store, data: &Path) -> Job {
+    fn job(&self, request: &Request, (trial, plan): (&Trial, &Plan), store: &Store, data: &Path) -> Job {
         Job {
             experiment: request.experiment.clone(),
             profile: request.profile.to_string(),
             trial: trial.clone(),
-            plan: request.plan.clone(),
+            plan: plan.clone(),
             store: store.path().to_owned(),
             data: data.to_owned(),
             workspace: self.workspace.root.clone(),
@@ -312,12 +313,12 @@ impl<'a> Bench<'a> {
     ) -> Result<Option<Vec<Sample>>> {
         let mut trials = Vec::new();
         for arm in &experiment.profile(profile).arms {
-            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed });
+            let plan = PlanAsked::exactly(plan.clone()).of(arm);
+            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.clone());
             trials.extend(seeds.iter().map(trial));
         }
         let named = self.workspace.named(experiment);
-        let request =
-            Request { experiment: experiment.id.clone(), named, profile, plan: plan.clone(), trials };
+        let request = Request { experiment: experiment.id.clone(), named, profile, trials };
         let Some(store) = self.train(std::slice::from_ref(&request))? else { return Ok(None) };
         samples(&store, &request).map(Some)
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::analyse::{Caveat, Measures, Score};
-use pinbench::experiment::{Config, Experiment, ProfileName, TrialId};
+use pinbench::experiment::{Config, Experiment, PlanChange, ProfileName, Trial, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
 use pinbench::schedule::arm_name;
 use pinbench::text;
@@ -76,8 +76,8 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     for record in records {
         let own = || Named::find(workspace, &record.experiment, record.profile.parse().ok()?);
         let arm = match &asked {
-            Some(asked) => asked.arm(record.trial_id),
-            None => own().and_then(|own| own.arm(record.trial_id)),
+            Some(asked) => asked.arm(&record),
+            None => own().and_then(|own| own.arm(&record)),
         };
         runs.push(load(&store, record, arm, &mut problems));
     }
@@ -109,10 +109,13 @@ impl Named {
         self.experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect()
     }
 
-    /// Name of the arm that the trial is of.
-    fn arm(&self, id: TrialId) -> Option<String> {
+    /// Name of the arm that the run is of.
+    fn arm(&self, record: &RunRecord) -> Option<String> {
         let profile = self.experiment.profile(self.profile);
-        let (arm, _) = profile.trials().find(|(_, trial)| trial.id() == id)?;
+        let is_of = |(arm, trial): &(usize, Trial)| {
+            trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
+        };
+        let (arm, _) = profile.trials().find(is_of)?;
         Some(arm_name(&self.experiment, &profile.arms[arm]))
     }
 }
@@ -157,7 +160,7 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
-    let mut doubts = Caveat::of_comparison(&[&run]);
+    let mut doubts = Caveat::of_comparison(&[&run], &PlanChange::default());
     doubts.extend(Caveat::of_disturbance(arm.as_deref().unwrap_or(&record.experiment), &run));
     ShownRun {
         arm,

@@ -8,14 +8,15 @@ use std::time::Duration;
 use anyhow::Result;
 use pinbench::data;
 use pinbench::experiment::plan::Device;
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
-use pinbench::machine::EnvironmentClass;
-use pinbench::record::{Listing, Problem, Standing, Store};
+use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
+use pinbench::machine::Environment;
+use pinbench::record::{Block, Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{
-    Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task, items,
-    together,
+    self, Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task,
+    items, together,
 };
+use pinbench::stream::{Key, Stream};
 use pinbench::text;
 
 use crate::cli::SweepArgs;
@@ -28,9 +29,10 @@ use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
 pub struct Swept {
     pub experiments: Vec<Experiment>,
     pub profile: ProfileName,
-    pub plan: Plan,
+    pub plan: PlanAsked,
     pub at_once: u32,
-    pub class: Option<EnvironmentClass>,
+    /// `None` where libtorch is not linked, so that runs of any machine count.
+    pub environment: Option<Environment>,
     pub store: Store,
     pub tally: Tally,
     /// Trials that are not done although nothing went wrong in this sweep: diverged before, or another's.
@@ -52,10 +54,9 @@ struct Asked<'a> {
     experiments: &'a [Experiment],
     profile: ProfileName,
     seeds: Option<usize>,
-    plan: &'a Plan,
+    wanted: schedule::Asked<'a>,
     /// Trials under way at a time.
     at_once: u32,
-    class: Option<&'a EnvironmentClass>,
     diagnostics: Diagnostics,
     /// Start of the one trial's id.
     trial: Option<&'a str>,
@@ -66,17 +67,17 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let at_once = args.plan.at_once();
-    refuse_too_many(at_once, &plan)?;
-    let (environment, class) = workspace.environment(&plan)?;
+    refuse_too_many(at_once, &plan.base)?;
+    let (environment, class) = workspace.environment(&plan.base)?;
+    let own = class.map(|_| environment.clone());
     let store = workspace.open_store()?;
     let seeds = args.seeds.limit();
     let asked = Asked {
         experiments: &experiments,
         profile,
         seeds,
-        plan: &plan,
+        wanted: schedule::Asked { plan: &plan, environment: own.as_ref(), alone: at_once == 1 },
         at_once,
-        class: class.as_ref(),
         diagnostics: args.diagnostics(),
         trial,
     };
@@ -86,7 +87,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
         require_torch()?;
-        require_device(&plan)?;
+        require_device(&plan.base)?;
         let root = std::path::absolute(data::root()?)?;
         sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
@@ -97,7 +98,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments, profile))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
-        let due: Vec<&Item> = due(&found);
+        let due: Vec<&Item> = interleaved(due(&found));
         let times = asked.times(&due, &listing);
         announce(workspace, at_once, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
@@ -115,7 +116,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
         announce(workspace, at_once, &found, &[], &[]);
     }
-    Ok(Swept { experiments, profile, plan, at_once, class, store, tally, open })
+    Ok(Swept { experiments, profile, plan, at_once, environment: own, store, tally, open })
 }
 
 /// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
@@ -236,10 +237,10 @@ fn not_done(found: &[Item]) -> usize {
     found.iter().filter(is_open).count()
 }
 
-/// Each trial once, also where two experiments ask for it.
+/// Each trial once under a plan, also where two experiments ask for it.
 fn due<'a, 'b>(found: &'b [Item<'a>]) -> Vec<&'b Item<'a>> {
-    let mut seen: BTreeSet<TrialId> = BTreeSet::new();
-    found.iter().filter(|item| item.is_due() && seen.insert(item.id)).collect()
+    let mut seen: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
+    found.iter().filter(|item| item.is_due() && seen.insert(item.key())).collect()
 }
 
 impl<'a> Asked<'a> {
@@ -247,18 +248,11 @@ impl<'a> Asked<'a> {
     where
         'a: 'b,
     {
-        let hash = self.plan.hash();
         let mut found = Vec::new();
         for experiment in self.experiments {
             let asked = (experiment, self.profile);
-            let holder = |id: &TrialId| store.holder(id, &hash);
-            found.extend(items(
-                asked,
-                self.seeds,
-                (hash, self.class, self.at_once == 1),
-                &listing.records,
-                holder,
-            )?);
+            let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
+            found.extend(items(asked, self.seeds, &self.wanted, &listing.records, holder)?);
         }
         let Some(start) = self.trial else { return Ok(found) };
         found.retain(|item| item.id.to_string().starts_with(start));
@@ -271,7 +265,8 @@ impl<'a> Asked<'a> {
 
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
         let time = |item: &&Item| {
-            let pace = Pace::of(&item.trial.config, self.plan, self.class, &listing.records);
+            let class = self.wanted.class(&item.plan);
+            let pace = Pace::of(&item.trial.config, &item.plan, class.as_ref(), &listing.records);
             (pace.time(&item.trial.config, self.diagnostics), pace.basis)
         };
         due.iter().map(time).collect()
@@ -280,24 +275,50 @@ impl<'a> Asked<'a> {
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
         let job = |item: &&Item| {
             let named = workspace.named(item.experiment);
-            let again = command("run", &named, &item.profile, self.plan, self.at_once);
+            let again = command("run", &named, &item.profile, &item.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),
                 profile: item.profile.to_string(),
                 trial: item.trial.clone(),
-                plan: self.plan.clone(),
+                plan: item.plan.clone(),
                 store: workspace.store.clone(),
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
                 task: Task::TRAIN,
                 beside: self.at_once.min(due.len() as u32) - 1,
-                block: None,
+                block: block_of(item, due),
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };
         due.iter().map(job).collect()
     }
+}
+
+/// Where the plan is what arms differ by, their times are compared within a seed: a seed is a block.
+fn block_of(item: &Item, due: &[&Item]) -> Option<Block> {
+    let place =
+        due.iter().filter(|other| is_of_block(other, item)).position(|other| other.key() == item.key())?;
+    is_varied(item).then(|| Block { block: item.trial.seed.0, place: place as u32 })
+}
+
+fn is_of_block(one: &Item, other: &Item) -> bool {
+    (&one.experiment.id, one.trial.seed) == (&other.experiment.id, other.trial.seed)
+}
+
+fn is_varied(item: &Item) -> bool {
+    Experiment::varied(&item.experiment.profile(item.profile).arms) != Default::default()
+}
+
+/// Runs of a block one after the other, in an order drawn from its number: a drift of the machine then makes no arm look
+/// slower than another over the seeds.
+fn interleaved<'a, 'b>(mut due: Vec<&'b Item<'a>>) -> Vec<&'b Item<'a>> {
+    for block in due.chunk_by_mut(|one, other| is_of_block(one, other)).filter(|block| is_varied(block[0])) {
+        let order = Key::new(block[0].trial.seed, Stream::Blocks, 0, 0).permutation(block.len() as u32);
+        let drawn: Vec<&Item> = order.into_iter().map(|index| block[index as usize]).collect();
+        block.copy_from_slice(&drawn);
+    }
+    due
 }
 
 #[cfg(feature = "torch")]

@@ -440,7 +440,9 @@ pub fn command(
         // One thread each, which is not said again.
         at_once => format!("--jobs {at_once}"),
     };
-    format!("pinbench {verb} {named} --profile {profile} --plan {} {threads}{device}", plan.name)
+    let set: String =
+        plan.changes().pairs().into_iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
+    format!("pinbench {verb} {named} --profile {profile} --plan {} {threads}{set}{device}", plan.name)
 }
 
 #[cfg(test)]

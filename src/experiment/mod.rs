@@ -25,7 +25,7 @@ pub use config::Config;
 pub use identity::{ConfigHash, MAX_SEED, PlanHash, Trial, TrialId};
 pub use length::Length;
 pub use located::LocatedError;
-pub use plan::Plan;
+pub use plan::{Plan, PlanAsked, PlanChange};
 
 use crate::stream::Seed;
 
@@ -86,6 +86,10 @@ pub struct Arm {
     /// Index of the level of each factor.
     pub levels: Vec<usize>,
     pub config: Config,
+    /// What the file says of the plan, levels included.
+    pub plan: PlanChange,
+    /// What of that its levels say: it holds whatever a command line asks for.
+    pub varied: PlanChange,
 }
 
 /// Numbers that somebody else reported for the same setting.
@@ -142,6 +146,11 @@ impl Experiment {
     /// Checks `text` as the content of `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, LocatedError> {
         resolve::experiment(&located::Source { path, text })
+    }
+
+    /// The keys of the plan that factors vary, with the values of some arm; empty where arms differ by config alone.
+    pub fn varied(arms: &[Arm]) -> PlanChange {
+        arms.iter().fold(PlanChange::default(), |varied, arm| varied.then(&arm.varied))
     }
 
     pub fn profile(&self, name: ProfileName) -> &Profile {

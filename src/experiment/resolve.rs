@@ -10,12 +10,13 @@ use crate::experiment::claims;
 use crate::experiment::config::Config;
 use crate::experiment::identity::MAX_SEED;
 use crate::experiment::located::{LocatedError, Source};
+use crate::experiment::plan::bare;
 use crate::experiment::wire::{
     WireConfig, WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
 };
 use crate::experiment::words::{plain, unknown};
 use crate::experiment::{
-    Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
+    Arm, Colour, Experiment, Factor, Level, PlanChange, Profile, ProfileName, Reference, ReferenceRow,
 };
 use crate::stream::Seed;
 
@@ -33,8 +34,8 @@ struct Draft {
 pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let wire: WireExperiment = toml::from_str(source.text).map_err(|error| source.refused(&error))?;
     let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
-    let WireExperiment { data, model, optim, train, augment, .. } = wire;
-    let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment })
+    let WireExperiment { data, model, optim, train, augment, plan, .. } = wire;
+    let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment, plan })
         .map_err(|error| source.error(None, error))?;
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
@@ -199,8 +200,8 @@ fn check_profile(
         for (key, most) in &wire.cap {
             draft.cap(source, key, most)?;
         }
-        let config = draft.finish(source, name)?;
-        arms.push(arm(factors, levels, arms.len(), config));
+        let (config, plan) = draft.finish(source, name)?;
+        arms.push(arm(factors, levels, arms.len(), (config, plan)));
     }
     Ok(Profile { seeds, arms, changes })
 }
@@ -235,7 +236,7 @@ fn grid(factors: &[Factor]) -> Vec<Vec<usize>> {
 }
 
 /// With one factor an arm wears its level's colour; in a larger grid each arm gets the next one.
-fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, config: Config) -> Arm {
+fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Config, PlanChange)) -> Arm {
     let chosen: Vec<&Level> =
         factors.iter().zip(&levels).map(|(factor, &level)| &factor.levels[level]).collect();
     let next = Colour::ALL[index % Colour::ALL.len()];
@@ -245,7 +246,9 @@ fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, config: Config) -> 
     };
     let labels: Vec<&str> = chosen.iter().map(|level| level.label.as_str()).collect();
     let label = if labels.is_empty() { "base".to_owned() } else { labels.join(", ") };
-    Arm { label, colour, levels, config }
+    let is_varied = |key: &str| chosen.iter().flat_map(|level| &level.set).any(|(set, _)| set == key);
+    let varied = plan.only(|key| is_varied(&format!("plan.{key}")));
+    Arm { label, colour, levels, config, plan, varied }
 }
 
 fn check_reference(
@@ -351,12 +354,12 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self, source: &Source, profile: ProfileName) -> Result<Config, LocatedError> {
+    fn finish(self, source: &Source, profile: ProfileName) -> Result<(Config, PlanChange), LocatedError> {
         let wire: WireConfig = serde_json::from_value(self.tree)
             .map_err(|error| source.error(None, plain(&error.to_string())))?;
-        let checked = wire.optim.check();
+        let (checked, plan) = (wire.optim.check(), wire.plan.clone());
         let config = Config::from(wire);
-        checked.and_then(|()| config.check()).map_err(|error| {
+        checked.and_then(|()| config.check()).and_then(|()| plan.check()).map_err(|error| {
             // How many images there are is for the profile to say, and whoever reads this may have asked for another.
             let message = match error.key {
                 "train.batch" => format!("{error} under the profile '{profile}'"),
@@ -367,7 +370,7 @@ impl Draft {
                 None => source.error_at_key(error.key, message),
             }
         })?;
-        Ok(config)
+        Ok((config, plan))
     }
 }
 
@@ -382,19 +385,12 @@ fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedE
     }
 }
 
-/// A value as people write it: strings without quotes.
-fn bare(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::experiment::plan::{Device, Loader, MemoryFormat, Plan, PlanAsked, PlanName};
 
     const TEXT: &str = r#"
 title = "batch size"
@@ -587,6 +583,32 @@ label = "epochs""#;
             let text = error(from, to);
             assert!(text.contains(place) && text.contains(what), "{from} -> {to}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_factor_over_the_plan_makes_arms_of_one_trial_under_several_plans() {
+        let text = TEXT.replace("key = \"train.batch\"", "key = \"plan.workers\"");
+        let text = text.replace("[[factors]]", "[plan]\nmemory_format = \"contiguous\"\n\n[[factors]]");
+        let text = &text[..text.find("[reference]").unwrap()];
+        let text = text.replace("value = 1024", "value = 0");
+        let experiment = parse(&text).unwrap();
+        let arms = &experiment.profile(ProfileName::Full).arms;
+        let plain = parse(TEXT).unwrap();
+        // What varies in the plan changes no trial.
+        assert!(arms.iter().all(|arm| arm.config == plain.profile(ProfileName::Full).arms[0].config));
+        let base = Plan::named(PlanName::Tuned, 2, Device::Cpu);
+        let set = PlanChange::parse("plan.memory_format=channels_last").unwrap();
+        let set = set.then(&PlanChange::parse("plan.workers=9").unwrap());
+        let plans: Vec<Plan> =
+            arms.iter().map(|arm| PlanAsked { base: base.clone(), set: set.clone() }.of(arm)).collect();
+        let loaders: Vec<Loader> = plans.iter().map(|plan| plan.loader).collect();
+        assert_eq!(loaders, [64, 128, 0].map(|workers| Loader::Samples { workers, prefetch: 2 }));
+        // A command line goes before the file, and what an arm is goes before both.
+        assert!(plans.iter().all(|plan| plan.memory_format == MemoryFormat::ChannelsLast));
+        let alone = PlanAsked::exactly(base).of(&arms[0]);
+        assert_eq!(alone.memory_format, MemoryFormat::Contiguous);
+        let error = parse(&text.replace("value = 0", "value = 257")).unwrap_err().to_string();
+        assert!(error.contains("`plan.workers` is 257, expected 0 to 256"), "{error}");
     }
 
     /// Two factors of one label made arms that nobody could tell apart, and two over one key made one trial under two

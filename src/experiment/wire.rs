@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use crate::dataset;
+use crate::experiment::PlanChange;
 use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
     Activation, Augment, Config, Data, Impossible, Model, ModelName, Norm, Optim, OptimName, Pooling,
@@ -29,6 +30,8 @@ pub struct WireExperiment {
     #[serde(default)]
     pub augment: WireAugment,
     #[serde(default)]
+    pub plan: PlanChange,
+    #[serde(default)]
     pub factors: Vec<WireFactor>,
     pub profiles: WireProfiles,
     pub reference: Option<WireReference>,
@@ -46,6 +49,9 @@ pub struct WireConfig {
     pub train: WireTrain,
     #[serde(default)]
     pub augment: WireAugment,
+    /// Not of the config, but a factor or a profile may set its keys as those of the config.
+    #[serde(default)]
+    pub plan: PlanChange,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -223,7 +229,7 @@ pub struct WireReferenceRow {
 
 impl From<WireConfig> for Config {
     /// What is written out and the default alike become absent, so that one setting has one identity.
-    fn from(WireConfig { data, model, optim, train, augment }: WireConfig) -> Self {
+    fn from(WireConfig { data, model, optim, train, augment, .. }: WireConfig) -> Self {
         let lr = optim.rate(train.batch);
         let WireData { set, validation, train_limit, eval_limit } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
