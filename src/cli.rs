@@ -170,16 +170,13 @@ pub struct SweepArgs {
 
 #[derive(Args)]
 pub struct ProfileArg {
-    /// Size of the experiment: smoke is for tests, quick a first answer from a part of the images, full the notes' own
-    /// setting; `pinbench list` says how long each takes
-    #[arg(
-        long = "profile",
-        value_enum,
-        value_name = "NAME",
-        default_value = "quick",
-        hide_possible_values = true
-    )]
-    name: ProfileChoice,
+    /// Size of the experiment, by the name its file gives it [default: the file's default_profile, else its first, else
+    /// the file as it stands]
+    ///
+    /// Of the built-in experiments smoke is for tests, quick, the default, a first answer from a part of the images, and
+    /// full the setting they are about. Experiments without that profile are left out.
+    #[arg(long = "profile", value_name = "NAME")]
+    name: Option<String>,
 }
 
 #[derive(Args)]
@@ -514,9 +511,9 @@ pub struct CheckArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
-    /// Only baselines of this profile: smoke, quick or full [default: every baseline]
-    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
-    profile: Option<ProfileChoice>,
+    /// Only baselines of this profile [default: every baseline]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's]
     #[arg(long, value_name = "LIST")]
     pub seeds: Option<SeedList>,
@@ -554,7 +551,8 @@ Examples:
   pinbench baseline accept m1 --profile smoke
   pinbench baseline accept m1 --profile smoke --seeds 0-9 --dry-run
 
-Writes experiments/baselines/EXPERIMENT.PROFILE.toml.")]
+Writes experiments/baselines/EXPERIMENT.PROFILE.toml, without PROFILE where the
+file has none.")]
 pub struct AcceptArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files
     #[arg(value_name = "EXPERIMENT", required = true)]
@@ -670,39 +668,22 @@ impl FromStr for SeedList {
 const MOST_SEEDS: u64 = 1_000;
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ProfileChoice {
-    Smoke,
-    Quick,
-    Full,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum PlanChoice {
     Tuned,
     Eager,
     Fused,
 }
 
-impl ProfileChoice {
-    fn name(self) -> ProfileName {
-        match self {
-            Self::Smoke => ProfileName::Smoke,
-            Self::Quick => ProfileName::Quick,
-            Self::Full => ProfileName::Full,
-        }
-    }
-}
-
 impl ProfileArg {
-    pub fn name(&self) -> ProfileName {
-        self.name.name()
+    pub fn name(&self) -> Option<ProfileName> {
+        self.name.as_deref().map(ProfileName::from)
     }
 }
 
 impl CheckArgs {
     /// `None`: any.
     pub fn profile(&self) -> Option<ProfileName> {
-        self.profile.map(ProfileChoice::name)
+        self.profile.as_deref().map(ProfileName::from)
     }
 }
 

@@ -40,7 +40,7 @@ struct Row<'a> {
 /// The trials of a command line.
 struct Asked<'a> {
     experiments: &'a [String],
-    profile: ProfileName,
+    profile: Option<ProfileName>,
     plan: &'a PlanAsked,
     at_once: u32,
     seeds: Option<usize>,
@@ -132,27 +132,26 @@ pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, the
 }
 
 fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<()> {
-    let Asked { profile, plan, at_once, seeds, trial, diagnostics, .. } = *asked;
-    let experiments = workspace.experiments(asked.experiments)?;
+    let Asked { plan, at_once, seeds, trial, diagnostics, .. } = *asked;
+    let experiments = workspace.experiments(asked.experiments, asked.profile.as_ref())?;
     let (environment, class) = workspace.environment(&plan.base)?;
     let own = class.map(|_| &environment);
     let wanted = schedule::Asked { plan, environment: own, alone: at_once == 1 };
     let store = workspace.existing_store()?;
-    let whole = |store| whole_runs(store, &experiments, profile);
+    let whole = |store| whole_runs(store, &experiments);
     let listing = store.as_ref().map(whole).transpose()?.unwrap_or_default();
     listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
     let holder =
         |id: &TrialId, plan: &PlanHash| store.as_ref().map_or(Ok(None), |store| store.holder(id, plan));
     let mut found = Vec::new();
     for experiment in &experiments {
-        let asked = (experiment, profile);
-        found.extend(items(asked, seeds, &wanted, &listing.records, holder)?);
+        found.extend(items(experiment, seeds, &wanted, &listing.records, holder)?);
     }
     if let Some(start) = trial {
         found.retain(|item| item.id.to_string().starts_with(start));
         match found.iter().map(|item| item.id).collect::<BTreeSet<_>>().len() {
             1 => {}
-            count => return Err(not_one_trial(count, start, Some(profile)).into()),
+            count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
     let mut looked = Vec::new();
@@ -190,7 +189,7 @@ fn row<'a>(looked: &'a Looked) -> Row<'a> {
     let Looked { item, time: (time, basis), kept } = looked;
     Row {
         experiment: &item.experiment.id,
-        profile: item.profile.to_string(),
+        profile: item.experiment.profile.name.to_string(),
         arm: &item.arm.label,
         seed: item.trial.seed,
         trial_id: item.id,
@@ -214,7 +213,7 @@ fn print_table<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Result<()> {
         let Looked { item, time: (time, basis), .. } = looked;
         rows.push(vec![
             item.experiment.id.clone(),
-            item.profile.to_string(),
+            item.experiment.profile.name.to_string(),
             item.id.short(),
             item.arm_name(),
             item.trial.seed.to_string(),

@@ -29,24 +29,23 @@ const STEPS: &str = "steps.parquet";
 const EXPLANATION: &str = "explanation.json";
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
-    let experiments = workspace.experiments(&args.experiments)?;
+    let profile = args.profile.name();
+    let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
     let reporter = Reporter {
         workspace,
         store: store.as_ref(),
         listing: &listing,
-        profile: args.profile.name(),
+        profile,
         out: &args.out,
         steps: !args.no_steps,
     };
     let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
     if !empty.is_empty() {
         warn(&format!(
-            "there is no run of {} under the profile '{}' in '{}', so that there are no numbers on {}; `pinbench run` makes \
-             some",
+            "there is no run of {} in '{}', so that there are no numbers on {}; `pinbench run` makes some",
             empty.join(", "),
-            args.profile.name(),
             workspace.store.display(),
             if empty.len() == 1 { "its page" } else { "their pages" }
         ));
@@ -66,7 +65,8 @@ pub struct Reporter<'a> {
     pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
     pub listing: &'a Listing,
-    pub profile: ProfileName,
+    /// The one that was asked for.
+    pub profile: Option<ProfileName>,
     pub out: &'a Path,
     /// Whether the rows of all steps are offered beside the page: they are most of a report's bytes.
     pub steps: bool,
@@ -101,7 +101,7 @@ impl Reporter<'_> {
         choice: &Choice,
         plan: Option<(&Plan, u32)>,
     ) -> Result<Written> {
-        let (known, named) = self.workspace.indexed(asked, &self.listing.records)?;
+        let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
         let explanations = explanations(self.out);
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
         let mut written = Written { leads: Vec::new(), empty: Vec::new() };
@@ -114,7 +114,8 @@ impl Reporter<'_> {
             replace(&folder, &files)?;
             print(&folder.join(PAGE).display().to_string())?;
             if input.arms.iter().all(|arm| arm.runs.is_empty() && arm.damaged.is_empty()) {
-                written.empty.push(experiment.id.clone());
+                let under = experiment.profile.name.under();
+                written.empty.push(format!("{}{under}", experiment.id));
             }
             written.leads.push(lead(&input));
             entries.insert(&experiment.id, Entry::of(&input, true)?);
@@ -134,9 +135,9 @@ impl Reporter<'_> {
     /// `named` is how a command line names the experiments.
     fn write_index(&self, entries: Vec<Entry>, explanations: &[Explained], named: &str) -> Result<PathBuf> {
         let named = if named.is_empty() { String::new() } else { format!(" {named}") };
-        let command = format!("pinbench reproduce{named} --profile {}", self.profile);
-        let files = render_index(entries, explanations, self.profile, &command)
-            .context("the index of the reports")?;
+        let profile = self.profile.as_ref().map(ProfileName::option).unwrap_or_default();
+        let command = format!("pinbench reproduce{named}{profile}");
+        let files = render_index(entries, explanations, &command).context("the index of the reports")?;
         let writing =
             || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
         fs::create_dir_all(self.out).with_context(writing)?;
@@ -159,7 +160,7 @@ impl Reporter<'_> {
         explanations: &'e [Explained],
         said: &mut Said,
     ) -> Result<Input<'e>> {
-        let profile = experiment.profile(self.profile);
+        let profile = &experiment.profile;
         let chosen = self.choose(experiment, choice);
         if let (Some(left_out), Choice::Fullest(_)) = (&chosen.left_out, choice) {
             let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
@@ -169,22 +170,22 @@ impl Reporter<'_> {
         let plan = again.or(plan);
         let named = self.workspace.named(experiment);
         let command = match plan {
-            Some((plan, at_once)) => command("reproduce", &named, &self.profile, plan, at_once),
-            None => format!("pinbench reproduce {named} --profile {}", self.profile),
+            Some((plan, at_once)) => command("reproduce", &named, &profile.name, plan, at_once),
+            None => format!("pinbench reproduce {named}{}", profile.name.option()),
         };
         let mut arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| self.load(arm, &chosen.records, said)).collect();
         self.add_unreadable(&mut arms, profile);
         let left_out = chosen.left_out.map(|text| text + ".");
         let downloads = Vec::new();
-        Ok(Input { experiment, profile: self.profile, arms, left_out, explanations, command, downloads })
+        Ok(Input { experiment, arms, left_out, explanations, command, downloads })
     }
 
     fn choose(&self, experiment: &Experiment, choice: &Choice) -> Chosen<'_> {
-        let profile = experiment.profile(self.profile);
+        let profile = &experiment.profile;
         let trials: Vec<(&Arm, TrialId)> =
             profile.trials().map(|(arm, trial)| (&profile.arms[arm], trial.id())).collect();
-        let varied = Experiment::varied(&profile.arms);
+        let varied = experiment.varied();
         let arms_of = |record: &RunRecord| -> Vec<&Arm> {
             let is_of =
                 |(arm, trial): &&(&Arm, TrialId)| *trial == record.trial_id && arm.varied.is_in(&record.plan);

@@ -30,7 +30,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         workspace,
         store: Some(&swept.store),
         listing: &listing,
-        profile: swept.profile,
+        profile: args.sweep.profile.name(),
         out: &args.report,
         steps: true,
     };

@@ -53,18 +53,18 @@ struct ShownScore {
 }
 
 pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
-    let store = workspace.existing_store()?;
+    let (store, profile) = (workspace.existing_store()?, args.profile.name());
     let unknown = || {
         let store = workspace.store.display();
         WrongUsage(format!(
-            "no run or trial with an id that starts with '{}' in '{store}', and no run of an experiment of that name \
-             under the profile '{}'; `pinbench list` has the ids",
+            "no run or trial with an id that starts with '{}' in '{store}', and no run of an experiment of that name{}; \
+             `pinbench list` has the ids",
             args.id,
-            args.profile.name()
+            profile.as_ref().map(ProfileName::under).unwrap_or_default()
         ))
     };
     let store = store.ok_or_else(unknown)?;
-    let asked = Named::find(workspace, &args.id, args.profile.name());
+    let asked = Named::find(workspace, &args.id, profile.as_ref());
     let (records, mut problems) = match &asked {
         Some(asked) => of_trials(store.records()?, &asked.trials()),
         None => matching(store.records()?, &args.id)?,
@@ -74,7 +74,8 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     }
     let mut runs = Vec::new();
     for record in records {
-        let own = || Named::find(workspace, &record.experiment, record.profile.parse().ok()?);
+        let own =
+            || Named::find(workspace, &record.experiment, Some(&ProfileName::from(record.profile.as_str())));
         let arm = match &asked {
             Some(asked) => asked.arm(&record),
             None => own().and_then(|own| own.arm(&record)),
@@ -92,26 +93,25 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// An experiment under a profile.
+/// An experiment that runs are of.
 struct Named {
     experiment: Experiment,
-    profile: ProfileName,
 }
 
 impl Named {
     /// `None` where the id is of no experiment here.
-    fn find(workspace: &Workspace, id: &str, profile: ProfileName) -> Option<Self> {
-        let experiments = workspace.experiments(&[id.to_owned()]).ok()?;
-        Some(Self { experiment: experiments.into_iter().next()?, profile })
+    fn find(workspace: &Workspace, id: &str, profile: Option<&ProfileName>) -> Option<Self> {
+        let experiments = workspace.experiments(&[id.to_owned()], profile).ok()?;
+        Some(Self { experiment: experiments.into_iter().next()? })
     }
 
     fn trials(&self) -> Vec<TrialId> {
-        self.experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect()
+        self.experiment.profile.trials().map(|(_, trial)| trial.id()).collect()
     }
 
     /// Name of the arm that the run is of.
     fn arm(&self, record: &RunRecord) -> Option<String> {
-        let profile = self.experiment.profile(self.profile);
+        let profile = &self.experiment.profile;
         let is_of = |(arm, trial): &(usize, Trial)| {
             trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
         };

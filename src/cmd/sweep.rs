@@ -28,7 +28,6 @@ use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
 /// What a sweep was asked for and what became of it.
 pub struct Swept {
     pub experiments: Vec<Experiment>,
-    pub profile: ProfileName,
     pub plan: PlanAsked,
     pub at_once: u32,
     /// `None` where libtorch is not linked, so that runs of any machine count.
@@ -52,7 +51,7 @@ impl Swept {
 /// The trials of a command line.
 struct Asked<'a> {
     experiments: &'a [Experiment],
-    profile: ProfileName,
+    profile: Option<&'a ProfileName>,
     seeds: Option<usize>,
     wanted: schedule::Asked<'a>,
     /// Trials under way at a time.
@@ -64,8 +63,8 @@ struct Asked<'a> {
 
 /// Stays whole: it is the order in which things have to happen, and each of its lines depends on the one before.
 pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
-    let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
+    let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
     refuse_too_many(at_once, &plan.base)?;
     let (environment, class) = workspace.environment(&plan.base)?;
@@ -74,7 +73,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let seeds = args.seeds.limit();
     let asked = Asked {
         experiments: &experiments,
-        profile,
+        profile: profile.as_ref(),
         seeds,
         wanted: schedule::Asked { plan: &plan, environment: own.as_ref(), alone: at_once == 1 },
         at_once,
@@ -82,7 +81,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         trial,
     };
     let mut tally = Tally::default();
-    let listing = whole_runs(&store, &experiments, profile)?;
+    let listing = whole_runs(&store, &experiments)?;
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
@@ -94,8 +93,8 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         let interrupt = Interrupt::install()?;
         let _machine = machine_alone(&interrupt)?;
         // Whoever had the machine may have run some of these.
-        let listing = whole_runs(&store, &experiments, profile)?;
-        set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments, profile))?;
+        let listing = whole_runs(&store, &experiments)?;
+        set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
         let due: Vec<&Item> = interleaved(due(&found));
@@ -116,7 +115,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
         announce(workspace, at_once, &found, &[], &[]);
     }
-    Ok(Swept { experiments, profile, plan, at_once, environment: own, store, tally, open })
+    Ok(Swept { experiments, plan, at_once, environment: own, store, tally, open })
 }
 
 /// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
@@ -141,14 +140,14 @@ pub fn refuse_too_many(jobs: u32, plan: &Plan) -> Result<(), WrongUsage> {
     Ok(())
 }
 
-fn trial_ids(experiments: &[Experiment], profile: ProfileName) -> BTreeSet<TrialId> {
-    let trials = experiments.iter().flat_map(|experiment| experiment.profile(profile).trials());
+fn trial_ids(experiments: &[Experiment]) -> BTreeSet<TrialId> {
+    let trials = experiments.iter().flat_map(|experiment| experiment.profile.trials());
     trials.map(|(_, trial)| trial.id()).collect()
 }
 
 /// The runs there are. Those of the trials in question are read whole: what a report would find damaged is not done.
-pub fn whole_runs(store: &Store, experiments: &[Experiment], profile: ProfileName) -> Result<Listing> {
-    let trials = trial_ids(experiments, profile);
+pub fn whole_runs(store: &Store, experiments: &[Experiment]) -> Result<Listing> {
+    let trials = trial_ids(experiments);
     Ok(store.whole(store.records()?, |record| trials.contains(&record.trial_id)))
 }
 
@@ -175,61 +174,29 @@ pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 }
 
 /// Why a start of an id does not name one trial.
-pub fn not_one_trial(found: usize, start: &str, profile: Option<ProfileName>) -> WrongUsage {
-    let of = profile.map_or("any profile".to_owned(), |profile| format!("the profile '{profile}'"));
+pub fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -> WrongUsage {
+    let of = profile.map_or("these experiments".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
         0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
         _ => format!("'{start}' is the start of several trial ids; give more of it"),
     })
 }
 
-/// The one trial of the profile whose id starts so, and its experiment.
-pub fn only_trial<'a>(
-    experiments: &'a [Experiment],
-    profile: ProfileName,
-    start: &str,
-) -> Result<(&'a Experiment, Trial)> {
-    let mut found = trials_from(experiments, &[profile], start);
-    match found.len() {
-        1 => {
-            let (experiment, _, trial) = found.remove(0);
-            Ok((experiment, trial))
+/// The one trial whose id starts so, of the experiments under their profiles, and its experiment.
+pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a Experiment, Trial)> {
+    let mut found: Vec<(&Experiment, Trial)> = Vec::new();
+    for experiment in experiments {
+        for (_, trial) in experiment.profile.trials() {
+            let is_new = || found.iter().all(|(_, known)| known.id() != trial.id());
+            if trial.id().to_string().starts_with(start) && is_new() {
+                found.push((experiment, trial));
+            }
         }
-        count => Err(not_one_trial(count, start, Some(profile)).into()),
     }
-}
-
-/// The one trial of all profiles whose id starts so, with the first profile that has it and its experiment.
-pub fn trial_of_any_profile<'a>(
-    experiments: &'a [Experiment],
-    start: &str,
-) -> Result<(&'a Experiment, ProfileName, Trial)> {
-    let mut found = trials_from(experiments, &ProfileName::ALL, start);
     match found.len() {
         1 => Ok(found.remove(0)),
         count => Err(not_one_trial(count, start, None).into()),
     }
-}
-
-/// Each trial whose id starts so, once.
-fn trials_from<'a>(
-    experiments: &'a [Experiment],
-    profiles: &[ProfileName],
-    start: &str,
-) -> Vec<(&'a Experiment, ProfileName, Trial)> {
-    let mut found: Vec<(&Experiment, ProfileName, Trial)> = Vec::new();
-    for (experiment, profile) in
-        experiments.iter().flat_map(|one| profiles.iter().map(move |&name| (one, name)))
-    {
-        for (_, trial) in experiment.profile(profile).trials() {
-            let id = trial.id();
-            let is_new = || found.iter().all(|(_, _, known)| known.id() != id);
-            if id.to_string().starts_with(start) && is_new() {
-                found.push((experiment, profile, trial));
-            }
-        }
-    }
-    found
 }
 
 fn not_done(found: &[Item]) -> usize {
@@ -250,16 +217,15 @@ impl<'a> Asked<'a> {
     {
         let mut found = Vec::new();
         for experiment in self.experiments {
-            let asked = (experiment, self.profile);
             let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
-            found.extend(items(asked, self.seeds, &self.wanted, &listing.records, holder)?);
+            found.extend(items(experiment, self.seeds, &self.wanted, &listing.records, holder)?);
         }
         let Some(start) = self.trial else { return Ok(found) };
         found.retain(|item| item.id.to_string().starts_with(start));
         let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
         match ids.len() {
             1 => Ok(found),
-            count => Err(not_one_trial(count, start, Some(self.profile)).into()),
+            count => Err(not_one_trial(count, start, self.profile).into()),
         }
     }
 
@@ -275,10 +241,10 @@ impl<'a> Asked<'a> {
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
         let job = |item: &&Item| {
             let named = workspace.named(item.experiment);
-            let again = command("run", &named, &item.profile, &item.plan, self.at_once);
+            let again = command("run", &named, &item.experiment.profile.name, &item.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),
-                profile: item.profile.to_string(),
+                profile: item.experiment.profile.name.to_string(),
                 trial: item.trial.clone(),
                 plan: item.plan.clone(),
                 store: workspace.store.clone(),
@@ -299,21 +265,20 @@ impl<'a> Asked<'a> {
 fn block_of(item: &Item, due: &[&Item]) -> Option<Block> {
     let place =
         due.iter().filter(|other| is_of_block(other, item)).position(|other| other.key() == item.key())?;
-    is_varied(item).then(|| Block { block: item.trial.seed.0, place: place as u32 })
+    item.experiment.varies_the_plan().then(|| Block { block: item.trial.seed.0, place: place as u32 })
 }
 
 fn is_of_block(one: &Item, other: &Item) -> bool {
     (&one.experiment.id, one.trial.seed) == (&other.experiment.id, other.trial.seed)
 }
 
-fn is_varied(item: &Item) -> bool {
-    Experiment::varied(&item.experiment.profile(item.profile).arms) != Default::default()
-}
-
 /// Runs of a block one after the other, in an order drawn from its number: a drift of the machine then makes no arm look
 /// slower than another over the seeds.
 fn interleaved<'a, 'b>(mut due: Vec<&'b Item<'a>>) -> Vec<&'b Item<'a>> {
-    for block in due.chunk_by_mut(|one, other| is_of_block(one, other)).filter(|block| is_varied(block[0])) {
+    for block in due
+        .chunk_by_mut(|one, other| is_of_block(one, other))
+        .filter(|block| block[0].experiment.varies_the_plan())
+    {
         let order = Key::new(block[0].trial.seed, Stream::Blocks, 0, 0).permutation(block.len() as u32);
         let drawn: Vec<&Item> = order.into_iter().map(|index| block[index as usize]).collect();
         block.copy_from_slice(&drawn);

@@ -43,15 +43,20 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     check_names(source, &wire.factors, &factors)?;
     check_size(source, &factors)?;
     let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
-    let mut profiles = BTreeMap::new();
-    for (name, profile) in [
-        (ProfileName::Smoke, &wire.profiles.smoke),
-        (ProfileName::Quick, &wire.profiles.quick),
-        (ProfileName::Full, &wire.profiles.full),
-    ] {
-        profiles.insert(name, check_profile(source, &base, &factors, &places, (name, profile))?);
+    let seeds = check_seeds(source, wire.seeds.as_ref())?;
+    let mut named: Vec<(&Spanned<String>, &WireProfile)> = wire.profiles.iter().collect();
+    named.sort_by_key(|(name, _)| name.span().start);
+    let grid = Grid { source, base: &base, factors: &factors, places: &places, seeds };
+    let mut profiles = Vec::new();
+    for (name, profile) in named {
+        profiles.push(grid.profile(check_profile_name(source, name)?, profile)?);
     }
-    let arms = &profiles[&ProfileName::Full].arms;
+    let profile = match (default_profile(source, wire.default_profile.as_ref(), &profiles)?, profiles.first())
+    {
+        (Some(profile), _) | (None, Some(profile)) => profile.clone(),
+        (None, None) => grid.profile(ProfileName::default(), &WireProfile::default())?,
+    };
+    let arms = &profile.arms;
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -65,6 +70,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
         source: origin,
         limits,
         factors,
+        profile,
         profiles,
         reference,
         claims,
@@ -169,46 +175,86 @@ fn check_level(
     }
 }
 
-fn check_profile(
-    source: &Source,
-    base: &Draft,
-    factors: &[Factor],
-    places: &[Vec<Range<usize>>],
-    (name, wire): (ProfileName, &WireProfile),
-) -> Result<Profile, LocatedError> {
-    let mut draft = base.clone();
-    let mut changes = Vec::new();
-    for (key, value) in &wire.set {
-        base.require(source, key)?;
-        let level = json(source, value)?;
-        changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
-        draft.set(source, key.get_ref(), level, value.span())?;
-    }
-    for (key, most) in &wire.cap {
-        base.require(source, key)?;
-        changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
-    }
-    let seeds = check_seeds(source, wire)?;
-    let mut arms = Vec::new();
-    for levels in grid(factors) {
-        let mut draft = draft.clone();
-        for ((factor, places), &level) in factors.iter().zip(places).zip(&levels) {
-            for (key, value) in &factor.levels[level].set {
-                draft.set(source, key, value.clone(), places[level].clone())?;
-            }
-        }
-        for (key, most) in &wire.cap {
-            draft.cap(source, key, most)?;
-        }
-        let (config, plan) = draft.finish(source, name)?;
-        arms.push(arm(factors, levels, arms.len(), (config, plan)));
-    }
-    Ok(Profile { seeds, arms, changes })
+/// What all profiles share.
+struct Grid<'a> {
+    source: &'a Source<'a>,
+    base: &'a Draft,
+    factors: &'a [Factor],
+    /// Where the levels of each factor were written.
+    places: &'a [Vec<Range<usize>>],
+    /// Of a profile that says none.
+    seeds: Vec<Seed>,
 }
 
-fn check_seeds(source: &Source, wire: &WireProfile) -> Result<Vec<Seed>, LocatedError> {
+impl Grid<'_> {
+    fn profile(&self, name: ProfileName, wire: &WireProfile) -> Result<Profile, LocatedError> {
+        let Self { source, base, factors, places, .. } = self;
+        let mut draft = Draft::clone(base);
+        let mut changes = Vec::new();
+        for (key, value) in &wire.set {
+            base.require(source, key)?;
+            let level = json(source, value)?;
+            changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
+            draft.set(source, key.get_ref(), level, value.span())?;
+        }
+        for (key, most) in &wire.cap {
+            base.require(source, key)?;
+            changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
+        }
+        let seeds = match &wire.seeds {
+            Some(seeds) => check_seeds(source, Some(seeds))?,
+            None => self.seeds.clone(),
+        };
+        let mut arms = Vec::new();
+        for levels in grid(factors) {
+            let mut draft = draft.clone();
+            for ((factor, places), &level) in factors.iter().zip(*places).zip(&levels) {
+                for (key, value) in &factor.levels[level].set {
+                    draft.set(source, key, value.clone(), places[level].clone())?;
+                }
+            }
+            for (key, most) in &wire.cap {
+                draft.cap(source, key, most)?;
+            }
+            let resolved = draft.finish(source, &name)?;
+            arms.push(arm(factors, levels, arms.len(), resolved));
+        }
+        Ok(Profile { name, seeds, arms, changes })
+    }
+}
+
+/// It becomes a part of file names and of command lines.
+fn check_profile_name(source: &Source, name: &Spanned<String>) -> Result<ProfileName, LocatedError> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    if !name.get_ref().is_empty() && name.get_ref().chars().all(is_plain) {
+        return Ok(ProfileName::from(name.get_ref().as_str()));
+    }
+    let message = format!("profile '{}': expected letters, digits, '_' and '-' alone", name.get_ref());
+    Err(source.error(Some(name.span()), message))
+}
+
+fn default_profile<'a>(
+    source: &Source,
+    wire: Option<&Spanned<String>>,
+    profiles: &'a [Profile],
+) -> Result<Option<&'a Profile>, LocatedError> {
+    let Some(wire) = wire else { return Ok(None) };
+    let found = profiles.iter().find(|profile| profile.name.0 == *wire.get_ref());
+    let names: Vec<&str> = profiles.iter().map(|profile| profile.name.0.as_str()).collect();
+    let unknown = || source.error(Some(wire.span()), unknown("profile", wire.get_ref(), &names));
+    found.map(Some).ok_or_else(unknown)
+}
+
+/// Where nobody says otherwise: one seed alone decides no claim.
+const SEEDS: [Seed; 3] = [Seed(0), Seed(1), Seed(2)];
+
+fn check_seeds(
+    source: &Source,
+    wire: Option<&Spanned<Vec<Spanned<u64>>>>,
+) -> Result<Vec<Seed>, LocatedError> {
+    let Some(wire) = wire else { return Ok(SEEDS.to_vec()) };
     let mut seeds = Vec::new();
-    for seed in wire.seeds.get_ref() {
+    for seed in wire.get_ref() {
         let value = *seed.get_ref();
         if value > MAX_SEED {
             let message = format!("seed {value} is above {MAX_SEED}, the largest whole number in JSON");
@@ -221,7 +267,7 @@ fn check_seeds(source: &Source, wire: &WireProfile) -> Result<Vec<Seed>, Located
         seeds.push(Seed(value));
     }
     if seeds.is_empty() {
-        return Err(source.error(Some(wire.seeds.span()), "a profile needs at least one seed"));
+        return Err(source.error(Some(wire.span()), "expected at least one seed"));
     }
     Ok(seeds)
 }
@@ -263,7 +309,8 @@ fn check_reference(
         let WireReferenceRow { train_acc, val_acc, train_loss, val_loss, minutes, .. } = *row;
         rows.push(ReferenceRow { arm, train_acc, val_acc, train_loss, val_loss, minutes });
     }
-    Ok(Reference { source: wire.source, rows })
+    let name = wire.name.unwrap_or_else(|| "the reference".to_owned());
+    Ok(Reference { name, source: wire.source, rows })
 }
 
 fn find_arm(
@@ -354,7 +401,7 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self, source: &Source, profile: ProfileName) -> Result<(Config, PlanChange), LocatedError> {
+    fn finish(self, source: &Source, profile: &ProfileName) -> Result<(Config, PlanChange), LocatedError> {
         let wire: WireConfig = serde_json::from_value(self.tree)
             .map_err(|error| source.error(None, plain(&error.to_string())))?;
         let (checked, plan) = (wire.optim.check(), wire.plan.clone());
@@ -362,7 +409,7 @@ impl Draft {
         checked.and_then(|()| config.check()).and_then(|()| plan.check()).map_err(|error| {
             // How many images there are is for the profile to say, and whoever reads this may have asked for another.
             let message = match error.key {
-                "train.batch" => format!("{error} under the profile '{profile}'"),
+                "train.batch" => format!("{error}{}", profile.under()),
                 _ => error.to_string(),
             };
             match self.places.get(error.key) {
@@ -429,7 +476,7 @@ seeds = [0, 1]
 seeds = [0, 1, 2]
 
 [reference]
-source = "notes"
+name = "the notes"
 rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
 "#;
 
@@ -447,7 +494,7 @@ rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
     fn the_grid_has_one_arm_a_level_under_every_profile() {
         let experiment = parse(TEXT).unwrap();
         assert_eq!(experiment.id, "m1");
-        let smoke = experiment.profile(ProfileName::Smoke);
+        let smoke = experiment.under(&"smoke".into()).unwrap().profile;
         let labels: Vec<&str> = smoke.arms.iter().map(|arm| arm.label.as_str()).collect();
         assert_eq!(labels, ["64", "128", "1 Ki"]);
         assert_eq!(smoke.arms[0].colour, Colour::Green);
@@ -455,14 +502,14 @@ rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
         assert_eq!(smoke.arms[2].config.train.epochs, 1);
         assert_eq!(smoke.arms[2].config.data.train_limit, Some(2048));
         assert_eq!(smoke.changes, ["data.train_limit = 2048", "train.epochs = 1"]);
-        assert_eq!(experiment.profile(ProfileName::Full).arms[0].config.data.train_limit, None);
+        assert_eq!(experiment.profile.arms[0].config.data.train_limit, None);
         assert_eq!(experiment.reference.unwrap().rows[0].arm, 1);
     }
 
     #[test]
     fn trials_come_seed_by_seed() {
         let experiment = parse(TEXT).unwrap();
-        let trials: Vec<_> = experiment.profile(ProfileName::Quick).trials().collect();
+        let trials: Vec<_> = experiment.under(&"quick".into()).unwrap().profile.trials().collect();
         let order: Vec<_> = trials.iter().map(|(arm, trial)| (*arm, trial.seed.0)).collect();
         assert_eq!(order, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
     }
@@ -484,7 +531,7 @@ label = "epochs""#;
         let text = text.replace(", { value = 1024, label = \"1 Ki\" }", ", { value = 3 }");
         let text = &text[..text.find("[reference]").unwrap()];
         let experiment = parse(text).unwrap();
-        let arms = &experiment.profile(ProfileName::Full).arms;
+        let arms = &experiment.profile.arms;
         assert_eq!(arms.len(), 12);
         assert_eq!(arms[4].label, "64, tanh, 128");
     }
@@ -567,16 +614,16 @@ label = "epochs""#;
             ("lr = 0.001", "lr = 0.01 0.02", ":16:", "make them the levels of a [[factors]]"),
             ("lr = 0.001", "", ":14:1", "the key `lr` is missing"),
             (
-                "why = \"a test\"",
+                "title = \"batch size\"",
                 "",
                 "m1.toml",
-                "the key `why` is missing; it stands above the first [table]",
+                "the key `title` is missing; it stands above the first [table]",
             ),
             (
-                "[profiles.smoke]\nseeds = [0]\nset = { \"data.train_limit\" = 2048, \"train.epochs\" = 1 }",
-                "",
-                "m1.toml: the table [profiles.smoke] is missing",
-                "[profiles.smoke], .quick and .full",
+                "why = \"a test\"",
+                "default_profile = \"ful\"",
+                ":3:19",
+                "unknown profile `ful`; did you mean `full`?",
             ),
             ("[optim]\nname = \"adam\"\nlr = 0.001", "", "m1.toml: the table [optim] is missing", "[train]"),
         ] {
@@ -592,10 +639,10 @@ label = "epochs""#;
         let text = &text[..text.find("[reference]").unwrap()];
         let text = text.replace("value = 1024", "value = 0");
         let experiment = parse(&text).unwrap();
-        let arms = &experiment.profile(ProfileName::Full).arms;
+        let arms = &experiment.profile.arms;
         let plain = parse(TEXT).unwrap();
         // What varies in the plan changes no trial.
-        assert!(arms.iter().all(|arm| arm.config == plain.profile(ProfileName::Full).arms[0].config));
+        assert!(arms.iter().all(|arm| arm.config == plain.profile.arms[0].config));
         let base = Plan::named(PlanName::Tuned, 2, Device::Cpu);
         let set = PlanChange::parse("plan.memory_format=channels_last").unwrap();
         let set = set.then(&PlanChange::parse("plan.workers=9").unwrap());
@@ -633,7 +680,7 @@ label = "epochs""#;
         let sgd = |more: &str| TEXT.replacen("name = \"adam\"", &format!("name = \"sgd\"{more}"), 1);
         let plain = parse(&sgd("")).unwrap();
         // What a config holds, and with it every trial's id, is as before.
-        let optim = &plain.profile(ProfileName::Full).arms[0].config.optim;
+        let optim = &plain.profile.arms[0].config.optim;
         assert_eq!((optim.betas, optim.eps), ([0.9, 0.999], 1e-8));
         for (more, key) in [("\nbetas = [0.8, 0.99]", "optim.betas"), ("\neps = 1e-7", "optim.eps")] {
             let text = parse(&sgd(more)).unwrap_err().to_string();

@@ -18,6 +18,7 @@ use crate::experiment::config::{
 #[serde(deny_unknown_fields)]
 pub struct WireExperiment {
     pub title: String,
+    #[serde(default)]
     pub why: String,
     pub question: Option<String>,
     pub source: Option<String>,
@@ -33,7 +34,12 @@ pub struct WireExperiment {
     pub plan: PlanChange,
     #[serde(default)]
     pub factors: Vec<WireFactor>,
-    pub profiles: WireProfiles,
+    /// Seeds of a profile that says none, and of the file as it stands.
+    pub seeds: Option<Spanned<Vec<Spanned<u64>>>>,
+    /// The profile that is taken where none is asked for; the first when absent.
+    pub default_profile: Option<Spanned<String>>,
+    #[serde(default)]
+    pub profiles: BTreeMap<Spanned<String>, WireProfile>,
     pub reference: Option<WireReference>,
     #[serde(default)]
     pub claims: Vec<WireClaim>,
@@ -188,18 +194,10 @@ pub struct WireLevel {
     pub colour: Option<super::Colour>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireProfiles {
-    pub smoke: WireProfile,
-    pub quick: WireProfile,
-    pub full: WireProfile,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireProfile {
-    pub seeds: Spanned<Vec<Spanned<u64>>>,
+    pub seeds: Option<Spanned<Vec<Spanned<u64>>>>,
     /// What this profile changes in the config, by dotted key; a level's own value goes before it.
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
@@ -211,7 +209,8 @@ pub struct WireProfile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireReference {
-    pub source: String,
+    pub name: Option<String>,
+    pub source: Option<String>,
     pub rows: Vec<WireReferenceRow>,
 }
 

@@ -1,6 +1,6 @@
 //! Which trials of an experiment are due.
 
-use crate::experiment::{Arm, Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
+use crate::experiment::{Arm, Experiment, Plan, PlanAsked, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass};
 use crate::record::{Holder, RunRecord, Standing, Wanted};
 
@@ -8,7 +8,6 @@ use crate::record::{Holder, RunRecord, Standing, Wanted};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Item<'a> {
     pub experiment: &'a Experiment,
-    pub profile: ProfileName,
     pub arm: &'a Arm,
     pub trial: Trial,
     pub id: TrialId,
@@ -63,13 +62,13 @@ pub fn arm_name(experiment: &Experiment, arm: &Arm) -> String {
 ///
 /// `holder` says who has the claim on a trial under a plan.
 pub fn items<'a, E>(
-    (experiment, profile): (&'a Experiment, ProfileName),
+    experiment: &'a Experiment,
     seeds: Option<usize>,
     asked: &Asked,
     records: &'a [RunRecord],
     holder: impl Fn(&TrialId, &PlanHash) -> Result<Option<Holder>, E>,
 ) -> Result<Vec<Item<'a>>, E> {
-    let definition = experiment.profile(profile);
+    let definition = &experiment.profile;
     let kept = seeds.unwrap_or(usize::MAX).saturating_mul(definition.arms.len());
     let item = |(arm, trial): (usize, Trial)| {
         let id = trial.id();
@@ -78,7 +77,7 @@ pub fn items<'a, E>(
         let (class, plan_hash) = (asked.class(&plan), plan.hash());
         let wanted = Wanted { trial: id, plan: plan_hash, class, alone: asked.alone };
         let standing = wanted.standing(records, holder(&id, &plan_hash)?);
-        Ok(Item { experiment, profile, arm, trial, id, plan, plan_hash, standing })
+        Ok(Item { experiment, arm, trial, id, plan, plan_hash, standing })
     };
     // Seeds are outermost, so that the first so many seeds are the first so many trials.
     definition.trials().take(kept).map(item).collect()
@@ -99,15 +98,14 @@ mod tests {
     #[test]
     fn what_is_done_or_diverged_is_not_due_and_what_failed_is() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut records: Vec<_> = (0..3).map(|arm| samples::finished(&profile.arms[arm], 0).record).collect();
         records[1].status = Status::Diverged { step: 3, loss: "NaN".to_owned() };
         records[2].status = Status::Failed { reason: "killed".to_owned() };
         let (plan, environment) =
             (PlanAsked::exactly(records[0].plan.clone()), records[0].environment.clone());
         let wanted = super::Asked { plan: &plan, environment: Some(&environment), alone: true };
-        let asked = (&experiment, ProfileName::Full);
-        let found = items(asked, Some(2), &wanted, &records, nobody).unwrap();
+        let found = items(&experiment, Some(2), &wanted, &records, nobody).unwrap();
         let states: Vec<_> = found.iter().map(|item| item.standing.name()).collect();
         assert_eq!(states, ["done", "diverged", "failed", "missing", "missing", "missing"]);
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
@@ -117,12 +115,12 @@ mod tests {
 
     #[test]
     fn a_trial_another_process_runs_is_not_due() {
-        let experiment = samples::experiment();
+        let experiment = samples::experiment().under(&"smoke".into()).unwrap();
         let holder = Holder { pid: 7, since: String::new() };
         let plan = PlanAsked::exactly(samples::finished(&samples::profile().arms[0], 0).record.plan);
         let wanted = super::Asked { plan: &plan, environment: None, alone: true };
         let busy = |_: &TrialId, _: &PlanHash| Ok::<_, Infallible>(Some(holder.clone()));
-        let found = items((&experiment, ProfileName::Smoke), None, &wanted, &[], busy).unwrap();
+        let found = items(&experiment, None, &wanted, &[], busy).unwrap();
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|item| !item.is_due() && item.standing.name() == "running"));
     }
