@@ -374,7 +374,8 @@ Writes into DIR:
                       and their SHA-256
   steps.json          of each step: its images, the seed of its dropout, its loss
   state.safetensors   weights and optimizer after the last of them
-  images.u8 labels.u8 the training file, image by image")]
+  images.u8           the training file, image by image
+  labels.u16          their labels, little-endian")]
 pub struct ExportArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
@@ -614,7 +615,7 @@ Examples:
   pinbench data fetch mnist
   pinbench data fetch --from ~/Downloads/cifar-10-binary.tar.gz cifar10")]
 pub struct FetchArgs {
-    /// mnist, fashion_mnist or cifar10; all when none is given
+    /// A set that `pinbench data list` has; all that are built in when none is given
     #[arg(value_name = "SET")]
     pub sets: Vec<data::Name>,
     /// A folder or .tar.gz with the files, tried before the network; may be repeated
@@ -627,7 +628,7 @@ pub struct FetchArgs {
 /// Each run does so for its own set; this is for a doubtful disk.
 #[derive(Args)]
 pub struct VerifyArgs {
-    /// mnist, fashion_mnist or cifar10; those in the cache when none is given
+    /// A set that `pinbench data list` has; those in the cache when none is given
     #[arg(value_name = "SET")]
     pub sets: Vec<data::Name>,
 }

@@ -15,10 +15,16 @@ use cli::{BaselineVerb, Cli, DataVerb, ExplainVerb, Verb};
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
-    run(Cli::parse()).unwrap_or_else(|error| leave(&error))
+    // Before the arguments are parsed, which may name a set.
+    let wrong = cmd::data::define_own();
+    run(Cli::parse(), &wrong).unwrap_or_else(|error| leave(&error))
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
+    // A child's output is its parent's, who has said so already.
+    if !matches!(cli.verb, Verb::Train { .. }) {
+        wrong.iter().for_each(|text| console::warn(text));
+    }
     let workspace = cmd::Workspace::of(&cli.global)?;
     match cli.verb {
         Verb::Reproduce(args) => cmd::reproduce::run(&workspace, &args),

@@ -89,7 +89,7 @@ pub fn archive(bytes: &[u8]) {
     visit("tar", bytes.len(), bytes.len() as u64, bytes);
     if bytes.starts_with(&[0x1f, 0x8b]) {
         visit("tar.gz", bytes.len(), UNPACKED, archive::gunzip(bytes, UNPACKED));
-        for set in [Name::Mnist, Name::Cifar10] {
+        for set in [Name::mnist(), Name::cifar10()] {
             unpack(set, bytes);
         }
     }

@@ -14,11 +14,19 @@ use crate::cmd::console::{print, say, table, warn};
 use crate::cmd::progress::is_terminal;
 use crate::cmd::{EXIT_FAILURE, Workspace};
 
+/// Makes the user's own sets known, and returns what is wrong with those that cannot be used. Without a place for data
+/// there are none, and whoever needs one says so.
+pub fn define_own() -> Vec<String> {
+    let Ok(root) = data::root() else { return Vec::new() };
+    let wrong = data::define_own(&root).into_iter();
+    wrong.map(|(path, error)| format!("'{path}' {error}; it is not used")).collect()
+}
+
 pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
     let root = data::root()?;
     let options = Options { from: args.from.clone() };
-    let sets = if args.sets.is_empty() { &Name::ALL[..] } else { &args.sets };
-    for &name in sets {
+    let sets = if args.sets.is_empty() { Name::built_in() } else { args.sets.clone() };
+    for name in sets {
         let fetched = data::fetch(name, &root, &options, &mut FetchProgress::new(workspace.quiet))?;
         let how = if fetched.sources.is_empty() {
             "was there already".to_owned()
@@ -33,15 +41,18 @@ pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
 
 pub fn list() -> Result<ExitCode> {
     let root = data::root()?;
-    let mut rows = vec![["set", "state", "images", "digest", "folder"].map(str::to_owned).to_vec()];
-    for name in Name::ALL {
-        let folder = root.join(name.as_str());
+    let mut rows =
+        vec![["set", "state", "images", "shape", "classes", "digest", "place"].map(str::to_owned).to_vec()];
+    for name in Name::all() {
+        let place = data::place(name, &root);
         rows.push(vec![
             name.to_string(),
-            if folder.is_dir() { "present" } else { "missing" }.to_owned(),
+            if place.exists() { "present" } else { "missing" }.to_owned(),
             format!("{} + {}", text::count(name.train_len().into()), text::count(name.test_len().into())),
+            name.shape().to_string(),
+            name.classes().to_string(),
             name.digest().short(),
-            folder.display().to_string(),
+            place.display().to_string(),
         ]);
     }
     table(&rows).iter().try_for_each(|line| print(line))?;
@@ -50,10 +61,10 @@ pub fn list() -> Result<ExitCode> {
 
 pub fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
     let root = data::root()?;
-    let present = |name: &Name| root.join(name.as_str()).exists();
+    let present = |name: &Name| data::place(*name, &root).exists();
     let mut sets = args.sets.clone();
     if sets.is_empty() {
-        sets = Name::ALL.into_iter().filter(present).collect();
+        sets = Name::all().into_iter().filter(present).collect();
     }
     if sets.is_empty() {
         anyhow::bail!("no data set in '{}'; run `pinbench data fetch`", root.display());
@@ -61,21 +72,21 @@ pub fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for name in sets {
         match data::load(name, &root) {
-            Ok(_) => print(&format!("{name}: verified, {}", root.join(name.as_str()).display()))?,
+            Ok(_) => print(&format!("{name}: verified, {}", data::place(name, &root).display()))?,
             Err(error) => {
                 say(&format!("error: {error}"));
                 code = ExitCode::from(EXIT_FAILURE);
             }
         }
     }
-    workspace.note("each file has the SHA-256 it is pinned to, unless named above");
+    workspace.note("each has the SHA-256 of its definition, unless named above");
     Ok(code)
 }
 
 /// Fetches those of `sets` that are not in the cache.
 pub fn fetch_missing(workspace: &Workspace, sets: impl Iterator<Item = Name>, root: &Path) -> Result<()> {
     for name in sets {
-        if !root.join(name.as_str()).exists() {
+        if !data::place(name, root).exists() {
             data::fetch(name, root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;
         }
     }

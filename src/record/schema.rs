@@ -21,7 +21,7 @@
 //! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
 //! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
 //! | 4 | `device_…_ns` of the steps | null, as on a CPU: no device was timed |
-//! | 5 | `effective` in the record | absent: what the plan came to was not recorded |
+//! | 5 | `effective` in the record; no rows of confusion cells without images | absent: what the plan came to was not recorded; the rows are left out |
 
 use polars::prelude::DataType;
 
@@ -105,7 +105,7 @@ pub static EPOCHS: [Column; 6] = [
     column("wall_ns", DataType::UInt64, "ns"),
 ];
 
-/// One row a cell of a confusion matrix, cells of no image included.
+/// One row a cell of a confusion matrix that has images.
 pub static CONFUSION: [Column; 5] = [
     column("epoch", DataType::UInt32, ""),
     column("split", DataType::String, ""),

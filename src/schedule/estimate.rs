@@ -235,7 +235,7 @@ mod tests {
             (config.data.train_limit, config.data.eval_limit) = (None, None);
             config
         };
-        let (mnist, cifar) = (crate::dataset::Name::Mnist, crate::dataset::Name::Cifar10);
+        let (mnist, cifar) = (crate::dataset::Name::mnist(), crate::dataset::Name::cifar10());
         for (model, set, epochs, train_s, evaluate_s, diagnose_s) in [
             (ModelName::SimpleCnn, mnist, 5, 77.0, 11.2, 3.6),
             (ModelName::SimpleCnn, cifar, 10, 190.0, 26.0, 5.0),
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_work_that_is_guessed_from_is_the_work_there_is() {
         let plan = samples::finished(&samples::profile().arms[0], 0).record.plan;
-        for set in [crate::dataset::Name::Mnist, crate::dataset::Name::Cifar10] {
+        for set in [crate::dataset::Name::mnist(), crate::dataset::Name::cifar10()] {
             for model in [ModelName::SimpleCnn, ModelName::ImprovedCnn] {
                 let mut config = samples::profile().arms[0].config.clone();
                 (config.model.name, config.data.set) = (model, set);

@@ -24,7 +24,7 @@ pub fn evaluate(
     model: &dyn Model,
     set: &Resident,
     indices: &Tensor,
-    classes: u8,
+    classes: u16,
     planted: Option<Planted>,
 ) -> Result<Score, TrainError> {
     let mut mode = Mode::EVAL;

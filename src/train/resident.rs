@@ -49,7 +49,8 @@ impl Resident {
             MemoryFormat::Contiguous => pixels,
             MemoryFormat::ChannelsLast => pixels.f_permute([0, 2, 3, 1])?.f_contiguous()?,
         };
-        let labels = Tensor::f_from_slice(&images.labels)?.f_to_kind(Kind::Int64)?;
+        let labels: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
+        let labels = Tensor::f_from_slice(&labels)?;
         Ok(Self { pixels, labels, format })
     }
 

@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn simple(batch: u32) -> Config {
-        config(ModelName::SimpleCnn, Name::Mnist, batch)
+        config(ModelName::SimpleCnn, Name::mnist(), batch)
     }
 
     fn plan(name: PlanName) -> Plan {
@@ -201,7 +201,7 @@ mod tests {
     /// 1024·9·(3·32 + 32·64) + 256·9·(64·128 + 128·128) + 64·9·(128·256 + 256·256) + 4096·256 + 256·10 = 134,056,448.
     #[test]
     fn improved_cnn_takes_804_megaflop_an_image() {
-        let work = work(&config(ModelName::ImprovedCnn, Name::Cifar10, 1), &plan(PlanName::Eager));
+        let work = work(&config(ModelName::ImprovedCnn, Name::cifar10(), 1), &plan(PlanName::Eager));
         assert_eq!((work.forward.flop, work.backward.flop), (268_112_896, 534_456_320));
         assert_eq!(3 * work.forward.flop, 804_338_688);
     }
@@ -262,7 +262,8 @@ mod tests {
     fn parameters_are_those_of_the_model_that_is_built() {
         let _alone = GENERATOR.lock().unwrap();
         let init = Key::new(Seed(0), Stream::Init, 0, 0);
-        for (name, set) in [(ModelName::SimpleCnn, Name::Mnist), (ModelName::ImprovedCnn, Name::Cifar10)] {
+        for (name, set) in [(ModelName::SimpleCnn, Name::mnist()), (ModelName::ImprovedCnn, Name::cifar10())]
+        {
             for activation in [Activation::Relu, Activation::Prelu] {
                 for norm in [None, Some(Norm::Lrn), Some(Norm::Off)] {
                     for pooling in [None, Some(PoolingConfig::Overlapping)] {

@@ -87,7 +87,7 @@ pub fn build(
     config: &ModelConfig,
     plan: &Plan,
     shape: Shape,
-    classes: u8,
+    classes: u16,
     init: &Key,
 ) -> Result<Built, TrainError> {
     let mut parameters = Parameters::new(init, plan.memory_format);
@@ -133,7 +133,7 @@ mod tests {
     fn every_option_gives_logits_and_the_same_bits_when_it_is_looked_at() {
         let _alone = GENERATOR.lock().unwrap();
         for (name, set) in
-            [ModelName::SimpleCnn, ModelName::ImprovedCnn].into_iter().zip([Name::Mnist, Name::Cifar10])
+            [ModelName::SimpleCnn, ModelName::ImprovedCnn].into_iter().zip([Name::mnist(), Name::cifar10()])
         {
             for pooling in [None, Some(PoolingConfig::Overlapping)] {
                 for norm in [None, Some(Norm::Lrn), Some(Norm::Off)] {
@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn initial_weights_do_not_depend_on_activation_dropout_pooling_or_norm() {
         let _alone = GENERATOR.lock().unwrap();
-        for (name, set) in [(ModelName::SimpleCnn, Name::Mnist), (ModelName::ImprovedCnn, Name::Cifar10)] {
+        for (name, set) in [(ModelName::SimpleCnn, Name::mnist()), (ModelName::ImprovedCnn, Name::cifar10())]
+        {
             let base = built(&config(name), set, PlanName::Tuned).parameters;
             for other in [
                 ModelConfig { activation: Activation::Prelu, ..config(name) },
@@ -186,7 +187,7 @@ mod tests {
         let _alone = GENERATOR.lock().unwrap();
         let digest = |dropout| {
             let config = ModelConfig { dropout, ..config(ModelName::SimpleCnn) };
-            built(&config, Name::Mnist, PlanName::Tuned).parameters.digest().unwrap()
+            built(&config, Name::mnist(), PlanName::Tuned).parameters.digest().unwrap()
         };
         assert_eq!(digest(0.0), digest(0.3));
         assert_eq!(digest(0.0), digest(0.5));
@@ -199,7 +200,8 @@ mod tests {
             .map(|(input, output)| input * output * 9 + 3 * output)
             .iter()
             .sum();
-        let count = built(&config(ModelName::ImprovedCnn), Name::Cifar10, PlanName::Eager).parameters.count();
+        let count =
+            built(&config(ModelName::ImprovedCnn), Name::cifar10(), PlanName::Eager).parameters.count();
         assert_eq!(count, convolutions + 4096 * 256 + 256 + 256 * 10 + 10);
     }
 }

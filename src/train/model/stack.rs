@@ -38,7 +38,7 @@ impl Stack {
         config: &ModelConfig,
         order: Order,
         shape: Shape,
-        classes: u8,
+        classes: u16,
     ) -> Result<Self, TchError> {
         let pool = Pool::of(config);
         let (mut channels, mut height, mut width) = (shape.channels as i64, shape.height, shape.width);
