@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use pinbench::data::{archive, cifar, idx};
+use pinbench::data::{archive, cifar, idx, npy, pack};
 use pinbench::dataset::Name;
 use pinbench::digest::Digest;
 use pinbench::experiment::baseline::{self, Baseline};
@@ -48,6 +48,39 @@ pub fn idx(bytes: &[u8]) {
         Ok(file) => {
             assert_eq!(file.values.len(), file.dims.iter().product::<usize>());
             assert_eq!(file.values.len() + 4 + 4 * file.dims.len(), bytes.len());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub fn npy(bytes: &[u8]) {
+    // The header as text, a part of it in an error, and the sizes: the values are a slice of the input.
+    match bounded("NPY", bytes.len(), (4 * KIB, 8), || npy::decode(bytes)) {
+        Ok(file) => {
+            assert!(bytes.ends_with(file.values));
+            // A label is two bytes of at least one.
+            let labels = bounded("labels", bytes.len(), (KIB, 2), || file.labels());
+            assert!(labels.is_err() || file.pixels().is_err() || labels == Ok(values_of(file.values)));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn values_of(bytes: &[u8]) -> Vec<u16> {
+    bytes.iter().map(|&byte| u16::from(byte)).collect()
+}
+
+/// A user's own set that somebody handed on.
+pub fn pin(bytes: &[u8]) {
+    // The definition as TOML, and the content once.
+    match bounded("PIN", bytes.len(), (64 * KIB, 64), || pack::decode(bytes, bytes.len() as u64)) {
+        Ok((definition, train, test)) => {
+            for (images, count) in [(train, definition.train), (test, definition.test)] {
+                assert_eq!(images.len(), count as usize);
+                assert_eq!(images.pixels.len(), images.len() * definition.shape.len());
+                assert!(images.labels.iter().all(|label| usize::from(*label) < definition.classes.len()));
+            }
+            assert!(is_plain(&definition.name));
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use pinbench::data::add::{self, Test, Watch};
 use pinbench::data::{self, Name, Options};
+use pinbench::schedule::Interrupt;
 use pinbench::text;
 
-use crate::cli::{FetchArgs, VerifyArgs};
+use crate::cli::{AddArgs, FetchArgs, VerifyArgs};
 use crate::cmd::console::{print, say, table, warn};
 use crate::cmd::progress::is_terminal;
 use crate::cmd::{EXIT_FAILURE, Workspace};
@@ -36,6 +38,35 @@ pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
         workspace.note(&format!("{name}: verified, {how}"));
         print(&fetched.folder.display().to_string())?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn add(workspace: &Workspace, args: &AddArgs) -> Result<ExitCode> {
+    let root = data::root()?;
+    let interrupt = Interrupt::install_in_child()?;
+    let test = match (&args.test, args.test_share) {
+        (Some(folder), _) => Test::Folder(folder.clone()),
+        (None, Some(share)) => Test::Share(share),
+        (None, None) => Test::Found,
+    };
+    let options = add::Options { size: args.size, test, skip_broken: args.skip_broken };
+    let mut progress = FetchProgress::new(workspace.quiet);
+    let mut watch = Watch { observer: &mut progress, is_stopped: &|| interrupt.is_asked() };
+    let added = add::add(&args.name, &args.from, &options, &root, &mut watch)?;
+    drop(progress);
+    let row = |class: &str, train: usize, test: usize| {
+        vec![class.to_owned(), text::count(train as u64), text::count(test as u64)]
+    };
+    let mut rows = vec![["class", "train", "test"].map(str::to_owned).to_vec()];
+    rows.extend(added.counts.iter().map(|(class, train, test)| row(class, *train, *test)));
+    let sum = |part: fn(&(String, usize, usize)) -> usize| added.counts.iter().map(part).sum();
+    rows.push(row("all", sum(|(_, train, _)| *train), sum(|(.., test)| *test)));
+    table(&rows).iter().try_for_each(|line| print(line))?;
+    added.warnings.iter().for_each(|text| warn(text));
+    let how = if added.was_there { "was there already" } else { "added" };
+    let (name, shape, digest) = (&args.name, added.shape, added.digest.short());
+    print(&format!("{name}: {how}, {shape}, digest {digest}, {}", added.path.display()))?;
+    workspace.note(&format!("an experiment names it so: data = {{ set = \"{name}\", validation = 0.2 }}"));
     Ok(ExitCode::SUCCESS)
 }
 

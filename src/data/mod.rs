@@ -5,12 +5,14 @@
 //!
 //! The call sequence is [`root`] → [`define_own`] → [`fetch`] (slow, network) → [`load`] (reads the disk) → [`split`].
 
+pub mod add;
 pub mod archive;
 pub mod cifar;
 mod fetch;
 pub mod idx;
 pub(crate) mod intake;
 mod load;
+pub mod npy;
 pub mod pack;
 mod root;
 pub(crate) mod source;

@@ -152,6 +152,14 @@ impl Definition {
         Ok(Self { name, shape, classes, train, test, digest, content })
     }
 
+    /// How the pixels of a user's own set came to be.
+    pub fn import(&self) -> Option<&Import> {
+        match &self.content {
+            Content::Packed(import) => Some(import),
+            Content::Published(_) => None,
+        }
+    }
+
     /// The text that [`parse`](Self::parse) reads, of a packed set.
     pub(crate) fn packed_text(&self, import: &Import) -> Result<String, toml::ser::Error> {
         let Shape { channels, height, width } = self.shape;
