@@ -35,7 +35,7 @@ impl Observer for Timed {
 
     fn stepped(&mut self, row: &StepRow) -> Control {
         if row.step >= WARM_UP_STEPS {
-            self.total_ns += self.phase.map_or(row.times.total_ns, |phase| row.times.ns(phase));
+            self.total_ns += self.phase.map_or(row.times.total_ns, |phase| row.times.ns(phase).unwrap_or(0));
         }
         if row.step + 1 < WARM_UP_STEPS + self.wanted { Control::Continue } else { Control::Stop }
     }
@@ -63,6 +63,7 @@ fn trial(name: ModelName, set: Name, batch: u32) -> Trial {
             target_loss: None,
             patience: None,
             min_delta: None,
+            micro_batch: None,
             replicate: None,
         },
         augment: None,

@@ -193,7 +193,7 @@ pub struct SeedsArg {
 #[derive(Args)]
 pub struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
-    /// fused our own kernels where there is one
+    /// fused our own kernels where there is one, graph a GPU's steps as CUDA graphs
     #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
     plan: PlanChoice,
     /// Threads of libtorch [default: the cores of this machine]
@@ -214,7 +214,7 @@ pub struct SweepPlanArgs {
     /// Train N trials at once, one thread each, where that takes less time for all of them together
     ///
     /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
-    /// and no report compares them. It is another plan: its runs are not mixed with those there are. 1 is none.
+    /// and no report compares them. Without --jobs such a trial is due again, for its times. 1 is none.
     #[arg(
         long,
         value_name = "N",
@@ -242,7 +242,7 @@ pub struct ReportArgs {
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
-    /// Only runs of this plan: tuned, eager or fused [default: that with most trials done]
+    /// Only runs of this plan: tuned, eager, fused or graph [default: that with most trials done]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
     /// Folder the reports are written into, one folder an experiment
@@ -707,6 +707,7 @@ enum PlanChoice {
     Tuned,
     Eager,
     Fused,
+    Graph,
 }
 
 impl ProfileChoice {
@@ -750,6 +751,7 @@ impl PlanChoice {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
             Self::Fused => PlanName::Fused,
+            Self::Graph => PlanName::Graph,
         }
     }
 }
@@ -764,10 +766,15 @@ impl PlanArgs {
 impl SweepPlanArgs {
     pub fn plan(&self) -> Plan {
         let alone = self.plan.plan();
-        match self.jobs {
-            Some(jobs) if jobs > 1 => Plan { jobs: Some(jobs), threads: 1, ..alone },
-            _ => alone,
+        match self.at_once() {
+            1 => alone,
+            _ => Plan { threads: 1, ..alone },
         }
+    }
+
+    /// Trials that train at a time.
+    pub fn at_once(&self) -> u32 {
+        self.jobs.unwrap_or(1)
     }
 }
 
@@ -857,7 +864,7 @@ mod tests {
             _ => panic!("another verb"),
         };
         let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);
-        assert_eq!(plan(&["--jobs", "3", "--plan", "eager"]), Plan { jobs: Some(3), ..alone });
+        assert_eq!(plan(&["--jobs", "3", "--plan", "eager"]), alone);
         assert_eq!(plan(&["--jobs", "1"]), plan(&[]));
         assert!(parse(&["reproduce", "--jobs", "2"]).is_ok() && parse(&["list", "--jobs", "2"]).is_ok());
         let wrong = [&["--jobs", "0"][..], &["--jobs", "65"], &["--jobs", "2", "--threads", "1"]];

@@ -77,30 +77,41 @@ impl Phase {
     }
 }
 
-/// Nanoseconds a step spent in each phase, and in all.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Nanoseconds a step took in all and, where whoever ran it divided it, in each phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PhaseTimes {
-    phases_ns: [u64; Phase::ALL.len()],
+    phases_ns: Option<[u64; Phase::ALL.len()]>,
     pub total_ns: u64,
 }
 
 impl PhaseTimes {
     pub fn new(phases_ns: [u64; Phase::ALL.len()], total_ns: u64) -> Self {
-        Self { phases_ns, total_ns }
+        Self { phases_ns: Some(phases_ns), total_ns }
+    }
+
+    /// Times of a step of which nothing is known but how long it took.
+    pub fn undivided(total_ns: u64) -> Self {
+        Self { phases_ns: None, total_ns }
     }
 
     /// Times whose total is their sum.
     pub fn summed(phases_ns: [u64; Phase::ALL.len()]) -> Self {
-        Self { phases_ns, total_ns: phases_ns.into_iter().fold(0, u64::saturating_add) }
+        Self::new(phases_ns, phases_ns.into_iter().fold(0, u64::saturating_add))
     }
 
-    pub fn ns(&self, phase: Phase) -> u64 {
-        self.phases_ns[phase as usize]
+    pub fn is_divided(&self) -> bool {
+        self.phases_ns.is_some()
     }
 
-    /// What no phase accounts for.
+    /// `None` of a step that was not divided.
+    pub fn ns(&self, phase: Phase) -> Option<u64> {
+        self.phases_ns.map(|phases_ns| phases_ns[phase as usize])
+    }
+
+    /// What no phase accounts for: all of a step that was not divided.
     pub fn rest_ns(&self) -> u64 {
-        self.total_ns.saturating_sub(self.phases_ns.iter().sum())
+        let phases_ns = self.phases_ns.unwrap_or_default();
+        self.total_ns.saturating_sub(phases_ns.into_iter().fold(0, u64::saturating_add))
     }
 }
 
@@ -168,7 +179,7 @@ pub struct Stopwatch<'a, C: Clock, S: EventSource> {
     device: Option<&'a mut Recorder<S>>,
     started_ns: u64,
     last_ns: u64,
-    times: PhaseTimes,
+    phases_ns: [u64; Phase::ALL.len()],
 }
 
 impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
@@ -177,7 +188,7 @@ impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
             device.start()?;
         }
         let now = clock.now_ns();
-        Ok(Self { clock, device, started_ns: now, last_ns: now, times: PhaseTimes::default() })
+        Ok(Self { clock, device, started_ns: now, last_ns: now, phases_ns: Default::default() })
     }
 
     pub fn mark(&mut self, phase: Phase) -> Result<(), S::Error> {
@@ -186,7 +197,7 @@ impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
             device.mark(phase)?;
         }
         let now = self.clock.now_ns();
-        self.times.phases_ns[phase as usize] += now - self.last_ns;
+        self.phases_ns[phase as usize] += now - self.last_ns;
         self.last_ns = now;
         Ok(())
     }
@@ -202,10 +213,10 @@ impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
 
     /// The times by the host's clock and, of the same phases, by the device's events. It has to be waited for at the last
     /// mark, so that a step that ends with reading a result back loses nothing by it.
-    pub fn stop(mut self) -> Result<(PhaseTimes, Option<PhaseTimes>), S::Error> {
-        self.times.total_ns = self.clock.now_ns() - self.started_ns;
+    pub fn stop(self) -> Result<(PhaseTimes, Option<PhaseTimes>), S::Error> {
+        let times = PhaseTimes::new(self.phases_ns, self.clock.now_ns() - self.started_ns);
         let device = self.device.map(|device| device.times()).transpose()?;
-        Ok((self.times, device))
+        Ok((times, device))
     }
 }
 
@@ -244,7 +255,7 @@ mod tests {
     }
 
     fn phases_ns(times: PhaseTimes) -> [u64; Phase::ALL.len()] {
-        Phase::ALL.map(|phase| times.ns(phase))
+        Phase::ALL.map(|phase| times.ns(phase).unwrap())
     }
 
     #[test]

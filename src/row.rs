@@ -37,10 +37,10 @@ impl StepRow {
     pub fn device_behind_ns(&self) -> Option<u64> {
         let until_read_back = |times: PhaseTimes| {
             let phases = Phase::ALL.into_iter().filter(|phase| *phase != Phase::ReadBack);
-            phases.map(|phase| times.ns(phase)).fold(0, u64::saturating_add)
+            phases.map(|phase| times.ns(phase)).try_fold(0, |sum: u64, ns| Some(sum.saturating_add(ns?)))
         };
         let device = self.device?;
-        Some(until_read_back(device).saturating_sub(until_read_back(self.times)))
+        Some(until_read_back(device)?.saturating_sub(until_read_back(self.times)?))
     }
 }
 

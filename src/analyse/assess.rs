@@ -414,7 +414,8 @@ mod tests {
         assert!(found[0].remarks[0].contains("not executed alike"), "{:?}", found[0].remarks);
         // Neither have runs that trained side by side, however alike.
         for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
-            record.plan = Plan { jobs: Some(2), ..Plan::named(PlanName::Tuned, 1, Device::Cpu) };
+            record.beside = 1;
+            record.plan = Plan::named(PlanName::Tuned, 1, Device::Cpu);
             record.plan_hash = record.plan.hash();
         }
         let summary = Summary::of(&experiment, ProfileName::Full, &arms);

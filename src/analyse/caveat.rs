@@ -91,7 +91,8 @@ impl Caveat {
         let plans: BTreeSet<String> = counted.iter().map(|run| plan(run)).collect();
         let classes: BTreeSet<String> =
             counted.iter().map(|run| run.record.environment_class.to_string()).collect();
-        let jobs: BTreeSet<u32> = counted.iter().filter_map(|run| run.record.plan.jobs).collect();
+        let beside = counted.iter().map(|run| run.record.beside).filter(|&beside| beside > 0);
+        let at_once: BTreeSet<u32> = beside.map(|beside| beside + 1).collect();
         let mut caveats = Vec::new();
         if plans.len() > 1 {
             caveats.push(Self::MixedPlans(plans.into_iter().collect()));
@@ -99,8 +100,8 @@ impl Caveat {
         if classes.len() > 1 {
             caveats.push(Self::MixedEnvironments(classes.into_iter().collect()));
         }
-        if !jobs.is_empty() {
-            caveats.push(Self::SideBySide(jobs.into_iter().collect()));
+        if !at_once.is_empty() {
+            caveats.push(Self::SideBySide(at_once.into_iter().collect()));
         }
         caveats
     }
@@ -108,7 +109,7 @@ impl Caveat {
     /// That other processes or virtual machines took the processor from a counted run. Of one that was meant to share the
     /// machine nobody needs to be told: its times are barred.
     pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
-        let outcome = run.record.outcome.as_ref().filter(|_| run.record.plan.jobs.is_none())?;
+        let outcome = run.record.outcome.as_ref().filter(|_| run.record.is_alone())?;
         let others = outcome.others_cpu_s.zip(run.record.watched_s());
         let share = disturbed_share(others, outcome.steal_share, run.record.environment.cores)?;
         Some(Self::Disturbed { arm: arm.to_owned(), seed: run.record.trial.seed, share })
@@ -224,8 +225,7 @@ mod tests {
         let profile = samples::profile();
         let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
         for run in &mut runs {
-            run.record.plan.jobs = Some(4);
-            run.record.plan_hash = run.record.plan.hash();
+            run.record.beside = 3;
             // Its siblings had the rest of the machine, which is no disturbance.
             run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
             assert_eq!(Caveat::of_disturbance("64", run), None);

@@ -42,8 +42,8 @@ pub struct StepTiming {
     pub step_ms: f64,
     /// Mean over steps.
     pub minor_faults: f64,
-    /// Mean time an image spent in each phase, in the order of [`Phase::ALL`].
-    pub phase_us_per_image: [f64; Phase::ALL.len()],
+    /// Mean time an image spent in each phase, in the order of [`Phase::ALL`]; `None` where steps were not divided.
+    pub phase_us_per_image: Option<[f64; Phase::ALL.len()]>,
     /// The same for what no phase accounts for.
     pub rest_us_per_image: f64,
     /// `None` on a CPU.
@@ -64,14 +64,18 @@ pub struct DeviceTiming {
 impl Measures {
     pub fn of(run: &LoadedRun) -> Self {
         let score = |split| last_score(run, split);
-        let train_ns: u64 = run.steps.iter().map(|step| step.times.total_ns).sum();
         let outcome = run.record.outcome.as_ref();
+        // A run may be kept without the rows of its steps; their sum stays in its record.
+        let train_ns = match run.steps.len() {
+            0 => outcome.map(|outcome| outcome.train_ns),
+            _ => Some(run.steps.iter().map(|step| step.times.total_ns).sum::<u64>()),
+        };
         Self {
             train: score(Split::Train),
             train_eval: score(Split::TrainEval),
             validation: score(Split::Validation),
             test: score(Split::Test),
-            train_minutes: (!run.steps.is_empty()).then(|| train_ns as f64 / NS_PER_MINUTE),
+            train_minutes: train_ns.map(|ns| ns as f64 / NS_PER_MINUTE),
             total_minutes: outcome.map(|outcome| outcome.wall_ns as f64 / NS_PER_MINUTE),
             timing: run.steps.get(WARM_UP_STEPS..).and_then(StepTiming::of),
         }
@@ -88,9 +92,10 @@ fn last_score(run: &LoadedRun, split: Split) -> Option<Score> {
 
 impl StepTiming {
     /// Share of a step's time in which its batch was made.
-    pub fn load_share(&self) -> f64 {
-        let total = self.phase_us_per_image.iter().sum::<f64>() + self.rest_us_per_image;
-        self.phase_us_per_image[Phase::Load as usize] / total
+    pub fn load_share(&self) -> Option<f64> {
+        let phases = self.phase_us_per_image?;
+        let total = phases.iter().sum::<f64>() + self.rest_us_per_image;
+        Some(phases[Phase::Load as usize] / total)
     }
 
     /// `None` of no steps, or of steps that took no time or held no image.
@@ -108,7 +113,10 @@ impl StepTiming {
             images_per_s: stats::median(&rates)?,
             step_ms: stats::median(&times)?,
             minor_faults: faults as f64 / steps.len() as f64,
-            phase_us_per_image: Phase::ALL.map(|phase| us_per_image(&|step| step.times.ns(phase))),
+            phase_us_per_image: steps
+                .iter()
+                .all(|step| step.times.is_divided())
+                .then(|| Phase::ALL.map(|phase| us_per_image(&|step| step.times.ns(phase).unwrap_or(0)))),
             rest_us_per_image: us_per_image(&|step| step.times.rest_ns()),
             device: DeviceTiming::of(steps, images),
         })
@@ -118,9 +126,10 @@ impl StepTiming {
 impl DeviceTiming {
     /// `None` too where only some steps have such times: their mean would be beside the host's over others.
     fn of(steps: &[StepRow], images: u64) -> Option<Self> {
-        let times: Vec<PhaseTimes> = steps.iter().map(|step| step.device).collect::<Option<_>>()?;
+        let divided = |step: &StepRow| step.device.filter(PhaseTimes::is_divided);
+        let times: Vec<PhaseTimes> = steps.iter().map(divided).collect::<Option<_>>()?;
         let us_per_image = |phase| {
-            let ns: f64 = times.iter().map(|times| times.ns(phase) as f64).sum();
+            let ns: f64 = times.iter().map(|times| times.ns(phase).unwrap_or(0) as f64).sum();
             ns / 1e3 / images as f64
         };
         let shares: Vec<f64> = steps.iter().filter_map(behind_share).collect();
@@ -170,7 +179,7 @@ mod tests {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
         run.steps = (0..40).map(|index| step(index, 50, 2_000_000)).collect();
         let timing = Measures::of(&run).timing.unwrap();
-        let total: f64 = timing.phase_us_per_image.iter().sum::<f64>() + timing.rest_us_per_image;
+        let total = timing.phase_us_per_image.unwrap().iter().sum::<f64>() + timing.rest_us_per_image;
         assert!((total - 40.0).abs() < 1e-9, "{total}");
     }
 
@@ -181,11 +190,12 @@ mod tests {
             run.steps = (0..40).map(|index| step(index, 50, 2_000_000)).collect();
             samples::put_on_gpu(&mut run, behind_percent);
             let timing = Measures::of(&run).timing.unwrap();
-            let host: f64 = timing.phase_us_per_image.iter().sum();
+            let phases = timing.phase_us_per_image.unwrap();
+            let host: f64 = phases.iter().sum();
             assert!((host + timing.rest_us_per_image - 40.0).abs() < 1e-9, "{host}");
             let device = timing.device.unwrap();
             assert!((device.phase_us_per_image.iter().sum::<f64>() - 40.0).abs() < 1e-9);
-            (timing.phase_us_per_image[Phase::ReadBack as usize], device.behind_share)
+            (phases[Phase::ReadBack as usize], device.behind_share)
         };
         for (percent, read_back_us, share) in [(0, 0.0, 0.0), (90, 36.0, 0.9)] {
             let (host, behind) = device(percent);

@@ -56,7 +56,7 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
         Quantity::TotalMinutes => measures.total_minutes,
         Quantity::ImagesPerS => timing.map(|timing| timing.images_per_s),
         Quantity::StepMs => timing.map(|timing| timing.step_ms),
-        Quantity::LoadShare => timing.map(|timing| timing.load_share()),
+        Quantity::LoadShare => timing.and_then(|timing| timing.load_share()),
         Quantity::SystemShare => {
             let (user, system) = cpu_us(&run.steps);
             (user + system > 0).then(|| system as f64 / (user + system) as f64)

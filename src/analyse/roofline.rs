@@ -15,11 +15,11 @@ pub enum Part {
 }
 
 impl Part {
-    fn ns(self, times: &PhaseTimes) -> u64 {
+    fn ns(self, times: &PhaseTimes) -> Option<u64> {
         match self {
             Self::Phase(phase) => times.ns(phase),
-            Self::Rest => times.rest_ns(),
-            Self::Step => times.total_ns,
+            Self::Rest => Some(times.rest_ns()),
+            Self::Step => Some(times.total_ns),
         }
     }
 
@@ -134,8 +134,8 @@ impl Roofline {
 }
 
 fn median_ms(steps: &[StepRow], part: Part) -> Option<f64> {
-    let ms: Vec<f64> = steps.iter().map(|step| part.ns(&step.times) as f64 / 1e6).collect();
-    stats::median(&ms)
+    let ms: Option<Vec<f64>> = steps.iter().map(|step| Some(part.ns(&step.times)? as f64 / 1e6)).collect();
+    stats::median(&ms?)
 }
 
 #[cfg(test)]

@@ -177,6 +177,9 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
+        program: None,
+        beside: 0,
+        block: None,
         effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
@@ -186,6 +189,7 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         planted: None,
         outcome: Some(outcome(seed, batch, steps)),
         files: BTreeMap::new(),
+        stored_as: None,
     }
 }
 
@@ -207,6 +211,7 @@ fn outcome(seed: u64, batch: u32, steps: &[StepRow]) -> Outcome {
         watched_ns: None,
         resumed: vec![],
         reference_ns: None,
+        gpu_clocks: None,
     }
 }
 

@@ -235,20 +235,26 @@ fn finished_by_seed<'a>(
     finished
 }
 
-/// The newest of a seed's finished runs: their names sort by age.
+/// The newest of a seed's finished runs, whose names sort by age: of those that had the machine to themselves, where there
+/// are any.
 fn newest<'a>(
     arm: &str,
     seed: Seed,
     runs: &[&'a LoadedRun],
     caveats: &mut Vec<Caveat>,
 ) -> Option<&'a LoadedRun> {
-    let (newest, older) = runs.split_last()?;
-    if !older.is_empty() {
+    let alone = runs.iter().rev().find(|run| run.record.is_alone());
+    let newest = alone.or(runs.last()).copied()?;
+    if runs.len() > 1 {
         caveats.push(Caveat::Repeated {
             arm: arm.to_owned(),
             seed,
             counted: newest.record.run.clone(),
-            left_out: older.iter().map(|run| run.record.run.clone()).collect(),
+            left_out: runs
+                .iter()
+                .filter(|run| run.record.run != newest.record.run)
+                .map(|run| run.record.run.clone())
+                .collect(),
         });
     }
     Some(newest)
@@ -294,9 +300,11 @@ impl Spreads {
         self.images_per_s = timing(&|timing| timing.images_per_s);
         self.step_ms = timing(&|timing| timing.step_ms);
         self.minor_faults = timing(&|timing| timing.minor_faults);
-        let phases = Phase::ALL.map(|phase| timing(&|timing| timing.phase_us_per_image[phase as usize]));
-        let phases: Option<Vec<Spread>> = phases.into_iter().collect();
-        self.phase_us_per_image = phases.and_then(|phases| phases.try_into().ok());
+        let divided: Option<Vec<_>> = timings.iter().map(|timing| timing.phase_us_per_image).collect();
+        let divided = divided.unwrap_or_default();
+        self.phase_us_per_image = of_phases(|phase| {
+            Spread::of(&divided.iter().map(|phases| phases[phase as usize]).collect::<Vec<_>>())
+        });
         self.rest_us_per_image = timing(&|timing| timing.rest_us_per_image);
         self.add_device_times(&timings);
     }
@@ -307,9 +315,8 @@ impl Spreads {
         let device = |value: &dyn Fn(&DeviceTiming) -> f64| {
             Spread::of(&devices.iter().map(|device| value(device)).collect::<Vec<_>>())
         };
-        let phases = Phase::ALL.map(|phase| device(&|device| device.phase_us_per_image[phase as usize]));
-        let phases: Option<Vec<Spread>> = phases.into_iter().collect();
-        self.device_us_per_image = phases.and_then(|phases| phases.try_into().ok());
+        self.device_us_per_image =
+            of_phases(|phase| device(&|device| device.phase_us_per_image[phase as usize]));
         self.behind_share = device(&|device| device.behind_share);
     }
 
@@ -319,6 +326,12 @@ impl Spreads {
         let total = phases.iter().map(|phase| phase.mean).sum::<f64>() + rest.mean;
         (total > 0.0).then(|| (std::array::from_fn(|index| phases[index].mean / total), rest.mean / total))
     }
+}
+
+/// Spreads in the order of [`Phase::ALL`], if each phase has one.
+fn of_phases(spread: impl Fn(Phase) -> Option<Spread>) -> Option<[Spread; Phase::ALL.len()]> {
+    let spreads: Option<Vec<Spread>> = Phase::ALL.into_iter().map(spread).collect();
+    spreads?.try_into().ok()
 }
 
 impl Differences {
@@ -426,8 +439,7 @@ mod tests {
         let experiment = samples::experiment();
         let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0, 1, 2]);
         for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
-            record.plan.jobs = Some(2);
-            record.plan_hash = record.plan.hash();
+            record.beside = 1;
         }
         let summary = Summary::of(&experiment, ProfileName::Full, &arms);
         assert_eq!(summary.caveats, [Caveat::SideBySide(vec![2])]);

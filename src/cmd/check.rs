@@ -264,7 +264,8 @@ impl<'a> Bench<'a> {
         let due = text::plural(jobs.len(), "run");
         self.workspace.note(&format!("{due} to train, about {} by a guess", text::duration(total)));
         let (environment, _) = self.workspace.environment(&jobs[0].plan)?;
-        let sweep = Sweep { store: &store, environment: &environment, interrupt: &self.interrupt };
+        let sweep =
+            Sweep { store: &store, environment: &environment, interrupt: &self.interrupt, at_once: 1 };
         let mut progress = Progress::named(self.workspace.quiet, names, times);
         let tally = sweep.run(&jobs, &Children::of_this_program(&self.interrupt)?, &mut progress)?;
         progress.finish();
@@ -283,6 +284,8 @@ impl<'a> Bench<'a> {
             // The gate looks at none.
             diagnostics: Diagnostics::Off,
             task: Task::Train { fault: self.planted },
+            beside: 0,
+            block: None,
             command: format!("pinbench check {} --profile {}", request.named, request.profile),
         }
     }

@@ -13,7 +13,7 @@ use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
 use pinbench::planted::Planted;
-use pinbench::record::{LoadedRun, RunRecord, Status, Store};
+use pinbench::record::{self, LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
 use pinbench::report::explain::{Provenance, explain, summary, to_json};
 use pinbench::row::Diagnostics;
@@ -64,7 +64,7 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     ));
     let (environment, _) = workspace.environment(&design.base)?;
     let mut progress = Progress::named(workspace.quiet, names, times);
-    let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
+    let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt, at_once: 1 };
     let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
     progress.finish();
     let blocks = if tally.interrupted { (tally.ended() / conditions) as u32 } else { args.blocks };
@@ -122,6 +122,8 @@ fn design(args: &ExplainArgs) -> Result<Design> {
 /// One short training.
 struct Measurement {
     block: u32,
+    /// Within the block.
+    place: u32,
     condition: Condition,
     trial: Trial,
     plan: Plan,
@@ -141,10 +143,11 @@ fn measurements(experiment: &Experiment, design: &Design, blocks: u32) -> Result
     let trial = base_trial(experiment)?;
     let mut measurements = Vec::new();
     for block in 0..blocks {
-        for condition in order(&wanted, block as usize) {
+        for (place, condition) in order(&wanted, block as usize).into_iter().enumerate() {
             let trained = design.trained(condition);
             let mut config = trial.config.clone();
             config.train.batch = trained.batch;
+            config.train.micro_batch = trained.variant.micro_batch();
             // As many as the condition's own batch would have: an A/A run is then as noisy as what it stands for.
             config.train.max_steps = Some((IMAGES / condition.batch).clamp(STEPS.0, STEPS.1));
             config.data.eval_limit = Some(EVALUATED);
@@ -152,6 +155,7 @@ fn measurements(experiment: &Experiment, design: &Design, blocks: u32) -> Result
             let (trial, plan) = (Trial { config, seed: Seed(seed) }, trained.variant.apply(&design.base));
             measurements.push(Measurement {
                 block,
+                place: place as u32,
                 condition,
                 trial,
                 plan,
@@ -178,6 +182,8 @@ impl Measurement {
             workspace: workspace.root.clone(),
             diagnostics: Diagnostics::Off,
             task: Task::Train { fault: self.planted },
+            beside: 0,
+            block: Some(record::Block { block: self.block.into(), place: self.place }),
             command: this_command(),
         }
     }
@@ -211,7 +217,7 @@ fn stored(workspace: &Workspace, experiment: &Experiment) -> Result<Vec<LoadedRu
         trials.contains(&record.trial_id)
             && record.status == Status::Finished
             && record.planted.is_none()
-            && record.plan.jobs.is_none()
+            && record.is_alone()
     };
     let Some(newest) = records.iter().rev().find(is_wanted) else { return Ok(Vec::new()) };
     let is_alike = |record: &&RunRecord| {

@@ -29,6 +29,8 @@ pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
         workspace: workspace.root.clone(),
         diagnostics: pinbench::row::Diagnostics::Off,
         task: Task::Export(Export { folder, steps: args.steps }),
+        beside: 0,
+        block: None,
         command: this_command(),
     };
     if !task::run(workspace, &job)? {

@@ -42,6 +42,7 @@ struct Asked<'a> {
     experiments: &'a [String],
     profile: ProfileName,
     plan: &'a Plan,
+    at_once: u32,
     seeds: Option<usize>,
     /// Start of the one trial's id.
     trial: Option<&'a str>,
@@ -63,11 +64,12 @@ struct Kept {
 }
 
 pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
-    let plan = args.plan.plan();
+    let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
     let asked = Asked {
         experiments: &args.experiments,
         profile: args.profile.name(),
         plan: &plan,
+        at_once,
         seeds: args.seeds.limit(),
         trial: None,
         diagnostics: Diagnostics::On,
@@ -80,7 +82,7 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
         print_table(found.iter())?;
         let (all, due) = (times(found.iter()), times(found.iter().filter(is_due)));
         let about = |times: &[(Duration, Basis)]| {
-            text::duration(together(times.iter().map(|(time, _)| *time), &plan))
+            text::duration(together(times.iter().map(|(time, _)| *time), at_once))
         };
         let (trials, in_all) = (text::plural(all.len(), "trial"), about(&all));
         Ok(print(&match due.len() {
@@ -93,12 +95,13 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
 
 /// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
 pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, then: &str) -> Result<ExitCode> {
-    let plan = args.plan.plan();
-    refuse_too_many(&plan)?;
+    let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
+    refuse_too_many(at_once)?;
     let asked = Asked {
         experiments: &args.experiments,
         profile: args.profile.name(),
         plan: &plan,
+        at_once,
         seeds: args.seeds.limit(),
         trial,
         diagnostics: args.diagnostics(),
@@ -118,7 +121,7 @@ pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, the
         let all = text::plural(found.len(), "trial");
         print(&format!("{done} of {all} done, {} due; nothing was trained", due.len()))?;
         if !due.is_empty() {
-            let time = together(due.iter().map(|(time, _)| *time), &plan);
+            let time = together(due.iter().map(|(time, _)| *time), at_once);
             print(&format!("training these takes about {} ({})", text::duration(time), basis(&due)))?;
         }
         if !then.is_empty() {
@@ -130,7 +133,7 @@ pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, the
 }
 
 fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<()> {
-    let Asked { profile, plan, seeds, trial, diagnostics, .. } = *asked;
+    let Asked { profile, plan, at_once, seeds, trial, diagnostics, .. } = *asked;
     let experiments = workspace.experiments(asked.experiments)?;
     let (environment, class) = workspace.environment(plan)?;
     let store = workspace.existing_store()?;
@@ -142,7 +145,7 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
     let mut found = Vec::new();
     for experiment in &experiments {
         let asked = (experiment, profile);
-        found.extend(items(asked, seeds, (hash, class.as_ref()), &listing.records, holder)?);
+        found.extend(items(asked, seeds, (hash, class.as_ref(), at_once == 1), &listing.records, holder)?);
     }
     if let Some(start) = trial {
         found.retain(|item| item.id.to_string().starts_with(start));

@@ -160,10 +160,11 @@ impl Reporter<'_> {
             let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
             warn_once(text, said);
         }
-        let plan = chosen.records.first().map(|record| &record.plan).or(plan);
+        let ran = chosen.records.first().map(|&record| (&record.plan, record.beside + 1));
+        let plan = ran.or(plan.map(|plan| (plan, 1)));
         let named = self.workspace.named(experiment);
         let command = match plan {
-            Some(plan) => command("reproduce", &named, &self.profile, plan),
+            Some((plan, at_once)) => command("reproduce", &named, &self.profile, plan, at_once),
             None => format!("pinbench reproduce {named} --profile {}", self.profile),
         };
         let mut arms: Vec<ArmRuns> =
@@ -241,7 +242,7 @@ fn rank<'a>(records: &[&'a RunRecord]) -> (usize, bool, Option<&'a RunId>, Optio
         let of_kind = records.iter().filter(|record| (record.status == Status::Finished) == finished);
         of_kind.map(|record| &record.run).max()
     };
-    let is_alone = records.iter().all(|record| record.plan.jobs.is_none());
+    let is_alone = records.iter().all(|record| record.is_alone());
     (ended.len(), is_alone, newest_of(true), newest_of(false))
 }
 

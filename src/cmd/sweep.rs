@@ -29,6 +29,7 @@ pub struct Swept {
     pub experiments: Vec<Experiment>,
     pub profile: ProfileName,
     pub plan: Plan,
+    pub at_once: u32,
     pub class: Option<EnvironmentClass>,
     pub store: Store,
     pub tally: Tally,
@@ -52,6 +53,8 @@ struct Asked<'a> {
     profile: ProfileName,
     seeds: Option<usize>,
     plan: &'a Plan,
+    /// Trials under way at a time.
+    at_once: u32,
     class: Option<&'a EnvironmentClass>,
     diagnostics: Diagnostics,
     /// Start of the one trial's id.
@@ -62,7 +65,8 @@ struct Asked<'a> {
 pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
     let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
-    refuse_too_many(&plan)?;
+    let at_once = args.plan.at_once();
+    refuse_too_many(at_once)?;
     let (environment, class) = workspace.environment(&plan)?;
     let store = workspace.open_store()?;
     let seeds = args.seeds.limit();
@@ -71,6 +75,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         profile,
         seeds,
         plan: &plan,
+        at_once,
         class: class.as_ref(),
         diagnostics: args.diagnostics(),
         trial,
@@ -94,29 +99,29 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         open = not_done(&found);
         let due: Vec<&Item> = due(&found);
         let times = asked.times(&due, &listing);
-        announce(workspace, &plan, &found, &due, &times);
+        announce(workspace, at_once, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
         let mut progress = Progress::new(workspace.quiet, &due, &times);
-        let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt };
+        let sweep = Sweep {
+            store: &store,
+            environment: &environment,
+            interrupt: &interrupt,
+            at_once: at_once as usize,
+        };
         tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
         progress.finish();
         conclude(workspace, &tally, due.len());
     } else {
         listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
-        announce(workspace, &plan, &found, &[], &[]);
+        announce(workspace, at_once, &found, &[], &[]);
     }
-    Ok(Swept { experiments, profile, plan, class, store, tally, open })
+    Ok(Swept { experiments, profile, plan, at_once, class, store, tally, open })
 }
 
-/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
-pub fn refuse_too_many(plan: &Plan) -> Result<(), WrongUsage> {
-    let Some(jobs) = plan.jobs else { return Ok(()) };
-    if plan.device != Device::Cpu {
-        return Err(WrongUsage(format!(
-            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
-             --device",
-            plan.device
-        )));
+/// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
+pub fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
+    if jobs == 1 {
+        return Ok(());
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if jobs > cores {
@@ -240,7 +245,13 @@ impl<'a> Asked<'a> {
         for experiment in self.experiments {
             let asked = (experiment, self.profile);
             let holder = |id: &TrialId| store.holder(id, &hash);
-            found.extend(items(asked, self.seeds, (hash, self.class), &listing.records, holder)?);
+            found.extend(items(
+                asked,
+                self.seeds,
+                (hash, self.class, self.at_once == 1),
+                &listing.records,
+                holder,
+            )?);
         }
         let Some(start) = self.trial else { return Ok(found) };
         found.retain(|item| item.id.to_string().starts_with(start));
@@ -261,7 +272,8 @@ impl<'a> Asked<'a> {
 
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
         let job = |item: &&Item| {
-            let again = command("run", &workspace.named(item.experiment), &item.profile, self.plan);
+            let named = workspace.named(item.experiment);
+            let again = command("run", &named, &item.profile, self.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),
                 profile: item.profile.to_string(),
@@ -272,6 +284,8 @@ impl<'a> Asked<'a> {
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
                 task: Task::TRAIN,
+                beside: self.at_once.min(due.len() as u32) - 1,
+                block: None,
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };
@@ -305,7 +319,7 @@ fn require_device(_: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn announce(workspace: &Workspace, plan: &Plan, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {
+fn announce(workspace: &Workspace, at_once: u32, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {
     for item in found {
         match &item.standing {
             Standing::Running(holder) => warn(&format!(
@@ -327,10 +341,10 @@ fn announce(workspace: &Workspace, plan: &Plan, found: &[Item], due: &[&Item], t
     if due.is_empty() {
         return;
     }
-    if let Some(jobs) = plan.jobs {
-        workspace.note(&format!("{jobs} at a time, one thread each; times are not measured"));
+    if at_once > 1 {
+        workspace.note(&format!("{at_once} at a time, one thread each; times are not measured"));
     }
-    let total = together(times.iter().map(|(time, _)| *time), plan);
+    let total = together(times.iter().map(|(time, _)| *time), at_once);
     workspace.note(&format!("this will take about {} ({})", text::duration(total), basis(times)));
 }
 

@@ -47,6 +47,8 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         workspace: workspace.root.clone(),
         diagnostics: Diagnostics::Off,
         task: Task::Trace(Trace { folder: std::path::absolute(&folder)?, steps: args.steps }),
+        beside: 0,
+        block: None,
         command: this_command(),
     };
     let steps = args.steps;

@@ -62,7 +62,7 @@ fn train_into_the_store(job: &Job, interrupt: &Interrupt) -> anyhow::Result<Exit
 /// A fault is planted to be trained with, whatever there is.
 fn is_done(job: &Job, store: &Store, environment: &Environment) -> anyhow::Result<bool> {
     let class = Some(environment.class());
-    let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class };
+    let wanted = Wanted { trial: job.trial.id(), plan: job.plan.hash(), class, alone: job.beside == 0 };
     // What is damaged since it was found to be due is no reason not to run.
     let listing = store.records()?;
     let finished = wanted.finished(&listing.records);
@@ -176,6 +176,7 @@ fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome
         watched_ns: Some(watched.time.as_nanos() as u64),
         resumed: observer.resumed.clone(),
         reference_ns: Some(trained.reference_ns),
+        gpu_clocks: None,
     }
 }
 

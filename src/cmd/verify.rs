@@ -57,7 +57,7 @@ pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
     for (index, run) in asked.iter().enumerate() {
         let record = &run.record;
         let (environment, _) = workspace.environment(&record.plan)?;
-        let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt };
+        let sweep = Sweep { store: &replays, environment: &environment, interrupt: &interrupt, at_once: 1 };
         let mut of_this = OneOf { progress: &mut progress, index };
         let tally = sweep.run(&[job(record, &replays, &root, workspace)], &children, &mut of_this)?;
         if tally.interrupted {
@@ -180,6 +180,8 @@ fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &
         workspace: workspace.root.clone(),
         diagnostics: if is_diagnosed { Diagnostics::On } else { Diagnostics::Off },
         task: Task::TRAIN,
+        beside: 0,
+        block: None,
         command: format!("pinbench verify {}", record.run),
     }
 }

@@ -424,15 +424,21 @@ fn start_distance(id: &str, asked: &str) -> usize {
 }
 
 /// `pinbench VERB EXPERIMENT …` with what is not the default, of an experiment that is [named](Workspace::named) so.
-pub fn command(verb: &str, named: &str, profile: &dyn std::fmt::Display, plan: &Plan) -> String {
+pub fn command(
+    verb: &str,
+    named: &str,
+    profile: &dyn std::fmt::Display,
+    plan: &Plan,
+    at_once: u32,
+) -> String {
     let device = match plan.device.to_string().as_str() {
         "cpu" => String::new(),
         other => format!(" --device {other}"),
     };
-    let threads = match plan.jobs {
+    let threads = match at_once {
+        1 => format!("--threads {}", plan.threads),
         // One thread each, which is not said again.
-        Some(jobs) => format!("--jobs {jobs}"),
-        None => format!("--threads {}", plan.threads),
+        at_once => format!("--jobs {at_once}"),
     };
     format!("pinbench {verb} {named} --profile {profile} --plan {} {threads}{device}", plan.name)
 }
@@ -472,9 +478,8 @@ mod tests {
     #[test]
     fn a_command_repeats_how_many_trials_ran_at_once() {
         let alone = Plan::named(PlanName::Tuned, 1, Device::Cpu);
-        let said = |plan: &Plan| command("run", "m1", &"full", plan);
-        assert_eq!(said(&alone), "pinbench run m1 --profile full --plan tuned --threads 1");
-        let beside = Plan { jobs: Some(4), ..alone };
-        assert_eq!(said(&beside), "pinbench run m1 --profile full --plan tuned --jobs 4");
+        let said = |at_once| command("run", "m1", &"full", &alone, at_once);
+        assert_eq!(said(1), "pinbench run m1 --profile full --plan tuned --threads 1");
+        assert_eq!(said(4), "pinbench run m1 --profile full --plan tuned --jobs 4");
     }
 }

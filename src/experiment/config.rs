@@ -191,6 +191,11 @@ pub struct Train {
     /// By so much, in nats, a validation loss must fall to be a new best; 0 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_delta: Option<f64>,
+    /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
+    /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch. The whole batch when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<u32>,
     /// Changes nothing in the computation: it makes another trial of the same one, for A/A tests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicate: Option<u32>,
@@ -269,7 +274,11 @@ impl Data {
 
 impl Train {
     fn check_ending(&self) -> Result<(), Impossible> {
-        for (key, count) in [("train.max_steps", self.max_steps), ("train.patience", self.patience)] {
+        for (key, count) in [
+            ("train.max_steps", self.max_steps),
+            ("train.patience", self.patience),
+            ("train.micro_batch", self.micro_batch),
+        ] {
             check_some(key, count, |count| count >= 1, "at least 1")?;
         }
         check_some(

@@ -124,6 +124,7 @@ mod tests {
                 target_loss: None,
                 patience: None,
                 min_delta: None,
+                micro_batch: None,
                 replicate: None,
             },
             augment: None,

@@ -51,6 +51,7 @@ mod tests {
             target_loss: None,
             patience: None,
             min_delta: None,
+            micro_batch: None,
             replicate: None,
         }
     }

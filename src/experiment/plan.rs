@@ -22,14 +22,12 @@ pub struct Plan {
     pub loader: Loader,
     #[serde(default, skip_serializing_if = "Kernels::is_stock")]
     pub kernels: Kernels,
-    /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
-    /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub micro_batch: Option<u32>,
-    /// Trials that train side by side on this machine, one thread each. Their results are those of a trial alone; their
-    /// times are of a machine that is shared, and compared with nothing. `None`: the trial has the machine to itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jobs: Option<u32>,
+    /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tf32: bool,
+    /// A step on a GPU is recorded once as CUDA graphs and launched from then on: the same bits without a launch an operator.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub graph: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,6 +39,8 @@ pub enum PlanName {
     Tuned,
     /// Tuned, with our own kernels where there is one.
     Fused,
+    /// Tuned, each step recorded as CUDA graphs: for a GPU.
+    Graph,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub enum Pooling {
 pub enum OptimizerForm {
     /// One tensor and one operator after the other, as PyTorch does by default on a CPU.
     Loop,
+    /// One operator after the other, each for all tensors at once, as PyTorch does by default on a GPU.
+    Foreach,
     /// libtorch's fused kernel.
     Fused,
 }
@@ -88,6 +90,12 @@ pub enum Kernels {
     /// pinbench: BatchNorm, ReLU and pooling in the same passes over memory, and for grey images the first convolution with
     /// them. The same function; sums are taken in another order, so it equals stock up to rounding.
     Fused,
+}
+
+// serde's signature.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Kernels {
@@ -186,8 +194,8 @@ impl Plan {
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
             kernels: Kernels::Stock,
-            micro_batch: None,
-            jobs: None,
+            tf32: false,
+            graph: false,
         };
         let tuned = || Self {
             memory_format: MemoryFormat::ChannelsLast,
@@ -198,9 +206,14 @@ impl Plan {
             ..eager.clone()
         };
         match name {
+            // What PyTorch does by itself differs there.
+            PlanName::Eager if device != Device::Cpu => {
+                Self { optimizer: OptimizerForm::Foreach, tf32: true, ..eager }
+            }
             PlanName::Eager => eager,
             PlanName::Tuned => tuned(),
             PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },
+            PlanName::Graph => Self { graph: true, ..tuned() },
         }
     }
 
@@ -241,6 +254,7 @@ impl fmt::Display for PlanName {
             Self::Eager => "eager",
             Self::Tuned => "tuned",
             Self::Fused => "fused",
+            Self::Graph => "graph",
         })
     }
 }

@@ -81,6 +81,7 @@ pub struct WireTrain {
     pub patience: Option<u32>,
     #[serde(default, deserialize_with = "finite")]
     pub min_delta: Option<f64>,
+    pub micro_batch: Option<u32>,
     pub replicate: Option<u32>,
 }
 
@@ -228,7 +229,8 @@ impl From<WireConfig> for Config {
         let WireData { set, validation, train_limit, eval_limit } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
         let WireModel { name: model_name, activation, dropout, pooling, norm } = model;
-        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, replicate } = train;
+        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, micro_batch, replicate } =
+            train;
         let WireAugment { shift, rotation, flip, crop, cutout } = augment;
         let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
         Self {
@@ -249,7 +251,16 @@ impl From<WireConfig> for Config {
                 momentum,
                 schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),
             },
-            train: Train { batch, epochs, max_steps, target_loss, patience, min_delta, replicate },
+            train: Train {
+                batch,
+                epochs,
+                max_steps,
+                target_loss,
+                patience,
+                min_delta,
+                micro_batch,
+                replicate,
+            },
             augment: (augment != Augment::default()).then_some(augment),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `rows → DataFrame → rows` is the identity. A frame from outside has to match `schema` column by column; null
 //! is an error wherever it stands, because a value that is missing and one that is NaN say different things. The one
-//! exception are the times of a device, where null says that there was none.
+//! exception are the times of phases, where null says that a step was not divided, or that there was no device.
 
 use polars::prelude::{
     ChunkedArray, DataFrame, Float64Type, IntoColumn as _, IntoSeries, NewChunkedArray as _, PlSmallStr,
@@ -23,13 +23,13 @@ pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
     frame.u32(|row| row.epoch).u64(|row| row.step).u32(|row| row.images);
     frame.f64(|row| row.loss).u32(|row| row.correct);
     for each in Phase::ALL {
-        frame.u64(phase(each));
+        frame.optional_u64(phase(each));
     }
     frame.u64(|row| row.times.total_ns).u64(|row| row.usage.user_us).u64(|row| row.usage.system_us);
     frame.u64(|row| row.usage.minor_faults).u64(|row| row.usage.major_faults);
     frame.u64(|row| row.usage.voluntary_switches).u64(|row| row.usage.involuntary_switches);
     for phase in Phase::ALL {
-        frame.optional_u64(|row| row.device.map(|times| times.ns(phase)));
+        frame.optional_u64(|row| row.device.and_then(|times| times.ns(phase)));
     }
     frame.finish()
 }
@@ -65,21 +65,21 @@ pub fn to_steps(frame: &DataFrame, format: u32) -> Result<Vec<StepRow>, FrameErr
     let mut read = Reader::new(STEPS_FILE, schema::steps(format), frame)?;
     let (epoch, step, images) = (read.u32()?, read.u64()?, read.u32()?);
     let (loss, correct) = (read.f64()?, read.u32()?);
-    let mut phases = Vec::with_capacity(Phase::ALL.len());
-    for _ in Phase::ALL {
-        phases.push(read.u64()?);
-    }
+    let phases = read.phases()?;
     let total_ns = read.u64()?;
     let usage = read.usage()?;
-    let device = if read.is_done() { vec![None; frame.height()] } else { read.device()? };
+    let device = if read.is_done() { vec![None; frame.height()] } else { read.phases()? };
     let row = |index: usize| StepRow {
         epoch: epoch[index],
         step: step[index],
         images: images[index],
         loss: loss[index],
         correct: correct[index],
-        times: PhaseTimes::new(std::array::from_fn(|phase| phases[phase][index]), total_ns[index]),
-        device: device[index],
+        times: match phases[index] {
+            Some(phases_ns) => PhaseTimes::new(phases_ns, total_ns[index]),
+            None => PhaseTimes::undivided(total_ns[index]),
+        },
+        device: device[index].map(PhaseTimes::summed),
         usage: usage[index],
     };
     Ok((0..frame.height()).map(row).collect())
@@ -265,14 +265,14 @@ impl<'a> Reader<'a> {
         self.schema.as_slice().is_empty()
     }
 
-    /// The times of a device, which in each row stand in all of their columns or in none.
-    fn device(&mut self) -> Result<Vec<Option<PhaseTimes>>, FrameError> {
+    /// The times of the phases, which in each row stand in all of their columns or in none.
+    fn phases(&mut self) -> Result<Vec<Option<[u64; Phase::ALL.len()]>>, FrameError> {
         let (file, columns) = (self.file, self.schema.as_slice());
         let mut phases = Vec::with_capacity(Phase::ALL.len());
         for _ in Phase::ALL {
             phases.push(self.optional_u64()?);
         }
-        let times = |row: usize| -> Result<Option<PhaseTimes>, FrameError> {
+        let times = |row: usize| -> Result<Option<[u64; Phase::ALL.len()]>, FrameError> {
             if phases.iter().all(|phase| phase[row].is_none()) {
                 return Ok(None);
             }
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
             for ((ns, phase), column) in phases_ns.iter_mut().zip(&phases).zip(columns) {
                 *ns = phase[row].ok_or(FrameError::Null { file, column: column.name, row })?;
             }
-            Ok(Some(PhaseTimes::summed(phases_ns)))
+            Ok(Some(phases_ns))
         };
         (0..self.frame.height()).map(times).collect()
     }
@@ -466,6 +466,15 @@ mod tests {
         let copies = UInt64Chunked::from_iter_options("device_copy_ns".into(), [None; 3].into_iter());
         let error = to_steps(&with(frame, copies.into_column()), FORMAT).unwrap_err().to_string();
         assert!(error.contains("column 'device_copy_ns' is null in row 1"), "{error}");
+    }
+
+    #[test]
+    fn a_step_that_was_not_divided_has_its_time_and_no_phases() {
+        let mut rows = samples::steps(3);
+        rows[1].times = PhaseTimes::undivided(77);
+        let read = to_steps(&from_steps(&rows).unwrap(), FORMAT).unwrap();
+        assert_eq!(read, rows);
+        assert_eq!((read[1].times.ns(Phase::Load), read[1].times.rest_ns()), (None, 77));
     }
 
     #[test]

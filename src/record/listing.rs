@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::record::frame::FrameError;
@@ -85,12 +86,35 @@ impl Store {
 
     /// Verifies every file of the run against the digest in its record.
     pub fn check(&self, record: &RunRecord) -> Result<(), Problem> {
-        record.files.keys().try_for_each(|name| self.verified(record, name).map(drop))
+        let folder = self.folder_of(record);
+        record.files.iter().try_for_each(|(name, &digest)| {
+            if self.is_left_out(&folder, name, digest)? {
+                return Ok(());
+            }
+            self.verified_in(&folder, &record.files, name).map(drop)
+        })
+    }
+
+    /// Whether the rows of the steps were taken away from the run, of which their digest is left, in the form of `sha256sum`.
+    fn is_left_out(&self, folder: &Path, name: &str, digest: Digest) -> Result<bool, Problem> {
+        let sum = sum_file(STEPS_FILE);
+        // A folder that cannot be listed is an error of whoever reads the file.
+        let names =
+            if name == STEPS_FILE { self.storage.list(folder).unwrap_or_default() } else { Vec::new() };
+        let is_there = |file: &str| names.iter().any(|name| name == file);
+        if is_there(STEPS_FILE) || !is_there(&sum) {
+            return Ok(false);
+        }
+        let (sum, expected) = (self.read(folder, &sum)?, digest);
+        match digest_of_sum(folder, STEPS_FILE, &sum)? {
+            found if found == expected => Ok(true),
+            found => Err(Problem::new(folder, STEPS_FILE, Fault::Digest { expected, found })),
+        }
     }
 
     /// Reads the rows of a run whose record is at hand; each file is verified before it is decoded.
     pub fn load(&self, record: &RunRecord) -> Result<LoadedRun, Problem> {
-        let folder = self.run_folder(&record.trial_id, &record.run);
+        let folder = self.folder_of(record);
         let rows = self.rows_in(&folder, &record.files, record.format)?;
         Ok(LoadedRun::new(record.clone(), rows))
     }
@@ -104,6 +128,11 @@ impl Store {
     ) -> Result<Rows, Problem> {
         let mut rows = Rows::default();
         for &file in schema::frames(format) {
+            if let Some(&digest) = files.get(file)
+                && self.is_left_out(folder, file, digest)?
+            {
+                continue;
+            }
             let bytes = self.verified_in(folder, files, file)?;
             read_frame(&mut rows, file, format, bytes)
                 .map_err(|error| Problem::new(folder, file, Fault::Frame { reason: error.to_string() }))?;
@@ -114,7 +143,7 @@ impl Store {
     /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read
     /// once.
     pub fn verified(&self, record: &RunRecord, name: &str) -> Result<Vec<u8>, Problem> {
-        self.verified_in(&self.run_folder(&record.trial_id, &record.run), &record.files, name)
+        self.verified_in(&self.folder_of(record), &record.files, name)
     }
 
     pub(super) fn verified_in(
@@ -179,30 +208,68 @@ fn problem_of_folder(folder: &Path, error: &io::Error) -> Option<Problem> {
     }
 }
 
-fn check_sum(folder: &Path, file: &str, bytes: &[u8], sum: &[u8]) -> Result<(), Problem> {
+/// The digest in the file that is the sum of `file`.
+fn digest_of_sum(folder: &Path, file: &str, sum: &[u8]) -> Result<Digest, Problem> {
     let sum = String::from_utf8_lossy(sum);
-    let Some(expected) = sum.split_whitespace().next().and_then(|hex| hex.parse().ok()) else {
+    let digest = sum.split_whitespace().next().and_then(|hex| hex.parse().ok());
+    digest.ok_or_else(|| {
         let found = sum.chars().take(80).collect();
-        return Err(Problem::new(folder, &sum_file(file), Fault::Sum { found }));
-    };
+        Problem::new(folder, &sum_file(file), Fault::Sum { found })
+    })
+}
+
+fn check_sum(folder: &Path, file: &str, bytes: &[u8], sum: &[u8]) -> Result<(), Problem> {
+    let expected = digest_of_sum(folder, file, sum)?;
     match Digest::of(bytes) {
         found if found == expected => Ok(()),
         found => Err(Problem::new(folder, file, Fault::Digest { expected, found })),
     }
 }
 
-/// An older record is upgraded here, between its format and its fields; there is none yet.
 fn parse(folder: &Path, bytes: &[u8]) -> Result<RunRecord, Problem> {
     let problem = |fault| Problem::new(folder, RECORD_FILE, fault);
     let json = |error: serde_json::Error| problem(Fault::Json { reason: error.to_string() });
     let WireFormat { format } = serde_json::from_slice(bytes).map_err(json)?;
     check_format(format).map_err(|unknown| problem(Fault::Format(unknown)))?;
-    serde_json::from_slice(bytes).map_err(json)
+    if format >= 5 {
+        return serde_json::from_slice(bytes).map_err(json);
+    }
+    let mut tree: Value = serde_json::from_slice(bytes).map_err(json)?;
+    let is_moved = upgrade(&mut tree);
+    let mut record: RunRecord = serde_json::from_value(tree).map_err(json)?;
+    if is_moved {
+        record.stored_as = Some(record.trial_id);
+        record.trial_id = record.trial.id();
+        record.config_hash = record.trial.config.hash();
+    }
+    record.plan_hash = record.plan.hash();
+    Ok(record)
+}
+
+/// Takes out of the plan of a record before format 5 what a plan no longer says: how many trainings ran at a time is a fact
+/// of the run, and micro-batches are a part of the config. Returns whether the config has changed, and with it the trial.
+fn upgrade(record: &mut Value) -> bool {
+    let plan = record.get_mut("plan").and_then(Value::as_object_mut);
+    let (jobs, micro_batch) = match plan {
+        Some(plan) => (plan.remove("jobs"), plan.remove("micro_batch")),
+        None => (None, None),
+    };
+    if let (Some(jobs), Some(record)) = (jobs.as_ref().and_then(Value::as_u64), record.as_object_mut()) {
+        record.insert("beside".to_owned(), jobs.saturating_sub(1).into());
+    }
+    let train = record.pointer_mut("/trial/config/train").and_then(Value::as_object_mut);
+    match (micro_batch.filter(|micro_batch| !micro_batch.is_null()), train) {
+        (Some(micro_batch), Some(train)) => {
+            train.insert("micro_batch".to_owned(), micro_batch);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// A copied or renamed folder would be counted as a run of its own.
 fn check_place(folder: &Path, record: &RunRecord) -> Result<(), Problem> {
-    let expected = Path::new(&record.trial_id.short()).join(&record.run.0);
+    let expected = Path::new(&record.stored_as().short()).join(&record.run.0);
     // A name that is a path of its own could stand for a place elsewhere.
     let is_name = |name: &str| check_name(name).is_ok();
     if folder.ends_with(&expected) && is_name(&record.run.0) && record.files.keys().all(|name| is_name(name))
@@ -216,7 +283,10 @@ fn check_place(folder: &Path, record: &RunRecord) -> Result<(), Problem> {
 fn check_files(folder: &Path, record: &RunRecord, names: &[String]) -> Result<(), Problem> {
     let mut expected =
         record.files.keys().map(String::as_str).chain(schema::frames(record.format).iter().copied());
-    match expected.find(|file| !names.iter().any(|name| name == file)) {
+    let is_there = |file: &str| names.iter().any(|name| name == file);
+    // Of the rows of the steps their sum may be all that is left: what is in it is looked at when they are read.
+    let is_left_out = |file: &str| file == STEPS_FILE && is_there(&sum_file(STEPS_FILE));
+    match expected.find(|file| !is_there(file) && !is_left_out(file)) {
         Some(missing) => Err(Problem::new(folder, missing, Fault::Missing)),
         None => Ok(()),
     }
@@ -289,6 +359,44 @@ mod tests {
         assert_eq!(run.steps.len(), 64);
         assert!(run.steps.iter().all(|step| step.device.is_none() && step.times.total_ns > 0));
         assert!(!run.confusion.is_empty() && !run.chain.is_empty());
+    }
+
+    /// Of old runs the plan said how many trained at a time and of how many images a pass was. The first is a fact of the run,
+    /// the second a part of the config, so that the run is another trial now: it stays in the folder where it was sealed.
+    #[test]
+    fn a_run_of_an_older_format_with_micro_batches_beside_others_is_found_as_the_trial_it_is_now() {
+        let (_folder, store, run) = store(&["run-a"]);
+        rewrite(&run, |text| {
+            let text = text.replace(&format!("\"format\": {FORMAT}"), "\"format\": 4");
+            text.replacen("\"huge_pages\":", "\"jobs\": 4, \"micro_batch\": 16, \"huge_pages\":", 1)
+        });
+        let Listing { records, problems } = store.records().unwrap();
+        assert_eq!((records.len(), &problems[..]), (1, &[][..]));
+        let (record, before) = (&records[0], samples::record(0, "run-a"));
+        assert_eq!((record.beside, record.trial.config.train.micro_batch), (3, Some(16)));
+        assert_eq!((record.plan_hash, &record.plan), (before.plan_hash, &before.plan));
+        assert_eq!((record.trial_id, record.stored_as()), (record.trial.id(), before.trial_id));
+        assert_ne!(record.trial_id, before.trial_id);
+        assert_eq!(record.config_hash, record.trial.config.hash());
+        assert_eq!(store.load(record).unwrap().steps.len(), 50);
+    }
+
+    #[test]
+    fn a_run_without_the_rows_of_its_steps_is_whole_while_their_digest_is_there() {
+        let (_folder, store, run) = store(&["run-a"]);
+        let sum = run.join(sum_file(STEPS_FILE));
+        let digest = Digest::of_file(&run.join(STEPS_FILE)).unwrap();
+        std::fs::write(&sum, format!("{digest}  {STEPS_FILE}\n")).unwrap();
+        std::fs::remove_file(run.join(STEPS_FILE)).unwrap();
+        let Listing { records, problems } = store.records().unwrap();
+        assert_eq!(problems, []);
+        assert_eq!(store.check(&records[0]), Ok(()));
+        let loaded = store.load(&records[0]).unwrap();
+        assert_eq!((loaded.steps.len(), loaded.epochs), (0, samples::epochs()));
+        std::fs::write(&sum, format!("{}  {STEPS_FILE}\n", Digest::of(b"others"))).unwrap();
+        assert!(matches!(only_problem(&store).fault, Fault::Digest { .. }));
+        std::fs::remove_file(&sum).unwrap();
+        assert_eq!(only_problem(&store).fault, Fault::Missing);
     }
 
     /// The golden store of format 4, whose records do not say what a plan came to: it stays for ever.

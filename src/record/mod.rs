@@ -27,7 +27,7 @@ pub use claim::{Claim, ClaimError, Holder};
 pub use error::StoreError;
 pub use listing::Listing;
 pub use problem::{Fault, Problem};
-pub use run::{Outcome, RunId, RunRecord, Status};
+pub use run::{Block, GpuClock, GpuClocks, Outcome, RunId, RunRecord, Status};
 pub use select::{Standing, Wanted};
 pub use staging::{Abandoned, Staging};
 pub use store::Store;

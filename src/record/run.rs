@@ -28,6 +28,16 @@ pub struct RunRecord {
     pub trial: Trial,
     pub plan_hash: PlanHash,
     pub plan: Plan,
+    /// Who executed it, by the digest of its files; absent: pinbench itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Digest>,
+    /// Trainings that ran next to it at a time, at most. Its results are those of a run alone; its times are of a machine
+    /// that was shared, and compared with nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beside: u32,
+    /// Where it stands among the runs that its times are compared with; absent where nobody planned that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
     /// What the plan came to; absent before format 5 and of a run that did not come to its first end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
@@ -46,6 +56,42 @@ pub struct RunRecord {
     pub outcome: Option<Outcome>,
     /// SHA-256 of each file beside this one, by name.
     pub files: BTreeMap<String, Digest>,
+    /// The trial under which the store has it, where the trial's identity has changed since.
+    #[serde(skip)]
+    pub stored_as: Option<TrialId>,
+}
+
+/// A block is one run of each arm, adjacent in time and in an order drawn from the block's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// Its number in the sweep, from 0.
+    pub block: u64,
+    /// From 0.
+    pub place: u32,
+}
+
+/// A GPU's clock at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuClock {
+    pub sm_mhz: u32,
+    /// Why it is below its most: the bits of NVML's `nvmlClocksEventReasons`.
+    pub throttle_reasons: u64,
+}
+
+/// A GPU's clock before the first step and after the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuClocks {
+    pub before: GpuClock,
+    pub after: GpuClock,
+}
+
+// serde's signature.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// UTC time of the start, the process and a count within it, so that names sort by age and never meet.
@@ -105,9 +151,22 @@ pub struct Outcome {
     /// Median time of the reference workload, a fixed computation timed between epochs; absent before format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_ns: Option<u64>,
+    /// Of the GPU that trained, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_clocks: Option<GpuClocks>,
 }
 
 impl RunRecord {
+    /// Whether it had the machine to itself, so that its times are those of its plan.
+    pub fn is_alone(&self) -> bool {
+        self.beside == 0
+    }
+
+    /// The trial whose folder of the store it lies in.
+    pub fn stored_as(&self) -> TrialId {
+        self.stored_as.unwrap_or(self.trial_id)
+    }
+
     /// Seconds over which the outcome's `others_cpu_s` was counted. A run that does not say it was watched from its start to
     /// its end, unless it was resumed: when its last process began is then not known.
     pub fn watched_s(&self) -> Option<f64> {

@@ -42,6 +42,7 @@ pub fn trial(seed: u64) -> Trial {
             target_loss: None,
             patience: None,
             min_delta: None,
+            micro_batch: None,
             replicate: None,
         },
         augment: None,
@@ -86,6 +87,9 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         trial,
         plan_hash: plan.hash(),
         plan,
+        program: None,
+        beside: 0,
+        block: None,
         effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
@@ -96,6 +100,7 @@ pub fn record(seed: u64, run: &str) -> RunRecord {
         planted: None,
         outcome: Some(outcome()),
         files: BTreeMap::new(),
+        stored_as: None,
     }
 }
 
@@ -115,6 +120,7 @@ fn outcome() -> Outcome {
         watched_ns: None,
         resumed: vec![],
         reference_ns: None,
+        gpu_clocks: None,
     }
 }
 

@@ -21,7 +21,9 @@
 //! | 2 | `confusion.parquet` and `diagnostics.parquet` | no rows of either; `pinbench run` does not redo them |
 //! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
 //! | 4 | `device_…_ns` of the steps | null, as on a CPU: no device was timed |
-//! | 5 | `effective` in the record; no rows of confusion cells without images | absent: what the plan came to was not recorded; the rows are left out |
+//! | 5 | `effective`, `program`, `beside`, `block` and `gpu_clocks` in the record; `jobs` and `micro_batch` out of its plan; \
+//! phases of steps may be null; no rows of confusion cells without images | absent, but for `beside`, which was `jobs` less \
+//! 1, and `train.micro_batch` of the config; the rows are left out |
 
 use polars::prelude::DataType;
 
@@ -45,8 +47,8 @@ pub fn frames(format: u32) -> &'static [&'static str] {
     }
 }
 
-/// One column as it is on disk. None may hold null but the times of a device, which then all do; a float may hold NaN or
-/// an infinity, which are values.
+/// One column as it is on disk. None may hold null but the times of the phases, on the host or a device, which then all do;
+/// a float may hold NaN or an infinity, which are values.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Column {
     pub name: &'static str,

@@ -12,6 +12,8 @@ pub struct Wanted {
     pub plan: PlanHash,
     /// `None` takes any: for readers on another machine than the one that ran.
     pub class: Option<EnvironmentClass>,
+    /// Whether it must have had the machine to itself: for who needs its times.
+    pub alone: bool,
 }
 
 /// Where a trial stands.
@@ -34,7 +36,9 @@ pub enum Standing<'a> {
 impl Wanted {
     pub fn matches(&self, record: &RunRecord) -> bool {
         let class = self.class.as_ref().is_none_or(|class| *class == record.environment_class);
-        record.trial_id == self.trial && record.plan_hash == self.plan && class && record.planted.is_none()
+        let is_same = record.trial_id == self.trial && record.plan_hash == self.plan && class;
+        let is_alone = record.is_alone() || !self.alone;
+        is_same && is_alone && record.planted.is_none() && record.program.is_none()
     }
 
     /// The newest finished run. `records` are in the order of a `Listing`.
@@ -96,7 +100,7 @@ mod tests {
     fn wanted() -> Wanted {
         let record = samples::record(0, "run");
         let class = Some(record.environment_class);
-        Wanted { trial: record.trial_id, plan: record.plan_hash, class }
+        Wanted { trial: record.trial_id, plan: record.plan_hash, class, alone: true }
     }
 
     #[test]
@@ -119,6 +123,15 @@ mod tests {
         assert_eq!(wanted().standing(&records, None), Standing::Missing);
         let anywhere = Wanted { class: None, ..wanted() };
         assert_eq!(anywhere.finished(&records).unwrap().run.0, "c");
+    }
+
+    #[test]
+    fn a_run_beside_others_is_done_for_results_and_not_for_times() {
+        let beside = [RunRecord { beside: 3, ..samples::record(0, "a") }];
+        assert_eq!(wanted().standing(&beside, None), Standing::Missing);
+        let for_results = Wanted { alone: false, ..wanted() };
+        assert_eq!(for_results.standing(&beside, None), Standing::Done(&beside[0]));
+        assert_eq!(for_results.standing(&[samples::record(0, "b")], None).name(), "done");
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A run under `trials/` is complete and never changes: it gets there by one rename of a folder that was
-//! written and synced elsewhere (`staging`). Opening and reading write nothing, so a store on a read-only
+//! written and synced elsewhere (`staging`). What may be taken away from it are the rows of its steps, which are most of its
+//! bytes: `sha256sum steps.parquet > steps.parquet.sha256 && rm steps.parquet` leaves a run without them and its digest. Opening and reading write nothing, so a store on a read-only
 //! disk can be read.
 
 use std::env;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::TrialId;
 use crate::record::schema::{FORMAT, check_format};
 use crate::record::storage::{Disk, Storage};
-use crate::record::{RunId, StoreError};
+use crate::record::{RunId, RunRecord, StoreError};
 
 const MARKER: &str = "store.json";
 
@@ -187,6 +188,11 @@ impl Store {
 
     pub(super) fn damaged(&self) -> PathBuf {
         self.root.join("damaged")
+    }
+
+    /// Where the run of a record is.
+    pub fn folder_of(&self, record: &RunRecord) -> PathBuf {
+        self.run_folder(&record.stored_as(), &record.run)
     }
 
     /// Where a sealed run is.

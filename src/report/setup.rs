@@ -20,19 +20,20 @@ pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
 /// The plans of the runs that count, each once, in the order of their names.
 pub fn plans(summary: &Summary) -> Vec<PlanView> {
     let runs = summary.arms.iter().flat_map(|arm| &arm.counted);
-    let mut plans: Vec<&Plan> = Vec::new();
+    let mut plans: Vec<(&Plan, u32)> = Vec::new();
     for (run, _) in runs {
-        if !plans.contains(&&run.record.plan) {
-            plans.push(&run.record.plan);
+        let plan = (&run.record.plan, run.record.beside);
+        if !plans.contains(&plan) {
+            plans.push(plan);
         }
     }
-    plans.sort_by_key(|plan| plan.name.to_string());
+    plans.sort_by_key(|(plan, beside)| (plan.name.to_string(), *beside));
     plans.into_iter().map(plan).collect()
 }
 
-fn plan(plan: &Plan) -> PlanView {
+fn plan((plan, beside): (&Plan, u32)) -> PlanView {
     let threads = text::plural(plan.threads as usize, "thread");
-    let beside = plan.jobs.map(|jobs| format!(", {jobs} runs at a time")).unwrap_or_default();
+    let beside = if beside > 0 { format!(", {} runs at a time", beside + 1) } else { String::new() };
     let device = if plan.device == Device::Cpu { String::new() } else { format!(", on {}", plan.device) };
     let plain = "plan eager is what a plain PyTorch script does";
     PlanView {
@@ -41,6 +42,7 @@ fn plan(plan: &Plan) -> PlanView {
         says: match plan.name {
             PlanName::Eager => "what a plain PyTorch script does".to_owned(),
             PlanName::Tuned => format!("as fast as libtorch's own operators allow; {plain}"),
+            PlanName::Graph => format!("as tuned, each step recorded as CUDA graphs; {plain}"),
             PlanName::Fused => format!("as tuned, with kernels of pinbench's own; {plain}"),
         },
     }

@@ -199,6 +199,8 @@ mod tests {
             workspace: PathBuf::from("."),
             diagnostics: Diagnostics::On,
             task: Task::TRAIN,
+            beside: 0,
+            block: None,
             command: record.command,
         }
     }

@@ -37,11 +37,12 @@ pub fn arm_name(experiment: &Experiment, arm: &Arm) -> String {
 
 /// Every trial of the profile in the order it would run, with at most `seeds` seeds.
 ///
-/// `class` is `None` where runs of any machine count. `holder` says who has the claim on a trial.
+/// `class` is `None` where runs of any machine count; `alone` asks for runs that had it to themselves. `holder` says who has
+/// the claim on a trial.
 pub fn items<'a, E>(
     (experiment, profile): (&'a Experiment, ProfileName),
     seeds: Option<usize>,
-    (plan, class): (PlanHash, Option<&EnvironmentClass>),
+    (plan, class, alone): (PlanHash, Option<&EnvironmentClass>, bool),
     records: &'a [RunRecord],
     holder: impl Fn(&TrialId) -> Result<Option<Holder>, E>,
 ) -> Result<Vec<Item<'a>>, E> {
@@ -49,7 +50,7 @@ pub fn items<'a, E>(
     let kept = seeds.unwrap_or(usize::MAX).saturating_mul(definition.arms.len());
     let item = |(arm, trial): (usize, Trial)| {
         let id = trial.id();
-        let wanted = Wanted { trial: id, plan, class: class.cloned() };
+        let wanted = Wanted { trial: id, plan, class: class.cloned(), alone };
         let standing = wanted.standing(records, holder(&id)?);
         Ok(Item { experiment, profile, arm: &definition.arms[arm], trial, id, standing })
     };
@@ -78,7 +79,7 @@ mod tests {
         records[2].status = Status::Failed { reason: "killed".to_owned() };
         let (plan, class) = (records[0].plan_hash, records[0].environment_class.clone());
         let asked = (&experiment, ProfileName::Full);
-        let found = items(asked, Some(2), (plan, Some(&class)), &records, nobody).unwrap();
+        let found = items(asked, Some(2), (plan, Some(&class), true), &records, nobody).unwrap();
         let states: Vec<_> = found.iter().map(|item| item.standing.name()).collect();
         assert_eq!(states, ["done", "diverged", "failed", "missing", "missing", "missing"]);
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
@@ -92,7 +93,7 @@ mod tests {
         let holder = Holder { pid: 7, since: String::new() };
         let plan = samples::finished(&samples::profile().arms[0], 0).record.plan_hash;
         let busy = |_: &TrialId| Ok::<_, Infallible>(Some(holder.clone()));
-        let found = items((&experiment, ProfileName::Smoke), None, (plan, None), &[], busy).unwrap();
+        let found = items((&experiment, ProfileName::Smoke), None, (plan, None, true), &[], busy).unwrap();
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|item| !item.is_due() && item.standing.name() == "running"));
     }

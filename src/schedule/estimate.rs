@@ -113,10 +113,10 @@ impl Pace {
     }
 }
 
-/// Of runs that take these times, where the plan says how many are under way at once.
-pub fn together(times: impl Iterator<Item = Duration> + Clone, plan: &Plan) -> Duration {
+/// Of runs that take these times, so many of them at a time.
+pub fn together(times: impl Iterator<Item = Duration> + Clone, at_once: u32) -> Duration {
     let longest = times.clone().max().unwrap_or_default();
-    longest.max(times.sum::<Duration>() / plan.jobs.unwrap_or(1).max(1))
+    longest.max(times.sum::<Duration>() / at_once.max(1))
 }
 
 /// Of the forward pass over an image. `train::model::work` counts them, but for that needs libtorch.
@@ -275,22 +275,11 @@ mod tests {
 
     #[test]
     fn runs_at_once_take_as_long_as_their_share_and_at_least_as_the_longest() {
-        let plan = samples::finished(&samples::profile().arms[0], 0).record.plan;
-        let beside = Plan { jobs: Some(4), ..plan.clone() };
         let seconds = |seconds: &[u64]| seconds.iter().map(|&s| Duration::from_secs(s)).collect::<Vec<_>>();
         let (even, odd) = (seconds(&[10, 10, 10, 10]), seconds(&[1, 1, 1, 30]));
-        let all = |times: &[Duration], plan: &Plan| together(times.iter().copied(), plan).as_secs();
-        assert_eq!((all(&even, &plan), all(&even, &beside)), (40, 10));
-        assert_eq!((all(&odd, &plan), all(&odd, &beside)), (33, 30));
-        assert_eq!(all(&[], &beside), 0);
-    }
-
-    #[test]
-    fn trials_at_once_are_guessed_each_as_if_alone_on_one_thread() {
-        let config = &samples::profile().arms[0].config;
-        let plan = samples::finished(&samples::profile().arms[0], 0).record.plan;
-        let alone = Plan { threads: 1, ..plan };
-        let beside = Plan { jobs: Some(4), ..alone.clone() };
-        assert_eq!(Pace::guess(config, &beside), Pace::guess(config, &alone));
+        let all = |times: &[Duration], at_once| together(times.iter().copied(), at_once).as_secs();
+        assert_eq!((all(&even, 1), all(&even, 4)), (40, 10));
+        assert_eq!((all(&odd, 1), all(&odd, 4)), (33, 30));
+        assert_eq!(all(&[], 4), 0);
     }
 }

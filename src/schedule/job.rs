@@ -9,7 +9,7 @@ use crate::experiment::{Plan, Trial};
 use crate::machine::Environment;
 use crate::planted::Planted;
 use crate::record::schema::FORMAT;
-use crate::record::{RunId, RunRecord, Status};
+use crate::record::{Block, RunId, RunRecord, Status};
 use crate::row::Diagnostics;
 
 /// One run, with everything the child needs to know: it reads no experiment file and no option.
@@ -28,6 +28,11 @@ pub struct Job {
     #[serde(default)]
     pub diagnostics: Diagnostics,
     pub task: Task,
+    /// Others that may run next to it at a time.
+    #[serde(default)]
+    pub beside: u32,
+    #[serde(default)]
+    pub block: Option<Block>,
     /// Runs the trial again; goes into the record.
     pub command: String,
 }
@@ -93,6 +98,9 @@ impl Job {
             trial: self.trial.clone(),
             plan_hash: self.plan.hash(),
             plan: self.plan.clone(),
+            program: None,
+            beside: self.beside,
+            block: self.block,
             effective: None,
             environment_class: environment.class(),
             environment: environment.clone(),
@@ -103,6 +111,7 @@ impl Job {
             planted: self.fault(),
             outcome: None,
             files: Default::default(),
+            stored_as: None,
         }
     }
 }

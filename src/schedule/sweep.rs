@@ -1,4 +1,4 @@
-//! A list of jobs, one after the other or as many at once as their plan says; a run that fails costs only itself.
+//! A list of jobs, one after the other or several at once; a run that fails costs only itself.
 
 use std::io;
 use std::panic;
@@ -25,6 +25,8 @@ pub struct Sweep<'a> {
     /// Of the parent, for the records of children that died. Its class must be that of the children.
     pub environment: &'a Environment,
     pub interrupt: &'a Interrupt,
+    /// Jobs that are under way at a time, at most: 1 where their times matter.
+    pub at_once: usize,
 }
 
 /// What became of the jobs.
@@ -80,7 +82,7 @@ impl Sweep<'_> {
         let work = |sender: Sender<(usize, News)>| self.work(jobs, &next, executor, &sender);
         let mut tally = thread::scope(|scope| {
             let watcher = scope.spawn(move || watch(news, observer));
-            for _ in 1..at_once(jobs) {
+            for _ in 1..self.at_once.min(jobs.len()) {
                 let sender = sender.clone();
                 scope.spawn(move || work(sender));
             }
@@ -131,12 +133,6 @@ impl Sweep<'_> {
         let record = self.store.seal(&record, &Rows::default())?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }
-}
-
-/// As many as every plan allows: a trial that is timed has the machine to itself, whatever the plans of the others say.
-fn at_once(jobs: &[Job]) -> usize {
-    let allowed = jobs.iter().map(|job| job.plan.jobs.unwrap_or(1)).min().unwrap_or(1);
-    (allowed as usize).min(jobs.len())
 }
 
 /// Passes the news on to `observer` until the last worker is done.
@@ -214,12 +210,11 @@ mod tests {
         }
     }
 
-    /// Of the seeds 0, 1, 2, …, under a plan of so many at once.
-    fn jobs(count: u64, at_once: Option<u32>) -> Vec<Job> {
+    /// Of the seeds 0, 1, 2, ….
+    fn jobs(count: u64) -> Vec<Job> {
         let arm = &samples::profile().arms[0];
         let job = |seed| {
-            let mut record = samples::finished(arm, seed).record;
-            record.plan.jobs = at_once;
+            let record = samples::finished(arm, seed).record;
             Job {
                 experiment: record.experiment,
                 profile: record.profile,
@@ -230,6 +225,8 @@ mod tests {
                 workspace: PathBuf::new(),
                 diagnostics: Default::default(),
                 task: Task::TRAIN,
+                beside: 0,
+                block: None,
                 command: record.command,
             }
         };
@@ -261,7 +258,7 @@ mod tests {
     }
 
     fn sweep(
-        jobs: &[Job],
+        (count, at_once): (u64, usize),
         interrupt: &Interrupt,
         script: impl Fn(usize) -> io::Result<Ending> + Sync,
     ) -> Swept {
@@ -269,15 +266,15 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let environment = Environment::capture(Path::new("."), None);
         let mut log = Log::default();
-        let sweep = Sweep { store: &store, environment: &environment, interrupt };
-        let tally = sweep.run(jobs, &Scripted(script), &mut log);
+        let sweep = Sweep { store: &store, environment: &environment, interrupt, at_once };
+        let tally = sweep.run(&jobs(count), &Scripted(script), &mut log);
         Swept { tally, log: log.0, records: store.records().unwrap().records }
     }
 
     #[test]
     fn a_child_that_dies_is_one_failed_run_and_the_rest_goes_on() {
         let endings = [died(), finished(), Ending::Busy];
-        let swept = sweep(&jobs(3, None), &Interrupt::default(), |index| Ok(endings[index].clone()));
+        let swept = sweep((3, 1), &Interrupt::default(), |index| Ok(endings[index].clone()));
         assert_eq!(swept.tally(), Tally { finished: 1, failed: 1, busy: 1, ..Tally::default() });
         assert_eq!((swept.log.len(), swept.log[2].as_str()), (9, "end 0 failed"));
         assert_eq!(swept.records.len(), 1);
@@ -287,7 +284,7 @@ mod tests {
     #[test]
     fn after_ctrl_c_the_run_may_end_and_no_further_one_starts() {
         let interrupt = Interrupt::default();
-        let swept = sweep(&jobs(2, None), &interrupt, |_| {
+        let swept = sweep((2, 1), &interrupt, |_| {
             interrupt.ask();
             Ok(finished())
         });
@@ -300,7 +297,7 @@ mod tests {
     fn ctrl_c_in_the_last_run_that_still_finished_interrupts_nothing() {
         for (ending, is_clean) in [(finished(), true), (Ending::Interrupted, false)] {
             let interrupt = Interrupt::default();
-            let swept = sweep(&jobs(1, None), &interrupt, |_| {
+            let swept = sweep((1, 1), &interrupt, |_| {
                 interrupt.ask();
                 Ok(ending.clone())
             });
@@ -310,17 +307,17 @@ mod tests {
 
     #[test]
     fn a_run_that_was_interrupted_itself_is_the_last() {
-        let swept = sweep(&jobs(2, None), &Interrupt::default(), |_| Ok(Ending::Interrupted));
+        let swept = sweep((2, 1), &Interrupt::default(), |_| Ok(Ending::Interrupted));
         assert_eq!(swept.tally(), Tally { interrupted: true, ..Tally::default() });
         assert_eq!(swept.log.len(), 3);
     }
 
     #[test]
-    fn as_many_run_at_once_as_the_plan_says_and_all_of_them_run() {
+    fn as_many_run_at_once_as_is_asked_and_all_of_them_run() {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         // Two at once get past it, and one alone never would.
         let two = Barrier::new(2);
-        let swept = sweep(&jobs(6, Some(2)), &Interrupt::default(), |_| {
+        let swept = sweep((6, 2), &Interrupt::default(), |_| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             two.wait();
             running.fetch_sub(1, Ordering::SeqCst);
@@ -337,17 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_is_timed_never_has_another_beside_it() {
-        assert_eq!(at_once(&jobs(3, None)), 1);
-        assert_eq!(at_once(&jobs(3, Some(2))), 2);
-        assert_eq!(at_once(&jobs(3, Some(8))), 3);
-        assert_eq!(at_once(&[jobs(2, Some(2)), jobs(1, None)].concat()), 1);
-    }
-
-    #[test]
     fn after_ctrl_c_those_under_way_may_end_and_no_further_one_starts() {
         let (interrupt, both) = (Interrupt::default(), Barrier::new(2));
-        let swept = sweep(&jobs(5, Some(2)), &interrupt, |_| {
+        let swept = sweep((5, 2), &interrupt, |_| {
             both.wait();
             interrupt.ask();
             Ok(finished())
@@ -360,13 +349,13 @@ mod tests {
     #[test]
     fn a_child_that_cannot_be_started_ends_the_sweep_and_not_the_runs_under_way() {
         let both = Barrier::new(2);
-        let swept = sweep(&jobs(2, Some(2)), &Interrupt::default(), |index| {
+        let swept = sweep((2, 2), &Interrupt::default(), |index| {
             both.wait();
             if index == 0 { Err(io::Error::other("no processes left")) } else { Ok(finished()) }
         });
         assert!(swept.tally.as_ref().unwrap_err().to_string().contains("no processes left"));
         assert!(swept.has("end 1 finished"), "{:?}", swept.log);
-        let swept = sweep(&jobs(2, None), &Interrupt::default(), |_| Err(io::Error::other("none")));
+        let swept = sweep((2, 1), &Interrupt::default(), |_| Err(io::Error::other("none")));
         assert!(swept.tally.is_err());
         assert_eq!(swept.log, ["begin 0", "event 0"]);
     }
@@ -374,7 +363,7 @@ mod tests {
     #[test]
     fn two_children_that_die_at_once_are_two_failed_runs() {
         let both = Barrier::new(2);
-        let swept = sweep(&jobs(2, Some(2)), &Interrupt::default(), |_| {
+        let swept = sweep((2, 2), &Interrupt::default(), |_| {
             both.wait();
             Ok(died())
         });

@@ -76,6 +76,7 @@ mod tests {
             target_loss: None,
             patience: Some(patience),
             min_delta,
+            micro_batch: None,
             replicate: None,
         };
         let mut stopping = Stopping::new(&train).unwrap();

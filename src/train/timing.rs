@@ -113,7 +113,7 @@ mod tests {
         }
         timing.end(Phase::Optimizer, 10 * passes).unwrap();
         let (times, device) = timing.stop().unwrap();
-        assert_eq!((device, times.ns(Phase::Copy)), (None, 0));
+        assert_eq!((device, times.ns(Phase::Copy)), (None, Some(0)));
         times
     }
 
@@ -125,17 +125,20 @@ mod tests {
     #[test]
     fn without_a_fault_every_phase_takes_its_own_time() {
         let times = step(2, None);
-        assert_near(times.ns(Phase::Forward), 2_000_000);
-        assert_near(times.ns(Phase::Backward), 2_000_000);
+        assert_near(times.ns(Phase::Forward).unwrap(), 2_000_000);
+        assert_near(times.ns(Phase::Backward).unwrap(), 2_000_000);
         assert_near(times.total_ns, 4_000_000);
     }
 
     #[test]
     fn a_delay_of_each_pass_adds_up_to_that_of_the_step() {
         let times = step(3, Some(Planted::DelayForward));
-        assert_near(times.ns(Phase::Forward), 3_000_000 + 30 * DELAY_NS_PER_IMAGE);
-        assert_near(times.ns(Phase::Backward), 3_000_000);
-        assert_near(step(3, Some(Planted::DelayOptimizer)).ns(Phase::Optimizer), 30 * DELAY_NS_PER_IMAGE);
+        assert_near(times.ns(Phase::Forward).unwrap(), 3_000_000 + 30 * DELAY_NS_PER_IMAGE);
+        assert_near(times.ns(Phase::Backward).unwrap(), 3_000_000);
+        assert_near(
+            step(3, Some(Planted::DelayOptimizer)).ns(Phase::Optimizer).unwrap(),
+            30 * DELAY_NS_PER_IMAGE,
+        );
     }
 
     /// A fifth of the whole step so far at the end of each pass would grow with the square of their number.

@@ -75,6 +75,7 @@ impl Variant {
             Self::Base => match base.name {
                 PlanName::Eager => "what a plain PyTorch script does on a processor",
                 PlanName::Tuned => Self::Tuned.about(base),
+                PlanName::Graph => "the tuned plan, each step recorded as CUDA graphs",
                 PlanName::Fused => "the tuned plan with kernels of our own between the convolutions",
             },
             Self::KeepMemory => "the allocator keeps the memory of freed tensors for the next step",
@@ -109,10 +110,8 @@ impl Variant {
             Self::Base => plan,
             Self::KeepMemory => Plan { allocator: Allocator::Keep, ..plan },
             Self::KeepMemoryHugePages => Plan { allocator: Allocator::Keep, huge_pages: true, ..plan },
-            Self::MicroBatches => Plan { micro_batch: Some(SMALL), ..plan },
-            Self::KeepMemoryMicroBatches => {
-                Plan { micro_batch: Some(SMALL), ..Self::KeepMemoryHugePages.apply(base) }
-            }
+            Self::MicroBatches => plan,
+            Self::KeepMemoryMicroBatches => Self::KeepMemoryHugePages.apply(base),
             Self::ChannelsLast => Plan { memory_format: MemoryFormat::ChannelsLast, ..plan },
             Self::FusedOptimizer => Plan { optimizer: OptimizerForm::Fused, ..plan },
             Self::OneThread => Plan { threads: 1, ..plan },
@@ -127,10 +126,16 @@ impl Variant {
         }
     }
 
-    /// The first variant that is the same plan: itself, unless `base` has a knob turned already that it turns.
+    /// Images of a pass, where a step is several: what a variant changes in the config.
+    pub fn micro_batch(self) -> Option<u32> {
+        matches!(self, Self::MicroBatches | Self::KeepMemoryMicroBatches).then_some(SMALL)
+    }
+
+    /// The first variant that is the same plan over the same passes: itself, unless `base` has a knob turned already that it turns.
     pub fn within(self, base: &Plan) -> Self {
-        let plan = self.apply(base);
-        Self::ALL.into_iter().find(|other| other.apply(base) == plan).unwrap_or(self)
+        let trained = |variant: Self| (variant.apply(base), variant.micro_batch());
+        let same = Self::ALL.into_iter().find(|other| trained(*other) == trained(self));
+        same.unwrap_or(self)
     }
 }
 
@@ -173,8 +178,9 @@ mod tests {
     #[test]
     fn every_variant_but_the_base_is_another_plan() {
         let base = Plan::named(PlanName::Eager, 2, Device::Cpu);
-        let mut hashes: Vec<String> =
-            Variant::ALL.into_iter().map(|variant| variant.apply(&base).hash().to_string()).collect();
+        let trained =
+            |variant: Variant| format!("{} {:?}", variant.apply(&base).hash(), variant.micro_batch());
+        let mut hashes: Vec<String> = Variant::ALL.into_iter().map(trained).collect();
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), Variant::ALL.len());

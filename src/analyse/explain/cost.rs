@@ -91,7 +91,7 @@ impl Cost {
 }
 
 fn part_ns(step: &StepRow, part: usize) -> u64 {
-    Phase::ALL.get(part).map_or_else(|| step.times.rest_ns(), |phase| step.times.ns(*phase))
+    Phase::ALL.get(part).map_or_else(|| step.times.rest_ns(), |phase| step.times.ns(*phase).unwrap_or(0))
 }
 
 fn evaluate_us_per_image(run: &LoadedRun) -> Option<f64> {

@@ -94,9 +94,9 @@ fn cost(design: &Design, condition: Condition, run: &LoadedRun) -> Result<Cost, 
         Status::Diverged { step, .. } => return Err(Why::NotFinished(format!("diverged at step {step}"))),
         Status::Failed { reason } => return Err(Why::NotFinished(format!("failed: {reason}"))),
     }
-    let (trained, batch) = (design.trained(condition), run.record.trial.config.train.batch);
-    if batch != trained.batch {
-        return Err(Why::OtherBatch(batch));
+    let (trained, train) = (design.trained(condition), &run.record.trial.config.train);
+    if (train.batch, train.micro_batch) != (trained.batch, trained.variant.micro_batch()) {
+        return Err(Why::OtherBatch(train.micro_batch.unwrap_or(train.batch)));
     }
     let (expected, found) = (trained.variant.apply(&design.base).hash(), run.record.plan_hash);
     if found != expected {

@@ -61,6 +61,7 @@ impl Study {
         let mut run = self.template.clone();
         let trained = self.design.trained(condition);
         run.record.trial.config.train.batch = trained.batch;
+        run.record.trial.config.train.micro_batch = trained.variant.micro_batch();
         let plan = trained.variant.apply(&self.design.base);
         run.record.plan_hash = plan.hash();
         run.record.plan = plan;

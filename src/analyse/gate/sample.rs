@@ -81,7 +81,7 @@ impl Numbers {
         let outcome = run.record.outcome.as_ref()?;
         let Measures { train, validation, test, .. } = Measures::of(run);
         // Beside other trials neither the steps nor the reference workload have the machine to themselves.
-        let reference_ns = outcome.reference_ns.filter(|_| run.record.plan.jobs.is_none());
+        let reference_ns = outcome.reference_ns.filter(|_| run.record.is_alone());
         let mut values = BTreeMap::new();
         for (gauge, value) in [
             (Gauge::TrainLoss, train.map(|score| score.loss)),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_run_beside_others_has_its_scores_and_no_step_time() {
         let mut run = run();
-        run.record.plan.jobs = Some(2);
+        run.record.beside = 1;
         let numbers = numbers(&run);
         assert!(!numbers.values.contains_key(&Gauge::StepTime));
         assert_eq!(numbers.values.len(), Gauge::ALL.len() - 1);
