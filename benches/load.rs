@@ -48,7 +48,7 @@ fn main() {
     // Short, for they are many: what is timed takes microseconds.
     let criterion = Criterion::default().sample_size(30).warm_up_time(Duration::from_millis(500));
     let mut criterion = criterion.measurement_time(Duration::from_millis(1500)).configure_from_args();
-    for set in [Name::Mnist, Name::Cifar10] {
+    for set in [Name::mnist(), Name::cifar10()] {
         let images = data::load(set, &root).unwrap_or_else(|error| panic!("{error}")).train;
         // Far apart, as those of a shuffled batch.
         let positions: Vec<u32> = (0..BATCH).map(|index| index * 701).collect();

@@ -90,7 +90,7 @@ fn bench(plan: &Plan) {
     let load = |set| data::load(set, &root).unwrap_or_else(|error| panic!("{error}"));
     train::prepare_process(plan.threads).expect("libtorch");
     let mut criterion = Criterion::default().configure_from_args();
-    let (mnist, cifar10) = (load(Name::Mnist), load(Name::Cifar10));
+    let (mnist, cifar10) = (load(Name::mnist()), load(Name::cifar10()));
     let cases: [(PresetName, &str, &DataSet, &[u32]); 2] = [
         (PresetName::SimpleCnn, "simple_cnn", &mnist, &[64, 128, 1024]),
         (PresetName::ImprovedCnn, "improved_cnn", &cifar10, &[64]),
@@ -110,7 +110,7 @@ fn bench(plan: &Plan) {
     let mut group = criterion.benchmark_group(format!("phase/{}/simple_cnn/0128", plan.name));
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
     group.throughput(Throughput::Elements(128));
-    let trial = trial(PresetName::SimpleCnn, Name::Mnist, 128);
+    let trial = trial(PresetName::SimpleCnn, Name::mnist(), 128);
     for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Copy) {
         group.bench_function(phase.name(), |bencher| {
             bencher.iter_custom(|wanted| steps(plan, &trial, Some(phase), wanted, &mnist));

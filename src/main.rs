@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
+use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
@@ -15,10 +16,16 @@ use cli::{BaselineVerb, Cli, DataVerb, ExplainVerb, Verb};
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
-    run(Cli::parse()).unwrap_or_else(|error| leave(&error))
+    // Before the arguments are parsed, which may name a set.
+    let wrong = cmd::data::define_own();
+    run(Cli::parse(), &wrong).unwrap_or_else(|error| leave(&error))
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
+    // A child's output is its parent's, who has said so already.
+    if !matches!(cli.verb, Verb::Train { .. }) {
+        wrong.iter().for_each(|text| console::warn(text));
+    }
     let workspace = cmd::Workspace::of(&cli.global)?;
     match cli.verb {
         Verb::Reproduce(args) => cmd::reproduce::run(&workspace, &args),
@@ -35,6 +42,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
+        Verb::Data(DataVerb::Add(args)) => cmd::data::add(&workspace, &args),
         Verb::Data(DataVerb::List) => cmd::data::list(),
         Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
         Verb::Help(args) => cmd::help::run(&args.topic),
@@ -53,7 +61,9 @@ fn leave(error: &anyhow::Error) -> ExitCode {
     }
     console::say(&format!("error: {}", console::causes(error)));
     let is = |wrong: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wrong);
-    if is(|cause| matches!(cause.downcast_ref(), Some(ExclusiveError::Interrupted))) {
+    if is(|cause| matches!(cause.downcast_ref(), Some(ExclusiveError::Interrupted)))
+        || is(|cause| matches!(cause.downcast_ref(), Some(AddError::Interrupted)))
+    {
         return ExitCode::from(EXIT_INTERRUPTED);
     }
     let is_usage = is(|cause| cause.is::<WrongUsage>() || cause.is::<ExperimentError>());

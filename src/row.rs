@@ -117,16 +117,16 @@ impl fmt::Display for Split {
     }
 }
 
-/// One cell of a confusion matrix over one split after one epoch.
+/// One cell of a confusion matrix over one split after one epoch. Cells without images have no row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfusionRow {
     /// From 0.
     pub epoch: u32,
     pub split: Split,
     /// The class the image is of.
-    pub label: u8,
+    pub label: u16,
     /// The class of the largest logit.
-    pub predicted: u8,
+    pub predicted: u16,
     pub images: u32,
 }
 

@@ -30,6 +30,9 @@ pub enum Stream {
     Init,
     /// Which training images are held out for validation.
     Split,
+    /// Which pictures of a class become test images where a user's own set has none; one draw a class, whose number
+    /// stands in place of the step, of seed 0.
+    TestShare,
     /// Order of the training images; one draw an epoch.
     Order,
     /// Dropout masks; one draw a step.
@@ -48,6 +51,7 @@ impl Stream {
         match self {
             Self::Init => "init",
             Self::Split => "split",
+            Self::TestShare => "test_share",
             Self::Order => "order",
             Self::Dropout => "dropout",
             Self::Diagnose => "diagnose",

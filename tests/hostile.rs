@@ -31,7 +31,9 @@ use pinbench::schedule::Event;
 static ALLOCATOR: memory::Counting = memory::Counting;
 
 // Inputs a test, 50,000 in all: each test within some seconds on one core.
-const IDX_CASES: u32 = 17_500;
+const IDX_CASES: u32 = 10_000;
+const NPY_CASES: u32 = 5_000;
+const PIN_CASES: u32 = 2_500;
 const CIFAR_CASES: u32 = 8_000;
 const PNG_CASES: u32 = 4_000;
 const ARCHIVE_CASES: u32 = 2_000;
@@ -60,6 +62,16 @@ fn the_allocator_of_these_tests_counts() {
 #[test]
 fn idx_files_hold_what_they_claim_or_are_refused() {
     check(IDX_CASES, broken("idx", as_it_is), properties::idx);
+}
+
+#[test]
+fn npy_files_hold_what_they_claim_or_are_refused() {
+    check(NPY_CASES, broken("npy", as_it_is), properties::npy);
+}
+
+#[test]
+fn own_sets_hold_what_they_define_or_are_refused() {
+    check(PIN_CASES, broken("pin", as_it_is), properties::pin);
 }
 
 #[test]

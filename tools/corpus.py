@@ -7,6 +7,7 @@ same files. The corpus is committed: this is needed only when a format is added.
 """
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -91,6 +92,46 @@ def idx(data: Path) -> dict[str, bytes]:
     files["product-overflows"] = bytes([0, 0, 8, 3]) + b"\xff" * 12
     files["empty-but-long"] = bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 0xFFFFFFFF, 0xFFFFFFFF)
     return files
+
+
+def npy(_: Path) -> dict[str, bytes]:
+    def array(kind: str, dims: str, values: bytes) -> bytes:
+        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {dims}, }}".ljust(117) + "\n"
+        return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header.encode() + values
+
+    return {
+        "images": array("|u1", "(2, 2, 3)", bytes(range(12))),
+        "labels": array("<i8", "(3,)", struct.pack("<3q", 1, 0, 2)),
+        "cut": array("|u1", "(2, 2, 3)", b"12"),
+        "floats": array("<f4", "(1,)", bytes(4)),
+        "product-overflows": array("|u1", "(99999999999, 99999999999, 99999999999)", b""),
+    }
+
+
+def pin(_: Path) -> dict[str, bytes]:
+    def packed(labels: tuple[int, int, int], train: int = 2) -> bytes:
+        content = struct.pack("<6I3H", 1, 1, 2, 2, 2, 1, *labels) + bytes(range(6))
+        definition = f"""name = "little"
+shape = [1, 1, 2]
+classes = ["a", "b"]
+train = {train}
+test = 1
+digest = "{hashlib.sha256(content).hexdigest()}"
+
+[import]
+pinbench = "0.1.0"
+format = "npy"
+test = "files of their own"
+""".encode()
+        return b"PINSET1\n" + struct.pack("<I", len(definition)) + definition + content
+
+    return {
+        "little": packed((0, 1, 1)),
+        "cut": packed((0, 1, 1))[:-3],
+        "claims-more": packed((0, 1, 1), train=4_000_000_000),
+        "label-2": packed((0, 2, 1)),
+        "head-alone": b"PINSET1\n" + b"\xff" * 4,
+    }
 
 
 def records(data: Path, count: int) -> bytes:
@@ -244,7 +285,7 @@ def event(_: Path) -> dict[str, bytes]:
 
 def main() -> None:
     data = cache()
-    for make in (idx, cifar, png, archive, experiment, record, event):
+    for make in (idx, npy, pin, cifar, png, archive, experiment, record, event):
         folder = CORPUS / make.__name__
         folder.mkdir(parents=True, exist_ok=True)
         files = make(data)

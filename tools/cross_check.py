@@ -83,7 +83,7 @@ def train(folder: pathlib.Path) -> None:
         differences.append("initial weights")
     x = torch.frombuffer(bytearray((folder / "images.u8").read_bytes()), dtype=torch.uint8)
     x = x.view(-1, channels, height, width).float().div(255)
-    y = torch.frombuffer(bytearray((folder / "labels.u8").read_bytes()), dtype=torch.uint8).long()
+    y = torch.frombuffer(bytearray((folder / "labels.u16").read_bytes()), dtype=torch.uint16).long()
     if plan["memory_format"] == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         x = x.permute(0, 2, 3, 1).contiguous()

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use pinbench::data::{archive, cifar, idx};
+use pinbench::data::{archive, cifar, idx, npy, pack};
 use pinbench::dataset::Name;
 use pinbench::digest::Digest;
 use pinbench::experiment::baseline::{self, Baseline};
@@ -53,6 +53,39 @@ pub fn idx(bytes: &[u8]) {
     }
 }
 
+pub fn npy(bytes: &[u8]) {
+    // The header as text, a part of it in an error, and the sizes: the values are a slice of the input.
+    match bounded("NPY", bytes.len(), (4 * KIB, 8), || npy::decode(bytes)) {
+        Ok(file) => {
+            assert!(bytes.ends_with(file.values));
+            // A label is two bytes of at least one.
+            let labels = bounded("labels", bytes.len(), (KIB, 2), || file.labels());
+            assert!(labels.is_err() || file.pixels().is_err() || labels == Ok(values_of(file.values)));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn values_of(bytes: &[u8]) -> Vec<u16> {
+    bytes.iter().map(|&byte| u16::from(byte)).collect()
+}
+
+/// A user's own set that somebody handed on.
+pub fn pin(bytes: &[u8]) {
+    // The definition as TOML, and the content once.
+    match bounded("PIN", bytes.len(), (64 * KIB, 64), || pack::decode(bytes, bytes.len() as u64)) {
+        Ok((definition, train, test)) => {
+            for (images, count) in [(train, definition.train), (test, definition.test)] {
+                assert_eq!(images.len(), count as usize);
+                assert_eq!(images.pixels.len(), images.len() * definition.shape.len());
+                assert!(images.labels.iter().all(|label| usize::from(*label) < definition.classes.len()));
+            }
+            assert!(is_plain(&definition.name));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 /// Both forms that labels and pixels come in: records, and the JSON list of a pack.
 pub fn cifar(bytes: &[u8]) {
     match bounded("CIFAR-10", bytes.len(), (KIB, 1), || cifar::decode_records(bytes)) {
@@ -89,7 +122,7 @@ pub fn archive(bytes: &[u8]) {
     visit("tar", bytes.len(), bytes.len() as u64, bytes);
     if bytes.starts_with(&[0x1f, 0x8b]) {
         visit("tar.gz", bytes.len(), UNPACKED, archive::gunzip(bytes, UNPACKED));
-        for set in [Name::Mnist, Name::Cifar10] {
+        for set in [Name::mnist(), Name::cifar10()] {
             unpack(set, bytes);
         }
     }

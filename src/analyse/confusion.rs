@@ -12,15 +12,18 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// The sum of the matrices over `split` after `epoch`; `None` without rows of them.
+    /// The sum of the matrices over `split` after `epoch`; `None` without rows of them. It has `classes` classes, or
+    /// more if the rows name more, as of a set that is not defined here.
     pub fn of<'a>(
         rows: impl IntoIterator<Item = &'a ConfusionRow>,
         split: Split,
         epoch: u32,
+        classes: u16,
     ) -> Option<Self> {
         let rows = rows.into_iter().filter(|row| row.split == split && row.epoch == epoch);
         let rows: Vec<&ConfusionRow> = rows.collect();
-        let classes = rows.iter().map(|row| usize::from(row.label.max(row.predicted)) + 1).max()?;
+        let named = rows.iter().map(|row| usize::from(row.label.max(row.predicted)) + 1).max()?;
+        let classes = named.max(classes.into());
         let mut images = vec![0; classes * classes];
         for row in rows {
             images[usize::from(row.label) * classes + usize::from(row.predicted)] += u64::from(row.images);
@@ -67,6 +70,18 @@ impl Confusion {
         quotient(2 * self.images(class, class), self.support(class) + self.predicted(class))
     }
 
+    /// Label, predicted class and images of the pairs that are most often confused, at most `count`; equal ones in the
+    /// order of their labels.
+    pub fn most_confused(&self, count: usize) -> Vec<(usize, usize, u64)> {
+        let cells = self.images.iter().enumerate();
+        let cells = cells.map(|(index, &images)| (index / self.classes, index % self.classes, images));
+        let mut pairs: Vec<_> =
+            cells.filter(|(label, other, images)| label != other && *images > 0).collect();
+        pairs.sort_by_key(|&(.., images)| std::cmp::Reverse(images));
+        pairs.truncate(count);
+        pairs
+    }
+
     /// Mean of `metric` over the classes.
     pub fn macro_mean(&self, metric: fn(&Self, usize) -> f64) -> f64 {
         (0..self.classes).map(|class| metric(self, class)).sum::<f64>() / self.classes as f64
@@ -82,6 +97,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_most_confused_pairs_come_first_and_a_class_without_rows_counts() {
+        let cells = [(0, 0, 9), (0, 2, 3), (1, 0, 5), (2, 1, 3), (2, 2, 1)];
+        let row = |(label, predicted, images)| ConfusionRow {
+            epoch: 0,
+            split: Split::Test,
+            label,
+            predicted,
+            images,
+        };
+        let rows = cells.map(row);
+        let confusion = Confusion::of(&rows, Split::Test, 0, 4).unwrap();
+        assert_eq!(confusion.most_confused(9), [(1, 0, 5), (0, 2, 3), (2, 1, 3)]);
+        assert_eq!(confusion.most_confused(1), [(1, 0, 5)]);
+        assert_eq!((confusion.classes(), confusion.recall(3), confusion.support(3)), (4, 0.0, 0));
+    }
+
+    #[test]
     fn scores_are_those_of_scikit_learn() {
         let text = include_str!("../../tests/data/metrics.json");
         let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
@@ -90,12 +122,14 @@ mod tests {
             let mut rows = Vec::new();
             for (label, cells) in cells.iter().enumerate() {
                 for (predicted, &images) in cells.iter().enumerate() {
-                    let (label, predicted) = (label as u8, predicted as u8);
-                    rows.push(ConfusionRow { epoch: 4, split: Split::Test, label, predicted, images });
+                    let (label, predicted) = (label as u16, predicted as u16);
+                    if images > 0 {
+                        rows.push(ConfusionRow { epoch: 4, split: Split::Test, label, predicted, images });
+                    }
                 }
             }
-            assert_eq!(Confusion::of(&rows, Split::Test, 3), None);
-            let confusion = Confusion::of(&rows, Split::Test, 4).unwrap();
+            assert_eq!(Confusion::of(&rows, Split::Test, 3, 2), None);
+            let confusion = Confusion::of(&rows, Split::Test, 4, 2).unwrap();
             let near = |found: f64, expected: &serde_json::Value| {
                 assert!((found - expected.as_f64().unwrap()).abs() < 1e-12, "{found} {expected}");
             };

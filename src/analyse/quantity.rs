@@ -87,7 +87,8 @@ fn epoch_row(run: &LoadedRun, split: Split, at: Option<f64>) -> Option<&crate::r
 
 /// The confusion matrix on the test split.
 pub fn test_confusion(run: &LoadedRun) -> Option<Confusion> {
-    Confusion::of(&run.confusion, Split::Test, last_epoch(run)?)
+    let classes = run.record.trial.config.data.set.classes();
+    Confusion::of(&run.confusion, Split::Test, last_epoch(run)?, classes)
 }
 
 fn of_test(run: &LoadedRun, diagnostic: Diagnostic) -> Option<f64> {

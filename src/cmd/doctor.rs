@@ -266,13 +266,13 @@ fn data_sets(verify: bool) -> Vec<Check> {
         Ok(root) => root,
         Err(error) => return vec![Check::fail("data", "no place for data sets", error.to_string())],
     };
-    let mut checks: Vec<Check> = Name::ALL.into_iter().map(|name| data_set(name, &root, verify)).collect();
+    let mut checks: Vec<Check> = Name::all().into_iter().map(|name| data_set(name, &root, verify)).collect();
     checks.push(free_space("free for data", &root));
     checks
 }
 
 fn data_set(name: Name, root: &Path, verify: bool) -> Check {
-    let (label, folder) = (format!("data {name}"), root.join(name.as_str()));
+    let (label, folder) = (format!("data {name}"), data::place(name, root));
     let place = folder.display();
     if !folder.exists() {
         return Check::warn(
@@ -286,6 +286,11 @@ fn data_set(name: Name, root: &Path, verify: bool) -> Check {
     }
     match data::load(name, root) {
         Ok(_) => Check::ok(&label, format!("{place}, verified")),
+        Err(error) if name.published().is_none() => Check::fail(
+            &label,
+            error.to_string(),
+            format!("remove it, and add it anew: pinbench data add {name} FOLDER"),
+        ),
         Err(error) => Check::fail(&label, error.to_string(), format!("pinbench data fetch {name}")),
     }
 }

@@ -69,7 +69,8 @@ pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interru
     }
     let write = |name: &str, bytes: &[u8]| write(&export.folder, name, bytes);
     write("images.u8", &data.train.pixels)?;
-    write("labels.u8", &data.train.labels)?;
+    let labels: Vec<u8> = data.train.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+    write("labels.u16", &labels)?;
     write("state.safetensors", &state)?;
     let seed = job.trial.seed;
     let steps: Vec<serde_json::Value> = first

@@ -3,9 +3,9 @@
 //! A record is one label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row.
 
 use std::io::Cursor;
+use std::slice::ChunksExact;
 
-use crate::dataset::Name;
-
+const CLASSES: u8 = 10;
 /// Pixels of one colour.
 const PLANE: usize = 32 * 32;
 const IMAGE: usize = 3 * PLANE;
@@ -22,8 +22,8 @@ pub struct Records {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CifarError {
-    #[error("{found} bytes are not whole CIFAR-10 records of {RECORD} bytes")]
-    Length { found: usize },
+    #[error("{found} bytes are not whole CIFAR records of {record} bytes")]
+    Length { found: usize, record: usize },
     #[error("image {image} has label {found}, expected 0 to 9")]
     Label { image: usize, found: u8 },
     #[error("label list: {0}")]
@@ -38,18 +38,25 @@ pub enum CifarError {
 
 /// Decodes one `.bin` file.
 pub fn decode_records(bytes: &[u8]) -> Result<Records, CifarError> {
-    let (records, rest) = bytes.as_chunks::<RECORD>();
-    if !rest.is_empty() {
-        return Err(CifarError::Length { found: bytes.len() });
-    }
+    let records = records(bytes, 1)?;
     let mut pixels = Vec::with_capacity(records.len() * IMAGE);
     let mut labels = Vec::with_capacity(records.len());
-    for [label, image @ ..] in records {
-        labels.push(*label);
-        pixels.extend_from_slice(image);
+    for record in records {
+        labels.push(record[0]);
+        pixels.extend_from_slice(&record[1..]);
     }
     check_labels(&labels)?;
     Ok(Records { pixels, labels })
+}
+
+/// The records of a file, each of so many labels of a byte (CIFAR-10 has one, CIFAR-100 two) and an image.
+pub fn records(bytes: &[u8], labels: usize) -> Result<ChunksExact<'_, u8>, CifarError> {
+    let records = bytes.chunks_exact(labels + IMAGE);
+    if records.remainder().is_empty() {
+        Ok(records)
+    } else {
+        Err(CifarError::Length { found: bytes.len(), record: labels + IMAGE })
+    }
 }
 
 /// The labels of a JSON list, which must have `expected` of them.
@@ -108,7 +115,7 @@ fn push_planes(records: &mut Vec<u8>, interleaved: &[u8]) {
 }
 
 fn check_labels(labels: &[u8]) -> Result<(), CifarError> {
-    match labels.iter().position(|label| *label >= Name::Cifar10.classes()) {
+    match labels.iter().position(|label| *label >= CLASSES) {
         Some(image) => Err(CifarError::Label { image, found: labels[image] }),
         None => Ok(()),
     }
@@ -168,7 +175,7 @@ mod tests {
         assert!(matches!(decode_records(&bytes[..RECORD + 1]), Err(CifarError::Length { .. })));
         bytes.push(0);
         let error = decode_records(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "6147 bytes are not whole CIFAR-10 records of 3073 bytes");
+        assert_eq!(error, "6147 bytes are not whole CIFAR records of 3073 bytes");
     }
 
     #[test]

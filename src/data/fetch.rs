@@ -37,6 +37,10 @@ pub struct Fetched {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(
+        "data set '{set}' is a user's own, which no source has: `pinbench data add {set} FOLDER` adds it"
+    )]
+    Own { set: &'static str },
+    #[error(
         "no source has the whole data set '{set}':\n{}\nput {} (raw or .gz) in a folder, or in a .tar.gz, and run `pinbench data fetch {set} --from PATH`",
         list(reasons),
         quoted(files)
@@ -74,8 +78,9 @@ pub fn fetch(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Fetched, FetchError> {
-    let sources = source::all(name, &options.from);
-    Fetch { spec: name.spec(), root }.run(&sources, observer)
+    let published = name.published().ok_or(FetchError::Own { set: name.as_str() })?;
+    let sources = source::all(published, &options.from);
+    Fetch { spec: published.spec, root }.run(&sources, observer)
 }
 
 /// One fetch of any set, so that tests can fetch a small one.

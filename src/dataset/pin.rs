@@ -1,4 +1,4 @@
-//! What a file of a data set must hold: its length and SHA-256, pinned in the source.
+//! What a file of a data set must hold: its length and SHA-256, pinned in its definition.
 //!
 //! Every byte that enters the cache, and every byte that leaves it, passes through [`Pin::copy_verified`].
 
@@ -24,6 +24,12 @@ pub(crate) struct Spec {
 impl Spec {
     pub fn bytes(&self) -> u64 {
         self.pins.iter().map(|pin| pin.bytes).sum()
+    }
+
+    /// The SHA-256 of what `sha256sum` prints of the files.
+    pub fn digest(&self) -> Digest {
+        let lines = self.pins.iter().map(|pin| format!("{}  {}\n", pin.sha256, pin.file));
+        Digest::of(lines.collect::<String>().as_bytes())
     }
 }
 

@@ -98,7 +98,7 @@ mod tests {
     use crate::experiment::plan::{Device, PlanName};
 
     fn trial() -> Trial {
-        let set = dataset::Name::Mnist;
+        let set = dataset::Name::mnist();
         let config = Config {
             data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
             model: Model::Preset(Preset {
@@ -148,7 +148,7 @@ mod tests {
         let bytes =
             serde_json_canonicalizer::to_vec(&Identified { generation: 1, content: &trial() }).unwrap();
         let text = String::from_utf8(bytes).unwrap();
-        let digest = dataset::Name::Mnist.digest();
+        let digest = dataset::Name::mnist().digest();
         let expected = format!(
             r#"{{"config":{{"data":{{"digest":"{digest}","set":"mnist","validation":0.2}},"model":{{"activation":"relu","dropout":0.5,"name":"simple_cnn"}},"optim":{{"betas":[0.9,0.999],"eps":1e-8,"lr":0.001,"name":"adam","weight_decay":0}},"train":{{"batch":64,"epochs":5}}}},"generation":1,"seed":0}}"#
         );
@@ -159,7 +159,7 @@ mod tests {
     fn changing_any_value_changes_the_identity() {
         let changes: [fn(&mut Trial); 15] = [
             |trial| trial.seed = Seed(1),
-            |trial| trial.config.data.set = dataset::Name::FashionMnist,
+            |trial| trial.config.data.set = dataset::Name::fashion_mnist(),
             |trial| trial.config.data.digest = Digest::of(b"other bytes"),
             |trial| trial.config.data.validation = 0.1,
             |trial| trial.config.data.train_limit = Some(48_000),

@@ -597,7 +597,7 @@ label = "epochs""#;
             ("seeds = [0, 1, 2]", "seeds = [9007199254740993]", ":35:10", "largest whole number"),
             ("{ \"train.batch\" = 128 }", "{ \"train.batch\" = 129 }", ":39:", "no level 129"),
             ("{ \"train.batch\" = 128 }", "{ \"train.btach\" = 128 }", ":39:", "did you mean"),
-            ("set = \"mnist\"", "set = \"mnits\"", ":6:7", "unknown value `mnits`; did you mean `mnist`?"),
+            ("set = \"mnist\"", "set = \"mnits\"", ":6:7", "unknown data set `mnits`; did you mean `mnist`?"),
         ] {
             if from == "batch = 64" {
                 // Every arm sets the batch, so the base value is never trained.

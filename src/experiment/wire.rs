@@ -63,6 +63,7 @@ pub struct WireConfig {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireData {
+    #[serde(deserialize_with = "dataset::Name::defined")]
     pub set: dataset::Name,
     pub validation: f64,
     pub train_limit: Option<u32>,

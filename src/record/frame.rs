@@ -111,7 +111,8 @@ pub fn to_confusion(frame: &DataFrame) -> Result<Vec<ConfusionRow>, FrameError> 
         predicted: predicted[index],
         images: images[index],
     };
-    Ok((0..frame.height()).map(row).collect())
+    // Before format 5 cells without images had rows too.
+    Ok((0..frame.height()).map(row).filter(|row| row.images > 0).collect())
 }
 
 pub fn to_diagnostics(frame: &DataFrame) -> Result<Vec<DiagnosticRow>, FrameError> {
@@ -293,14 +294,14 @@ impl<'a> Reader<'a> {
         self.take::<StringType, _>(|array, row| array.get(row).map(str::to_owned))
     }
 
-    fn classes(&mut self) -> Result<Vec<u8>, FrameError> {
+    fn classes(&mut self) -> Result<Vec<u16>, FrameError> {
         let (file, numbers) = (self.file, self.u32()?);
         let class = |(row, &number): (usize, &u32)| {
-            u8::try_from(number).map_err(|_| FrameError::Name {
+            u16::try_from(number).map_err(|_| FrameError::Name {
                 file,
                 row,
                 what: "class",
-                expected: "0 to 255".to_owned(),
+                expected: "0 to 65535".to_owned(),
                 found: number.to_string(),
             })
         };

@@ -18,7 +18,7 @@ use crate::stream::Seed;
 
 pub fn trial(seed: u64) -> Trial {
     let digest = Digest::of(b"data");
-    let set = dataset::Name::Mnist;
+    let set = dataset::Name::mnist();
     let config = Config {
         data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None },
         model: Model::Preset(Preset {
@@ -138,7 +138,7 @@ pub fn confusion() -> Vec<ConfusionRow> {
         predicted,
         images: u32::from(label) * 10 + u32::from(predicted),
     };
-    (0..9).map(|index| cell((index / 3, index % 3))).collect()
+    (1..9).map(|index| cell((index / 3, index % 3))).collect()
 }
 
 pub fn diagnostics() -> Vec<DiagnosticRow> {

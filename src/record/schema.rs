@@ -22,7 +22,8 @@
 //! | 3 | `chain.parquet`; `resumed`, `reference_ns` and `planted` in the record | no rows; never resumed; no reference |
 //! | 4 | `device_…_ns` of the steps | null, as on a CPU: no device was timed |
 //! | 5 | `effective`, `program`, `beside`, `block` and `gpu_clocks` in the record; `jobs` and `micro_batch` out of its plan; \
-//! phases of steps may be null | absent, but for `beside`, which was `jobs` less 1, and `train.micro_batch` of the config |
+//! phases of steps may be null; no rows of confusion cells without images | absent, but for `beside`, which was `jobs` less \
+//! 1, and `train.micro_batch` of the config; the rows are left out |
 
 use polars::prelude::DataType;
 
@@ -106,7 +107,7 @@ pub static EPOCHS: [Column; 6] = [
     column("wall_ns", DataType::UInt64, "ns"),
 ];
 
-/// One row a cell of a confusion matrix, cells of no image included.
+/// One row a cell of a confusion matrix that has images.
 pub static CONFUSION: [Column; 5] = [
     column("epoch", DataType::UInt32, ""),
     column("split", DataType::String, ""),

@@ -6,7 +6,7 @@ use crate::dataset::Name;
 use crate::experiment::metric::{Metric, Quantity};
 use crate::report::figure::{FigureError, Look};
 use crate::report::results::{arm_row, table};
-use crate::report::view::{CellView, ConfusionRowView, ConfusionView, HeatView, TableView};
+use crate::report::view::{CellView, ConfusionRowView, ConfusionView, HeatView, RowView, TableView};
 use crate::row::Diagnostic;
 use crate::stats::Spread;
 use crate::text;
@@ -124,9 +124,14 @@ fn set(arm: &ArmSummary) -> Name {
     arm.arm.config.data.set
 }
 
+/// Classes up to which a page has the whole matrix and a column for each class.
+const MOST_COLUMNS: usize = 20;
+/// Rows of what stands in place of them.
+const WORST: usize = 20;
+
 pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
     let view = |(arm, matrix, seeds): (&ArmSummary, Confusion, usize)| {
-        let name = |class: usize| set(arm).class_name(class as u8).to_owned();
+        let name = |class: usize| set(arm).class_name(class as u16).to_owned();
         let cell = |label: usize, predicted: usize| {
             let (images, all) = (matrix.images(label, predicted), matrix.support(label).max(1));
             let share = images as f64 / all as f64;
@@ -148,7 +153,7 @@ pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
             rows: (0..matrix.classes()).map(row).collect(),
         }
     };
-    matrices(summary).map(view).collect()
+    matrices(summary).filter(|(_, matrix, _)| matrix.classes() <= MOST_COLUMNS).map(view).collect()
 }
 
 /// A score of one class.
@@ -161,9 +166,9 @@ pub fn by_class(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
     let mut tables = Vec::new();
     for (what, score) in scores {
         let (mut rows, mut heads) = (Vec::new(), Vec::new());
-        for (arm, matrix, _) in matrices(summary) {
+        for (arm, matrix, _) in matrices(summary).filter(|(_, matrix, _)| matrix.classes() <= MOST_COLUMNS) {
             let classes = 0..matrix.classes();
-            heads = classes.clone().map(|class| set(arm).class_name(class as u8)).collect();
+            heads = classes.clone().map(|class| set(arm).class_name(class as u16)).collect();
             let cells =
                 classes.map(|class| CellView::number(text::fixed(score(&matrix, class), 4))).collect();
             if let Some((_, look)) = looks.iter().find(|(other, _)| other.name == arm.name) {
@@ -180,5 +185,53 @@ pub fn by_class(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
             ));
         }
     }
+    for (arm, matrix, _) in matrices(summary).filter(|(_, matrix, _)| matrix.classes() > MOST_COLUMNS) {
+        tables.push(most_confused(arm, &matrix));
+        tables.push(worst_classes(arm, &matrix));
+    }
     Ok(tables)
+}
+
+fn class_row(arm: &ArmSummary, class: usize, cells: Vec<CellView>) -> RowView {
+    // At most MAX_CLASSES.
+    let name = set(arm).class_name(class as u16).to_owned();
+    RowView { class: String::new(), swatch: None, name, kind: String::new(), starts_group: true, cells }
+}
+
+fn most_confused(arm: &ArmSummary, matrix: &Confusion) -> TableView {
+    let pairs = matrix.most_confused(WORST);
+    let row = |&(label, predicted, images): &(usize, usize, u64)| {
+        let share = images as f64 / matrix.support(label).max(1) as f64;
+        let other = CellView::word(set(arm).class_name(predicted as u16));
+        let numbers = [text::count(images), text::fixed(share, 4)].map(CellView::number);
+        class_row(arm, label, std::iter::once(other).chain(numbers).collect())
+    };
+    let caption = format!(
+        "The {} most confused of {} classes, {}: over the test images of all seeds.",
+        text::plural(pairs.len(), "pair"),
+        matrix.classes(),
+        arm.name
+    );
+    let columns = [("taken for", ""), ("images", ""), ("share", "of the class")];
+    table(caption, "class", &columns, pairs.iter().map(row).collect())
+}
+
+fn worst_classes(arm: &ArmSummary, matrix: &Confusion) -> TableView {
+    let mut classes: Vec<(usize, f64)> =
+        (0..matrix.classes()).map(|class| (class, matrix.f1(class))).collect();
+    classes.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+    classes.truncate(WORST);
+    let row = |&(class, f1): &(usize, f64)| {
+        let scores = [f1, matrix.precision(class), matrix.recall(class)];
+        let mut cells: Vec<_> = scores.map(|score| CellView::number(text::fixed(score, 4))).into();
+        cells.push(CellView::number(text::count(matrix.support(class))));
+        class_row(arm, class, cells)
+    };
+    let caption = format!(
+        "The {WORST} of {} classes with the lowest F1, {}: over the test images of all seeds.",
+        matrix.classes(),
+        arm.name
+    );
+    let columns = [("F1", ""), ("precision", ""), ("recall", ""), ("images", "")];
+    table(caption, "class", &columns, classes.iter().map(row).collect())
 }

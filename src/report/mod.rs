@@ -441,12 +441,30 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
             }
         }
         let page = html(&fixture::input(&experiment, arms));
-        // Two seeds: 180 of 200 images of class 0 are right; macro recall is (0.9 + 0.95) / 2.
-        assert!(page.contains("Confusion matrix") && page.contains(">180<") && page.contains(">0.9250"));
+        // Two seeds: 180 of 200 images of class 0 are right; macro recall is (0.9 + 0.95) / 10.
+        assert!(page.contains("Confusion matrix") && page.contains(">180<") && page.contains(">0.1850"));
         assert!(
             page.contains(">0.9900") && page.contains(">12.50") && page.contains(">0.250"),
             "first / last"
         );
+    }
+
+    #[test]
+    fn a_hundred_classes_have_no_square_but_their_most_confused_pairs() {
+        use crate::row::{ConfusionRow, Split};
+        let experiment = samples::experiment();
+        let mut arms = samples::arms(&experiment.profile, &[0]);
+        for run in arms.iter_mut().flat_map(|arm| &mut arm.runs) {
+            for label in 0..100 {
+                let predicted = (label * 7 + 3) % 100;
+                let images = u32::from(label) + 1;
+                run.confusion.push(ConfusionRow { epoch: 1, split: Split::Test, label, predicted, images });
+            }
+        }
+        let page = html(&fixture::input(&experiment, arms));
+        assert!(!page.contains("Confusion matrix"));
+        assert!(page.contains("The 20 pairs most confused of 100 classes"), "the pairs have a table");
+        assert!(page.contains("The 20 of 100 classes with the lowest F1"));
     }
 
     /// `PINBENCH_PAGES=folder cargo test … -- --ignored pages_to_look_at`, then open them in a browser.

@@ -234,7 +234,7 @@ mod tests {
             (config.data.train_limit, config.data.eval_limit) = (None, None);
             config
         };
-        let (mnist, cifar) = (crate::dataset::Name::Mnist, crate::dataset::Name::Cifar10);
+        let (mnist, cifar) = (crate::dataset::Name::mnist(), crate::dataset::Name::cifar10());
         for (model, set, epochs, train_s, evaluate_s, diagnose_s) in [
             (PresetName::SimpleCnn, mnist, 5, 77.0, 11.2, 3.6),
             (PresetName::SimpleCnn, cifar, 10, 190.0, 26.0, 5.0),

@@ -24,7 +24,7 @@ pub fn evaluate(
     network: &Network,
     set: &Resident,
     indices: &Tensor,
-    classes: u8,
+    classes: u16,
     planted: Option<Planted>,
 ) -> Result<Score, TrainError> {
     let mut mode = Mode::EVAL;

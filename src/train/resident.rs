@@ -1,4 +1,4 @@
-//! A whole split as one tensor on the device, a batch as one `index_select`.
+//! A whole split as one tensor of bytes on the device; a batch is gathered out of it and becomes floats there.
 
 use tch::{Kind, Tensor};
 
@@ -8,14 +8,17 @@ use crate::train::TrainError;
 use crate::train::place::Place;
 
 pub struct Resident {
-    /// [N, C, H, W], or [N, H, W, C] when channels come last; pixels scaled to [0, 1].
+    /// [N, C, H, W], or [N, H, W, C] when channels come last; bytes.
     pixels: Tensor,
+    /// 255 where the pixels are. A number in its place would be multiplied by its reciprocal on a CUDA device, which gives
+    /// other bits.
+    divisor: Tensor,
     labels: Tensor,
     format: MemoryFormat,
 }
 
 pub struct Batch {
-    /// [n, C, H, W] in the plan's memory format.
+    /// [n, C, H, W] in the plan's memory format; pixels scaled to [0, 1].
     pub images: Tensor,
     /// [n], class indices.
     pub labels: Tensor,
@@ -42,31 +45,37 @@ impl Resident {
     pub fn new(images: &Images, format: MemoryFormat) -> Result<Self, TrainError> {
         let shape = images.shape;
         let size = [images.len(), shape.channels, shape.height, shape.width].map(|side| side as i64);
-        let pixels = Tensor::f_from_slice(&images.pixels)?.f_view(size)?.f_to_kind(Kind::Float)?;
-        // As torchvision's ToTensor: convert, then divide.
-        let pixels = pixels.f_div_scalar(255.0)?;
+        let pixels = Tensor::f_from_slice(&images.pixels)?.f_view(size)?;
         let pixels = match format {
             MemoryFormat::Contiguous => pixels,
             MemoryFormat::ChannelsLast => pixels.f_permute([0, 2, 3, 1])?.f_contiguous()?,
         };
-        let labels = Tensor::f_from_slice(&images.labels)?.f_to_kind(Kind::Int64)?;
-        Ok(Self { pixels, labels, format })
+        let labels: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
+        let labels = Tensor::f_from_slice(&labels)?;
+        Ok(Self { pixels, divisor: Tensor::from(255.0_f32), labels, format })
     }
 
-    /// The same set at `place`, bit for bit: its pixels are scaled before they are moved.
+    /// The same set at `place`.
     pub fn on(self, place: Place) -> Result<Self, TrainError> {
         let (pixels, labels) = (place.put(self.pixels)?, place.put(self.labels)?);
-        Ok(Self { pixels, labels, format: self.format })
+        Ok(Self { pixels, divisor: place.put(self.divisor)?, labels, format: self.format })
     }
 
     /// The same set, not a copy of it.
     pub fn shallow_clone(&self) -> Self {
-        Self { pixels: self.pixels.shallow_clone(), labels: self.labels.shallow_clone(), format: self.format }
+        Self {
+            pixels: self.pixels.shallow_clone(),
+            divisor: self.divisor.shallow_clone(),
+            labels: self.labels.shallow_clone(),
+            format: self.format,
+        }
     }
 
     /// The images at `indices`, a tensor [n] of 64-bit integers where the set is.
     pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
-        let images = self.pixels.f_index_select(0, indices)?;
+        // As torchvision's ToTensor: convert, then divide.
+        let mut images = self.pixels.f_index_select(0, indices)?.f_to_kind(Kind::Float)?;
+        let images = images.f_divide_(&self.divisor)?;
         let images = match self.format {
             MemoryFormat::Contiguous => images,
             MemoryFormat::ChannelsLast => images.f_permute([0, 3, 1, 2])?,
@@ -85,6 +94,18 @@ pub fn indices(positions: &[u32]) -> Result<Tensor, TrainError> {
 mod tests {
     use super::*;
     use crate::data::Shape;
+
+    #[test]
+    fn every_byte_becomes_the_float_that_division_gives() {
+        let shape = Shape { channels: 1, height: 16, width: 16 };
+        let images = Images { pixels: (0..=255).collect(), labels: vec![0], shape };
+        let set = Resident::new(&images, MemoryFormat::Contiguous).unwrap();
+        let batch = set.batch(&indices(&[0]).unwrap()).unwrap().images;
+        assert_eq!(batch.kind(), Kind::Float);
+        let found = Vec::<f32>::try_from(batch.flatten(0, -1)).unwrap();
+        let expected: Vec<f32> = (0..=255_u8).map(|byte| f32::from(byte) / 255.0).collect();
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn on_the_host_neither_set_nor_batch_is_copied() {

@@ -169,7 +169,7 @@ struct Training<'a> {
     train_eval: Tensor,
     validation: Tensor,
     test: Tensor,
-    classes: u8,
+    classes: u16,
     diagnosis: Option<Diagnosis>,
     stopping: Option<Stopping<Vec<Tensor>>>,
     target: Option<Target>,

@@ -137,7 +137,7 @@ pub mod made_up {
 
     pub fn images(shape: Shape, count: usize) -> Images {
         let pixels = (0..count * shape.len()).map(|index| (index * 89 % 251) as u8).collect();
-        Images { pixels, labels: (0..count).map(|index| index as u8 % 10).collect(), shape }
+        Images { pixels, labels: (0..count).map(|index| index as u16 % 10).collect(), shape }
     }
 
     /// Every change at once.
@@ -250,7 +250,7 @@ mod tests {
             Augment { cutout: Some(10), ..none },
             all(),
         ];
-        for set in [Name::Mnist, Name::Cifar10] {
+        for set in [Name::mnist(), Name::cifar10()] {
             let images = data::load(set, &data::root().unwrap()).unwrap().train;
             let first: Vec<u32> = (0..16).collect();
             let rows: Vec<Tensor> = rows

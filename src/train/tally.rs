@@ -70,12 +70,10 @@ impl Tally {
         self.bins.iter().map(gap).sum::<f64>() / self.images as f64
     }
 
-    /// `(label, predicted, images)` of every cell, row by row.
-    pub fn confusion(&self) -> impl Iterator<Item = (u8, u8, u32)> {
-        let cell = |(index, &images): (usize, &u32)| {
-            ((index / self.classes) as u8, (index % self.classes) as u8, images)
-        };
-        self.confusion.iter().enumerate().map(cell)
+    /// `(label, predicted, images)` of every cell that has images, row by row.
+    pub fn confusion(&self) -> impl Iterator<Item = (u16, u16, u32)> {
+        let cells = self.confusion.iter().enumerate().filter(|(_, images)| **images > 0);
+        cells.map(|(index, &images)| ((index / self.classes) as u16, (index % self.classes) as u16, images))
     }
 }
 

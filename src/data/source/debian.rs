@@ -5,9 +5,6 @@ use std::process::{Command, Stdio};
 use crate::data::intake::{Intake, SourceError};
 use crate::data::source::{Source, client, supply_tar};
 
-/// Where `dataset-fashion-mnist` puts its files when it is installed.
-pub(super) const INSTALLED: &str = "/usr/share/datasets/fashion-mnist";
-
 /// A package that is downloaded and read, never installed.
 pub(super) struct DebianPackage {
     package: &'static str,

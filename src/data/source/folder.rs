@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::data::archive::fake::{gzip, tar};
     use crate::data::intake::fake::missing_after;
-    use crate::data::source::CIFAR_ARCHIVE;
+    const CIFAR_ARCHIVE: &str = "cifar-10-binary.tar.gz";
     use crate::dataset::pin;
 
     const ONE: &str = "train-images-idx3-ubyte";

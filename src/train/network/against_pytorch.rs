@@ -44,7 +44,7 @@ fn batch(plan: &Plan, set: Name) -> (Tensor, Tensor) {
 /// Both models on both shapes of image, under both plans that equal PyTorch.
 fn cases() -> impl Iterator<Item = (PresetName, Name, PlanName)> {
     let models = [PresetName::SimpleCnn, PresetName::ImprovedCnn].into_iter();
-    let pairs = models.flat_map(|name| [Name::Mnist, Name::Cifar10].map(|set| (name, set)));
+    let pairs = models.flat_map(|name| [Name::mnist(), Name::cifar10()].map(|set| (name, set)));
     pairs.flat_map(|(name, set)| [PlanName::Eager, PlanName::Tuned].map(|plan| (name, set, plan)))
 }
 
@@ -99,8 +99,8 @@ fn every_activation_has_the_shape_in_the_notes() {
         let shapes = [vec![8, 32, side, side], vec![8, 64, side / 2, side / 2], vec![8, 128]];
         ["act1", "act2", "act3"].map(str::to_owned).into_iter().zip(shapes).collect::<Vec<_>>()
     };
-    assert_eq!(shapes(Name::Mnist), expected(28));
-    assert_eq!(shapes(Name::Cifar10), expected(32));
+    assert_eq!(shapes(Name::mnist()), expected(28));
+    assert_eq!(shapes(Name::cifar10()), expected(32));
 }
 
 /// The tuned plan pools before ReLU; the maximum of the same numbers has the same bits.
@@ -109,8 +109,8 @@ fn pooling_before_relu_changes_no_bit_of_output_or_gradient() {
     let run = |pooling| {
         let plan = Plan { pooling, ..Plan::named(PlanName::Tuned, 1, Device::Cpu) };
         let _alone = GENERATOR.lock().unwrap();
-        let Built { network, parameters } = built(PresetName::SimpleCnn, &plan, Name::Mnist);
-        let (images, labels) = batch(&plan, Name::Mnist);
+        let Built { network, parameters } = built(PresetName::SimpleCnn, &plan, Name::mnist());
+        let (images, labels) = batch(&plan, Name::mnist());
         tch::manual_seed(1);
         let logits = network.forward(&images, Mode::TRAIN).unwrap();
         cross_entropy(&logits, &labels, Reduction::Mean).unwrap().backward();

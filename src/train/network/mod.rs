@@ -110,7 +110,7 @@ mod tests {
     fn every_option_gives_logits_and_the_same_bits_when_it_is_looked_at() {
         let _alone = GENERATOR.lock().unwrap();
         for (name, set) in
-            [PresetName::SimpleCnn, PresetName::ImprovedCnn].into_iter().zip([Name::Mnist, Name::Cifar10])
+            [PresetName::SimpleCnn, PresetName::ImprovedCnn].into_iter().zip([Name::mnist(), Name::cifar10()])
         {
             for pooling in [None, Some(Pooling::Overlapping)] {
                 for norm in [None, Some(Norm::Lrn), Some(Norm::Off)] {
@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn initial_weights_do_not_depend_on_activation_dropout_pooling_or_norm() {
         let _alone = GENERATOR.lock().unwrap();
-        for (name, set) in [(PresetName::SimpleCnn, Name::Mnist), (PresetName::ImprovedCnn, Name::Cifar10)] {
+        for (name, set) in
+            [(PresetName::SimpleCnn, Name::mnist()), (PresetName::ImprovedCnn, Name::cifar10())]
+        {
             let base = built(&config(name), set, PlanName::Tuned).parameters;
             for other in [
                 Preset { activation: Activation::Prelu, ..config(name) },
@@ -168,7 +170,7 @@ mod tests {
         let _alone = GENERATOR.lock().unwrap();
         let digest = |dropout| {
             let config = Preset { dropout, ..config(PresetName::SimpleCnn) };
-            built(&config, Name::Mnist, PlanName::Tuned).parameters.digest().unwrap()
+            built(&config, Name::mnist(), PlanName::Tuned).parameters.digest().unwrap()
         };
         assert_eq!(digest(0.0), digest(0.3));
         assert_eq!(digest(0.0), digest(0.5));
@@ -182,7 +184,7 @@ mod tests {
             .iter()
             .sum();
         let count =
-            built(&config(PresetName::ImprovedCnn), Name::Cifar10, PlanName::Eager).parameters.count();
+            built(&config(PresetName::ImprovedCnn), Name::cifar10(), PlanName::Eager).parameters.count();
         assert_eq!(count, convolutions + 4096 * 256 + 256 + 256 * 10 + 10);
     }
 }

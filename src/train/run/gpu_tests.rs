@@ -110,7 +110,7 @@ fn loss_gradients_and_updates_of_a_gpu_are_those_of_the_cpu_in_double_precision(
         // Ten bits of fraction: 5e-4 for each factor, and decisions of pooling windows that turn.
         ("eager with TF32", Plan { tf32: true, ..eager }, 1e-1),
     ];
-    for (name, set) in [(PresetName::SimpleCnn, Name::Mnist), (PresetName::ImprovedCnn, Name::Cifar10)] {
+    for (name, set) in [(PresetName::SimpleCnn, Name::mnist()), (PresetName::ImprovedCnn, Name::cifar10())] {
         let taken = |plan: &Plan, kind| -> Vec<Step> {
             (0..PROBES).map(|probe| one_step(name, set, plan, kind, probe)).collect()
         };

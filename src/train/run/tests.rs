@@ -70,7 +70,7 @@ impl Rows {
 
 /// Images and labels have nothing to do with each other: training learns them by heart, and validation suffers.
 pub(super) fn data() -> DataSet {
-    let shape = Name::Mnist.shape();
+    let shape = Name::mnist().shape();
     let mut state = 1_u32;
     // The generator of ISO C's example of `rand`.
     let mut random = move || {
@@ -79,14 +79,14 @@ pub(super) fn data() -> DataSet {
     };
     let mut images = |count: usize| Images {
         pixels: (0..count * shape.len()).map(|_| random()).collect(),
-        labels: (0..count).map(|_| random() % 10).collect(),
+        labels: (0..count).map(|_| u16::from(random() % 10)).collect(),
         shape,
     };
-    DataSet { name: Name::Mnist, train: images(IMAGES), test: images(20) }
+    DataSet { name: Name::mnist(), train: images(IMAGES), test: images(20) }
 }
 
 pub(super) fn config(epochs: u32) -> Config {
-    let set = Name::Mnist;
+    let set = Name::mnist();
     Config {
         data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
         model: Model::Preset(Preset {
