@@ -67,7 +67,7 @@ pub enum LoadError {
         "'{}' {source}; to make it anew, remove it and run `pinbench data add {set} FOLDER`",
         path.display()
     )]
-    Pack { set: &'static str, path: PathBuf, source: PackError },
+    Pack { set: &'static str, path: PathBuf, source: Box<PackError> },
 }
 
 /// Why verified bytes are no images of the set: a wrong pin, or a decoder's mistake.
@@ -105,7 +105,7 @@ fn load_own(name: Name, root: &Path) -> Result<DataSet, LoadError> {
     if name.definition().is_none() || !path.exists() {
         return Err(LoadError::NotAdded { set, root: root.to_owned() });
     }
-    pack::load(name, &path).map_err(|source| LoadError::Pack { set, path, source })
+    pack::load(name, &path).map_err(|source| LoadError::Pack { set, path, source: source.into() })
 }
 
 /// Where the cache under `root` has a set: a folder, or the one file of a user's own.
