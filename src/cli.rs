@@ -93,6 +93,7 @@ pub enum Verb {
     /// Fetch, list and verify the data sets
     #[command(subcommand)]
     Data(DataVerb),
+    Init(InitArgs),
     Help(HelpArgs),
     /// Train one trial: what `run` starts as a child
     #[command(hide = true)]
@@ -190,7 +191,7 @@ pub struct SeedsArg {
 #[derive(Args)]
 pub struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
-    /// fused our own kernels where there is one
+    /// fused our own kernels where there is one, graph a GPU's steps as CUDA graphs
     /// [default: tuned, or what a file's [plan] says]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
@@ -245,7 +246,7 @@ pub struct ReportArgs {
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
-    /// Only runs of this plan: tuned, eager or fused [default: that with most trials done]
+    /// Only runs of this plan: tuned, eager, fused or graph [default: that with most trials done]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
     /// Folder the reports are written into, one folder an experiment
@@ -588,14 +589,27 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Explain the words pinbench uses, or a verb
+/// Write an experiment to begin with: it runs as it is, and says what each key is for
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench init && pinbench reproduce experiment.toml
+  pinbench help experiment                    every key and every metric")]
+pub struct InitArgs {
+    /// The file, which must not be there yet
+    #[arg(value_name = "FILE", default_value = "experiment.toml")]
+    pub file: PathBuf,
+}
+
+/// Explain the words pinbench uses, an experiment's file, or a verb
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   pinbench help words
+  pinbench help experiment
   pinbench help data fetch")]
 pub struct HelpArgs {
-    /// `words`, or a verb; everything when none is given
+    /// `words`, `experiment` or a verb; everything when none is given
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }
@@ -672,6 +686,7 @@ enum PlanChoice {
     Tuned,
     Eager,
     Fused,
+    Graph,
 }
 
 impl ProfileArg {
@@ -705,6 +720,7 @@ impl PlanChoice {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
             Self::Fused => PlanName::Fused,
+            Self::Graph => PlanName::Graph,
         }
     }
 }

@@ -318,7 +318,7 @@ def try_out(archive: pathlib.Path, given: pathlib.Path | None) -> None:
         if "-slim" not in folder.name:
             if not (folder / PACKED_DATA / "mnist").exists():
                 step("data", "fetch", "mnist", "--from", "/given", says="mnist: verified, from")
-            step("reproduce", "m1", "--profile", "smoke", "--store", "/tmp/runs", "--report", "/tmp/pages", says="3 runs: 3 finished")
+            step("reproduce", "m1", "--profile", "smoke", "--store", "/tmp/runs", "--report", "/tmp/pages", says="3 of 3 runs finished")
         step("report", "m1", "--profile", "smoke", "--store", "/tmp/runs", "--out", "/tmp/pages", says="/tmp/pages/m1-batch-size/index.html")
         print(f"the page, of {(root / 'tmp/pages/m1-batch-size/index.html').stat().st_size:,} bytes, was made there")
 

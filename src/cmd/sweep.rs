@@ -66,7 +66,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
-    refuse_too_many(at_once, &plan.base)?;
+    refuse_too_many(at_once)?;
     let (environment, class) = workspace.environment(&plan.base)?;
     let own = class.map(|_| environment.clone());
     let store = workspace.open_store()?;
@@ -118,17 +118,10 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
     Ok(Swept { experiments, plan, at_once, environment: own, store, tally, open })
 }
 
-/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
-pub fn refuse_too_many(jobs: u32, plan: &Plan) -> Result<(), WrongUsage> {
+/// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
+pub fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
     if jobs == 1 {
         return Ok(());
-    }
-    if plan.device != Device::Cpu {
-        return Err(WrongUsage(format!(
-            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
-             --device",
-            plan.device
-        )));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if jobs > cores {
@@ -317,14 +310,11 @@ fn announce(workspace: &Workspace, at_once: u32, found: &[Item], due: &[&Item], 
         match &item.standing {
             Standing::Running(holder) => warn(&format!(
                 "{}, seed {}: is being run by {holder} and left to it",
-                item.arm_name(),
-                item.trial.seed
+                item.arm.name, item.trial.seed
             )),
             Standing::Diverged(record) => warn(&format!(
                 "{}, seed {}: diverged in run {} and is not run again",
-                item.arm_name(),
-                item.trial.seed,
-                record.run
+                item.arm.name, item.trial.seed, record.run
             )),
             _ => {}
         }

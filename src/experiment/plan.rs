@@ -26,6 +26,12 @@ pub struct Plan {
     pub loader: Loader,
     #[serde(default, skip_serializing_if = "Kernels::is_stock")]
     pub kernels: Kernels,
+    /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tf32: bool,
+    /// A step on a GPU is recorded once as CUDA graphs and launched from then on: the same bits without a launch an operator.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub graph: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub enum PlanName {
     Tuned,
     /// Tuned, with our own kernels where there is one.
     Fused,
+    /// Tuned, each step recorded as CUDA graphs: for a GPU.
+    Graph,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,6 +78,8 @@ pub enum Pooling {
 pub enum OptimizerForm {
     /// One tensor and one operator after the other, as PyTorch does by default on a CPU.
     Loop,
+    /// One operator after the other, each for all tensors at once, as PyTorch does by default on a GPU.
+    Foreach,
     /// libtorch's fused kernel.
     Fused,
 }
@@ -84,6 +94,12 @@ pub enum Kernels {
     /// pinbench: BatchNorm, ReLU and pooling in the same passes over memory, and for grey images the first convolution with
     /// them. The same function; sums are taken in another order, so it equals stock up to rounding.
     Fused,
+}
+
+// serde's signature.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Kernels {
@@ -182,6 +198,8 @@ impl Plan {
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
             kernels: Kernels::Stock,
+            tf32: false,
+            graph: false,
         };
         let tuned = || Self {
             memory_format: MemoryFormat::ChannelsLast,
@@ -192,9 +210,14 @@ impl Plan {
             ..eager.clone()
         };
         match name {
+            // What PyTorch does by itself differs there.
+            PlanName::Eager if device != Device::Cpu => {
+                Self { optimizer: OptimizerForm::Foreach, tf32: true, ..eager }
+            }
             PlanName::Eager => eager,
             PlanName::Tuned => tuned(),
             PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },
+            PlanName::Graph => Self { graph: true, ..tuned() },
         }
     }
 
@@ -253,6 +276,7 @@ impl fmt::Display for PlanName {
             Self::Eager => "eager",
             Self::Tuned => "tuned",
             Self::Fused => "fused",
+            Self::Graph => "graph",
         })
     }
 }
@@ -357,6 +381,8 @@ plan_keys! {
     pooling: Pooling,
     optimizer: OptimizerForm,
     kernels: Kernels,
+    tf32: bool,
+    graph: bool,
     loader: LoaderName,
     /// Of the loader `samples`, which it chooses: threads that make batches; 0 is the thread that trains.
     workers: u32,
@@ -390,6 +416,8 @@ impl PlanChange {
             pooling: Some(plan.pooling),
             optimizer: Some(plan.optimizer),
             kernels: Some(plan.kernels),
+            tf32: Some(plan.tf32),
+            graph: Some(plan.graph),
             loader: Some(loader),
             workers,
             prefetch,
@@ -449,6 +477,8 @@ impl PlanChange {
             pooling: self.pooling.unwrap_or(plan.pooling),
             optimizer: self.optimizer.unwrap_or(plan.optimizer),
             kernels: self.kernels.unwrap_or(plan.kernels),
+            tf32: self.tf32.unwrap_or(plan.tf32),
+            graph: self.graph.unwrap_or(plan.graph),
             loader: self.loader(plan.loader),
             ..plan
         }

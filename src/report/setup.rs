@@ -42,6 +42,7 @@ fn plan((plan, beside): (&Plan, u32)) -> PlanView {
         says: match plan.name {
             PlanName::Eager => "what a plain PyTorch script does".to_owned(),
             PlanName::Tuned => format!("as fast as libtorch's own operators allow; {plain}"),
+            PlanName::Graph => format!("as tuned, each step recorded as CUDA graphs; {plain}"),
             PlanName::Fused => format!("as tuned, with kernels of pinbench's own; {plain}"),
         },
     }

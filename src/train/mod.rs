@@ -10,6 +10,7 @@ mod chain;
 mod checkpoint;
 mod diagnose;
 mod evaluate;
+mod graphs;
 mod layer;
 mod loader;
 pub mod model;

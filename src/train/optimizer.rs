@@ -10,9 +10,17 @@ use crate::train::shim::{self, AdamKnobs, AdamTensors};
 
 pub struct Optimizer {
     params: Vec<Tensor>,
-    lr: f64,
+    rate: Rate,
     weight_decay: f64,
     rule: Rule,
+}
+
+/// The step size.
+struct Rate {
+    lr: f64,
+    /// Of the fused form on a GPU, whose step may be recorded as a CUDA graph, in which a number of the host would stay what
+    /// it was: the rate and, for decoupled decay, 1 − lr·λ, float scalars there.
+    on_device: Option<[Tensor; 2]>,
 }
 
 enum Rule {
@@ -42,15 +50,32 @@ impl Optimizer {
     pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
         let rule = match config.name {
             OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
-            // A pass over the parameters is all there is to fuse: both forms are the same.
+            // A pass over the parameters is all there is to fuse: all forms are the same.
             OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
         };
-        Ok(Self { params, lr: config.lr, weight_decay: config.weight_decay, rule })
+        let device = params.first().map_or(tch::Device::Cpu, Tensor::device);
+        let scalar = || Tensor::f_zeros([], (Kind::Float, device));
+        let on_device = match (form, device) {
+            (_, tch::Device::Cpu) | (OptimizerForm::Loop | OptimizerForm::Foreach, _) => None,
+            (OptimizerForm::Fused, _) => Some([scalar()?, scalar()?]),
+        };
+        let mut optimizer =
+            Self { params, rate: Rate { lr: f64::NAN, on_device }, weight_decay: config.weight_decay, rule };
+        optimizer.set_lr(config.lr)?;
+        Ok(optimizer)
     }
 
-    /// The step size of the steps that follow.
-    pub fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
+    /// Sets the step size of the steps that follow.
+    pub fn set_lr(&mut self, lr: f64) -> Result<(), TchError> {
+        if lr.to_bits() == self.rate.lr.to_bits() {
+            return Ok(());
+        }
+        self.rate.lr = lr;
+        if let Some([rate, shrink]) = &mut self.rate.on_device {
+            let _rate = rate.f_fill_(lr)?;
+            let _shrink = shrink.f_fill_(1.0 - lr * self.weight_decay)?;
+        }
+        Ok(())
     }
 
     pub fn clear_grads(&self) -> Result<(), TrainError> {
@@ -90,8 +115,8 @@ impl Optimizer {
 
     pub fn step(&mut self) -> Result<(), TrainError> {
         match &mut self.rule {
-            Rule::Adam(adam) => adam.step(&self.params, self.lr, self.weight_decay),
-            Rule::Sgd(sgd) => sgd.step(&self.params, self.lr, self.weight_decay),
+            Rule::Adam(adam) => adam.step(&self.params, &self.rate, self.weight_decay),
+            Rule::Sgd(sgd) => sgd.step(&self.params, &self.rate, self.weight_decay),
         }
     }
 }
@@ -102,11 +127,11 @@ impl Adam {
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
-        // As in PyTorch: the fused kernel wants the count beside the parameter, the loop reads it on the host, where that
+        // As in PyTorch: the fused kernel wants the count beside the parameter, the others read it on the host, where that
         // does not mean to wait for a GPU within the step.
         let beside = |param: &Tensor| match form {
             OptimizerForm::Fused => param.device(),
-            OptimizerForm::Loop => tch::Device::Cpu,
+            OptimizerForm::Loop | OptimizerForm::Foreach => tch::Device::Cpu,
         };
         let step = |param: &Tensor| Tensor::f_zeros([], (Kind::Float, beside(param)));
         Ok(Self {
@@ -119,13 +144,17 @@ impl Adam {
         })
     }
 
-    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: f64) -> Result<(), TrainError> {
-        self.knobs.lr = lr;
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: f64) -> Result<(), TrainError> {
+        self.knobs.lr = rate.lr;
         if self.decoupled {
             self.knobs.weight_decay = 0.0;
             let _no_grad = tch::no_grad_guard();
             for param in params {
-                let _param = param.shallow_clone().f_mul_scalar_(1.0 - lr * weight_decay)?;
+                let mut param = param.shallow_clone();
+                let _param = match &rate.on_device {
+                    Some([_, shrink]) => param.f_mul_(shrink)?,
+                    None => param.f_mul_scalar_(1.0 - rate.lr * weight_decay)?,
+                };
             }
         }
         let tensors = AdamTensors {
@@ -135,14 +164,17 @@ impl Adam {
             steps: &self.steps,
         };
         match self.form {
-            OptimizerForm::Fused => shim::adam_fused(&tensors, self.knobs),
+            OptimizerForm::Fused => {
+                shim::adam_fused(&tensors, self.knobs, rate.on_device.as_ref().map(|[rate, _]| rate))
+            }
+            OptimizerForm::Foreach => shim::adam_foreach(&tensors, self.knobs),
             OptimizerForm::Loop => shim::adam_loop(&tensors, self.knobs),
         }
     }
 }
 
 impl Sgd {
-    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: f64) -> Result<(), TrainError> {
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: f64) -> Result<(), TrainError> {
         let _no_grad = tch::no_grad_guard();
         let gradient = |param: &Tensor| match weight_decay {
             0.0 => Ok(param.grad()),
@@ -151,7 +183,11 @@ impl Sgd {
         let gradients = params.iter().map(gradient).collect::<Result<Vec<_>, TchError>>()?;
         let directions = self.directions(gradients)?;
         for (param, direction) in params.iter().zip(&directions) {
-            let _param = param.shallow_clone().f_sub_(&direction.f_mul_scalar(lr)?)?;
+            let update = match &rate.on_device {
+                Some([rate, _]) => direction.f_mul(rate)?,
+                None => direction.f_mul_scalar(rate.lr)?,
+            };
+            let _param = param.shallow_clone().f_sub_(&update)?;
         }
         Ok(())
     }
@@ -167,7 +203,9 @@ impl Sgd {
             return Ok(copies.iter().map(Tensor::shallow_clone).collect());
         };
         for (velocity, gradient) in velocity.iter_mut().zip(&gradients) {
-            *velocity = velocity.f_mul_scalar(self.momentum)?.f_add(gradient)?;
+            // In place: a step that was recorded writes where it wrote then.
+            let _velocity = velocity.f_mul_scalar_(self.momentum)?;
+            let _velocity = velocity.f_add_(gradient)?;
         }
         Ok(velocity.iter().map(Tensor::shallow_clone).collect())
     }
@@ -213,7 +251,7 @@ mod tests {
         }
     }
 
-    const FORMS: [OptimizerForm; 2] = [OptimizerForm::Loop, OptimizerForm::Fused];
+    const FORMS: [OptimizerForm; 3] = [OptimizerForm::Loop, OptimizerForm::Foreach, OptimizerForm::Fused];
 
     /// p ← p − lr·sign(g) to rounding on the first step, whatever the size of the gradient (§2.1 of the paper).
     #[test]

@@ -42,7 +42,12 @@ impl Workspace {
     pub fn list(&self, experiment: &str, profile: &str, more: &[&str]) -> Vec<Value> {
         let mut arguments = vec!["list", experiment, "--profile", profile, "--json"];
         arguments.extend(more);
-        let (code, out, err) = self.run(&arguments);
+        self.list_with(&arguments)
+    }
+
+    /// What a `pinbench list` with `--json` among its arguments says.
+    pub fn list_with(&self, arguments: &[&str]) -> Vec<Value> {
+        let (code, out, err) = self.run(arguments);
         assert_eq!(code, 0, "{err}");
         serde_json::from_str(&out).unwrap()
     }
