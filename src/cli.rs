@@ -93,6 +93,7 @@ pub enum Verb {
     /// Fetch, list and verify the data sets
     #[command(subcommand)]
     Data(DataVerb),
+    Init(InitArgs),
     Help(HelpArgs),
     /// Train one trial: what `run` starts as a child
     #[command(hide = true)]
@@ -589,14 +590,27 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Explain the words pinbench uses, or a verb
+/// Write an experiment to begin with: it runs as it is, and says what each key is for
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench init && pinbench reproduce experiment.toml
+  pinbench help experiment                    every key and every metric")]
+pub struct InitArgs {
+    /// The file, which must not be there yet
+    #[arg(value_name = "FILE", default_value = "experiment.toml")]
+    pub file: PathBuf,
+}
+
+/// Explain the words pinbench uses, an experiment's file, or a verb
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   pinbench help words
+  pinbench help experiment
   pinbench help data fetch")]
 pub struct HelpArgs {
-    /// `words`, or a verb; everything when none is given
+    /// `words`, `experiment` or a verb; everything when none is given
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }

@@ -45,6 +45,7 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Data(DataVerb::Add(args)) => cmd::data::add(&workspace, &args),
         Verb::Data(DataVerb::List) => cmd::data::list(),
         Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
+        Verb::Init(args) => cmd::init::run(&workspace, &args),
         Verb::Help(args) => cmd::help::run(&args.topic),
         #[cfg(feature = "torch")]
         Verb::Train { parent } => cmd::train::run(parent),

@@ -50,6 +50,58 @@ fn ten_words_are_explained_and_the_first_screens_say_where() {
     assert!((code, out.as_str()) == (2, "") && err.contains("'wrods'") && err.contains("'words'"), "{err}");
 }
 
+/// What `init` writes has to run as it is, or a first hour is spent on it.
+#[test]
+fn init_writes_an_experiment_that_runs_as_it_is_and_never_over_another() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let (code, out, err) = workspace.run(&["init", "my.toml"]);
+    assert_eq!((code, out.as_str()), (0, "my.toml\n"), "{err}");
+    assert!(err.contains("pinbench reproduce my.toml"), "{err}");
+    let (code, table, err) = workspace.run(&["list", "my.toml"]);
+    assert!(code == 0 && table.contains("6 trials") && !err.contains("claim"), "{table}{err}");
+    let (code, _, err) = workspace.run(&["init", "my.toml"]);
+    assert!(code == 2 && err.contains("'my.toml' is there already"), "{err}");
+    let (code, _, err) = workspace.run(&["run", "my.toml", "--seeds", "1", "--no-diagnostics"]);
+    if cfg!(feature = "torch") {
+        assert!(code == 0 && err.contains("2 of 2 runs finished"), "{err}");
+    }
+}
+
+#[test]
+fn help_experiment_is_the_page_of_the_documents() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let (code, out, _) = workspace.run(&["help", "experiment"]);
+    assert_eq!((code, out.as_str()), (0, include_str!("../docs/experiment.md")));
+}
+
+/// A factor over the plan asks which knob helps: its arms are one trial under several plans, one after the other.
+#[test]
+fn arms_that_differ_by_plan_are_listed_apart_and_a_knob_is_set_by_name() {
+    let plan = "[[factors]]\nkey = \"plan.loader\"\nlabel = \"loader\"\nlevels = [{ value = \"resident\" }, { value = \"samples\" }]\n";
+    let start = EXPERIMENT.find("[[factors]]").unwrap();
+    let end = EXPERIMENT.find("[profiles]").unwrap();
+    let workspace = Workspace::new(&format!("{}{plan}\n{}", &EXPERIMENT[..start], &EXPERIMENT[end..]));
+    let rows = workspace.list("tiny", "smoke", &[]);
+    assert_eq!(
+        (rows[0]["arm"].as_str(), rows[1]["arm"].as_str()),
+        (Some("loader resident"), Some("loader samples"))
+    );
+    assert_eq!(rows[0]["trial_id"], rows[1]["trial_id"]);
+    assert_ne!(rows[0]["plan_hash"], rows[1]["plan_hash"]);
+    let set = workspace.list("tiny", "smoke", &["--set", "plan.huge_pages=false"]);
+    assert_ne!(set[0]["plan_hash"], rows[0]["plan_hash"]);
+    let (code, _, err) = workspace.run(&["list", "tiny", "--set", "plan.laoder=samples"]);
+    assert!(code == 2 && err.contains("did you mean `loader`?"), "{err}");
+    let (code, _, err) = workspace.run(&["list", "tiny", "--profile", "nightly"]);
+    assert!(code == 2 && err.contains("no profile 'nightly': tiny (has smoke, quick, full)"), "{err}");
+    if cfg!(feature = "torch") {
+        let (code, _, err) = workspace.run(&["reproduce", "tiny", "--profile", "smoke", "--no-diagnostics"]);
+        assert!(code == 0 && err.contains("2 of 2 runs finished"), "{err}");
+        let page = std::fs::read_to_string(workspace.path().join("reports/tiny/index.html")).unwrap();
+        assert!(page.contains("loader samples") && !page.contains("not comparable"), "plans of the arms");
+    }
+}
+
 /// "smoke takes seconds" stood in the help of a profile of 55 trainings; what was said of `explain` was of one machine.
 #[test]
 fn no_help_promises_how_long_something_takes() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::analyse::caveat::Caveat;
 use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming, WARM_UP_STEPS};
 use crate::clock::Phase;
-use crate::experiment::{Arm, Experiment, Factor, ReferenceRow};
+use crate::experiment::{Arm, Experiment, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::stats::Spread;
 use crate::stream::Seed;
@@ -97,8 +97,7 @@ impl<'a> Summary<'a> {
     pub fn of(experiment: &'a Experiment, arms: &'a [ArmRuns<'a>]) -> Self {
         let profile = &experiment.profile;
         let mut caveats = Vec::new();
-        let choose =
-            |arm| Chosen::of(name(&experiment.factors, arm), arm, arms, &profile.seeds, &mut caveats);
+        let choose = |arm: &'a Arm| Chosen::of(arm.name.clone(), arm, arms, &profile.seeds, &mut caveats);
         let chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
         let counted: Vec<&LoadedRun> =
             chosen.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run)).collect();
@@ -141,14 +140,6 @@ impl ArmSummary<'_> {
             None => "no finished run".to_owned(),
             Some(steps) => format!("too few steps: {steps}, needs more than {WARM_UP_STEPS}"),
         })
-    }
-}
-
-/// With one factor its label stands before the level's: `64` alone says little.
-fn name(factors: &[Factor], arm: &Arm) -> String {
-    match factors {
-        [factor] => format!("{} {}", factor.label, arm.label),
-        _ => arm.label.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory as _;
+use pinbench::experiment::manual;
 
 use crate::cli::Cli;
 use crate::cmd::WrongUsage;
@@ -26,6 +27,10 @@ pub fn run(topic: &[String]) -> Result<ExitCode> {
         print(WORDS)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if topic == ["experiment"] {
+        print(manual::text().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut command = Cli::command();
     command.build();
     let mut found = &mut command;
@@ -33,7 +38,10 @@ pub fn run(topic: &[String]) -> Result<ExitCode> {
         let known = found.get_subcommands().filter(|verb| !verb.is_hide_set());
         let known = known.map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
         found = found.find_subcommand_mut(name).ok_or_else(|| {
-            WrongUsage(format!("no help on '{}': expected 'words' or one of {known}", topic.join(" ")))
+            WrongUsage(format!(
+                "no help on '{}': expected 'words', 'experiment' or one of {known}",
+                topic.join(" ")
+            ))
         })?;
     }
     print(found.render_long_help().to_string().trim_end())?;

@@ -16,9 +16,9 @@ use pinbench::text;
 use serde::Serialize;
 
 use crate::cli::{ListArgs, SweepArgs};
-use crate::cmd::Workspace;
 use crate::cmd::console::{print, print_json, table, warn};
 use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, whole_runs};
+use crate::cmd::{EXIT_USAGE, Workspace};
 
 /// Documented in the help of `list`; keys are added, never changed.
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
         trial: None,
         diagnostics: Diagnostics::On,
     };
-    look(workspace, &asked, |found| {
+    let has_mistake = look(workspace, &asked, |found| {
         if args.json {
             return print_json(&found.iter().map(row).collect::<Vec<_>>());
         }
@@ -89,7 +89,8 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
             count => format!("{trials}: about {in_all} in all; {count} due: about {}", about(&due)),
         })?)
     })?;
-    Ok(ExitCode::SUCCESS)
+    // A mistake in a claim bars no run, but a file that has one is not as its writer means it.
+    Ok(if has_mistake { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS })
 }
 
 /// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
@@ -131,7 +132,8 @@ pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, the
     Ok(ExitCode::SUCCESS)
 }
 
-fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<()> {
+/// Returns whether some claim of theirs is a mistake.
+fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<bool> {
     let Asked { plan, at_once, seeds, trial, diagnostics, .. } = *asked;
     let experiments = workspace.experiments(asked.experiments, asked.profile.as_ref())?;
     let (environment, class) = workspace.environment(&plan.base)?;
@@ -168,7 +170,9 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
             .map(|kept| seen(&kept, environment.binary));
         looked.push(Looked { item, time, kept });
     }
-    tell(&looked)
+    tell(&looked)?;
+    let mut claims = experiments.iter().flat_map(|experiment| &experiment.claims);
+    Ok(claims.any(|claim| claim.mistake.is_some()))
 }
 
 fn seen(kept: &CheckpointKept, binary: Option<Digest>) -> Kept {
@@ -190,7 +194,7 @@ fn row<'a>(looked: &'a Looked) -> Row<'a> {
     Row {
         experiment: &item.experiment.id,
         profile: item.experiment.profile.name.to_string(),
-        arm: &item.arm.label,
+        arm: &item.arm.name,
         seed: item.trial.seed,
         trial_id: item.id,
         config: &item.trial.config,
@@ -215,7 +219,7 @@ fn print_table<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Result<()> {
             item.experiment.id.clone(),
             item.experiment.profile.name.to_string(),
             item.id.short(),
-            item.arm_name(),
+            item.arm.name.clone(),
             item.trial.seed.to_string(),
             format!("{}, {}", text::duration(*time), basis.name()),
             status(looked),

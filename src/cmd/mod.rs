@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod help;
+pub mod init;
 pub mod list;
 mod progress;
 pub mod report;

@@ -126,7 +126,7 @@ impl Current {
 impl Progress {
     pub fn new(quiet: bool, due: &[&Item], times: &[(Duration, Basis)]) -> Self {
         let name =
-            |item: &&Item| format!("{}, seed {} ({})", item.arm_name(), item.trial.seed, item.id.short());
+            |item: &&Item| format!("{}, seed {} ({})", item.arm.name, item.trial.seed, item.id.short());
         let estimates = times.iter().map(|(time, _)| *time).collect();
         Self::named(quiet, due.iter().map(name).collect(), estimates)
     }

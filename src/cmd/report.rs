@@ -325,7 +325,7 @@ struct ArmRecord {
 
 fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
     let labelled: Vec<bundle::Labelled> =
-        arms.iter().flat_map(|arm| arm.runs.iter().map(|run| (arm.arm.label.as_str(), run))).collect();
+        arms.iter().flat_map(|arm| arm.runs.iter().map(|run| (arm.arm.name.as_str(), run))).collect();
     if labelled.is_empty() {
         return Ok(Vec::new());
     }

@@ -6,7 +6,6 @@ use anyhow::Result;
 use pinbench::analyse::{Caveat, Measures, Score};
 use pinbench::experiment::{Config, Experiment, PlanChange, ProfileName, Trial, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
-use pinbench::schedule::arm_name;
 use pinbench::text;
 use serde::Serialize;
 use serde_json::Value;
@@ -116,7 +115,7 @@ impl Named {
             trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
         };
         let (arm, _) = profile.trials().find(is_of)?;
-        Some(arm_name(&self.experiment, &profile.arms[arm]))
+        Some(profile.arms[arm].name.clone())
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pinbench::data;
-use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
 use pinbench::machine::Environment;
 use pinbench::record::{Block, Listing, Problem, Standing, Store};
@@ -293,7 +292,7 @@ pub fn require_torch() -> Result<()> {
 #[cfg(feature = "torch")]
 fn require_device(plan: &Plan) -> Result<()> {
     pinbench::train::check_device(plan)?;
-    if plan.device != Device::Cpu {
+    if plan.device != pinbench::experiment::plan::Device::Cpu {
         warn("CUDA: this path has never been run by its authors; compare its results with a CPU run first");
     }
     Ok(())
@@ -310,14 +309,11 @@ fn announce(workspace: &Workspace, at_once: u32, found: &[Item], due: &[&Item], 
         match &item.standing {
             Standing::Running(holder) => warn(&format!(
                 "{}, seed {}: is being run by {holder} and left to it",
-                item.arm_name(),
-                item.trial.seed
+                item.arm.name, item.trial.seed
             )),
             Standing::Diverged(record) => warn(&format!(
                 "{}, seed {}: diverged in run {} and is not run again",
-                item.arm_name(),
-                item.trial.seed,
-                record.run
+                item.arm.name, item.trial.seed, record.run
             )),
             _ => {}
         }

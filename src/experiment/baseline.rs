@@ -583,7 +583,9 @@ mod tests {
         let name = file_name("m1-batch-size", &"smoke".into());
         assert_eq!(name, "m1-batch-size.smoke.toml");
         assert_eq!(parse_file_name(&name), Some(("m1-batch-size".to_owned(), "smoke".into())));
-        for other in ["m1.toml", "m1.other.toml", ".smoke.toml", "README.md"] {
+        assert_eq!(file_name("own", &ProfileName::default()), "own.toml");
+        assert_eq!(parse_file_name("own.toml"), Some(("own".to_owned(), ProfileName::default())));
+        for other in [".smoke.toml", "README.md"] {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
     }

@@ -162,12 +162,13 @@ fn different(list: Vec<usize>, arms: &[Arm]) -> Result<Vec<usize>, String> {
     Ok(list)
 }
 
-/// The arm of that label, or else of that label in another case.
+/// The arm of that label or name, or else of one in another case.
 fn arm(label: &str, arms: &[Arm]) -> Result<usize, String> {
     let label = label.trim();
-    let position = arms.iter().position(|arm| arm.label == label);
+    let position = arms.iter().position(|arm| arm.label == label || arm.name == label);
+    let is_alike = |name: &str| name.to_lowercase() == label.to_lowercase();
     let position =
-        position.or_else(|| arms.iter().position(|arm| arm.label.to_lowercase() == label.to_lowercase()));
+        position.or_else(|| arms.iter().position(|arm| is_alike(&arm.label) || is_alike(&arm.name)));
     position.ok_or_else(|| {
         let known: Vec<String> = arms.iter().map(|arm| format!("'{}'", arm.label)).collect();
         format!("there is no arm '{label}' (arms: {})", known.join(", "))

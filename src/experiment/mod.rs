@@ -8,9 +8,11 @@ pub mod config;
 mod identity;
 mod length;
 mod located;
+pub mod manual;
 pub mod metric;
 pub mod plan;
 mod resolve;
+mod trace;
 mod wire;
 mod words;
 mod work;
@@ -86,6 +88,8 @@ pub struct Profile {
 pub struct Arm {
     /// Labels of the levels, in the order of the factors: `64`, or `relu, 512`.
     pub label: String,
+    /// What people call it everywhere: `batch 64`, for `64` alone says little; with several factors its label.
+    pub name: String,
     pub colour: Colour,
     /// Index of the level of each factor.
     pub levels: Vec<usize>,

@@ -294,7 +294,11 @@ fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Co
     let label = if labels.is_empty() { "base".to_owned() } else { labels.join(", ") };
     let is_varied = |key: &str| chosen.iter().flat_map(|level| &level.set).any(|(set, _)| set == key);
     let varied = plan.only(|key| is_varied(&format!("plan.{key}")));
-    Arm { label, colour, levels, config, plan, varied }
+    let name = match factors {
+        [factor] => format!("{} {label}", factor.label),
+        _ => label.clone(),
+    };
+    Arm { label, name, colour, levels, config, plan, varied }
 }
 
 fn check_reference(
@@ -509,8 +513,25 @@ rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
         assert_eq!(smoke.arms[2].config.train.epochs, 1);
         assert_eq!(smoke.arms[2].config.data.train_limit, Some(2048));
         assert_eq!(smoke.changes, ["data.train_limit = 2048", "train.epochs = 1"]);
-        assert_eq!(experiment.profile.arms[0].config.data.train_limit, None);
+        let full = experiment.under(&"full".into()).unwrap().profile;
+        assert_eq!(full.arms[0].config.data.train_limit, None);
         assert_eq!(experiment.reference.unwrap().rows[0].arm, 1);
+    }
+
+    #[test]
+    fn a_file_needs_no_profile_and_says_which_of_its_own_is_taken() {
+        let start = TEXT.find("[profiles.smoke]").unwrap();
+        let bare = parse(&TEXT[..start]).unwrap();
+        assert_eq!((bare.profile.name.0.as_str(), bare.profiles().len()), ("", 0));
+        assert_eq!(bare.profile.seeds, SEEDS);
+        assert_eq!(bare.under(&"full".into()), None);
+        let seeded = TEXT[..start].replace("why = \"a test\"", "seeds = [4]");
+        assert_eq!(parse(&seeded).unwrap().profile.seeds, [Seed(4)]);
+        // The first, where the file does not say which.
+        assert_eq!(parse(TEXT).unwrap().profile.name.0, "smoke");
+        let named = TEXT.replace("why = \"a test\"", "default_profile = \"full\"");
+        assert_eq!(parse(&named).unwrap().profile.name.0, "full");
+        assert_eq!(parse(&named).unwrap().each().count(), 3);
     }
 
     #[test]

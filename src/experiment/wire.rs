@@ -65,9 +65,14 @@ pub struct WireConfig {
 pub struct WireData {
     #[serde(deserialize_with = "dataset::Name::defined")]
     pub set: dataset::Name,
+    #[serde(default = "validation")]
     pub validation: f64,
     pub train_limit: Option<u32>,
     pub eval_limit: Option<u32>,
+}
+
+fn validation() -> f64 {
+    0.2
 }
 
 // Unlike the config's own types these write what is absent as null: every key a factor or a profile may set is there.

@@ -26,11 +26,6 @@ impl Item<'_> {
     pub fn is_due(&self) -> bool {
         matches!(self.standing, Standing::Missing | Standing::Failed { .. })
     }
-
-    /// `batch 64`.
-    pub fn arm_name(&self) -> String {
-        arm_name(self.experiment, self.arm)
-    }
 }
 
 /// What a run has to be for it to stand for a trial.
@@ -48,14 +43,6 @@ impl Asked<'_> {
     pub fn class(&self, plan: &Plan) -> Option<EnvironmentClass> {
         self.environment.map(|environment| environment.with_threads(plan.threads).class())
     }
-}
-
-/// `batch 64`, of an arm of the experiment.
-pub fn arm_name(experiment: &Experiment, arm: &Arm) -> String {
-    let levels = experiment.factors.iter().zip(&arm.levels);
-    let names = levels.map(|(factor, &level)| format!("{} {}", factor.label, factor.levels[level].label));
-    let names: Vec<String> = names.collect();
-    if names.is_empty() { arm.label.clone() } else { names.join(", ") }
 }
 
 /// Every trial of the profile in the order it would run, with at most `seeds` seeds.
@@ -110,7 +97,7 @@ mod tests {
         assert_eq!(states, ["done", "diverged", "failed", "missing", "missing", "missing"]);
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
         assert_eq!(due, [false, false, true, true, true, true]);
-        assert_eq!(found[0].arm_name(), "batch 64");
+        assert_eq!(found[0].arm.name, "batch 64");
     }
 
     #[test]
