@@ -1,10 +1,13 @@
 //! A whole split as one tensor on the device, a batch as one `index_select`.
 
+use std::sync::Arc;
+
 use tch::{Kind, Tensor};
 
 use crate::data::Images;
 use crate::experiment::plan::MemoryFormat;
 use crate::train::TrainError;
+use crate::train::normalise::Normalisation;
 use crate::train::place::Place;
 
 pub struct Resident {
@@ -12,6 +15,8 @@ pub struct Resident {
     pixels: Tensor,
     labels: Tensor,
     format: MemoryFormat,
+    /// And its mean and standard deviation where the set is.
+    normalisation: Option<(Arc<Normalisation>, Tensor, Tensor)>,
 }
 
 pub struct Batch {
@@ -50,23 +55,53 @@ impl Resident {
             MemoryFormat::ChannelsLast => pixels.f_permute([0, 2, 3, 1])?.f_contiguous()?,
         };
         let labels = Tensor::f_from_slice(&images.labels)?.f_to_kind(Kind::Int64)?;
-        Ok(Self { pixels, labels, format })
+        Ok(Self { pixels, labels, format, normalisation: None })
     }
 
     /// The same set at `place`, bit for bit: its pixels are scaled before they are moved.
     pub fn on(self, place: Place) -> Result<Self, TrainError> {
         let (pixels, labels) = (place.put(self.pixels)?, place.put(self.labels)?);
-        Ok(Self { pixels, labels, format: self.format })
+        let put = |(normalisation, mean, std)| -> Result<_, TrainError> {
+            Ok((normalisation, place.put(mean)?, place.put(std)?))
+        };
+        let normalisation = self.normalisation.map(put).transpose()?;
+        Ok(Self { pixels, labels, format: self.format, normalisation })
     }
 
     /// The same set, not a copy of it.
     pub fn shallow_clone(&self) -> Self {
-        Self { pixels: self.pixels.shallow_clone(), labels: self.labels.shallow_clone(), format: self.format }
+        let shared = |(normalisation, mean, std): &(Arc<Normalisation>, Tensor, Tensor)| {
+            (Arc::clone(normalisation), mean.shallow_clone(), std.shallow_clone())
+        };
+        Self {
+            pixels: self.pixels.shallow_clone(),
+            labels: self.labels.shallow_clone(),
+            format: self.format,
+            normalisation: self.normalisation.as_ref().map(shared),
+        }
+    }
+
+    /// The same set, whose batches are normalised. On the host.
+    pub fn normalised(mut self, normalisation: Option<Normalisation>) -> Result<Self, TrainError> {
+        let with_tensors = |normalisation: Normalisation| -> Result<_, TrainError> {
+            let (mean, std) = normalisation.tensors(self.format)?;
+            Ok((Arc::new(normalisation), mean, std))
+        };
+        self.normalisation = normalisation.map(with_tensors).transpose()?;
+        Ok(self)
+    }
+
+    pub fn normalisation(&self) -> Option<Arc<Normalisation>> {
+        self.normalisation.as_ref().map(|(normalisation, ..)| Arc::clone(normalisation))
     }
 
     /// The images at `indices`, a tensor [n] of 64-bit integers where the set is.
     pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
         let images = self.pixels.f_index_select(0, indices)?;
+        let images = match &self.normalisation {
+            Some((_, mean, std)) => images.f_sub(mean)?.f_div(std)?,
+            None => images,
+        };
         let images = match self.format {
             MemoryFormat::Contiguous => images,
             MemoryFormat::ChannelsLast => images.f_permute([0, 3, 1, 2])?,

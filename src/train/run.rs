@@ -18,9 +18,10 @@ use crate::train::TrainError;
 use crate::train::chain::{Chain, Named};
 use crate::train::checkpoint::{self, Decoded, Position};
 use crate::train::diagnose::{Depth, Diagnosis};
-use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
+use crate::train::evaluate::{correct_count, evaluate, smoothed_cross_entropy};
 use crate::train::loader::Batches;
 use crate::train::network::{self, Built, Mode};
+use crate::train::normalise::Normalisation;
 use crate::train::optimizer::Optimizer;
 use crate::train::place::Place;
 use crate::train::plant;
@@ -244,7 +245,9 @@ impl<'a> Training<'a> {
         built.parameters.move_to(place)?;
         let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
-        let resident = |images| Resident::new(images, plan.memory_format)?.on(place);
+        let normalisation = Normalisation::of(trial, &data.train)?;
+        let resident =
+            |images| Resident::new(images, plan.memory_format)?.normalised(normalisation.clone())?.on(place);
         let train_set = resident(&data.train)?;
         let placed =
             |positions: &[u32]| -> Result<Tensor, TrainError> { Ok(place.put(indices(positions)?)?) };
@@ -401,7 +404,11 @@ impl<'a> Training<'a> {
             kept_epoch,
             wall_ns: self.wall_ns(),
             final_weights: self.built.parameters.digest()?,
-            effective: Effective { loader: self.loader, layers: self.built.network.effective() },
+            effective: Effective {
+                loader: self.loader,
+                layers: self.built.network.effective(),
+                normalised: self.train_set.normalisation().map(|normalisation| normalisation.summary()),
+            },
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
@@ -489,8 +496,7 @@ impl<'a> Training<'a> {
     /// Nothing in it waits for a GPU before the loss is read back. It stays whole, so that what is timed is read in the
     /// order it happens.
     fn step(&mut self, epoch: u32) -> Result<StepRow, TrainError> {
-        let lr =
-            schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
+        let lr = schedule::rate(&self.config.optim, self.step, self.length.steps);
         self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr });
         let usage = machine::usage();
         let mut timing = Timing::start(&self.clock, self.recorder.as_mut(), self.planted)?;
@@ -505,7 +511,8 @@ impl<'a> Training<'a> {
             let len = part.min(all - start);
             let batch = batch.part(start, len)?;
             let logits = self.built.network.forward(&batch.images, Mode::TRAIN)?;
-            let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
+            let smoothing = self.config.train.label_smoothing.unwrap_or(0.0);
+            let loss = smoothed_cross_entropy(&logits, &batch.labels, Reduction::Mean, smoothing)?;
             timing.end(Phase::Forward, len as u32)?;
             if start == 0 {
                 self.optimizer.clear_grads()?;
