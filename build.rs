@@ -20,16 +20,22 @@ fn rustc_version() -> String {
 #[cfg(feature = "torch")]
 mod torch {
     use std::env;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     pub fn build() {
         println!("cargo:rerun-if-changed=src/train/shim");
+        println!("cargo:rerun-if-env-changed=PINBENCH_CUDA_INCLUDE");
         // torch-sys has `links = "tch"`, so this is its key, whatever the comment in its build script says.
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
         let lib = lib.unwrap_or_else(|| panic!("torch-sys named no libtorch; run `just setup` first"));
         let root = lib.parent().unwrap_or(&lib).to_owned();
         let include = env::var_os("LIBTORCH_INCLUDE").map_or(root, PathBuf::from).join("include");
-        cc::Build::new()
+        let cuda = lib.join("libtorch_cuda.so").exists();
+        let mut build = cc::Build::new();
+        if let Some(headers) = cuda_headers(&include).filter(|_| cuda) {
+            build.define("PB_CUDA_GRAPHS", None).flag("-isystem").flag(&*headers.to_string_lossy());
+        }
+        build
             .cpp(true)
             .std("c++20")
             .opt_level(3)
@@ -40,15 +46,23 @@ mod torch {
             // Vectors of eight floats never cross a call: every function that takes one is inlined.
             .flag("-Wno-psabi")
             .files(
-                ["shim", "batch_norm", "first_block", "profiler", "event"]
+                ["shim", "batch_norm", "first_block", "profiler", "event", "graph"]
                     .map(|part| format!("src/train/shim/{part}.cpp")),
             )
             .compile("pinbench_shim");
         // So that the program runs without LD_LIBRARY_PATH.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-        if lib.join("libtorch_cuda.so").exists() {
+        if cuda {
             link_cuda();
         }
+    }
+
+    /// CUDA's own headers, which a wheel of PyTorch lacks in part: in the folder that is named, else where
+    /// `tools/libtorch.py` puts them. Without them there are no CUDA graphs.
+    fn cuda_headers(include: &Path) -> Option<PathBuf> {
+        let named = env::var_os("PINBENCH_CUDA_INCLUDE").map(PathBuf::from);
+        let headers = named.unwrap_or_else(|| include.with_file_name("cuda-include"));
+        headers.join("cuda_runtime_api.h").exists().then_some(headers)
     }
 
     /// Nothing names a symbol of libtorch_cuda, which registers itself when it is loaded: a linker drops it unless it is
@@ -57,6 +71,7 @@ mod torch {
         for argument in [
             "-Wl,--push-state,--no-as-needed",
             "-ltorch_cuda",
+            "-lc10_cuda",
             "-Wl,--pop-state",
             "-Wl,--unresolved-symbols=ignore-in-shared-libs",
         ] {

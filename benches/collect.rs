@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 
 use pinbench::analyse::ArmRuns;
 use pinbench::digest::Digest;
-use pinbench::experiment::{Arm, Experiment, ProfileName, Trial};
+use pinbench::experiment::{Arm, Experiment, Trial};
 use pinbench::record::schema::FORMAT;
 use pinbench::record::{LoadedRun, Rows, RunId, RunRecord, Store, frame, parquet};
 use pinbench::report::{Input, render};
@@ -102,7 +102,7 @@ fn store(criterion: &mut Criterion, kept: &LoadedRun) {
 
 fn page(criterion: &mut Criterion, kept: &LoadedRun) {
     let experiment = Experiment::load(Path::new("experiments/m1-batch-size.toml")).expect("M1");
-    let profile = experiment.profile(ProfileName::Full);
+    let profile = &experiment.profile;
     let rows = Rows { steps: steps(kept), epochs: kept.epochs.clone(), ..Rows::default() };
     let mut number = 0;
     let mut run = |arm: &Arm, seed: Seed| {
@@ -117,7 +117,6 @@ fn page(criterion: &mut Criterion, kept: &LoadedRun) {
     let command = "pinbench reproduce m1-batch-size --profile full".to_owned();
     let input = Input {
         experiment: &experiment,
-        profile: ProfileName::Full,
         arms,
         left_out: None,
         explanations: &[],

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Plan, ProfileName};
+use pinbench::experiment::{Plan, PlanAsked, PlanChange, ProfileName};
 use pinbench::planted::Planted;
 use pinbench::row::Diagnostics;
 use pinbench::stream::Seed;
@@ -170,16 +170,13 @@ pub struct SweepArgs {
 
 #[derive(Args)]
 pub struct ProfileArg {
-    /// Size of the experiment: smoke is for tests, quick a first answer from a part of the images, full the notes' own
-    /// setting; `pinbench list` says how long each takes
-    #[arg(
-        long = "profile",
-        value_enum,
-        value_name = "NAME",
-        default_value = "quick",
-        hide_possible_values = true
-    )]
-    name: ProfileChoice,
+    /// Size of the experiment, by the name its file gives it [default: the file's default_profile, else its first, else
+    /// the file as it stands]
+    ///
+    /// Of the built-in experiments smoke is for tests, quick, the default, a first answer from a part of the images, and
+    /// full the setting they are about. Experiments without that profile are left out.
+    #[arg(long = "profile", value_name = "NAME")]
+    name: Option<String>,
 }
 
 #[derive(Args)]
@@ -193,9 +190,10 @@ pub struct SeedsArg {
 #[derive(Args)]
 pub struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
-    /// fused our own kernels where there is one
-    #[arg(long, value_enum, value_name = "NAME", default_value = "tuned", hide_possible_values = true)]
-    plan: PlanChoice,
+    /// fused our own kernels where there is one, graph a GPU's steps as CUDA graphs
+    /// [default: tuned, or what a file's [plan] says]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    plan: Option<PlanChoice>,
     /// Threads of libtorch [default: the cores of this machine]
     ///
     /// Another number is another plan: its runs are not mixed with those there are.
@@ -211,6 +209,11 @@ pub struct PlanArgs {
 pub struct SweepPlanArgs {
     #[command(flatten)]
     plan: PlanArgs,
+    /// Turn a knob of the plan; may be repeated. `pinbench help experiment` has the keys
+    ///
+    /// Goes before --plan and a file's [plan]. What a factor of the experiment varies stays as each arm has it.
+    #[arg(long, value_name = "plan.KEY=VALUE", value_parser = PlanChange::parse)]
+    set: Vec<PlanChange>,
     /// Train N trials at once, one thread each, where that takes less time for all of them together
     ///
     /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
@@ -242,7 +245,7 @@ pub struct ReportArgs {
     pub experiments: Vec<String>,
     #[command(flatten)]
     pub profile: ProfileArg,
-    /// Only runs of this plan: tuned, eager or fused [default: that with most trials done]
+    /// Only runs of this plan: tuned, eager, fused or graph [default: that with most trials done]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     plan: Option<PlanChoice>,
     /// Folder the reports are written into, one folder an experiment
@@ -508,9 +511,9 @@ pub struct CheckArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
-    /// Only baselines of this profile: smoke, quick or full [default: every baseline]
-    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
-    profile: Option<ProfileChoice>,
+    /// Only baselines of this profile [default: every baseline]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's]
     #[arg(long, value_name = "LIST")]
     pub seeds: Option<SeedList>,
@@ -548,7 +551,8 @@ Examples:
   pinbench baseline accept m1 --profile smoke
   pinbench baseline accept m1 --profile smoke --seeds 0-9 --dry-run
 
-Writes experiments/baselines/EXPERIMENT.PROFILE.toml.")]
+Writes experiments/baselines/EXPERIMENT.PROFILE.toml, without PROFILE where the
+file has none.")]
 pub struct AcceptArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files
     #[arg(value_name = "EXPERIMENT", required = true)]
@@ -664,39 +668,23 @@ impl FromStr for SeedList {
 const MOST_SEEDS: u64 = 1_000;
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ProfileChoice {
-    Smoke,
-    Quick,
-    Full,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum PlanChoice {
     Tuned,
     Eager,
     Fused,
-}
-
-impl ProfileChoice {
-    fn name(self) -> ProfileName {
-        match self {
-            Self::Smoke => ProfileName::Smoke,
-            Self::Quick => ProfileName::Quick,
-            Self::Full => ProfileName::Full,
-        }
-    }
+    Graph,
 }
 
 impl ProfileArg {
-    pub fn name(&self) -> ProfileName {
-        self.name.name()
+    pub fn name(&self) -> Option<ProfileName> {
+        self.name.as_deref().map(ProfileName::from)
     }
 }
 
 impl CheckArgs {
     /// `None`: any.
     pub fn profile(&self) -> Option<ProfileName> {
-        self.profile.map(ProfileChoice::name)
+        self.profile.as_deref().map(ProfileName::from)
     }
 }
 
@@ -718,6 +706,7 @@ impl PlanChoice {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
             Self::Fused => PlanName::Fused,
+            Self::Graph => PlanName::Graph,
         }
     }
 }
@@ -725,17 +714,23 @@ impl PlanChoice {
 impl PlanArgs {
     pub fn plan(&self) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Plan::named(self.plan.name(), self.threads.unwrap_or(cores), self.device)
+        let name = self.plan.map_or(PlanName::Tuned, PlanChoice::name);
+        Plan::named(name, self.threads.unwrap_or(cores), self.device)
+    }
+
+    /// What was said of it, which goes before a file's `[plan]`.
+    fn set(&self) -> PlanChange {
+        let name = self.plan.map(PlanChoice::name);
+        PlanChange { name, threads: self.threads, ..PlanChange::default() }
     }
 }
 
 impl SweepPlanArgs {
-    pub fn plan(&self) -> Plan {
-        let alone = self.plan.plan();
-        match self.at_once() {
-            1 => alone,
-            _ => Plan { threads: 1, ..alone },
-        }
+    pub fn plan(&self) -> PlanAsked {
+        let set = self.set.iter().fold(self.plan.set(), |set, more| set.then(more));
+        let one_each = (self.at_once() > 1).then_some(1);
+        let set = PlanChange { threads: one_each.or(set.threads), ..set };
+        PlanAsked { base: set.apply(&self.plan.plan()), set }
     }
 
     /// Trials that train at a time.
@@ -826,7 +821,7 @@ mod tests {
     fn trials_at_once_are_a_plan_of_one_thread_each_that_only_sweeps_have() {
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["pinbench"][..], arguments].concat());
         let plan = |more: &[&str]| match parse(&[&["run", "m1"][..], more].concat()).unwrap().verb {
-            Verb::Run(args) => args.sweep.plan.plan(),
+            Verb::Run(args) => args.sweep.plan.plan().base,
             _ => panic!("another verb"),
         };
         let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);

@@ -39,6 +39,8 @@ pub enum Stream {
     /// Changes of one training image; one draw an epoch and image. In place of the step, the key has the image's
     /// index in the training file.
     Augment,
+    /// The order of the runs of a block; nothing a training depends on.
+    Blocks,
 }
 
 impl Stream {
@@ -50,6 +52,7 @@ impl Stream {
             Self::Dropout => "dropout",
             Self::Diagnose => "diagnose",
             Self::Augment => "augment",
+            Self::Blocks => "blocks",
         }
     }
 }

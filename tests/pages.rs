@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use common::Workspace;
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
+use pinbench::experiment::{Experiment, Plan, Trial};
 use pinbench::record::{Rows, RunId, RunRecord, Store};
 use pinbench::row::StepRow;
 
@@ -66,9 +66,9 @@ fn workspace() -> Workspace {
     workspace
 }
 
-fn trials(workspace: &Workspace, profile: ProfileName) -> Vec<Trial> {
+fn trials(workspace: &Workspace, profile: &str) -> Vec<Trial> {
     let experiment = Experiment::load(&workspace.path().join("experiments/tiny.toml")).unwrap();
-    experiment.profile(profile).trials().map(|(_, trial)| trial).collect()
+    experiment.under(&profile.into()).unwrap().profile.trials().map(|(_, trial)| trial).collect()
 }
 
 /// Puts a run of `trial` into the store of the workspace, with the rows of the kept run; its folder.
@@ -92,7 +92,7 @@ fn seal(workspace: &Workspace, trial: &Trial, plan: PlanName, number: usize) -> 
     store.run_folder(&record.trial_id, &record.run)
 }
 
-fn seal_all(workspace: &Workspace, profile: ProfileName) {
+fn seal_all(workspace: &Workspace, profile: &str) {
     for (number, trial) in trials(workspace, profile).iter().enumerate() {
         seal(workspace, trial, PlanName::Tuned, number);
     }
@@ -196,7 +196,7 @@ fn every_committed_explanation_is_linked_from_the_index_beside_it() {
 #[test]
 fn every_link_on_a_fresh_page_leads_somewhere() {
     let workspace = workspace();
-    seal_all(&workspace, ProfileName::Quick);
+    seal_all(&workspace, "quick");
     explain(&workspace, "explain-it", "null");
     let reports = workspace.path().join("reports");
     let (code, out, err) = workspace.run(&["report", "tiny"]);
@@ -217,7 +217,7 @@ fn every_link_on_a_fresh_page_leads_somewhere() {
 #[test]
 fn a_claim_about_times_links_what_explains_them_and_the_head_names_the_plan() {
     let workspace = workspace();
-    seal_all(&workspace, ProfileName::Quick);
+    seal_all(&workspace, "quick");
     assert_eq!(workspace.run(&["report", "tiny"]).0, 0);
     assert!(!page(&workspace, "index.html").contains("Explanations"));
     explain(&workspace, "whatever-it-is-called", "null");
@@ -247,8 +247,8 @@ fn a_claim_about_times_links_what_explains_them_and_the_head_names_the_plan() {
 #[test]
 fn a_page_is_of_the_plan_with_most_trials_done_and_says_what_it_leaves_out() {
     let workspace = workspace();
-    seal_all(&workspace, ProfileName::Quick);
-    seal(&workspace, &trials(&workspace, ProfileName::Quick)[0], PlanName::Fused, 9);
+    seal_all(&workspace, "quick");
+    seal(&workspace, &trials(&workspace, "quick")[0], PlanName::Fused, 9);
     let (_, _, err) = workspace.run(&["report", "tiny"]);
     let said = "1 run of another plan or machine is left out (plan fused: 1)";
     assert_eq!(err.matches(&format!("warning: tiny: {said}; `--plan` chooses the plan")).count(), 1, "{err}");
@@ -259,7 +259,7 @@ fn a_page_is_of_the_plan_with_most_trials_done_and_says_what_it_leaves_out() {
     assert!(err.contains("4 runs of another plan or machine are left out (plan tuned: 4)"), "{err}");
     assert!(page(&workspace, "tiny/index.html").contains("&#39;batch 1024&#39; has no run of seeds 0, 1"));
     // Among equals the newest.
-    for (number, trial) in trials(&workspace, ProfileName::Quick).iter().enumerate().skip(1) {
+    for (number, trial) in trials(&workspace, "quick").iter().enumerate().skip(1) {
         seal(&workspace, trial, PlanName::Fused, 10 + number);
     }
     workspace.run(&["report", "tiny"]);
@@ -270,7 +270,7 @@ fn a_page_is_of_the_plan_with_most_trials_done_and_says_what_it_leaves_out() {
 #[test]
 fn a_damaged_run_is_called_damaged_on_the_page_and_warned_of_once() {
     let workspace = workspace();
-    let quick = trials(&workspace, ProfileName::Quick);
+    let quick = trials(&workspace, "quick");
     let folders: Vec<PathBuf> =
         (0..).zip(&quick).map(|(number, trial)| seal(&workspace, trial, PlanName::Tuned, number)).collect();
     for (folder, file) in [(&folders[0], "steps.parquet"), (&folders[1], "run.json")] {
@@ -299,7 +299,7 @@ fn a_report_of_no_run_warns_and_is_made() {
     let (code, out, err) = workspace.run(&["report", "tiny", "--quiet"]);
     assert_eq!((code, out.as_str()), (0, "reports/tiny/index.html\nreports/index.html\n"));
     assert!(err.contains("warning: there is no run of tiny under the profile 'quick'"), "{err}");
-    seal_all(&workspace, ProfileName::Smoke);
+    seal_all(&workspace, "smoke");
     assert!(workspace.run(&["report", "tiny", "--profile", "full"]).2.is_empty(), "one of its seeds has run");
 }
 
@@ -307,7 +307,7 @@ fn a_report_of_no_run_warns_and_is_made() {
 #[test]
 fn a_diff_of_two_trials_is_not_graded_as_a_replay() {
     let workspace = workspace();
-    seal_all(&workspace, ProfileName::Smoke);
+    seal_all(&workspace, "smoke");
     let (code, out, err) = workspace.run(&["diff", "run-0", "run-1"]);
     assert_eq!(code, 1, "{err}");
     assert_eq!(out.lines().nth(2), Some("of different trials: not a replay"), "{out}");

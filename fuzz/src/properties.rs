@@ -15,7 +15,7 @@ use pinbench::dataset::Name;
 use pinbench::digest::Digest;
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Experiment, Length, Plan, ProfileName};
+use pinbench::experiment::{Experiment, Length, Plan};
 use pinbench::fuzzing;
 use pinbench::record::{CheckpointKey, RunRecord, Store};
 use pinbench::row::Diagnostics;
@@ -146,8 +146,7 @@ pub fn experiment(bytes: &[u8]) {
 /// What is accepted can be named, measured out and timed.
 fn check_experiment(experiment: &Experiment) {
     let plan = Plan::named(PlanName::Tuned, 2, Device::Cpu);
-    for name in ProfileName::ALL {
-        let profile = experiment.profile(name);
+    for Experiment { profile, .. } in experiment.each() {
         assert!(!profile.seeds.is_empty() && !profile.arms.is_empty());
         for arm in &profile.arms {
             assert_eq!(arm.config.check(), Ok(()));
@@ -184,7 +183,7 @@ fn value_of<'a>(text: &'a str, key: &str) -> &'a str {
 
 /// What is accepted stays in its folder, holds what runs can have, and is written as it is read.
 fn check_baseline(path: &Path, baseline: &Baseline) {
-    let name = baseline::file_name(&baseline.experiment, baseline.profile);
+    let name = baseline::file_name(&baseline.experiment, &baseline.profile);
     assert!(is_plain(&name), "'{name}' leads out of the folder of baselines");
     for arm in &baseline.arms {
         assert!(!arm.runs.is_empty() || !arm.diverged.is_empty(), "{arm:?}");

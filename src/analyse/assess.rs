@@ -293,7 +293,6 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::analyse::summary::ArmRuns;
-    use crate::experiment::ProfileName;
     use crate::experiment::plan::{Device, Plan, PlanName};
     use crate::stats::inference::draws::Normal;
 
@@ -305,7 +304,7 @@ mod tests {
 
     /// Arms whose validation accuracies by seed are `accuracies`.
     fn arms<'a>(experiment: &'a Experiment, accuracies: &[&[f64]]) -> Vec<ArmRuns<'a>> {
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = Vec::new();
         for (arm, accuracies) in profile.arms.iter().zip(accuracies) {
             let run = |(seed, &accuracy): (usize, &f64)| {
@@ -321,7 +320,7 @@ mod tests {
     fn verdict_of(tests: &str, accuracies: &[&[f64]]) -> (Verdict, Vec<Evidence>, Vec<String>) {
         let experiment = experiment(tests);
         let arms = arms(&experiment, accuracies);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let mut found = assess(&experiment, &summary);
         let Assessment { verdict, evidence, remarks, claim } = found.remove(0);
         assert_eq!(claim.mistake, None);
@@ -392,14 +391,14 @@ mod tests {
     #[test]
     fn ratios_are_compared_as_ratios_and_said_in_percent() {
         let experiment = experiment("{ metric = \"train_minutes\", order = \"1024 > 64\", margin = 0.1 }");
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
         for (arm, ns) in [(0, 10_000_000), (2, 15_000_000)] {
             for run in &mut arms[arm].runs {
                 run.steps = (0..40).map(|index| samples::step(index, 64, ns)).collect();
             }
         }
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let found = assess(&experiment, &summary);
         let evidence = &found[0].evidence[0];
         assert_eq!((found[0].verdict, evidence.unit), (Verdict::Supported, "%"));
@@ -408,7 +407,7 @@ mod tests {
         let record = &mut arms[2].runs[0].record;
         record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
         record.plan_hash = record.plan.hash();
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let found = assess(&experiment, &summary);
         assert_eq!(found[0].verdict, Verdict::NotEvaluated);
         assert!(found[0].remarks[0].contains("not executed alike"), "{:?}", found[0].remarks);
@@ -418,7 +417,7 @@ mod tests {
             record.plan = Plan::named(PlanName::Tuned, 1, Device::Cpu);
             record.plan_hash = record.plan.hash();
         }
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let found = assess(&experiment, &summary);
         assert_eq!(found[0].verdict, Verdict::NotEvaluated);
         assert!(found[0].remarks[0].contains("trained side by side"), "{:?}", found[0].remarks);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::experiment::PlanChange;
 use crate::record::{LoadedRun, RunId, Status};
 use crate::stream::Seed;
 use crate::text;
@@ -25,6 +26,12 @@ pub enum Caveat {
         run: RunId,
         found: String,
         expected: String,
+    },
+    /// A run under the plan of another arm was among the arm's; it is left out.
+    OtherPlan {
+        arm: String,
+        run: RunId,
+        found: String,
     },
     /// A seed has more than one finished run; the newest counts, or one seed would weigh twice.
     Repeated {
@@ -86,16 +93,28 @@ impl Caveat {
         }
     }
 
-    /// What of plans and environments keeps the times of the counted runs of all arms from being compared.
-    pub fn of_comparison(counted: &[&LoadedRun]) -> Vec<Self> {
-        let plans: BTreeSet<String> = counted.iter().map(|run| plan(run)).collect();
-        let classes: BTreeSet<String> =
-            counted.iter().map(|run| run.record.environment_class.to_string()).collect();
+    /// What of plans and environments keeps the times of the counted runs of all arms from being compared, where arms are
+    /// meant to differ in the keys of the plan that are `varied`.
+    pub fn of_comparison(counted: &[&LoadedRun], varied: &PlanChange) -> Vec<Self> {
+        let mut plans: Vec<(_, String)> = Vec::new();
+        for run in counted {
+            let shared = varied.apart_from(&run.record.plan);
+            if plans.iter().all(|(other, _)| *other != shared) {
+                plans.push((shared, plan(run)));
+            }
+        }
+        let class = |run: &&LoadedRun| match varied.threads {
+            // How many threads there are is then a matter of the arm and not of the machine.
+            Some(_) => run.record.environment.with_threads(0).class().to_string(),
+            None => run.record.environment_class.to_string(),
+        };
+        let classes: BTreeSet<String> = counted.iter().map(class).collect();
         let beside = counted.iter().map(|run| run.record.beside).filter(|&beside| beside > 0);
         let at_once: BTreeSet<u32> = beside.map(|beside| beside + 1).collect();
         let mut caveats = Vec::new();
         if plans.len() > 1 {
-            caveats.push(Self::MixedPlans(plans.into_iter().collect()));
+            let names: BTreeSet<String> = plans.into_iter().map(|(_, name)| name).collect();
+            caveats.push(Self::MixedPlans(names.into_iter().collect()));
         }
         if classes.len() > 1 {
             caveats.push(Self::MixedEnvironments(classes.into_iter().collect()));
@@ -160,6 +179,9 @@ impl fmt::Display for Caveat {
                 f,
                 "run {run} was given for '{arm}' but has config {found}, not {expected}; it is left out"
             ),
+            Self::OtherPlan { arm, run, found } => {
+                write!(f, "run {run} was given for '{arm}' but has plan {found}; it is left out")
+            }
             Self::Repeated { arm, seed, counted, left_out } => {
                 let left_out: Vec<String> = left_out.iter().map(RunId::to_string).collect();
                 write!(
@@ -202,7 +224,7 @@ mod tests {
     fn runs_of_one_plan_and_environment_need_no_warning() {
         let profile = samples::profile();
         let runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
-        assert_eq!(Caveat::of_comparison(&[&runs[0], &runs[1]]), []);
+        assert_eq!(Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default()), []);
     }
 
     #[test]
@@ -213,11 +235,23 @@ mod tests {
         runs[1].record.plan_hash = runs[1].record.plan.hash();
         runs[1].record.environment.cores = 64;
         runs[1].record.environment_class = runs[1].record.environment.class();
-        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]]);
+        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default());
         assert_eq!(caveats.len(), 2);
         assert!(caveats.iter().all(Caveat::bars_times));
         let text = format!("{} {}", caveats[0], caveats[1]);
         assert!(text.contains("eager ") && text.contains("tuned ") && text.contains("64 × "), "{text}");
+    }
+
+    #[test]
+    fn plans_that_differ_by_what_the_arms_vary_bar_no_times() {
+        let profile = samples::profile();
+        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
+        let varied = PlanChange::parse("plan.workers=2").unwrap();
+        runs[1].record.plan = varied.apply(&runs[1].record.plan);
+        runs[1].record.plan_hash = runs[1].record.plan.hash();
+        let caveats = |varied: &PlanChange| Caveat::of_comparison(&[&runs[0], &runs[1]], varied);
+        assert_eq!(caveats(&PlanChange::default()).len(), 1);
+        assert_eq!(caveats(&varied), []);
     }
 
     #[test]
@@ -230,7 +264,7 @@ mod tests {
             run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
             assert_eq!(Caveat::of_disturbance("64", run), None);
         }
-        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]]);
+        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default());
         assert_eq!(caveats, [Caveat::SideBySide(vec![4])]);
         assert!(caveats[0].bars_times() && caveats[0].to_string().contains("4 at a time"), "{}", caveats[0]);
     }

@@ -7,7 +7,7 @@ use crate::analyse::ArmRuns;
 use crate::clock::{Phase, PhaseTimes};
 use crate::digest::Digest;
 use crate::experiment::plan::{Device, Effective, Plan, PlanName};
-use crate::experiment::{Arm, Experiment, Profile, ProfileName, Trial};
+use crate::experiment::{Arm, Experiment, Profile, Trial};
 use crate::machine::{Environment, Gpu, Torch};
 use crate::record::{LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{EpochRow, Split, StepRow, Usage};
@@ -21,6 +21,7 @@ limits = [
     "One data set and one small model: nothing here speaks of other settings.",
     "Equal epochs are not equal updates: batch 64 makes 16 times as many steps as batch 1024.",
 ]
+default_profile = "full"
 
 [data]
 set = "mnist"
@@ -60,7 +61,8 @@ set = { "train.epochs" = 2 }
 seeds = [0, 1, 2]
 
 [reference]
-source = "the notes' table of experiment 1"
+name = "the notes"
+source = "table of experiment 1"
 rows = [
     { arm = { "train.batch" = 64 }, train_acc = 0.944, val_acc = 0.9895, train_loss = 0.179, val_loss = 0.0375, minutes = 1.157 },
     { arm = { "train.batch" = 128 }, train_acc = 0.934, val_acc = 0.9843, train_loss = 0.212, val_loss = 0.0523, minutes = 1.104 },
@@ -76,7 +78,7 @@ pub fn parse(text: &str) -> Experiment {
 }
 
 pub fn profile() -> Profile {
-    experiment().profile(ProfileName::Full).clone()
+    experiment().profile
 }
 
 /// A finished run of each arm under each seed.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::analyse::caveat::Caveat;
 use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming, WARM_UP_STEPS};
 use crate::clock::Phase;
-use crate::experiment::{Arm, Experiment, Factor, ProfileName, ReferenceRow};
+use crate::experiment::{Arm, Experiment, Factor, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::stats::Spread;
 use crate::stream::Seed;
@@ -28,6 +28,8 @@ impl<'a> ArmRuns<'a> {
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Summary<'a> {
+    /// Whose numbers stand beside those of the arms.
+    pub reference: Option<&'a str>,
     /// One for each arm of the profile, in its order, also where there is no run.
     pub arms: Vec<ArmSummary<'a>>,
     /// Seeds the profile asks for.
@@ -92,15 +94,15 @@ pub struct Differences {
 
 impl<'a> Summary<'a> {
     /// Sums up `arms`, which may lack arms of the profile and hold runs that do not count: both become caveats.
-    pub fn of(experiment: &'a Experiment, profile: ProfileName, arms: &'a [ArmRuns<'a>]) -> Self {
-        let profile = experiment.profile(profile);
+    pub fn of(experiment: &'a Experiment, arms: &'a [ArmRuns<'a>]) -> Self {
+        let profile = &experiment.profile;
         let mut caveats = Vec::new();
         let choose =
             |arm| Chosen::of(name(&experiment.factors, arm), arm, arms, &profile.seeds, &mut caveats);
         let chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
         let counted: Vec<&LoadedRun> =
             chosen.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run)).collect();
-        let barring = Caveat::of_comparison(&counted);
+        let barring = Caveat::of_comparison(&counted, &experiment.varied());
         let timed = barring.is_empty();
         caveats.splice(..0, barring);
         let first = chosen.first().map(|arm| minutes_by_seed(&arm.counted)).unwrap_or_default();
@@ -113,7 +115,8 @@ impl<'a> Summary<'a> {
             // The unit is 1 by definition and not by measurement: it has no spread to report.
             unit.sd = None;
         }
-        Self { arms, seeds: profile.seeds.clone(), caveats }
+        let reference = experiment.reference.as_ref().map(|reference| reference.name.as_str());
+        Self { reference, arms, seeds: profile.seeds.clone(), caveats }
     }
 
     /// Whether the runs of all arms were executed alike, each alone, so that their times may be compared.
@@ -223,7 +226,13 @@ fn finished_by_seed<'a>(
     let mut finished: BTreeMap<Seed, Vec<&LoadedRun>> = BTreeMap::new();
     for run in runs {
         let record = &run.record;
-        if record.config_hash != expected {
+        if !arm.varied.is_in(&record.plan) {
+            caveats.push(Caveat::OtherPlan {
+                arm: name.to_owned(),
+                run: record.run.clone(),
+                found: record.plan.to_string(),
+            });
+        } else if record.config_hash != expected {
             let (found, expected) = (record.config_hash.short(), expected.short());
             caveats.push(Caveat::Foreign { arm: name.to_owned(), run: record.run.clone(), found, expected });
         } else if record.status == Status::Finished {
@@ -359,12 +368,12 @@ mod tests {
     #[test]
     fn every_arm_has_its_mean_and_sd_over_seeds() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
         for (index, run) in arms[0].runs.iter_mut().enumerate() {
             samples::set_validation(run, 0.90 + 0.01 * index as f64);
         }
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let val_acc = summary.arms[0].spreads.val_acc.unwrap();
         assert_eq!(val_acc.n, 3);
         assert!((val_acc.mean - 0.91).abs() < 1e-12 && (val_acc.sd.unwrap() - 0.01).abs() < 1e-12);
@@ -375,28 +384,28 @@ mod tests {
     #[test]
     fn relative_time_pairs_the_runs_of_one_seed() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1]);
         for (arm, seed, ns) in [(0, 0, 10), (0, 1, 20), (1, 0, 20), (1, 1, 20)] {
             for step in &mut arms[arm].runs[seed].steps {
                 *step = samples::step(step.step, step.images, ns * 1_000_000);
             }
         }
-        let ratio = Summary::of(&experiment, ProfileName::Full, &arms).arms[1].relative_time.unwrap();
+        let ratio = Summary::of(&experiment, &arms).arms[1].relative_time.unwrap();
         assert_eq!((ratio.n, ratio.mean), (2, 1.5));
     }
 
     #[test]
     fn device_times_have_a_spread_over_seeds_and_a_cpu_has_none() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1]);
-        let on_cpu = Summary::of(&experiment, ProfileName::Full, &arms).arms[0].spreads.clone();
+        let on_cpu = Summary::of(&experiment, &arms).arms[0].spreads.clone();
         assert_eq!((on_cpu.device_us_per_image, on_cpu.behind_share), (None, None));
         for arm in &mut arms {
             arm.runs.iter_mut().zip([60, 80]).for_each(|(run, percent)| samples::put_on_gpu(run, percent));
         }
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert!(summary.times_are_comparable());
         let behind = summary.arms[0].spreads.behind_share.unwrap();
         assert!(behind.n == 2 && (behind.mean - 0.7).abs() < 1e-9, "{behind:?}");
@@ -406,10 +415,10 @@ mod tests {
     #[test]
     fn differences_are_ours_minus_theirs_and_absent_where_they_gave_none() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0]);
         samples::set_validation(&mut arms[0].runs[0], 0.95);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let differences = summary.arms[0].differences;
         assert!((differences.val_acc.unwrap() - (0.95 - 0.9895)).abs() < 1e-12);
         assert_eq!(summary.arms[2].reference, None);
@@ -419,12 +428,12 @@ mod tests {
     #[test]
     fn mixed_plans_give_no_times_but_keep_the_accuracies() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
         let record = &mut arms[1].runs[0].record;
         record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
         record.plan_hash = record.plan.hash();
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert!(!summary.times_are_comparable());
         assert!(matches!(summary.caveats[..], [Caveat::MixedPlans(_)]), "{:?}", summary.caveats);
         for arm in &summary.arms {
@@ -437,11 +446,11 @@ mod tests {
     #[test]
     fn runs_that_trained_side_by_side_give_no_times_either() {
         let experiment = samples::experiment();
-        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0, 1, 2]);
+        let mut arms = samples::arms(&experiment.profile, &[0, 1, 2]);
         for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
             record.beside = 1;
         }
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert_eq!(summary.caveats, [Caveat::SideBySide(vec![2])]);
         assert_eq!(summary.times_barred_by(), summary.caveats.first());
         for arm in &summary.arms {
@@ -453,13 +462,13 @@ mod tests {
     #[test]
     fn runs_that_did_not_finish_are_listed_and_left_out() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
         arms[0].runs[0].record.status = Status::Failed { reason: "killed".to_owned() };
         arms[0].runs[1].record.status = Status::Diverged { step: 7, loss: "NaN".to_owned() };
         arms[1].runs.remove(2);
         arms.remove(2);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let texts: Vec<String> = summary.caveats.iter().map(Caveat::to_string).collect();
         assert_eq!(summary.arms.iter().map(|arm| arm.counted.len()).collect::<Vec<_>>(), [1, 2, 0]);
         for (text, part) in
@@ -474,11 +483,11 @@ mod tests {
     #[test]
     fn a_damaged_run_is_called_so_and_not_missing_until_another_takes_its_place() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
         let run = arms[1].runs.remove(0);
         arms[1].damaged = vec![(Seed(0), "steps.parquet".to_owned())];
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         let texts: Vec<String> = summary.caveats.iter().map(Caveat::to_string).collect();
         assert_eq!(
             texts,
@@ -486,19 +495,19 @@ mod tests {
         );
         assert_eq!(summary.arms[1].damaged, [Seed(0)]);
         arms[1].runs.insert(0, run);
-        assert_eq!(Summary::of(&experiment, ProfileName::Full, &arms).caveats, []);
+        assert_eq!(Summary::of(&experiment, &arms).caveats, []);
     }
 
     #[test]
     fn a_seed_that_ran_twice_counts_once_with_its_newest_run() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0]);
         let mut newer = arms[0].runs[0].clone();
         newer.record.run = RunId("99991231T235959Z-1".to_owned());
         samples::set_validation(&mut newer, 0.5);
         arms[0].runs.insert(0, newer);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert_eq!(summary.arms[0].spreads.val_acc.unwrap(), Spread { n: 1, mean: 0.5, sd: None });
         assert!(summary.caveats.iter().any(|caveat| matches!(caveat, Caveat::Repeated { .. })));
     }
@@ -506,10 +515,10 @@ mod tests {
     #[test]
     fn a_run_of_another_config_is_refused_by_its_hash() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0]);
         arms[0].runs[0].record.config_hash = profile.arms[1].config.hash();
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert!(summary.arms[0].counted.is_empty());
         let text = summary.caveats[0].to_string();
         assert!(text.contains(&profile.arms[1].config.hash().short()), "{text}");

@@ -18,24 +18,24 @@ use crate::cmd::console::{print, say, warn};
 use crate::cmd::{Workspace, WrongUsage};
 
 pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
-    let experiments = workspace.experiments(&args.experiments)?;
-    let (profile, plan) = (args.profile.name(), args.plan.plan());
+    let plan = args.plan.plan();
+    let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
     let seeds = args.seeds.as_ref().map_or_else(|| (0..8).map(Seed).collect(), |seeds| seeds.0.clone());
-    let paths = experiments.iter().map(|experiment| place(workspace, experiment, args));
+    let paths = experiments.iter().map(|experiment| place(workspace, experiment));
     // Before anything is trained.
     let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
     let mut bench = Bench::new(workspace, None)?;
     for (experiment, path) in experiments.iter().zip(&paths) {
-        let Some(samples) = bench.samples(experiment, profile, &plan, &seeds)? else {
+        let Some(samples) = bench.samples(experiment, &plan, &seeds)? else {
             say("interrupted: nothing is accepted that was not written yet; the same command starts over");
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
-        let old = workspace.baseline(experiment, profile).unwrap_or_else(|error| {
+        let old = workspace.baseline(experiment).unwrap_or_else(|error| {
             warn(&format!("the baseline there was cannot be read, and is replaced: {error}"));
             None
         });
         let stamp = Stamp { accepted: Timestamp::now().to_string(), false_alarm_rate: FALSE_ALARM_RATE };
-        let new = accept(&Asked::of(experiment, &workspace.named(experiment), profile), stamp, &samples)?;
+        let new = accept(&Asked::of(experiment, &workspace.named(experiment)), stamp, &samples)?;
         print(&format!("{}:", path.display()))?;
         changes(old.as_ref(), &new).iter().try_for_each(|change| print(&format!("  {change}")))?;
         if args.dry_run {
@@ -52,13 +52,19 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
 }
 
 /// Where the baseline is written.
-fn place(workspace: &Workspace, experiment: &Experiment, args: &AcceptArgs) -> Result<PathBuf> {
+fn place(workspace: &Workspace, experiment: &Experiment) -> Result<PathBuf> {
     let id = &experiment.id;
-    let path = workspace.baseline_path(experiment, args.profile.name()).ok_or_else(|| {
+    if experiment.varies_the_plan() {
+        return Err(WrongUsage(format!(
+            "'{id}' varies the plan, and a baseline is of one plan; accept an experiment whose factors are of the config alone"
+        ))
+        .into());
+    }
+    let path = workspace.baseline_path(experiment).ok_or_else(|| {
         WrongUsage(format!(
             "'{id}' is built into the program, which cannot be written to, and a baseline lies beside its experiment's file; \
-             put {id}.toml into a folder of yours and name it: `pinbench baseline accept FOLDER/{id}.toml --profile {}`",
-            args.profile.name()
+             put {id}.toml into a folder of yours and name it: `pinbench baseline accept FOLDER/{id}.toml{}`",
+            experiment.profile.name.option()
         ))
     })?;
     Ok(path)

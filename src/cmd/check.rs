@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
+use pinbench::experiment::{Experiment, Plan, PlanAsked, ProfileName, Trial};
 use pinbench::planted::Planted;
 use pinbench::record::{Listing, Store};
 use pinbench::report::gate;
@@ -54,7 +54,7 @@ pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
         let place = workspace.baselines();
         let place = place.map_or("in the program".to_owned(), |folder| format!("in '{}'", folder.display()));
         let profile = args.profile().map(|profile| format!(" of profile {profile}")).unwrap_or_default();
-        let accept = baseline::accept_command("EXPERIMENT", args.profile().unwrap_or(ProfileName::Quick));
+        let accept = baseline::accept_command("EXPERIMENT", &args.profile().unwrap_or_default());
         warn(&format!("there is no baseline{profile} {place}; run `{accept}`"));
     }
     let kept = if exit == Exit::Holds { Vec::new() } else { bench.keep()? };
@@ -82,49 +82,54 @@ struct Request {
     /// The experiment as a command line names it.
     named: String,
     profile: ProfileName,
-    plan: Plan,
-    /// Label of the arm, and a trial of it.
-    trials: Vec<(String, Trial)>,
+    /// Label of the arm, a trial of it and the plan it is run under.
+    trials: Vec<(String, Trial, Plan)>,
 }
 
 /// The baselines that were asked for, and findings about those that are of no use.
 fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Findings>)> {
     let (mut cases, mut files) = (Vec::new(), Vec::new());
-    let experiments = workspace.experiments(&args.experiments)?;
-    let profiles = args.profile().map_or_else(|| ProfileName::ALL.to_vec(), |profile| vec![profile]);
+    let profile = args.profile();
+    let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let mut known = BTreeSet::new();
     for experiment in experiments {
         known.insert(experiment.id.clone());
         let named = workspace.named(&experiment);
         let before = cases.len() + files.len();
-        for &profile in &profiles {
-            match workspace.baseline(&experiment, profile) {
+        // Under the profile that was asked for, else under each.
+        let asked_for = experiment.clone();
+        let each = experiment
+            .each()
+            .filter(|under| profile.is_none() || under.profile.name == asked_for.profile.name);
+        for experiment in each {
+            match workspace.baseline(&experiment) {
                 Ok(Some(mut baseline)) => {
                     if args.no_times {
                         baseline.forget_times();
                     }
-                    let asked = Asked::of(&experiment, &named, profile);
-                    cases.push(Case { experiment: experiment.clone(), asked, baseline });
+                    let asked = Asked::of(&experiment, &named);
+                    cases.push(Case { experiment, asked, baseline });
                 }
                 Ok(None) => {}
-                Err(error) => files.push(Findings::unreadable(&experiment.id, profile, error)),
+                Err(error) => {
+                    files.push(Findings::unreadable(&experiment.id, experiment.profile.name.clone(), error));
+                }
             }
         }
         // One that was named is missed, under the profile it would be accepted for.
         if before == cases.len() + files.len() && !args.experiments.is_empty() {
-            let profile = args.profile().unwrap_or(ProfileName::Quick);
-            files.push(judge(&Asked::of(&experiment, &named, profile), None, &[]));
+            files.push(judge(&Asked::of(&experiment, &named), None, &[]));
         }
     }
     // What is inside the program belongs together: a test sees to it.
     if let Some(folder) = workspace.baselines().filter(|_| args.experiments.is_empty()) {
-        files.extend(orphans(&folder, &known, &profiles)?);
+        files.extend(orphans(&folder, &known, profile.as_ref())?);
     }
     Ok((cases, files))
 }
 
 /// Baselines whose experiment is gone, and files that are no baselines.
-fn orphans(folder: &Path, known: &BTreeSet<String>, profiles: &[ProfileName]) -> Result<Vec<Findings>> {
+fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName>) -> Result<Vec<Findings>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
@@ -135,8 +140,10 @@ fn orphans(folder: &Path, known: &BTreeSet<String>, profiles: &[ProfileName]) ->
     let mut orphans = Vec::new();
     for name in names {
         match baseline::parse_file_name(&name) {
-            Some((experiment, profile)) if !known.contains(&experiment) && profiles.contains(&profile) => {
-                orphans.push(Findings::orphaned(&experiment, profile));
+            Some((experiment, of))
+                if !known.contains(&experiment) && profile.is_none_or(|asked| *asked == of) =>
+            {
+                orphans.push(Findings::orphaned(&experiment, of));
             }
             Some(_) => {}
             None => warn(&format!(
@@ -165,20 +172,21 @@ impl Case {
     /// Arms whose config is no longer the baseline's are not trained: there is nothing to compare them with.
     fn request(&self, seeds: impl Fn(&str) -> Vec<Seed>, is_wanted: impl Fn(&str) -> bool) -> Request {
         let stored = self.baseline.plan;
+        let plan = PlanAsked::exactly(Plan::named(stored.name, stored.threads, stored.device));
         let mut trials = Vec::new();
-        for arm in &self.experiment.profile(self.asked.profile).arms {
+        for arm in &self.experiment.profile.arms {
             let is_known =
                 self.baseline.arm(&arm.label).is_some_and(|stored| stored.config_hash == arm.config.hash());
             if is_known && is_wanted(&arm.label) {
-                let trial = |seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed });
+                let trial =
+                    |seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.of(arm));
                 trials.extend(seeds(&arm.label).into_iter().map(trial));
             }
         }
         Request {
             experiment: self.experiment.id.clone(),
             named: self.asked.named.clone(),
-            profile: self.asked.profile,
-            plan: Plan::named(stored.name, stored.threads, stored.device),
+            profile: self.asked.profile.clone(),
             trials,
         }
     }
@@ -192,7 +200,7 @@ fn reruns(((case, findings), first): ((&Case, &Findings), &Request)) -> Vec<Requ
         wanted.iter().filter(|(_, rerun)| *rerun == kind).map(|(arm, _)| arm.as_str()).collect()
     };
     let trained = |arm: &str| -> Vec<Seed> {
-        first.trials.iter().filter(|(label, _)| label == arm).map(|(_, trial)| trial.seed).collect()
+        first.trials.iter().filter(|(label, ..)| label == arm).map(|(_, trial, _)| trial.seed).collect()
     };
     let fresh = |arm: &str| -> Vec<Seed> {
         let used = trained(arm);
@@ -210,9 +218,12 @@ fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for record in store.records()?.records {
         // Arms may share a trial.
-        let arms = request.trials.iter().filter(|(_, trial)| trial.id() == record.trial_id);
+        let arms = request
+            .trials
+            .iter()
+            .filter(|(_, trial, plan)| (trial.id(), plan.hash()) == (record.trial_id, record.plan_hash));
         let run = store.load(&record)?;
-        samples.extend(arms.filter_map(|(arm, _)| Sample::of(arm, &run)));
+        samples.extend(arms.filter_map(|(arm, ..)| Sample::of(arm, &run)));
     }
     Ok(samples)
 }
@@ -241,19 +252,17 @@ impl<'a> Bench<'a> {
         let store = Store::open(&folder.path().join("runs"))?;
         self.folders.push(folder);
         let root = std::path::absolute(data::root()?)?;
-        let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial)| trial);
+        let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial, _)| trial);
         sets::fetch_missing(self.workspace, trials().map(|trial| trial.config.data.set), &root)?;
         let mut seen = BTreeSet::new();
         let (mut jobs, mut names, mut times) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
-            for (arm, trial) in &request.trials {
-                if seen.insert(trial.id()) {
+            for (arm, trial, plan) in &request.trials {
+                if seen.insert((trial.id(), plan.hash())) {
                     names.push(format!("{} {arm}, seed {}", request.experiment, trial.seed));
-                    times.push(
-                        Pace::of(&trial.config, &request.plan, None, &[])
-                            .time(&trial.config, Diagnostics::Off),
-                    );
-                    jobs.push(self.job(request, trial, &store, &root));
+                    times
+                        .push(Pace::of(&trial.config, plan, None, &[]).time(&trial.config, Diagnostics::Off));
+                    jobs.push(self.job(request, (trial, plan), &store, &root));
                 }
             }
         }
@@ -272,12 +281,12 @@ impl<'a> Bench<'a> {
         Ok((!tally.interrupted).then_some(store))
     }
 
-    fn job(&self, request: &Request, trial: &Trial, store: &Store, data: &Path) -> Job {
+    fn job(&self, request: &Request, (trial, plan): (&Trial, &Plan), store: &Store, data: &Path) -> Job {
         Job {
             experiment: request.experiment.clone(),
             profile: request.profile.to_string(),
             trial: trial.clone(),
-            plan: request.plan.clone(),
+            plan: plan.clone(),
             store: store.path().to_owned(),
             data: data.to_owned(),
             workspace: self.workspace.root.clone(),
@@ -286,7 +295,7 @@ impl<'a> Bench<'a> {
             task: Task::Train { fault: self.planted },
             beside: 0,
             block: None,
-            command: format!("pinbench check {} --profile {}", request.named, request.profile),
+            command: format!("pinbench check {}{}", request.named, request.profile.option()),
         }
     }
 
@@ -306,18 +315,22 @@ impl<'a> Bench<'a> {
     pub fn samples(
         &mut self,
         experiment: &Experiment,
-        profile: ProfileName,
         plan: &Plan,
         seeds: &[Seed],
     ) -> Result<Option<Vec<Sample>>> {
         let mut trials = Vec::new();
-        for arm in &experiment.profile(profile).arms {
-            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed });
+        for arm in &experiment.profile.arms {
+            let plan = PlanAsked::exactly(plan.clone()).of(arm);
+            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.clone());
             trials.extend(seeds.iter().map(trial));
         }
         let named = self.workspace.named(experiment);
-        let request =
-            Request { experiment: experiment.id.clone(), named, profile, plan: plan.clone(), trials };
+        let request = Request {
+            experiment: experiment.id.clone(),
+            named,
+            profile: experiment.profile.name.clone(),
+            trials,
+        };
         let Some(store) = self.train(std::slice::from_ref(&request))? else { return Ok(None) };
         samples(&store, &request).map(Some)
     }

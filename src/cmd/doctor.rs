@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::data::{self, Name};
-use pinbench::experiment::Length;
+use pinbench::experiment::{Experiment, Length};
 use pinbench::machine::{Cuda, Environment, Gpu, GpuCounters, Torch};
 use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
 use pinbench::text;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::DoctorArgs;
 use crate::cmd::console::{causes, print, print_json};
-use crate::cmd::sweep::trial_of_any_profile;
+use crate::cmd::sweep::only_trial;
 use crate::cmd::workspace::torch;
 use crate::cmd::{EXIT_FAILURE, Workspace};
 
@@ -384,22 +384,22 @@ fn interrupted(workspace: &Workspace, store: &Store, records: &[RunRecord]) -> R
     if all.is_empty() {
         return Ok(checks);
     }
-    let experiments = workspace.experiments(&[]).unwrap_or_default();
+    let experiments = workspace.experiments(&[], None).unwrap_or_default();
+    let experiments: Vec<Experiment> = experiments.iter().flat_map(Experiment::each).collect();
     for CheckpointKept { key, step } in all {
         if store.holder(&key.trial_id, &key.plan_hash)?.is_some() {
             continue;
         }
         let id = key.trial_id.short();
-        let (what, advice) = match trial_of_any_profile(&experiments, &key.trial_id.to_string()) {
-            Ok((experiment, profile, trial)) => {
+        let (what, advice) = match only_trial(&experiments, &key.trial_id.to_string()) {
+            Ok((experiment, trial)) => {
                 let train = &trial.config.train;
                 let steps = Length::of(train, trial.config.data.train_images().into()).steps;
-                let (experiment, seed) = (&experiment.id, trial.seed);
+                let (profile, seed) = (experiment.profile.name.option(), trial.seed);
+                let experiment = &experiment.id;
                 (
                     format!("{id}, {experiment}, seed {seed}: {step} of {steps} steps"),
-                    format!(
-                        "goes on with the plan it had: pinbench run {experiment} --profile {profile} --trial {id}"
-                    ),
+                    format!("goes on with the plan it had: pinbench run {experiment}{profile} --trial {id}"),
                 )
             }
             Err(_) => (

@@ -11,7 +11,7 @@ use pinbench::analyse::explain::{
 };
 use pinbench::data;
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial};
+use pinbench::experiment::{Experiment, Plan, Trial};
 use pinbench::planted::Planted;
 use pinbench::record::{self, LoadedRun, RunRecord, Status, Store};
 use pinbench::report::Download;
@@ -39,7 +39,7 @@ const EVALUATED: u32 = 500;
 pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let design = design(args)?;
     sweep::require_torch()?;
-    let experiments = workspace.experiments(&[EXPERIMENT.to_owned()])?;
+    let experiments = workspace.experiments(&[EXPERIMENT.to_owned()], Some(&"full".into()))?;
     let experiment = experiments.first().ok_or_else(|| WrongUsage(format!("there is no {EXPERIMENT}")))?;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(base_trial(experiment)?.config.data.set), &root)?;
@@ -131,7 +131,7 @@ struct Measurement {
 }
 
 fn base_trial(experiment: &Experiment) -> Result<Trial> {
-    let trials = experiment.profile(ProfileName::Full).trials();
+    let trials = experiment.profile.trials();
     trials.map(|(_, trial)| trial).next().ok_or_else(|| anyhow!("'{}' has no trial", experiment.id))
 }
 
@@ -211,8 +211,7 @@ fn blocks_of(store: &Store, measurements: &[Measurement], blocks: u32) -> Result
 fn stored(workspace: &Workspace, experiment: &Experiment) -> Result<Vec<LoadedRun>> {
     let Some(store) = workspace.existing_store()? else { return Ok(Vec::new()) };
     let records = workspace.listing(Some(&store))?.records;
-    let trials: Vec<_> =
-        experiment.profile(ProfileName::Full).trials().map(|(_, trial)| trial.id()).collect();
+    let trials: Vec<_> = experiment.profile.trials().map(|(_, trial)| trial.id()).collect();
     let is_wanted = |record: &&RunRecord| {
         trials.contains(&record.trial_id)
             && record.status == Status::Finished

@@ -13,15 +13,15 @@ use crate::cmd::{Workspace, data as sets, sweep, task};
 
 pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
-    let experiments = workspace.experiments(&args.experiments)?;
-    let (experiment, trial) = sweep::only_trial(&experiments, args.profile.name(), &args.trial)?;
+    let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
+    let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create '{}'", args.out.display()))?;
     let folder = std::path::absolute(&args.out)?;
     let job = Job {
         experiment: experiment.id.clone(),
-        profile: args.profile.name().to_string(),
+        profile: experiment.profile.name.to_string(),
         trial,
         plan: args.plan.plan(),
         store: workspace.store.clone(),

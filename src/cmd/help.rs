@@ -14,7 +14,7 @@ trial    one training: an arm and a seed; its id is the hash of the two
 run      a trial as it was trained once, on one machine, and kept in the store
 arm      one setting that is compared: a point of the grid of the factors
 plan     how a trial is executed (tuned, eager, fused), which is about its times
-profile  size of an experiment: smoke (tests), quick, full (the notes' setting)
+profile  a named size of an experiment: its seeds, and what it makes smaller
 claim    a sentence about the arms, with the tests over seeds that decide it
 verdict  what the runs say of a claim: supported, refuted or inconclusive
 margin   the least effect that matters to a claim; a smaller one counts as none

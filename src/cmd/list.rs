@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 use pinbench::data;
 use pinbench::digest::Digest;
-use pinbench::experiment::{Config, Length, Plan, PlanHash, ProfileName, TrialId};
+use pinbench::experiment::{Config, Length, PlanAsked, PlanHash, ProfileName, TrialId};
 use pinbench::record::{CheckpointKept, RunId, Standing};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Basis, Item, Pace, items, together};
+use pinbench::schedule::{self, Basis, Item, Pace, items, together};
 use pinbench::stream::Seed;
 use pinbench::text;
 use serde::Serialize;
@@ -40,8 +40,8 @@ struct Row<'a> {
 /// The trials of a command line.
 struct Asked<'a> {
     experiments: &'a [String],
-    profile: ProfileName,
-    plan: &'a Plan,
+    profile: Option<ProfileName>,
+    plan: &'a PlanAsked,
     at_once: u32,
     seeds: Option<usize>,
     /// Start of the one trial's id.
@@ -76,8 +76,7 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
     };
     look(workspace, &asked, |found| {
         if args.json {
-            let hash = plan.hash();
-            return print_json(&found.iter().map(|looked| row(looked, hash)).collect::<Vec<_>>());
+            return print_json(&found.iter().map(row).collect::<Vec<_>>());
         }
         print_table(found.iter())?;
         let (all, due) = (times(found.iter()), times(found.iter().filter(is_due)));
@@ -96,7 +95,7 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
 /// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
 pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, then: &str) -> Result<ExitCode> {
     let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
-    refuse_too_many(at_once, &plan)?;
+    refuse_too_many(at_once)?;
     let asked = Asked {
         experiments: &args.experiments,
         profile: args.profile.name(),
@@ -133,33 +132,35 @@ pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, the
 }
 
 fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<()> {
-    let Asked { profile, plan, at_once, seeds, trial, diagnostics, .. } = *asked;
-    let experiments = workspace.experiments(asked.experiments)?;
-    let (environment, class) = workspace.environment(plan)?;
+    let Asked { plan, at_once, seeds, trial, diagnostics, .. } = *asked;
+    let experiments = workspace.experiments(asked.experiments, asked.profile.as_ref())?;
+    let (environment, class) = workspace.environment(&plan.base)?;
+    let own = class.map(|_| &environment);
+    let wanted = schedule::Asked { plan, environment: own, alone: at_once == 1 };
     let store = workspace.existing_store()?;
-    let whole = |store| whole_runs(store, &experiments, profile);
+    let whole = |store| whole_runs(store, &experiments);
     let listing = store.as_ref().map(whole).transpose()?.unwrap_or_default();
     listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
-    let hash = plan.hash();
-    let holder = |id: &TrialId| store.as_ref().map_or(Ok(None), |store| store.holder(id, &hash));
+    let holder =
+        |id: &TrialId, plan: &PlanHash| store.as_ref().map_or(Ok(None), |store| store.holder(id, plan));
     let mut found = Vec::new();
     for experiment in &experiments {
-        let asked = (experiment, profile);
-        found.extend(items(asked, seeds, (hash, class.as_ref(), at_once == 1), &listing.records, holder)?);
+        found.extend(items(experiment, seeds, &wanted, &listing.records, holder)?);
     }
     if let Some(start) = trial {
         found.retain(|item| item.id.to_string().starts_with(start));
         match found.iter().map(|item| item.id).collect::<BTreeSet<_>>().len() {
             1 => {}
-            count => return Err(not_one_trial(count, start, Some(profile)).into()),
+            count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
     let mut looked = Vec::new();
     for item in found {
-        let pace = Pace::of(&item.trial.config, plan, class.as_ref(), &listing.records);
+        let class = wanted.class(&item.plan);
+        let pace = Pace::of(&item.trial.config, &item.plan, class.as_ref(), &listing.records);
         let time = (pace.time(&item.trial.config, diagnostics), pace.basis);
         let kept = match &store {
-            Some(store) if item.is_due() => store.kept(&item.id, &hash)?,
+            Some(store) if item.is_due() => store.kept(&item.id, &item.plan_hash)?,
             _ => None,
         };
         let kept = kept
@@ -181,19 +182,19 @@ fn is_due(looked: &&Looked) -> bool {
 /// Of each trial once, also where two experiments ask for it.
 fn times<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Vec<(Duration, Basis)> {
     let mut seen = BTreeSet::new();
-    found.filter(|looked| seen.insert(looked.item.id)).map(|looked| looked.time).collect()
+    found.filter(|looked| seen.insert(looked.item.key())).map(|looked| looked.time).collect()
 }
 
-fn row<'a>(looked: &'a Looked, plan_hash: PlanHash) -> Row<'a> {
+fn row<'a>(looked: &'a Looked) -> Row<'a> {
     let Looked { item, time: (time, basis), kept } = looked;
     Row {
         experiment: &item.experiment.id,
-        profile: item.profile.to_string(),
+        profile: item.experiment.profile.name.to_string(),
         arm: &item.arm.label,
         seed: item.trial.seed,
         trial_id: item.id,
         config: &item.trial.config,
-        plan_hash,
+        plan_hash: item.plan_hash,
         status: item.standing.name(),
         run: match &item.standing {
             Standing::Done(record) | Standing::Diverged(record) => Some(&record.run),
@@ -212,7 +213,7 @@ fn print_table<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Result<()> {
         let Looked { item, time: (time, basis), .. } = looked;
         rows.push(vec![
             item.experiment.id.clone(),
-            item.profile.to_string(),
+            item.experiment.profile.name.to_string(),
             item.id.short(),
             item.arm_name(),
             item.trial.seed.to_string(),

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use pinbench::analyse::ArmRuns;
-use pinbench::experiment::plan::PlanName;
-use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, Profile, ProfileName};
-use pinbench::machine::EnvironmentClass;
+use pinbench::experiment::plan::{Device, PlanName};
+use pinbench::experiment::{Arm, Experiment, Plan, PlanAsked, PlanChange, Profile, ProfileName, TrialId};
+use pinbench::machine::{Environment, EnvironmentClass};
 use pinbench::record::{Fault, Listing, Problem, RunId, RunRecord, Status, Store, bundle};
 use pinbench::report::{Download, Entry, Explained, File, Input, Lead, lead, render, render_index};
 use pinbench::stream::Seed;
@@ -29,24 +29,23 @@ const STEPS: &str = "steps.parquet";
 const EXPLANATION: &str = "explanation.json";
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
-    let experiments = workspace.experiments(&args.experiments)?;
+    let profile = args.profile.name();
+    let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
     let reporter = Reporter {
         workspace,
         store: store.as_ref(),
         listing: &listing,
-        profile: args.profile.name(),
+        profile,
         out: &args.out,
         steps: !args.no_steps,
     };
     let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
     if !empty.is_empty() {
         warn(&format!(
-            "there is no run of {} under the profile '{}' in '{}', so that there are no numbers on {}; `pinbench run` makes \
-             some",
+            "there is no run of {} in '{}', so that there are no numbers on {}; `pinbench run` makes some",
             empty.join(", "),
-            args.profile.name(),
             workspace.store.display(),
             if empty.len() == 1 { "its page" } else { "their pages" }
         ));
@@ -56,7 +55,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
 
 /// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
 pub enum Choice {
-    Exactly(PlanHash, EnvironmentClass),
+    Exactly(PlanAsked, Environment),
     /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
     /// and then that of the newest run. Only of a plan of that name, if one is given.
     Fullest(Option<PlanName>),
@@ -66,7 +65,8 @@ pub struct Reporter<'a> {
     pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
     pub listing: &'a Listing,
-    pub profile: ProfileName,
+    /// The one that was asked for.
+    pub profile: Option<ProfileName>,
     pub out: &'a Path,
     /// Whether the rows of all steps are offered beside the page: they are most of a report's bytes.
     pub steps: bool,
@@ -94,9 +94,14 @@ impl Reporter<'_> {
     /// Writes the reports of `asked` and the pages over all experiments, and prints their paths.
     ///
     /// Each experiment is loaded once, and what a page needs beyond the index is made for those alone that were asked for.
-    /// `plan` is what a page says to run again where there is no run to take it from.
-    pub fn write(&self, asked: &[Experiment], choice: &Choice, plan: Option<&Plan>) -> Result<Written> {
-        let (known, named) = self.workspace.indexed(asked, &self.listing.records)?;
+    /// `plan`, and so many trials at a time, is what a page says to run again where there is no run to take it from.
+    pub fn write(
+        &self,
+        asked: &[Experiment],
+        choice: &Choice,
+        plan: Option<(&Plan, u32)>,
+    ) -> Result<Written> {
+        let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
         let explanations = explanations(self.out);
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
         let mut written = Written { leads: Vec::new(), empty: Vec::new() };
@@ -109,7 +114,8 @@ impl Reporter<'_> {
             replace(&folder, &files)?;
             print(&folder.join(PAGE).display().to_string())?;
             if input.arms.iter().all(|arm| arm.runs.is_empty() && arm.damaged.is_empty()) {
-                written.empty.push(experiment.id.clone());
+                let under = experiment.profile.name.under();
+                written.empty.push(format!("{}{under}", experiment.id));
             }
             written.leads.push(lead(&input));
             entries.insert(&experiment.id, Entry::of(&input, true)?);
@@ -129,9 +135,9 @@ impl Reporter<'_> {
     /// `named` is how a command line names the experiments.
     fn write_index(&self, entries: Vec<Entry>, explanations: &[Explained], named: &str) -> Result<PathBuf> {
         let named = if named.is_empty() { String::new() } else { format!(" {named}") };
-        let command = format!("pinbench reproduce{named} --profile {}", self.profile);
-        let files = render_index(entries, explanations, self.profile, &command)
-            .context("the index of the reports")?;
+        let profile = self.profile.as_ref().map(ProfileName::option).unwrap_or_default();
+        let command = format!("pinbench reproduce{named}{profile}");
+        let files = render_index(entries, explanations, &command).context("the index of the reports")?;
         let writing =
             || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
         fs::create_dir_all(self.out).with_context(writing)?;
@@ -150,52 +156,69 @@ impl Reporter<'_> {
         &self,
         experiment: &'e Experiment,
         choice: &Choice,
-        plan: Option<&Plan>,
+        plan: Option<(&Plan, u32)>,
         explanations: &'e [Explained],
         said: &mut Said,
     ) -> Result<Input<'e>> {
-        let profile = experiment.profile(self.profile);
+        let profile = &experiment.profile;
         let chosen = self.choose(experiment, choice);
         if let (Some(left_out), Choice::Fullest(_)) = (&chosen.left_out, choice) {
             let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
             warn_once(text, said);
         }
-        let first = chosen.records.first();
-        let plan = first.map(|record| (&record.plan, record.beside + 1)).or(plan.map(|plan| (plan, 1)));
+        let again = chosen.records.first().map(|record| (&record.plan, record.beside + 1));
+        let plan = again.or(plan);
         let named = self.workspace.named(experiment);
         let command = match plan {
-            Some((plan, at_once)) => command("reproduce", &named, &self.profile, plan, at_once),
-            None => format!("pinbench reproduce {named} --profile {}", self.profile),
+            Some((plan, at_once)) => command("reproduce", &named, &profile.name, plan, at_once),
+            None => format!("pinbench reproduce {named}{}", profile.name.option()),
         };
         let mut arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| self.load(arm, &chosen.records, said)).collect();
         self.add_unreadable(&mut arms, profile);
         let left_out = chosen.left_out.map(|text| text + ".");
         let downloads = Vec::new();
-        Ok(Input { experiment, profile: self.profile, arms, left_out, explanations, command, downloads })
+        Ok(Input { experiment, arms, left_out, explanations, command, downloads })
     }
 
     fn choose(&self, experiment: &Experiment, choice: &Choice) -> Chosen<'_> {
-        let trials: Vec<_> = experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect();
-        let of_profile = self.listing.records.iter();
-        let of_profile =
-            of_profile.filter(|record| record.planted.is_none() && trials.contains(&record.trial_id));
+        let profile = &experiment.profile;
+        let trials: Vec<(&Arm, TrialId)> =
+            profile.trials().map(|(arm, trial)| (&profile.arms[arm], trial.id())).collect();
+        let varied = experiment.varied();
+        let arms_of = |record: &RunRecord| -> Vec<&Arm> {
+            let is_of =
+                |(arm, trial): &&(&Arm, TrialId)| *trial == record.trial_id && arm.varied.is_in(&record.plan);
+            trials.iter().filter(is_of).map(|(arm, _)| *arm).collect()
+        };
         let mut groups: Vec<(Group, Vec<&RunRecord>)> = Vec::new();
-        for record in of_profile {
-            let group = (record.plan_hash, &record.environment_class);
+        for record in self.listing.records.iter().filter(|record| record.planted.is_none()) {
+            if arms_of(record).is_empty() {
+                continue;
+            }
+            let machine = match varied.threads {
+                Some(_) => record.environment.with_threads(0).class(),
+                None => record.environment_class.clone(),
+            };
+            let group = (varied.apart_from(&record.plan), machine);
             match groups.iter_mut().find(|(known, _)| *known == group) {
                 Some((_, records)) => records.push(record),
                 None => groups.push((group, vec![record])),
             }
         }
-        let is_wanted = |(group, records): &(Group, Vec<&RunRecord>)| match choice {
-            Choice::Exactly(plan, class) => *group == (*plan, class),
+        let is_exactly = |record: &RunRecord, asked: &PlanAsked, environment: &Environment| {
+            let class = environment.with_threads(record.plan.threads).class();
+            let is_asked = |arm: &&Arm| asked.of(arm) == record.plan;
+            record.environment_class == class && arms_of(record).iter().any(is_asked)
+        };
+        let is_wanted = |(_, records): &(Group, Vec<&RunRecord>)| match choice {
+            Choice::Exactly(asked, environment) => is_exactly(records[0], asked, environment),
             Choice::Fullest(name) => name.is_none_or(|name| records[0].plan.name == name),
         };
         let wanted = groups.iter().filter(|group| is_wanted(group)).max_by_key(|(_, records)| rank(records));
-        let wanted = wanted.map(|(group, _)| *group);
+        let wanted = wanted.map(|(group, _)| group.clone());
         let (chosen, others): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|(group, _)| Some(*group) == wanted);
+            groups.into_iter().partition(|(group, _)| Some(group) == wanted.as_ref());
         Chosen {
             records: chosen.into_iter().flat_map(|(_, records)| records).collect(),
             left_out: left_out(others.into_iter().flat_map(|(_, records)| records)),
@@ -205,7 +228,8 @@ impl Reporter<'_> {
     fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], said: &mut Said) -> ArmRuns<'e> {
         let mut found = ArmRuns::new(arm, Vec::new());
         let (Some(store), hash) = (self.store, arm.config.hash()) else { return found };
-        for record in chosen.iter().filter(|record| record.config_hash == hash) {
+        let is_of = |record: &&&RunRecord| record.config_hash == hash && arm.varied.is_in(&record.plan);
+        for record in chosen.iter().filter(is_of) {
             match store.load(record) {
                 Ok(run) => found.runs.push(run),
                 Err(problem) => {
@@ -230,14 +254,15 @@ impl Reporter<'_> {
     }
 }
 
-/// Runs whose times compare.
-type Group<'a> = (PlanHash, &'a EnvironmentClass);
+/// What runs have in common whose times compare: the plan, apart from what the arms vary, and the machine.
+type Group = ((PlanChange, Device), EnvironmentClass);
 
 /// The greater, the rather a page is made of these runs: trials that came to their end, whether each had the machine to
 /// itself, and the newest that finished, or else that did not.
 fn rank<'a>(records: &[&'a RunRecord]) -> (usize, bool, Option<&'a RunId>, Option<&'a RunId>) {
     let is_ended = |record: &&&RunRecord| !matches!(record.status, Status::Failed { .. });
-    let ended: BTreeSet<_> = records.iter().filter(is_ended).map(|record| record.trial_id).collect();
+    let ended: BTreeSet<_> =
+        records.iter().filter(is_ended).map(|record| (record.trial_id, record.plan_hash)).collect();
     let newest_of = |finished: bool| {
         let of_kind = records.iter().filter(|record| (record.status == Status::Finished) == finished);
         of_kind.map(|record| &record.run).max()

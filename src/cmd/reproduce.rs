@@ -21,20 +21,20 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     if swept.tally.interrupted {
         return Ok(swept.exit_code());
     }
-    let choice = match swept.class.clone() {
-        Some(class) => Choice::Exactly(swept.plan.hash(), class),
-        None => Choice::Fullest(Some(swept.plan.name)),
+    let choice = match swept.environment.clone() {
+        Some(environment) => Choice::Exactly(swept.plan.clone(), environment),
+        None => Choice::Fullest(Some(swept.plan.base.name)),
     };
     let listing = swept.store.records()?;
     let reporter = Reporter {
         workspace,
         store: Some(&swept.store),
         listing: &listing,
-        profile: swept.profile,
+        profile: args.sweep.profile.name(),
         out: &args.report,
         steps: true,
     };
-    let written = reporter.write(&swept.experiments, &choice, Some(&swept.plan))?;
+    let written = reporter.write(&swept.experiments, &choice, Some((&swept.plan.base, swept.at_once)))?;
     take_away(&written.leads).iter().for_each(|line| workspace.note(line));
     Ok(swept.exit_code())
 }

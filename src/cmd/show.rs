@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use pinbench::analyse::{Caveat, Measures, Score};
-use pinbench::experiment::{Config, Experiment, ProfileName, TrialId};
+use pinbench::experiment::{Config, Experiment, PlanChange, ProfileName, Trial, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
 use pinbench::schedule::arm_name;
 use pinbench::text;
@@ -53,18 +53,18 @@ struct ShownScore {
 }
 
 pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
-    let store = workspace.existing_store()?;
+    let (store, profile) = (workspace.existing_store()?, args.profile.name());
     let unknown = || {
         let store = workspace.store.display();
         WrongUsage(format!(
-            "no run or trial with an id that starts with '{}' in '{store}', and no run of an experiment of that name \
-             under the profile '{}'; `pinbench list` has the ids",
+            "no run or trial with an id that starts with '{}' in '{store}', and no run of an experiment of that name{}; \
+             `pinbench list` has the ids",
             args.id,
-            args.profile.name()
+            profile.as_ref().map(ProfileName::under).unwrap_or_default()
         ))
     };
     let store = store.ok_or_else(unknown)?;
-    let asked = Named::find(workspace, &args.id, args.profile.name());
+    let asked = Named::find(workspace, &args.id, profile.as_ref());
     let (records, mut problems) = match &asked {
         Some(asked) => of_trials(store.records()?, &asked.trials()),
         None => matching(store.records()?, &args.id)?,
@@ -74,10 +74,11 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     }
     let mut runs = Vec::new();
     for record in records {
-        let own = || Named::find(workspace, &record.experiment, record.profile.parse().ok()?);
+        let own =
+            || Named::find(workspace, &record.experiment, Some(&ProfileName::from(record.profile.as_str())));
         let arm = match &asked {
-            Some(asked) => asked.arm(record.trial_id),
-            None => own().and_then(|own| own.arm(record.trial_id)),
+            Some(asked) => asked.arm(&record),
+            None => own().and_then(|own| own.arm(&record)),
         };
         runs.push(load(&store, record, arm, &mut problems));
     }
@@ -92,27 +93,29 @@ pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// An experiment under a profile.
+/// An experiment that runs are of.
 struct Named {
     experiment: Experiment,
-    profile: ProfileName,
 }
 
 impl Named {
     /// `None` where the id is of no experiment here.
-    fn find(workspace: &Workspace, id: &str, profile: ProfileName) -> Option<Self> {
-        let experiments = workspace.experiments(&[id.to_owned()]).ok()?;
-        Some(Self { experiment: experiments.into_iter().next()?, profile })
+    fn find(workspace: &Workspace, id: &str, profile: Option<&ProfileName>) -> Option<Self> {
+        let experiments = workspace.experiments(&[id.to_owned()], profile).ok()?;
+        Some(Self { experiment: experiments.into_iter().next()? })
     }
 
     fn trials(&self) -> Vec<TrialId> {
-        self.experiment.profile(self.profile).trials().map(|(_, trial)| trial.id()).collect()
+        self.experiment.profile.trials().map(|(_, trial)| trial.id()).collect()
     }
 
-    /// Name of the arm that the trial is of.
-    fn arm(&self, id: TrialId) -> Option<String> {
-        let profile = self.experiment.profile(self.profile);
-        let (arm, _) = profile.trials().find(|(_, trial)| trial.id() == id)?;
+    /// Name of the arm that the run is of.
+    fn arm(&self, record: &RunRecord) -> Option<String> {
+        let profile = &self.experiment.profile;
+        let is_of = |(arm, trial): &(usize, Trial)| {
+            trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
+        };
+        let (arm, _) = profile.trials().find(is_of)?;
         Some(arm_name(&self.experiment, &profile.arms[arm]))
     }
 }
@@ -157,7 +160,7 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
-    let mut doubts = Caveat::of_comparison(&[&run]);
+    let mut doubts = Caveat::of_comparison(&[&run], &PlanChange::default());
     doubts.extend(Caveat::of_disturbance(arm.as_deref().unwrap_or(&record.experiment), &run));
     ShownRun {
         arm,

@@ -8,14 +8,15 @@ use std::time::Duration;
 use anyhow::Result;
 use pinbench::data;
 use pinbench::experiment::plan::Device;
-use pinbench::experiment::{Experiment, Plan, ProfileName, Trial, TrialId};
-use pinbench::machine::EnvironmentClass;
-use pinbench::record::{Listing, Problem, Standing, Store};
+use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
+use pinbench::machine::Environment;
+use pinbench::record::{Block, Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{
-    Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task, items,
-    together,
+    self, Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task,
+    items, together,
 };
+use pinbench::stream::{Key, Stream};
 use pinbench::text;
 
 use crate::cli::SweepArgs;
@@ -27,10 +28,10 @@ use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
 /// What a sweep was asked for and what became of it.
 pub struct Swept {
     pub experiments: Vec<Experiment>,
-    pub profile: ProfileName,
-    pub plan: Plan,
+    pub plan: PlanAsked,
     pub at_once: u32,
-    pub class: Option<EnvironmentClass>,
+    /// `None` where libtorch is not linked, so that runs of any machine count.
+    pub environment: Option<Environment>,
     pub store: Store,
     pub tally: Tally,
     /// Trials that are not done although nothing went wrong in this sweep: diverged before, or another's.
@@ -50,12 +51,11 @@ impl Swept {
 /// The trials of a command line.
 struct Asked<'a> {
     experiments: &'a [Experiment],
-    profile: ProfileName,
+    profile: Option<&'a ProfileName>,
     seeds: Option<usize>,
-    plan: &'a Plan,
+    wanted: schedule::Asked<'a>,
     /// Trials under way at a time.
     at_once: u32,
-    class: Option<&'a EnvironmentClass>,
     diagnostics: Diagnostics,
     /// Start of the one trial's id.
     trial: Option<&'a str>,
@@ -63,41 +63,41 @@ struct Asked<'a> {
 
 /// Stays whole: it is the order in which things have to happen, and each of its lines depends on the one before.
 pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
-    let experiments = workspace.experiments(&args.experiments)?;
     let (profile, plan) = (args.profile.name(), args.plan.plan());
+    let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
-    refuse_too_many(at_once, &plan)?;
-    let (environment, class) = workspace.environment(&plan)?;
+    refuse_too_many(at_once)?;
+    let (environment, class) = workspace.environment(&plan.base)?;
+    let own = class.map(|_| environment.clone());
     let store = workspace.open_store()?;
     let seeds = args.seeds.limit();
     let asked = Asked {
         experiments: &experiments,
-        profile,
+        profile: profile.as_ref(),
         seeds,
-        plan: &plan,
+        wanted: schedule::Asked { plan: &plan, environment: own.as_ref(), alone: at_once == 1 },
         at_once,
-        class: class.as_ref(),
         diagnostics: args.diagnostics(),
         trial,
     };
     let mut tally = Tally::default();
-    let listing = whole_runs(&store, &experiments, profile)?;
+    let listing = whole_runs(&store, &experiments)?;
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
         require_torch()?;
-        require_device(&plan)?;
+        require_device(&plan.base)?;
         let root = std::path::absolute(data::root()?)?;
         sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
         let interrupt = Interrupt::install()?;
         let _machine = machine_alone(&interrupt)?;
         // Whoever had the machine may have run some of these.
-        let listing = whole_runs(&store, &experiments, profile)?;
-        set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments, profile))?;
+        let listing = whole_runs(&store, &experiments)?;
+        set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
-        let due: Vec<&Item> = due(&found);
+        let due: Vec<&Item> = interleaved(due(&found));
         let times = asked.times(&due, &listing);
         announce(workspace, at_once, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
@@ -115,20 +115,13 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
         announce(workspace, at_once, &found, &[], &[]);
     }
-    Ok(Swept { experiments, profile, plan, at_once, class, store, tally, open })
+    Ok(Swept { experiments, plan, at_once, environment: own, store, tally, open })
 }
 
-/// Trials at once have a core each; more of them than cores, or all on one GPU, would only wait for each other.
-pub fn refuse_too_many(jobs: u32, plan: &Plan) -> Result<(), WrongUsage> {
+/// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
+pub fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
     if jobs == 1 {
         return Ok(());
-    }
-    if plan.device != Device::Cpu {
-        return Err(WrongUsage(format!(
-            "--jobs {jobs} shares out the cores of the processor, found device '{}', expected 'cpu'; leave out --jobs or \
-             --device",
-            plan.device
-        )));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if jobs > cores {
@@ -140,14 +133,14 @@ pub fn refuse_too_many(jobs: u32, plan: &Plan) -> Result<(), WrongUsage> {
     Ok(())
 }
 
-fn trial_ids(experiments: &[Experiment], profile: ProfileName) -> BTreeSet<TrialId> {
-    let trials = experiments.iter().flat_map(|experiment| experiment.profile(profile).trials());
+fn trial_ids(experiments: &[Experiment]) -> BTreeSet<TrialId> {
+    let trials = experiments.iter().flat_map(|experiment| experiment.profile.trials());
     trials.map(|(_, trial)| trial.id()).collect()
 }
 
 /// The runs there are. Those of the trials in question are read whole: what a report would find damaged is not done.
-pub fn whole_runs(store: &Store, experiments: &[Experiment], profile: ProfileName) -> Result<Listing> {
-    let trials = trial_ids(experiments, profile);
+pub fn whole_runs(store: &Store, experiments: &[Experiment]) -> Result<Listing> {
+    let trials = trial_ids(experiments);
     Ok(store.whole(store.records()?, |record| trials.contains(&record.trial_id)))
 }
 
@@ -174,61 +167,29 @@ pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 }
 
 /// Why a start of an id does not name one trial.
-pub fn not_one_trial(found: usize, start: &str, profile: Option<ProfileName>) -> WrongUsage {
-    let of = profile.map_or("any profile".to_owned(), |profile| format!("the profile '{profile}'"));
+pub fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -> WrongUsage {
+    let of = profile.map_or("these experiments".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
         0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
         _ => format!("'{start}' is the start of several trial ids; give more of it"),
     })
 }
 
-/// The one trial of the profile whose id starts so, and its experiment.
-pub fn only_trial<'a>(
-    experiments: &'a [Experiment],
-    profile: ProfileName,
-    start: &str,
-) -> Result<(&'a Experiment, Trial)> {
-    let mut found = trials_from(experiments, &[profile], start);
-    match found.len() {
-        1 => {
-            let (experiment, _, trial) = found.remove(0);
-            Ok((experiment, trial))
+/// The one trial whose id starts so, of the experiments under their profiles, and its experiment.
+pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a Experiment, Trial)> {
+    let mut found: Vec<(&Experiment, Trial)> = Vec::new();
+    for experiment in experiments {
+        for (_, trial) in experiment.profile.trials() {
+            let is_new = || found.iter().all(|(_, known)| known.id() != trial.id());
+            if trial.id().to_string().starts_with(start) && is_new() {
+                found.push((experiment, trial));
+            }
         }
-        count => Err(not_one_trial(count, start, Some(profile)).into()),
     }
-}
-
-/// The one trial of all profiles whose id starts so, with the first profile that has it and its experiment.
-pub fn trial_of_any_profile<'a>(
-    experiments: &'a [Experiment],
-    start: &str,
-) -> Result<(&'a Experiment, ProfileName, Trial)> {
-    let mut found = trials_from(experiments, &ProfileName::ALL, start);
     match found.len() {
         1 => Ok(found.remove(0)),
         count => Err(not_one_trial(count, start, None).into()),
     }
-}
-
-/// Each trial whose id starts so, once.
-fn trials_from<'a>(
-    experiments: &'a [Experiment],
-    profiles: &[ProfileName],
-    start: &str,
-) -> Vec<(&'a Experiment, ProfileName, Trial)> {
-    let mut found: Vec<(&Experiment, ProfileName, Trial)> = Vec::new();
-    for (experiment, profile) in
-        experiments.iter().flat_map(|one| profiles.iter().map(move |&name| (one, name)))
-    {
-        for (_, trial) in experiment.profile(profile).trials() {
-            let id = trial.id();
-            let is_new = || found.iter().all(|(_, _, known)| known.id() != id);
-            if id.to_string().starts_with(start) && is_new() {
-                found.push((experiment, profile, trial));
-            }
-        }
-    }
-    found
 }
 
 fn not_done(found: &[Item]) -> usize {
@@ -236,10 +197,10 @@ fn not_done(found: &[Item]) -> usize {
     found.iter().filter(is_open).count()
 }
 
-/// Each trial once, also where two experiments ask for it.
+/// Each trial once under a plan, also where two experiments ask for it.
 fn due<'a, 'b>(found: &'b [Item<'a>]) -> Vec<&'b Item<'a>> {
-    let mut seen: BTreeSet<TrialId> = BTreeSet::new();
-    found.iter().filter(|item| item.is_due() && seen.insert(item.id)).collect()
+    let mut seen: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
+    found.iter().filter(|item| item.is_due() && seen.insert(item.key())).collect()
 }
 
 impl<'a> Asked<'a> {
@@ -247,31 +208,24 @@ impl<'a> Asked<'a> {
     where
         'a: 'b,
     {
-        let hash = self.plan.hash();
         let mut found = Vec::new();
         for experiment in self.experiments {
-            let asked = (experiment, self.profile);
-            let holder = |id: &TrialId| store.holder(id, &hash);
-            found.extend(items(
-                asked,
-                self.seeds,
-                (hash, self.class, self.at_once == 1),
-                &listing.records,
-                holder,
-            )?);
+            let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
+            found.extend(items(experiment, self.seeds, &self.wanted, &listing.records, holder)?);
         }
         let Some(start) = self.trial else { return Ok(found) };
         found.retain(|item| item.id.to_string().starts_with(start));
         let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
         match ids.len() {
             1 => Ok(found),
-            count => Err(not_one_trial(count, start, Some(self.profile)).into()),
+            count => Err(not_one_trial(count, start, self.profile).into()),
         }
     }
 
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
         let time = |item: &&Item| {
-            let pace = Pace::of(&item.trial.config, self.plan, self.class, &listing.records);
+            let class = self.wanted.class(&item.plan);
+            let pace = Pace::of(&item.trial.config, &item.plan, class.as_ref(), &listing.records);
             (pace.time(&item.trial.config, self.diagnostics), pace.basis)
         };
         due.iter().map(time).collect()
@@ -280,24 +234,49 @@ impl<'a> Asked<'a> {
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
         let job = |item: &&Item| {
             let named = workspace.named(item.experiment);
-            let again = command("run", &named, &item.profile, self.plan, self.at_once);
+            let again = command("run", &named, &item.experiment.profile.name, &item.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),
-                profile: item.profile.to_string(),
+                profile: item.experiment.profile.name.to_string(),
                 trial: item.trial.clone(),
-                plan: self.plan.clone(),
+                plan: item.plan.clone(),
                 store: workspace.store.clone(),
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
                 task: Task::TRAIN,
                 beside: self.at_once.min(due.len() as u32) - 1,
-                block: None,
+                block: block_of(item, due),
                 command: format!("{again} --trial {}", item.id.short()),
             }
         };
         due.iter().map(job).collect()
     }
+}
+
+/// Where the plan is what arms differ by, their times are compared within a seed: a seed is a block.
+fn block_of(item: &Item, due: &[&Item]) -> Option<Block> {
+    let place =
+        due.iter().filter(|other| is_of_block(other, item)).position(|other| other.key() == item.key())?;
+    item.experiment.varies_the_plan().then(|| Block { block: item.trial.seed.0, place: place as u32 })
+}
+
+fn is_of_block(one: &Item, other: &Item) -> bool {
+    (&one.experiment.id, one.trial.seed) == (&other.experiment.id, other.trial.seed)
+}
+
+/// Runs of a block one after the other, in an order drawn from its number: a drift of the machine then makes no arm look
+/// slower than another over the seeds.
+fn interleaved<'a, 'b>(mut due: Vec<&'b Item<'a>>) -> Vec<&'b Item<'a>> {
+    for block in due
+        .chunk_by_mut(|one, other| is_of_block(one, other))
+        .filter(|block| block[0].experiment.varies_the_plan())
+    {
+        let order = Key::new(block[0].trial.seed, Stream::Blocks, 0, 0).permutation(block.len() as u32);
+        let drawn: Vec<&Item> = order.into_iter().map(|index| block[index as usize]).collect();
+        block.copy_from_slice(&drawn);
+    }
+    due
 }
 
 #[cfg(feature = "torch")]

@@ -25,8 +25,10 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         ))
         .into());
     }
-    let experiments = workspace.experiments(&[])?;
-    let (_, profile, trial) = sweep::trial_of_any_profile(&experiments, &args.trial)?;
+    let experiments: Vec<Experiment> =
+        workspace.experiments(&[], None)?.iter().flat_map(Experiment::each).collect();
+    let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
+    let profile = &experiment.profile.name;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
     let folder = args.out.join(format!("trace-{}", trial.id().short()));
@@ -61,9 +63,10 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
 }
 
 /// All experiments that have the trial under the profile: none of them is the one that was asked for.
-fn sharing<'a>(experiments: &'a [Experiment], profile: ProfileName, trial: &Trial) -> Vec<&'a str> {
+fn sharing<'a>(experiments: &'a [Experiment], profile: &ProfileName, trial: &Trial) -> Vec<&'a str> {
     let has = |experiment: &&Experiment| {
-        experiment.profile(profile).trials().any(|(_, other)| other.id() == trial.id())
+        experiment.profile.name == *profile
+            && experiment.profile.trials().any(|(_, other)| other.id() == trial.id())
     };
     experiments.iter().filter(has).map(|experiment| experiment.id.as_str()).collect()
 }
@@ -201,7 +204,7 @@ seeds = [0]
         let parse = |id: &str, text: &str| Experiment::parse(format!("{id}.toml").as_ref(), text).unwrap();
         let other = TOML.replace("batch = 64", "batch = 128");
         let experiments = [parse("f1", TOML), parse("f2", &other), parse("m1", TOML)];
-        let (_, trial) = experiments[0].profile(ProfileName::Smoke).trials().next().unwrap();
-        assert_eq!(sharing(&experiments, ProfileName::Smoke, &trial), ["f1", "m1"]);
+        let (_, trial) = experiments[0].profile.trials().next().unwrap();
+        assert_eq!(sharing(&experiments, &"smoke".into(), &trial), ["f1", "m1"]);
     }
 }

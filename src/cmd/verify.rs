@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::Measures;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::data;
-use pinbench::experiment::{Experiment, TrialId};
+use pinbench::experiment::{Experiment, ProfileName, TrialId};
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Interrupt, Job, Observer, Sweep, Task};
@@ -86,23 +86,27 @@ fn chosen(workspace: &Workspace, records: &[RunRecord], args: &VerifyRunsArgs) -
     let mut chosen: Vec<RunRecord> = Vec::new();
     for id in &args.ids {
         let of_file: Vec<TrialId> = match is_path(id) {
-            true => trials(&workspace.experiments(std::slice::from_ref(id))?, args),
+            true => trials(&workspace.experiments(std::slice::from_ref(id), args.profile.name().as_ref())?),
             false => Vec::new(),
         };
+        // Runs of an experiment are those under the profile that is meant.
+        let meant =
+            || Some(workspace.experiments(std::slice::from_ref(id), None).ok()?.remove(0).profile.name);
+        let profile = args.profile.name().or_else(meant);
         let is_named = |record: &&RunRecord| {
             let is_id = record.run.0.starts_with(id.as_str())
                 || (id.len() >= 4 && record.trial_id.to_string().starts_with(id.as_str()));
             let is_experiment = record.experiment.starts_with(id.as_str())
-                && record.profile == args.profile.name().to_string();
+                && profile.as_ref().is_none_or(|profile| record.profile == profile.0);
             is_id || is_experiment || of_file.contains(&record.trial_id)
         };
         let finished = |record: &&RunRecord| record.status == Status::Finished && record.planted.is_none();
         let mut found: Vec<&RunRecord> = records.iter().filter(is_named).filter(finished).collect();
         if found.is_empty() {
             return Err(WrongUsage(format!(
-                "no finished run with an id that starts with '{id}', and none of an experiment of that name \
-                 under the profile '{}'; `pinbench list` has the ids",
-                args.profile.name()
+                "no finished run with an id that starts with '{id}', and none of an experiment of that name{}; \
+                 `pinbench list` has the ids",
+                profile.as_ref().map(ProfileName::under).unwrap_or_default()
             ))
             .into());
         }
@@ -120,9 +124,9 @@ fn chosen(workspace: &Workspace, records: &[RunRecord], args: &VerifyRunsArgs) -
     Ok(chosen)
 }
 
-fn trials(experiments: &[Experiment], args: &VerifyRunsArgs) -> Vec<TrialId> {
-    let profiles = experiments.iter().map(|experiment| experiment.profile(args.profile.name()));
-    profiles.flat_map(|profile| profile.trials()).map(|(_, trial)| trial.id()).collect()
+fn trials(experiments: &[Experiment]) -> Vec<TrialId> {
+    let trials = experiments.iter().flat_map(|experiment| experiment.profile.trials());
+    trials.map(|(_, trial)| trial.id()).collect()
 }
 
 /// Tells of the only job of a sweep as of one of several.

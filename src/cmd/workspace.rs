@@ -73,8 +73,9 @@ impl Workspace {
     }
 
     /// The experiments asked for, each by id, a unique start of it or the path of its file; all on the shelf, in order of
-    /// their ids, when none is named.
-    pub fn experiments(&self, asked: &[String]) -> Result<Vec<Experiment>> {
+    /// their ids, when none is named. Under `profile` those that have it, the others being named in a warning; else each
+    /// under its own default.
+    pub fn experiments(&self, asked: &[String], profile: Option<&ProfileName>) -> Result<Vec<Experiment>> {
         let all = asked.is_empty();
         // A file is found without a shelf.
         let needs_shelf = all || asked.iter().any(|asked| !is_path(asked));
@@ -92,6 +93,7 @@ impl Workspace {
         }
         let experiments: Vec<Experiment> =
             chosen.iter().map(|(id, place)| Ok(place.load(id)?)).collect::<Result<_>>()?;
+        let experiments = under(experiments, profile)?;
         let mistakes = experiments.iter().flat_map(|experiment| &experiment.claims);
         for mistake in mistakes.filter_map(|claim| claim.mistake.as_ref()) {
             console::warn(&format!("a claim is left out: {mistake}"));
@@ -102,7 +104,12 @@ impl Workspace {
     /// What an index over all pages is of, and how a command line names that: the shelf's experiments that can be read
     /// (the others are a warning) and those asked for that have a file elsewhere. Of those built into the program, which
     /// nobody has put there, only what was asked for or has a run.
-    pub fn indexed(&self, asked: &[Experiment], records: &[RunRecord]) -> Result<(Vec<Experiment>, String)> {
+    pub fn indexed(
+        &self,
+        asked: &[Experiment],
+        profile: Option<&ProfileName>,
+        records: &[RunRecord],
+    ) -> Result<(Vec<Experiment>, String)> {
         let mut indexed = Vec::new();
         let mut is_whole = true;
         for (id, place) in self.shelf.known()? {
@@ -113,7 +120,10 @@ impl Workspace {
                 continue;
             }
             match place.load(&id) {
-                Ok(experiment) => indexed.push(experiment),
+                Ok(experiment) => indexed.extend(match profile {
+                    Some(profile) => experiment.under(profile),
+                    None => Some(experiment),
+                }),
                 Err(error) => console::warn(&format!("left out of the index: {error}")),
             }
         }
@@ -146,21 +156,19 @@ impl Workspace {
     }
 
     /// Where the baseline of an experiment is: beside its file. `None` of one that has none.
-    pub fn baseline_path(&self, experiment: &Experiment, profile: ProfileName) -> Option<PathBuf> {
+    pub fn baseline_path(&self, experiment: &Experiment) -> Option<PathBuf> {
         let folder = experiment.file.as_ref()?.parent()?;
-        Some(folder.join(baseline::FOLDER).join(baseline::file_name(&experiment.id, profile)))
+        Some(
+            folder.join(baseline::FOLDER).join(baseline::file_name(&experiment.id, &experiment.profile.name)),
+        )
     }
 
     /// The baseline of an experiment, if it has one.
-    pub fn baseline(
-        &self,
-        experiment: &Experiment,
-        profile: ProfileName,
-    ) -> Result<Option<Baseline>, ExperimentError> {
-        if let Some(path) = self.baseline_path(experiment, profile) {
+    pub fn baseline(&self, experiment: &Experiment) -> Result<Option<Baseline>, ExperimentError> {
+        if let Some(path) = self.baseline_path(experiment) {
             return Baseline::load(&path);
         }
-        let name = baseline::file_name(&experiment.id, profile);
+        let name = baseline::file_name(&experiment.id, &experiment.profile.name);
         let built_in = built_in::BASELINES.iter().find(|(stem, _)| name.strip_suffix(".toml") == Some(*stem));
         Ok(built_in.map(|(_, text)| Baseline::parse(Path::new(&name), text)).transpose()?)
     }
@@ -417,6 +425,35 @@ fn unknown(known: &[(String, Place)], asked: &str) -> String {
     format!("unknown experiment '{asked}'{hint} (known: {})", ids.join(", "))
 }
 
+/// Those of the experiments that have the profile, where one is asked for.
+fn under(experiments: Vec<Experiment>, profile: Option<&ProfileName>) -> Result<Vec<Experiment>> {
+    let Some(name) = profile else { return Ok(experiments) };
+    let (mut found, mut without) = (Vec::new(), Vec::new());
+    for experiment in &experiments {
+        match experiment.under(name) {
+            Some(under) => found.push(under),
+            None => without.push(without_profile(experiment)),
+        }
+    }
+    let without = without.join(", ");
+    if found.is_empty() {
+        return Err(WrongUsage(format!("no profile '{name}': {without}")).into());
+    }
+    if !without.is_empty() {
+        console::warn(&format!("left out, having no profile '{name}': {without}"));
+    }
+    Ok(found)
+}
+
+/// `m1 (has smoke, quick)`
+fn without_profile(experiment: &Experiment) -> String {
+    let names: Vec<&str> = experiment.profiles().iter().map(|profile| profile.name.0.as_str()).collect();
+    match names.len() {
+        0 => format!("{} (has none: leave out --profile)", experiment.id),
+        _ => format!("{} (has {})", experiment.id, names.join(", ")),
+    }
+}
+
 /// The smaller of the edit distances of `asked` to `id` and to the start of `id` that is as long.
 fn start_distance(id: &str, asked: &str) -> usize {
     let start: String = id.chars().take(asked.chars().count()).collect();
@@ -424,13 +461,7 @@ fn start_distance(id: &str, asked: &str) -> usize {
 }
 
 /// `pinbench VERB EXPERIMENT …` with what is not the default, of an experiment that is [named](Workspace::named) so.
-pub fn command(
-    verb: &str,
-    named: &str,
-    profile: &dyn std::fmt::Display,
-    plan: &Plan,
-    at_once: u32,
-) -> String {
+pub fn command(verb: &str, named: &str, profile: &ProfileName, plan: &Plan, at_once: u32) -> String {
     let device = match plan.device.to_string().as_str() {
         "cpu" => String::new(),
         other => format!(" --device {other}"),
@@ -440,7 +471,9 @@ pub fn command(
         // One thread each, which is not said again.
         at_once => format!("--jobs {at_once}"),
     };
-    format!("pinbench {verb} {named} --profile {profile} --plan {} {threads}{device}", plan.name)
+    let set: String =
+        plan.changes().pairs().into_iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
+    format!("pinbench {verb} {named}{} --plan {} {threads}{set}{device}", profile.option(), plan.name)
 }
 
 #[cfg(test)]
@@ -478,7 +511,7 @@ mod tests {
     #[test]
     fn a_command_repeats_how_many_trials_ran_at_once() {
         let alone = Plan::named(PlanName::Tuned, 1, Device::Cpu);
-        let said = |at_once| command("run", "m1", &"full", &alone, at_once);
+        let said = |at_once| command("run", "m1", &"full".into(), &alone, at_once);
         assert_eq!(said(1), "pinbench run m1 --profile full --plan tuned --threads 1");
         assert_eq!(said(4), "pinbench run m1 --profile full --plan tuned --jobs 4");
     }

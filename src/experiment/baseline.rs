@@ -135,19 +135,23 @@ impl Baseline {
 }
 
 /// Name of the file in [`FOLDER`].
-pub fn file_name(experiment: &str, profile: ProfileName) -> String {
-    format!("{experiment}.{profile}.toml")
+pub fn file_name(experiment: &str, profile: &ProfileName) -> String {
+    match profile.0.as_str() {
+        "" => format!("{experiment}.toml"),
+        profile => format!("{experiment}.{profile}.toml"),
+    }
 }
 
 /// Experiment and profile a file of [`FOLDER`] is named after; `None` for a name no baseline has.
 pub fn parse_file_name(name: &str) -> Option<(String, ProfileName)> {
-    let (experiment, profile) = name.strip_suffix(".toml")?.rsplit_once('.')?;
-    (!experiment.is_empty()).then_some((experiment.to_owned(), profile.parse().ok()?))
+    let stem = name.strip_suffix(".toml")?;
+    let (experiment, profile) = stem.rsplit_once('.').unwrap_or((stem, ""));
+    (!experiment.is_empty()).then(|| (experiment.to_owned(), ProfileName::from(profile)))
 }
 
 /// The command that writes the baseline anew, of an experiment that a command line names so.
-pub fn accept_command(named: &str, profile: ProfileName) -> String {
-    format!("pinbench baseline accept {named} --profile {profile}")
+pub fn accept_command(named: &str, profile: &ProfileName) -> String {
+    format!("pinbench baseline accept {named}{}", profile.option())
 }
 
 impl Gauge {
@@ -213,6 +217,7 @@ struct WireBaseline {
     #[serde(rename = "format")]
     _format: u32,
     experiment: String,
+    #[serde(default)]
     profile: ProfileName,
     environment_class: String,
     pinbench: String,
@@ -269,18 +274,19 @@ struct WireRun {
 
 impl WireBaseline {
     fn checked(self, source: &Source) -> Result<Baseline, LocatedError> {
-        let mut command = accept_command(&shell_word(&self.experiment), self.profile);
+        let mut command = accept_command(&shell_word(&self.experiment), &self.profile);
         // The baselines' folder lies in that of their experiments.
         if let Some(folder) =
             source.path.ancestors().nth(2).and_then(Path::to_str).filter(|path| !path.is_empty())
         {
             command.push_str(&format!(" --experiments {}", shell_word(folder)));
         }
-        let expected = file_name(&self.experiment, self.profile);
+        let expected = file_name(&self.experiment, &self.profile);
         if source.path.file_name().and_then(|name| name.to_str()) != Some(expected.as_str()) {
             let message = format!(
-                "the baseline of {} under {} is expected in '{expected}'; rename the file or run `{command}`",
-                self.experiment, self.profile
+                "the baseline of {}{} is expected in '{expected}'; rename the file or run `{command}`",
+                self.experiment,
+                self.profile.under()
             );
             return Err(source.error(None, message));
         }
@@ -383,11 +389,13 @@ impl WireRun {
 /// As TOML. By hand and not by serde, so that a run is one line of a diff.
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let command = accept_command(&self.experiment, self.profile);
+        let command = accept_command(&self.experiment, &self.profile);
         writeln!(f, "# Written by `{command}`; reviewed like code.")?;
         writeln!(f, "format = {FORMAT}")?;
         writeln!(f, "experiment = {}", Quoted(&self.experiment))?;
-        writeln!(f, "profile = \"{}\"", self.profile)?;
+        if self.profile != ProfileName::default() {
+            writeln!(f, "profile = {}", Quoted(&self.profile.0))?;
+        }
         writeln!(f, "environment_class = {}", Quoted(&self.environment_class))?;
         writeln!(f, "pinbench = {}", Quoted(&self.pinbench))?;
         writeln!(f, "accepted = {}", Quoted(&self.accepted))?;
@@ -466,7 +474,7 @@ mod tests {
         };
         Baseline {
             experiment: "m1".to_owned(),
-            profile: ProfileName::Quick,
+            profile: "quick".into(),
             plan: BaselinePlan {
                 name: PlanName::Tuned,
                 device: Device::Cpu,
@@ -572,9 +580,9 @@ mod tests {
 
     #[test]
     fn names_of_files_give_experiment_and_profile() {
-        let name = file_name("m1-batch-size", ProfileName::Smoke);
+        let name = file_name("m1-batch-size", &"smoke".into());
         assert_eq!(name, "m1-batch-size.smoke.toml");
-        assert_eq!(parse_file_name(&name), Some(("m1-batch-size".to_owned(), ProfileName::Smoke)));
+        assert_eq!(parse_file_name(&name), Some(("m1-batch-size".to_owned(), "smoke".into())));
         for other in ["m1.toml", "m1.other.toml", ".smoke.toml", "README.md"] {
             assert_eq!(parse_file_name(other), None, "{other}");
         }

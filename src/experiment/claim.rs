@@ -1,4 +1,4 @@
-//! Claims as data: sentences of the notes, each with the statement over metrics that decides it.
+//! Claims as data: sentences, each with the statement over metrics that decides it.
 
 use crate::experiment::metric::Metric;
 
@@ -7,7 +7,7 @@ use crate::experiment::metric::Metric;
 pub struct Claim {
     /// Such as `M1.a`.
     pub id: String,
-    /// The notes' sentence.
+    /// The sentence.
     pub says: String,
     /// All of these must hold.
     pub tests: Vec<Test>,

@@ -265,15 +265,14 @@ tests = [TESTS]
 
     #[test]
     fn a_level_sets_several_values_and_a_cap_goes_before_it() {
-        use crate::experiment::ProfileName;
         let experiment = Experiment::parse(Path::new("m3.toml"), &TEXT.replace("TESTS", "")).unwrap();
-        let arms = |name| &experiment.profile(name).arms;
-        assert_eq!(arms(ProfileName::Full)[2].label, "half, long");
-        let config = |name: ProfileName, arm: usize| arms(name)[arm].config.clone();
-        assert_eq!(config(ProfileName::Full, 0).model.preset_mut().dropout, 0.0);
-        assert_eq!(config(ProfileName::Full, 2).train.epochs, 9);
-        assert_eq!(config(ProfileName::Smoke, 2).train.epochs, 2);
-        assert_eq!(experiment.profile(ProfileName::Smoke).changes, ["train.epochs at most 2"]);
+        let under = |name: &str| experiment.under(&name.into()).unwrap().profile;
+        assert_eq!(under("full").arms[2].label, "half, long");
+        let config = |name, arm: usize| under(name).arms[arm].config.clone();
+        assert_eq!(config("full", 0).model.preset_mut().dropout, 0.0);
+        assert_eq!(config("full", 2).train.epochs, 9);
+        assert_eq!(config("smoke", 2).train.epochs, 2);
+        assert_eq!(under("smoke").changes, ["train.epochs at most 2"]);
     }
 
     #[test]

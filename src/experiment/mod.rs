@@ -15,10 +15,8 @@ mod wire;
 mod words;
 mod work;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +24,10 @@ pub use config::Config;
 pub use identity::{ConfigHash, MAX_SEED, PlanHash, Trial, TrialId};
 pub use length::Length;
 pub use located::LocatedError;
-pub use plan::Plan;
+pub use plan::{Plan, PlanAsked, PlanChange};
 
 use crate::stream::Seed;
+use crate::text::shell_word;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
@@ -39,14 +38,17 @@ pub struct Experiment {
     pub title: String,
     /// Why the experiment exists.
     pub why: String,
-    /// Which open question of the notes it answers, such as `F1`.
+    /// Which open question it answers, such as `F1`.
     pub question: Option<String>,
     /// Where the setting comes from.
     pub source: Option<String>,
     /// What a reader must not conclude from it.
     pub limits: Vec<String>,
     pub factors: Vec<Factor>,
-    profiles: BTreeMap<ProfileName, Profile>,
+    /// The one of its profiles that it is looked at under, or the file as it stands where that has none.
+    pub profile: Profile,
+    /// In the order of the file.
+    profiles: Vec<Profile>,
     pub reference: Option<Reference>,
     pub claims: Vec<claim::Claim>,
 }
@@ -72,9 +74,10 @@ pub struct Level {
 /// Seeds and arms of one size of the experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
+    pub name: ProfileName,
     pub seeds: Vec<Seed>,
     pub arms: Vec<Arm>,
-    /// What differs from `full`, as `key = value`.
+    /// What differs from the file as it stands, as `key = value`; none but seeds where this is empty.
     pub changes: Vec<String>,
 }
 
@@ -87,12 +90,19 @@ pub struct Arm {
     /// Index of the level of each factor.
     pub levels: Vec<usize>,
     pub config: Config,
+    /// What the file says of the plan, levels included.
+    pub plan: PlanChange,
+    /// What of that its levels say: it holds whatever a command line asks for.
+    pub varied: PlanChange,
 }
 
 /// Numbers that somebody else reported for the same setting.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    pub source: String,
+    /// Whose they are, as a sentence says it: `the notes`.
+    pub name: String,
+    /// Where they stand.
+    pub source: Option<String>,
     pub rows: Vec<ReferenceRow>,
 }
 
@@ -107,16 +117,10 @@ pub struct ReferenceRow {
     pub minutes: Option<f64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProfileName {
-    /// For tests.
-    Smoke,
-    /// A part of the images: the default.
-    Quick,
-    /// The setting of the notes.
-    Full,
-}
+/// Name of a profile; empty where a file has none and is taken as it stands.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileName(pub String);
 
 /// The colours an arm may have; the templates give each a light and a dark shade.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -145,8 +149,33 @@ impl Experiment {
         resolve::experiment(&located::Source { path, text })
     }
 
-    pub fn profile(&self, name: ProfileName) -> &Profile {
-        &self.profiles[&name] // all three are there: `resolve` fills each
+    /// The keys of the plan that factors vary, with the values of some arm; empty where arms differ by config alone.
+    pub fn varied(&self) -> PlanChange {
+        self.profile.arms.iter().fold(PlanChange::default(), |varied, arm| varied.then(&arm.varied))
+    }
+
+    /// Its profiles, in the order of the file; none where it has none.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// The experiment under the profile of that name; `None` where it has no such profile.
+    pub fn under(&self, name: &ProfileName) -> Option<Self> {
+        let profile =
+            std::iter::once(&self.profile).chain(&self.profiles).find(|profile| profile.name == *name)?;
+        Some(Self { profile: profile.clone(), ..self.clone() })
+    }
+
+    /// The experiment under each of its profiles.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let others = self.profiles.iter().filter(|profile| profile.name != self.profile.name);
+        let under = |profile: &Profile| Self { profile: profile.clone(), ..self.clone() };
+        std::iter::once(self.clone()).chain(others.map(under))
+    }
+
+    /// Whether its factors vary the plan.
+    pub fn varies_the_plan(&self) -> bool {
+        self.varied() != PlanChange::default()
     }
 }
 
@@ -170,25 +199,26 @@ pub enum ExperimentError {
 }
 
 impl ProfileName {
-    pub const ALL: [Self; 3] = [Self::Smoke, Self::Quick, Self::Full];
+    /// ` --profile NAME`, as a command line says it after a verb.
+    pub fn option(&self) -> String {
+        if self.0.is_empty() { String::new() } else { format!(" --profile {}", shell_word(&self.0)) }
+    }
+
+    /// ` under the profile 'NAME'`, as a sentence says it.
+    pub fn under(&self) -> String {
+        if self.0.is_empty() { String::new() } else { format!(" under the profile '{self}'") }
+    }
+}
+
+impl From<&str> for ProfileName {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
 }
 
 impl fmt::Display for ProfileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Smoke => "smoke",
-            Self::Quick => "quick",
-            Self::Full => "full",
-        })
-    }
-}
-
-impl FromStr for ProfileName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let name = Self::ALL.into_iter().find(|name| name.to_string() == text);
-        name.ok_or_else(|| format!("'{text}' is not a profile: expected 'smoke', 'quick' or 'full'"))
+        f.pad(&self.0)
     }
 }
 

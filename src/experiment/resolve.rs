@@ -10,12 +10,13 @@ use crate::experiment::claims;
 use crate::experiment::config::Config;
 use crate::experiment::identity::MAX_SEED;
 use crate::experiment::located::{LocatedError, Source};
+use crate::experiment::plan::bare;
 use crate::experiment::wire::{
     WireConfig, WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
 };
 use crate::experiment::words::{plain, unknown};
 use crate::experiment::{
-    Arm, Colour, Experiment, Factor, Level, Profile, ProfileName, Reference, ReferenceRow,
+    Arm, Colour, Experiment, Factor, Level, PlanChange, Profile, ProfileName, Reference, ReferenceRow,
 };
 use crate::stream::Seed;
 
@@ -33,8 +34,8 @@ struct Draft {
 pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let wire: WireExperiment = toml::from_str(source.text).map_err(|error| source.refused(&error))?;
     let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
-    let WireExperiment { data, model, optim, train, augment, .. } = wire;
-    let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment })
+    let WireExperiment { data, model, optim, train, augment, plan, .. } = wire;
+    let tree = serde_json::to_value(WireConfig { data, model, optim, train, augment, plan })
         .map_err(|error| source.error(None, error))?;
     let base = Draft { tree, places: BTreeMap::new() };
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
@@ -42,15 +43,20 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     check_names(source, &wire.factors, &factors)?;
     check_size(source, &factors)?;
     let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
-    let mut profiles = BTreeMap::new();
-    for (name, profile) in [
-        (ProfileName::Smoke, &wire.profiles.smoke),
-        (ProfileName::Quick, &wire.profiles.quick),
-        (ProfileName::Full, &wire.profiles.full),
-    ] {
-        profiles.insert(name, check_profile(source, &base, &factors, &places, (name, profile))?);
+    let seeds = check_seeds(source, wire.seeds.as_ref())?;
+    let mut named: Vec<(&Spanned<String>, &WireProfile)> = wire.profiles.iter().collect();
+    named.sort_by_key(|(name, _)| name.span().start);
+    let grid = Grid { source, base: &base, factors: &factors, places: &places, seeds };
+    let mut profiles = Vec::new();
+    for (name, profile) in named {
+        profiles.push(grid.profile(check_profile_name(source, name)?, profile)?);
     }
-    let arms = &profiles[&ProfileName::Full].arms;
+    let profile = match (default_profile(source, wire.default_profile.as_ref(), &profiles)?, profiles.first())
+    {
+        (Some(profile), _) | (None, Some(profile)) => profile.clone(),
+        (None, None) => grid.profile(ProfileName::default(), &WireProfile::default())?,
+    };
+    let arms = &profile.arms;
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -64,6 +70,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
         source: origin,
         limits,
         factors,
+        profile,
         profiles,
         reference,
         claims,
@@ -168,46 +175,86 @@ fn check_level(
     }
 }
 
-fn check_profile(
-    source: &Source,
-    base: &Draft,
-    factors: &[Factor],
-    places: &[Vec<Range<usize>>],
-    (name, wire): (ProfileName, &WireProfile),
-) -> Result<Profile, LocatedError> {
-    let mut draft = base.clone();
-    let mut changes = Vec::new();
-    for (key, value) in &wire.set {
-        base.require(source, key)?;
-        let level = json(source, value)?;
-        changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
-        draft.set(source, key.get_ref(), level, value.span())?;
-    }
-    for (key, most) in &wire.cap {
-        base.require(source, key)?;
-        changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
-    }
-    let seeds = check_seeds(source, wire)?;
-    let mut arms = Vec::new();
-    for levels in grid(factors) {
-        let mut draft = draft.clone();
-        for ((factor, places), &level) in factors.iter().zip(places).zip(&levels) {
-            for (key, value) in &factor.levels[level].set {
-                draft.set(source, key, value.clone(), places[level].clone())?;
-            }
-        }
-        for (key, most) in &wire.cap {
-            draft.cap(source, key, most)?;
-        }
-        let config = draft.finish(source, name)?;
-        arms.push(arm(factors, levels, arms.len(), config));
-    }
-    Ok(Profile { seeds, arms, changes })
+/// What all profiles share.
+struct Grid<'a> {
+    source: &'a Source<'a>,
+    base: &'a Draft,
+    factors: &'a [Factor],
+    /// Where the levels of each factor were written.
+    places: &'a [Vec<Range<usize>>],
+    /// Of a profile that says none.
+    seeds: Vec<Seed>,
 }
 
-fn check_seeds(source: &Source, wire: &WireProfile) -> Result<Vec<Seed>, LocatedError> {
+impl Grid<'_> {
+    fn profile(&self, name: ProfileName, wire: &WireProfile) -> Result<Profile, LocatedError> {
+        let Self { source, base, factors, places, .. } = self;
+        let mut draft = Draft::clone(base);
+        let mut changes = Vec::new();
+        for (key, value) in &wire.set {
+            base.require(source, key)?;
+            let level = json(source, value)?;
+            changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
+            draft.set(source, key.get_ref(), level, value.span())?;
+        }
+        for (key, most) in &wire.cap {
+            base.require(source, key)?;
+            changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
+        }
+        let seeds = match &wire.seeds {
+            Some(seeds) => check_seeds(source, Some(seeds))?,
+            None => self.seeds.clone(),
+        };
+        let mut arms = Vec::new();
+        for levels in grid(factors) {
+            let mut draft = draft.clone();
+            for ((factor, places), &level) in factors.iter().zip(*places).zip(&levels) {
+                for (key, value) in &factor.levels[level].set {
+                    draft.set(source, key, value.clone(), places[level].clone())?;
+                }
+            }
+            for (key, most) in &wire.cap {
+                draft.cap(source, key, most)?;
+            }
+            let resolved = draft.finish(source, &name)?;
+            arms.push(arm(factors, levels, arms.len(), resolved));
+        }
+        Ok(Profile { name, seeds, arms, changes })
+    }
+}
+
+/// It becomes a part of file names and of command lines.
+fn check_profile_name(source: &Source, name: &Spanned<String>) -> Result<ProfileName, LocatedError> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    if !name.get_ref().is_empty() && name.get_ref().chars().all(is_plain) {
+        return Ok(ProfileName::from(name.get_ref().as_str()));
+    }
+    let message = format!("profile '{}': expected letters, digits, '_' and '-' alone", name.get_ref());
+    Err(source.error(Some(name.span()), message))
+}
+
+fn default_profile<'a>(
+    source: &Source,
+    wire: Option<&Spanned<String>>,
+    profiles: &'a [Profile],
+) -> Result<Option<&'a Profile>, LocatedError> {
+    let Some(wire) = wire else { return Ok(None) };
+    let found = profiles.iter().find(|profile| profile.name.0 == *wire.get_ref());
+    let names: Vec<&str> = profiles.iter().map(|profile| profile.name.0.as_str()).collect();
+    let unknown = || source.error(Some(wire.span()), unknown("profile", wire.get_ref(), &names));
+    found.map(Some).ok_or_else(unknown)
+}
+
+/// Where nobody says otherwise: one seed alone decides no claim.
+const SEEDS: [Seed; 3] = [Seed(0), Seed(1), Seed(2)];
+
+fn check_seeds(
+    source: &Source,
+    wire: Option<&Spanned<Vec<Spanned<u64>>>>,
+) -> Result<Vec<Seed>, LocatedError> {
+    let Some(wire) = wire else { return Ok(SEEDS.to_vec()) };
     let mut seeds = Vec::new();
-    for seed in wire.seeds.get_ref() {
+    for seed in wire.get_ref() {
         let value = *seed.get_ref();
         if value > MAX_SEED {
             let message = format!("seed {value} is above {MAX_SEED}, the largest whole number in JSON");
@@ -220,7 +267,7 @@ fn check_seeds(source: &Source, wire: &WireProfile) -> Result<Vec<Seed>, Located
         seeds.push(Seed(value));
     }
     if seeds.is_empty() {
-        return Err(source.error(Some(wire.seeds.span()), "a profile needs at least one seed"));
+        return Err(source.error(Some(wire.span()), "expected at least one seed"));
     }
     Ok(seeds)
 }
@@ -235,7 +282,7 @@ fn grid(factors: &[Factor]) -> Vec<Vec<usize>> {
 }
 
 /// With one factor an arm wears its level's colour; in a larger grid each arm gets the next one.
-fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, config: Config) -> Arm {
+fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Config, PlanChange)) -> Arm {
     let chosen: Vec<&Level> =
         factors.iter().zip(&levels).map(|(factor, &level)| &factor.levels[level]).collect();
     let next = Colour::ALL[index % Colour::ALL.len()];
@@ -245,7 +292,9 @@ fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, config: Config) -> 
     };
     let labels: Vec<&str> = chosen.iter().map(|level| level.label.as_str()).collect();
     let label = if labels.is_empty() { "base".to_owned() } else { labels.join(", ") };
-    Arm { label, colour, levels, config }
+    let is_varied = |key: &str| chosen.iter().flat_map(|level| &level.set).any(|(set, _)| set == key);
+    let varied = plan.only(|key| is_varied(&format!("plan.{key}")));
+    Arm { label, colour, levels, config, plan, varied }
 }
 
 fn check_reference(
@@ -260,7 +309,8 @@ fn check_reference(
         let WireReferenceRow { train_acc, val_acc, train_loss, val_loss, minutes, .. } = *row;
         rows.push(ReferenceRow { arm, train_acc, val_acc, train_loss, val_loss, minutes });
     }
-    Ok(Reference { source: wire.source, rows })
+    let name = wire.name.unwrap_or_else(|| "the reference".to_owned());
+    Ok(Reference { name, source: wire.source, rows })
 }
 
 fn find_arm(
@@ -351,14 +401,15 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self, source: &Source, profile: ProfileName) -> Result<Config, LocatedError> {
+    fn finish(self, source: &Source, profile: &ProfileName) -> Result<(Config, PlanChange), LocatedError> {
         let wire: WireConfig = serde_json::from_value(self.tree)
             .map_err(|error| source.error(None, plain(&error.to_string())))?;
-        let config = Config::try_from(wire);
-        config.and_then(|config| config.check().map(|()| config)).map_err(|error| {
+        let plan = wire.plan.clone();
+        let config = Config::try_from(wire).and_then(|config| config.check().map(|()| config));
+        let config = config.and_then(|config| plan.check().map(|()| config)).map_err(|error| {
             // How many images there are is for the profile to say, and whoever reads this may have asked for another.
             let message = match &*error.key {
-                "train.batch" => format!("{error} under the profile '{profile}'"),
+                "train.batch" => format!("{error}{}", profile.under()),
                 _ => error.to_string(),
             };
             // A layer may have been set whole, or one of its keys.
@@ -372,7 +423,8 @@ impl Draft {
                 Some((_, place)) => source.error(Some(place.clone()), message),
                 None => source.error_at_key(&error.key, message),
             }
-        })
+        })?;
+        Ok((config, plan))
     }
 }
 
@@ -387,19 +439,12 @@ fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedE
     }
 }
 
-/// A value as people write it: strings without quotes.
-fn bare(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::experiment::plan::{Device, Loader, MemoryFormat, Plan, PlanAsked, PlanName};
 
     const TEXT: &str = r#"
 title = "batch size"
@@ -438,7 +483,7 @@ seeds = [0, 1]
 seeds = [0, 1, 2]
 
 [reference]
-source = "notes"
+name = "the notes"
 rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
 "#;
 
@@ -456,7 +501,7 @@ rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
     fn the_grid_has_one_arm_a_level_under_every_profile() {
         let experiment = parse(TEXT).unwrap();
         assert_eq!(experiment.id, "m1");
-        let smoke = experiment.profile(ProfileName::Smoke);
+        let smoke = experiment.under(&"smoke".into()).unwrap().profile;
         let labels: Vec<&str> = smoke.arms.iter().map(|arm| arm.label.as_str()).collect();
         assert_eq!(labels, ["64", "128", "1 Ki"]);
         assert_eq!(smoke.arms[0].colour, Colour::Green);
@@ -464,14 +509,14 @@ rows = [{ arm = { "train.batch" = 128 }, val_acc = 0.98 }]
         assert_eq!(smoke.arms[2].config.train.epochs, 1);
         assert_eq!(smoke.arms[2].config.data.train_limit, Some(2048));
         assert_eq!(smoke.changes, ["data.train_limit = 2048", "train.epochs = 1"]);
-        assert_eq!(experiment.profile(ProfileName::Full).arms[0].config.data.train_limit, None);
+        assert_eq!(experiment.profile.arms[0].config.data.train_limit, None);
         assert_eq!(experiment.reference.unwrap().rows[0].arm, 1);
     }
 
     #[test]
     fn trials_come_seed_by_seed() {
         let experiment = parse(TEXT).unwrap();
-        let trials: Vec<_> = experiment.profile(ProfileName::Quick).trials().collect();
+        let trials: Vec<_> = experiment.under(&"quick".into()).unwrap().profile.trials().collect();
         let order: Vec<_> = trials.iter().map(|(arm, trial)| (*arm, trial.seed.0)).collect();
         assert_eq!(order, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
     }
@@ -493,7 +538,7 @@ label = "epochs""#;
         let text = text.replace(", { value = 1024, label = \"1 Ki\" }", ", { value = 3 }");
         let text = &text[..text.find("[reference]").unwrap()];
         let experiment = parse(text).unwrap();
-        let arms = &experiment.profile(ProfileName::Full).arms;
+        let arms = &experiment.profile.arms;
         assert_eq!(arms.len(), 12);
         assert_eq!(arms[4].label, "64, tanh, 128");
     }
@@ -576,22 +621,48 @@ label = "epochs""#;
             ("lr = 0.001", "lr = 0.01 0.02", ":16:", "make them the levels of a [[factors]]"),
             ("lr = 0.001", "", ":14:1", "the key `lr` is missing"),
             (
-                "why = \"a test\"",
+                "title = \"batch size\"",
                 "",
                 "m1.toml",
-                "the key `why` is missing; it stands above the first [table]",
+                "the key `title` is missing; it stands above the first [table]",
             ),
             (
-                "[profiles.smoke]\nseeds = [0]\nset = { \"data.train_limit\" = 2048, \"train.epochs\" = 1 }",
-                "",
-                "m1.toml: the table [profiles.smoke] is missing",
-                "[profiles.smoke], .quick and .full",
+                "why = \"a test\"",
+                "default_profile = \"ful\"",
+                ":3:19",
+                "unknown profile `ful`; did you mean `full`?",
             ),
             ("[optim]\nname = \"adam\"\nlr = 0.001", "", "m1.toml: the table [optim] is missing", "[train]"),
         ] {
             let text = error(from, to);
             assert!(text.contains(place) && text.contains(what), "{from} -> {to}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_factor_over_the_plan_makes_arms_of_one_trial_under_several_plans() {
+        let text = TEXT.replace("key = \"train.batch\"", "key = \"plan.workers\"");
+        let text = text.replace("[[factors]]", "[plan]\nmemory_format = \"contiguous\"\n\n[[factors]]");
+        let text = &text[..text.find("[reference]").unwrap()];
+        let text = text.replace("value = 1024", "value = 0");
+        let experiment = parse(&text).unwrap();
+        let arms = &experiment.profile.arms;
+        let plain = parse(TEXT).unwrap();
+        // What varies in the plan changes no trial.
+        assert!(arms.iter().all(|arm| arm.config == plain.profile.arms[0].config));
+        let base = Plan::named(PlanName::Tuned, 2, Device::Cpu);
+        let set = PlanChange::parse("plan.memory_format=channels_last").unwrap();
+        let set = set.then(&PlanChange::parse("plan.workers=9").unwrap());
+        let plans: Vec<Plan> =
+            arms.iter().map(|arm| PlanAsked { base: base.clone(), set: set.clone() }.of(arm)).collect();
+        let loaders: Vec<Loader> = plans.iter().map(|plan| plan.loader).collect();
+        assert_eq!(loaders, [64, 128, 0].map(|workers| Loader::Samples { workers, prefetch: 2 }));
+        // A command line goes before the file, and what an arm is goes before both.
+        assert!(plans.iter().all(|plan| plan.memory_format == MemoryFormat::ChannelsLast));
+        let alone = PlanAsked::exactly(base).of(&arms[0]);
+        assert_eq!(alone.memory_format, MemoryFormat::Contiguous);
+        let error = parse(&text.replace("value = 0", "value = 257")).unwrap_err().to_string();
+        assert!(error.contains("`plan.workers` is 257, expected 0 to 256"), "{error}");
     }
 
     /// Two factors of one label made arms that nobody could tell apart, and two over one key made one trial under two
@@ -636,7 +707,7 @@ label = "epochs""#;
             network(&factor, NETWORK).unwrap()
         };
         let configs = |experiment: Experiment| -> Vec<String> {
-            let arms = experiment.profile(ProfileName::Full).arms.clone();
+            let arms = experiment.under(&"full".into()).unwrap().profile.arms.clone();
             arms.iter().map(|arm| serde_json::to_string(&arm.config.model).unwrap()).collect()
         };
         let dropout = layer("model.layers.4.dropout", "[{ value = 0.5 }, { value = 0.1 }]");
@@ -661,7 +732,7 @@ label = "epochs""#;
         let factor = "key = \"train.batch\"\nlabel = \"batch\"\nlevels = [{ value = 64 }, { value = 128 }]";
         let hash = |layers: &str| {
             let experiment = network(factor, layers).unwrap();
-            experiment.profile(ProfileName::Full).arms[0].config.hash()
+            experiment.under(&"full".into()).unwrap().profile.arms[0].config.hash()
         };
         let written = NETWORK.replacen("pad = 1 }", "pad = 1, stride = 1, groups = 1, bias = true }", 1);
         assert_eq!(hash(NETWORK), hash(&written));
@@ -696,7 +767,7 @@ label = "epochs""#;
         let sgd = |more: &str| TEXT.replacen("name = \"adam\"", &format!("name = \"sgd\"{more}"), 1);
         let plain = parse(&sgd("")).unwrap();
         // What a config holds, and with it every trial's id, is as before.
-        let optim = &plain.profile(ProfileName::Full).arms[0].config.optim;
+        let optim = &plain.profile.arms[0].config.optim;
         assert_eq!((optim.betas, optim.eps), ([0.9, 0.999], 1e-8));
         for (more, key) in [("\nbetas = [0.8, 0.99]", "optim.betas"), ("\neps = 1e-7", "optim.eps")] {
             let text = parse(&sgd(more)).unwrap_err().to_string();

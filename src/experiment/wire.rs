@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use crate::dataset;
+use crate::experiment::PlanChange;
 use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
     Activation, Augment, Config, Data, Decay, Impossible, Layer, Layers, Model, Norm, Normalise, Optim,
@@ -17,6 +18,7 @@ use crate::experiment::config::{
 #[serde(deny_unknown_fields)]
 pub struct WireExperiment {
     pub title: String,
+    #[serde(default)]
     pub why: String,
     pub question: Option<String>,
     pub source: Option<String>,
@@ -29,8 +31,15 @@ pub struct WireExperiment {
     #[serde(default)]
     pub augment: WireAugment,
     #[serde(default)]
+    pub plan: PlanChange,
+    #[serde(default)]
     pub factors: Vec<WireFactor>,
-    pub profiles: WireProfiles,
+    /// Seeds of a profile that says none, and of the file as it stands.
+    pub seeds: Option<Spanned<Vec<Spanned<u64>>>>,
+    /// The profile that is taken where none is asked for; the first when absent.
+    pub default_profile: Option<Spanned<String>>,
+    #[serde(default)]
+    pub profiles: BTreeMap<Spanned<String>, WireProfile>,
     pub reference: Option<WireReference>,
     #[serde(default)]
     pub claims: Vec<WireClaim>,
@@ -46,6 +55,9 @@ pub struct WireConfig {
     pub train: WireTrain,
     #[serde(default)]
     pub augment: WireAugment,
+    /// Not of the config, but a factor or a profile may set its keys as those of the config.
+    #[serde(default)]
+    pub plan: PlanChange,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -229,18 +241,10 @@ pub struct WireLevel {
     pub colour: Option<super::Colour>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireProfiles {
-    pub smoke: WireProfile,
-    pub quick: WireProfile,
-    pub full: WireProfile,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireProfile {
-    pub seeds: Spanned<Vec<Spanned<u64>>>,
+    pub seeds: Option<Spanned<Vec<Spanned<u64>>>>,
     /// What this profile changes in the config, by dotted key; a level's own value goes before it.
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
@@ -252,7 +256,8 @@ pub struct WireProfile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireReference {
-    pub source: String,
+    pub name: Option<String>,
+    pub source: Option<String>,
     pub rows: Vec<WireReferenceRow>,
 }
 
@@ -272,7 +277,9 @@ impl TryFrom<WireConfig> for Config {
     type Error = Impossible;
 
     /// What is written out and the default alike become absent, so that one setting has one identity.
-    fn try_from(WireConfig { data, model, optim, train, augment }: WireConfig) -> Result<Self, Impossible> {
+    fn try_from(
+        WireConfig { data, model, optim, train, augment, .. }: WireConfig,
+    ) -> Result<Self, Impossible> {
         optim.check()?;
         let lr = optim.rate(train.batch);
         let WireData { set, validation, train_limit, eval_limit, normalise } = data;

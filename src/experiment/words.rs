@@ -3,7 +3,7 @@
 use crate::text::edit_distance;
 
 /// Tables that every file has.
-const TABLES: [&str; 8] = ["data", "model", "optim", "train", "profiles", "smoke", "quick", "full"];
+const TABLES: [&str; 4] = ["data", "model", "optim", "train"];
 
 /// Names from elsewhere that no distance of letters would find.
 const MEANT: [(&str, &str); 6] = [
@@ -19,17 +19,10 @@ const MEANT: [(&str, &str); 6] = [
 pub fn plain(message: &str) -> String {
     if let Some(name) = missing(message) {
         return match name {
-            "smoke" | "quick" | "full" => {
-                format!(
-                    "the table [profiles.{name}] is missing: a file has [profiles.smoke], .quick and .full"
-                )
-            }
             name if TABLES.contains(&name) => {
-                format!(
-                    "the table [{name}] is missing: a file has [data], [model], [optim], [train] and [profiles]"
-                )
+                format!("the table [{name}] is missing: a file has [data], [model], [optim] and [train]")
             }
-            "title" | "why" => format!("the key `{name}` is missing; it stands above the first [table]"),
+            "title" => format!("the key `{name}` is missing; it stands above the first [table]"),
             name => format!("the key `{name}` is missing"),
         };
     }

@@ -140,6 +140,12 @@ impl Environment {
         }
     }
 
+    /// The environment of a run of so many threads on the same machine.
+    pub fn with_threads(&self, threads: u32) -> Self {
+        let torch = self.torch.clone().map(|torch| Torch { threads, ..torch });
+        Self { torch, ..self.clone() }
+    }
+
     pub fn class(&self) -> EnvironmentClass {
         let mut class = format!("{} × {}", self.cores, self.cpu);
         match &self.torch {

@@ -94,7 +94,7 @@ fn gpus(summary: &Summary) -> String {
 mod tests {
     use super::*;
     use crate::analyse::{ArmRuns, samples};
-    use crate::experiment::{Experiment, Profile, ProfileName};
+    use crate::experiment::{Experiment, Profile};
     use crate::report::{fixture, render};
 
     /// The first arm's steps are bound by launches, the last arm's by the device.
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn an_arm_bound_by_launches_is_told_from_one_bound_by_the_device() {
         let experiment = samples::experiment();
-        let arms = on_gpu(experiment.profile(ProfileName::Full));
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let arms = on_gpu(&experiment.profile);
+        let summary = Summary::of(&experiment, &arms);
         let table = beside_host(&summary).unwrap().unwrap();
         let rows = table.rows.iter().map(|row| {
             let texts: Vec<&str> = row.cells.iter().map(|cell| cell.text.as_str()).collect();
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn only_the_page_of_a_gpu_has_device_times_and_says_that_none_was_ever_used() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let gpu = html(&experiment, on_gpu(profile));
         let cpu = html(&experiment, samples::arms(profile, &[0, 1]));
         for part in
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn where_times_are_not_comparable_the_warning_stays_and_the_table_goes() {
         let experiment = samples::experiment();
-        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+        let mut arms = samples::arms(&experiment.profile, &[0]);
         samples::put_on_gpu(&mut arms[0].runs[0], 50);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+        let summary = Summary::of(&experiment, &arms);
         assert!(beside_host(&summary).unwrap().is_none());
         assert!(warning(&summary).is_some());
     }

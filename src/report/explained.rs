@@ -90,7 +90,6 @@ mod tests {
     use super::*;
     use crate::analyse::explain::{Demonstration, Explanation, simulated};
     use crate::analyse::samples;
-    use crate::experiment::ProfileName;
     use crate::report::explain::to_json;
 
     fn explained(demonstration: Option<Demonstration>) -> Explained {
@@ -119,7 +118,7 @@ mod tests {
         let concerns = |tests: &str, explained: &Explained| {
             let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{tests}]\n");
             let experiment = samples::parse(&format!("{}\n{claim}", samples::TOML));
-            let arms = &experiment.profile(ProfileName::Full).arms;
+            let arms = &experiment.profile.arms;
             explained.concerns(&experiment.claims[0], arms)
         };
         let time = r#"{ metric = "train_minutes", order = "1024 > 64 > 128", margin = 0.02 }"#;

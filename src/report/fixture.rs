@@ -3,7 +3,7 @@
 
 use crate::analyse::{ArmRuns, samples};
 use crate::digest::Digest;
-use crate::experiment::{Arm, Experiment, Profile, ProfileName};
+use crate::experiment::{Arm, Experiment, Profile};
 use crate::record::{LoadedRun, Rows, RunId, Status};
 use crate::report::{Download, Input};
 use crate::row::{EpochRow, Split, StepRow};
@@ -18,7 +18,6 @@ pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a
     };
     Input {
         experiment,
-        profile: ProfileName::Full,
         arms,
         left_out: None,
         explanations: &[],

@@ -207,7 +207,7 @@ impl FileView {
         let rows: Vec<RowView> = findings.all.iter().map(|finding| RowView::of(findings, finding)).collect();
         let count = |is: fn(&RowView) -> bool| rows.iter().filter(|row| is(row)).count();
         Self {
-            name: format!("{} {}", findings.experiment, findings.profile),
+            name: format!("{} {}", findings.experiment, findings.profile).trim_end().to_owned(),
             sign: match exit {
                 Exit::Holds => "✓",
                 Exit::Regressed => "✗",
@@ -342,7 +342,7 @@ fn reason(findings: &Findings, finding: &Finding) -> Option<String> {
             format!("{}{recurred}", alarm_reason(alarm, finding, comparison))
         }
         Verdict::Inconclusive(doubt) => doubt_reason(doubt, comparison),
-        Verdict::NotComparable(bar) => bar.message(&findings.experiment, &findings.named, findings.profile),
+        Verdict::NotComparable(bar) => bar.message(&findings.experiment, &findings.named, &findings.profile),
     };
     Some(reason)
 }
@@ -612,7 +612,6 @@ mod tests {
     use crate::analyse::gate::simulated::{self, Study};
     use crate::analyse::gate::{Bar, Sample, confirm, judge};
     use crate::digest::Digest;
-    use crate::experiment::ProfileName;
 
     const ARM: &str = "a<b & \"c\" | _d_";
 
@@ -631,7 +630,7 @@ mod tests {
             simulated::set(sample, Gauge::StepTime, 30.0);
         }
         let found = judge(&study.asked, Some(&baseline), &fresh);
-        vec![found, Findings::barred("m2", ProfileName::Quick, Bar::NoBaseline)]
+        vec![found, Findings::barred("m2", "quick".into(), Bar::NoBaseline)]
     }
 
     #[test]

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use crate::analyse::{ArmSummary, Summary};
-use crate::experiment::ProfileName;
+use crate::experiment::Experiment;
 use crate::stats::Spread;
 use crate::text;
 
-pub fn sentences(summary: &Summary, profile: ProfileName) -> Vec<String> {
+pub fn sentences(summary: &Summary, experiment: &Experiment) -> Vec<String> {
     let runs: usize = summary.arms.iter().map(|arm| arm.counted.len()).sum();
     let due = summary.arms.len() * summary.seeds.len();
     if runs == 0 {
@@ -21,8 +21,12 @@ pub fn sentences(summary: &Summary, profile: ProfileName) -> Vec<String> {
     }
     let sentences = [
         accuracy(summary),
-        // A smaller setting is not expected to give the notes' numbers.
-        if profile == ProfileName::Full { reference(summary) } else { None },
+        // A smaller setting is not expected to give the numbers of the whole.
+        experiment
+            .reference
+            .as_ref()
+            .filter(|_| experiment.profile.changes.is_empty())
+            .and_then(|reference| against(&reference.name, summary)),
         time(summary),
         throughput(summary),
         (runs < due)
@@ -107,13 +111,13 @@ fn is_within(best: Spread, other: Spread) -> bool {
     best.mean - other.mean <= sd
 }
 
-/// How far from the notes' validation accuracy we came.
-fn reference(summary: &Summary) -> Option<String> {
+/// How far from the validation accuracy of others we came.
+fn against(others: &str, summary: &Summary) -> Option<String> {
     let difference =
         |arm: &ArmSummary| Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), arm.name));
     let differences: Vec<String> = summary.arms.iter().filter_map(difference).collect();
     (!differences.is_empty())
-        .then(|| format!("Against the notes, validation accuracy differs by {}.", and(&differences)))
+        .then(|| format!("Against {others}, validation accuracy differs by {}.", and(&differences)))
 }
 
 fn time(summary: &Summary) -> Option<String> {
@@ -164,12 +168,11 @@ fn and(parts: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::analyse::{ArmRuns, samples};
-    use crate::experiment::Experiment;
 
     /// Arms whose validation accuracies, seed by seed, are as given.
     fn arms<'a>(experiment: &'a Experiment, accuracies: [&[f64]; 3]) -> Vec<ArmRuns<'a>> {
         let seeds: Vec<u64> = (0..accuracies[0].len() as u64).collect();
-        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &seeds);
+        let mut arms = samples::arms(&experiment.profile, &seeds);
         for (arm, accuracies) in arms.iter_mut().zip(accuracies) {
             for (run, accuracy) in arm.runs.iter_mut().zip(accuracies) {
                 samples::set_validation(run, *accuracy);
@@ -181,8 +184,8 @@ mod tests {
     fn first_sentence(accuracies: [&[f64]; 3]) -> String {
         let experiment = samples::experiment();
         let arms = arms(&experiment, accuracies);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
-        sentences(&summary, ProfileName::Full).remove(0)
+        let summary = Summary::of(&experiment, &arms);
+        sentences(&summary, &experiment).remove(0)
     }
 
     #[test]
@@ -202,8 +205,8 @@ mod tests {
         let mut arms = arms(&experiment, [&[0.98], &[0.97], &[0.99]]);
         arms[2].runs[0].steps.truncate(12);
         arms[1].runs.clear();
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
-        let said = sentences(&summary, ProfileName::Full).join("\n");
+        let summary = Summary::of(&experiment, &arms);
+        let said = sentences(&summary, &experiment).join("\n");
         let rates = "Images trained a second: batch 64 with 2,424. Not among them: batch 128 (no finished run); \
                      batch 1024 (too few steps: 12, needs more than 20).";
         assert!(said.contains(rates), "{said}");
@@ -225,9 +228,11 @@ mod tests {
     fn a_smaller_profile_is_not_measured_against_the_notes() {
         let experiment = samples::experiment();
         let arms = arms(&experiment, [&[0.98], &[0.97], &[0.98]]);
-        let summary = Summary::of(&experiment, ProfileName::Full, &arms);
-        let about_notes =
-            |profile| sentences(&summary, profile).iter().any(|text| text.contains("the notes"));
-        assert!(about_notes(ProfileName::Full) && !about_notes(ProfileName::Quick));
+        let summary = Summary::of(&experiment, &arms);
+        let about_notes = |experiment: &Experiment| {
+            sentences(&summary, experiment).iter().any(|text| text.contains("the notes"))
+        };
+        let small = experiment.under(&"smoke".into()).unwrap();
+        assert!(about_notes(&experiment) && !about_notes(&small));
     }
 }

@@ -1,5 +1,7 @@
 //! The study at a glance: every experiment, every claim and its verdict; and the page of the open questions.
 
+use std::collections::BTreeSet;
+
 use crate::analyse::{Assessment, Summary, Verdict, assess};
 use crate::experiment::ProfileName;
 use crate::report::figure::FigureError;
@@ -11,6 +13,8 @@ use crate::text;
 /// What the pages over all experiments say of one: little beside its runs, which need not stay in memory.
 pub struct Entry {
     view: IndexEntryView,
+    profile: ProfileName,
+    is_full: bool,
     verdicts: Vec<Verdict>,
     /// Lines of the table of claims.
     csv: String,
@@ -19,21 +23,22 @@ pub struct Entry {
 impl Entry {
     /// `is_made` says whether the experiment's own page lies beside the index: what is not there is not linked.
     pub fn of(input: &Input, is_made: bool) -> Result<Self, FigureError> {
-        let summary = Summary::of(input.experiment, input.profile, &input.arms);
+        let summary = Summary::of(input.experiment, &input.arms);
         let assessments = assess(input.experiment, &summary);
         Ok(Self {
             view: entry(input, &summary, &assessments, is_made)?,
+            profile: input.experiment.profile.name.clone(),
+            is_full: input.experiment.profile.changes.is_empty(),
             verdicts: assessments.iter().map(|assessment| assessment.verdict).collect(),
             csv: csv(input, &assessments),
         })
     }
 }
 
-/// `entries` are of one profile. `command` runs all of it again.
+/// `command` runs all of it again.
 pub fn view(
     entries: Vec<Entry>,
     explanations: &[Explained],
-    profile: ProfileName,
     command: &str,
     downloads: &[Download],
 ) -> IndexView {
@@ -46,7 +51,13 @@ pub fn view(
     };
     let counts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive, Verdict::NotEvaluated];
     let counts: Vec<CountView> = counts.into_iter().map(count).collect();
-    // The notes' own experiments first, then what they left open.
+    let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
+    let profile = match profiles.into_iter().collect::<Vec<_>>()[..] {
+        [one] => one.to_string(),
+        _ => String::new(),
+    };
+    let is_full = entries.iter().all(|entry| entry.is_full);
+    // Those that stand for themselves first, then those that answer a question.
     let experiments = entries.into_iter().map(|entry| entry.view);
     let (open, own): (Vec<_>, Vec<_>) = experiments.partition(|entry| entry.question.is_some());
     let download = |download: &Download| DownloadView {
@@ -55,8 +66,8 @@ pub fn view(
         size: text::bytes(download.bytes.len() as u64),
     };
     IndexView {
-        profile: profile.to_string(),
-        is_full: profile == ProfileName::Full,
+        profile,
+        is_full,
         claims: counts.iter().map(|count| count.count).sum(),
         counts,
         explanations: explanations.iter().map(|explained| ExplanationView::of(explained, "", "")).collect(),
@@ -73,7 +84,7 @@ fn entry(
     is_made: bool,
 ) -> Result<IndexEntryView, FigureError> {
     let experiment = input.experiment;
-    let profile = experiment.profile(input.profile);
+    let profile = &experiment.profile;
     let counted: usize = summary.arms.iter().map(|arm| arm.counted.len()).sum();
     let due = summary.arms.len() * summary.seeds.len();
     Ok(IndexEntryView {
@@ -92,7 +103,7 @@ fn entry(
         has_runs: counted > 0,
         has_page: counted > 0 && is_made,
         changes: profile.changes.join(", "),
-        glance: glance::sentences(summary, input.profile).into_iter().take(1).collect(),
+        glance: glance::sentences(summary, experiment).into_iter().take(1).collect(),
         claims: claims::views(assessments)?,
     })
 }
@@ -109,10 +120,15 @@ pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
 fn csv(input: &Input, assessments: &[Assessment]) -> String {
     let mut text = String::new();
     for Assessment { claim, verdict, evidence, .. } in assessments {
-        let start =
-            [&input.experiment.id, &input.profile.to_string(), &claim.id, &claim.says, &verdict.to_string()]
-                .map(|field| quoted(field))
-                .join(",");
+        let start = [
+            &input.experiment.id,
+            &input.experiment.profile.name.0,
+            &claim.id,
+            &claim.says,
+            &verdict.to_string(),
+        ]
+        .map(|field| quoted(field))
+        .join(",");
         if evidence.is_empty() {
             text.push_str(&format!("{start},,,,,,,,,,\n"));
         }

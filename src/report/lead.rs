@@ -13,9 +13,9 @@ pub struct Lead {
 }
 
 pub fn lead(input: &Input) -> Lead {
-    let summary = Summary::of(input.experiment, input.profile, &input.arms);
+    let summary = Summary::of(input.experiment, &input.arms);
     let assessments = assess(input.experiment, &summary);
-    let glance = glance::sentences(&summary, input.profile).into_iter().take(1);
+    let glance = glance::sentences(&summary, input.experiment).into_iter().take(1);
     let count = |verdict| {
         let found = assessments.iter().filter(|assessment| assessment.verdict == verdict).count();
         (found > 0).then_some((verdict, found))
@@ -57,7 +57,6 @@ fn found(evidence: &Evidence) -> String {
 mod tests {
     use super::*;
     use crate::analyse::{ArmRuns, samples};
-    use crate::experiment::ProfileName;
     use crate::report::fixture;
 
     /// What `reproduce` ends with: the same sentence and verdicts as the page, not words of its own.
@@ -70,7 +69,7 @@ mod tests {
             samples::TOML
         );
         let experiment = samples::parse(&text);
-        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0, 1, 2]);
+        let mut arms = samples::arms(&experiment.profile, &[0, 1, 2]);
         for (arm, base) in arms.iter_mut().zip([0.95, 0.9, 0.8]) {
             for (run, noise) in arm.runs.iter_mut().zip([0.0, 0.001, 0.002]) {
                 samples::set_validation(run, base + noise);
@@ -92,7 +91,7 @@ mod tests {
             lead.sentences
         );
         assert_eq!(lead.verdicts, [(Verdict::Supported, 1), (Verdict::Refuted, 1)]);
-        let lead = of(&experiment, samples::arms(experiment.profile(ProfileName::Full), &[]));
+        let lead = of(&experiment, samples::arms(&experiment.profile, &[]));
         assert!(
             lead.sentences[1].starts_with("Not evaluated: The large batch ends behind (T.a: "),
             "{:?}",

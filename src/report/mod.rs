@@ -30,14 +30,13 @@ pub use lead::{Lead, lead};
 use tera::{Context, Tera};
 
 use crate::analyse::ArmRuns;
-use crate::experiment::{Experiment, ProfileName};
+use crate::experiment::Experiment;
 use crate::report::figure::FigureError;
 
 /// What the page of one experiment is made from.
 pub struct Input<'a> {
     pub experiment: &'a Experiment,
-    pub profile: ProfileName,
-    /// Every run there is of each arm of that profile, finished or not; an arm may be absent.
+    /// Every run there is of each arm of its profile, finished or not; an arm may be absent.
     pub arms: Vec<ArmRuns<'a>>,
     /// Which runs of the profile are not among them, being of another plan or machine.
     pub left_out: Option<String>,
@@ -102,11 +101,10 @@ fn page_html(input: &Input) -> Result<String, ReportError> {
 
 /// The pages over all experiments: the index, the open questions, and the claims as a table to download.
 ///
-/// `entries` are of one profile, also of experiments without a run; `command` runs all of it again.
+/// `entries` are of every experiment, also of those without a run; `command` runs all of it again.
 pub fn render_index(
     entries: Vec<Entry>,
     explanations: &[Explained],
-    profile: ProfileName,
     command: &str,
 ) -> Result<Vec<File>, ReportError> {
     let claims = Download {
@@ -114,7 +112,7 @@ pub fn render_index(
         about: "every claim with its evidence and verdict, CSV".to_owned(),
         bytes: index::claims_csv(&entries),
     };
-    let view = index::view(entries, explanations, profile, command, std::slice::from_ref(&claims));
+    let view = index::view(entries, explanations, command, std::slice::from_ref(&claims));
     let mut context = Context::new();
     context.insert("index", &view);
     context.insert("style", include_str!("../../templates/style.css"));
@@ -193,7 +191,7 @@ mod tests {
     #[test]
     fn the_view_of_the_study_is_as_it_was() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = fixture::study(profile, &[0, 1, 2]);
         fixture::cut(&mut arms[1].runs[2], Status::Failed { reason: "killed by signal 9".to_owned() }, 700);
         let view = page::view(&fixture::input(&experiment, arms)).unwrap();
@@ -205,7 +203,7 @@ mod tests {
     #[test]
     fn a_small_page_is_as_it_was() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
         let style = include_str!("../../templates/style.css");
         assert!(page.contains(style));
@@ -215,7 +213,7 @@ mod tests {
     #[test]
     fn the_same_runs_give_the_same_bytes() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = || render(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2]))).unwrap();
         assert_eq!(page(), page());
     }
@@ -223,7 +221,7 @@ mod tests {
     #[test]
     fn the_page_of_a_full_study_stays_small() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2])));
         assert!(page.len() < 1_500_000, "{} bytes", page.len());
     }
@@ -240,7 +238,7 @@ mod tests {
             .replace("the notes' table", script)
             .replace("One data set", script);
         let experiment = samples::parse(&text);
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = fixture::study(profile, &[0]);
         fixture::cut(&mut arms[0].runs[0], Status::Failed { reason: script.to_owned() }, 100);
         arms[1].runs[0].record.environment.cpu = script.to_owned();
@@ -256,7 +254,7 @@ mod tests {
     #[test]
     fn the_page_asks_the_network_for_nothing_and_has_no_colour_of_its_own() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
         let body = &page[page.find("</style>").unwrap()..];
         for foreign in
@@ -269,7 +267,7 @@ mod tests {
     #[test]
     fn ids_are_unique_and_what_is_referred_to_is_there() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
         let values = |attribute: &str| -> Vec<String> {
             let start = format!(" {attribute}=\"");
@@ -297,7 +295,7 @@ mod tests {
     #[test]
     fn a_diverged_run_is_shown_with_its_step_and_left_out_of_the_means() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut arms = fixture::study(profile, &[0]);
         fixture::cut(&mut arms[2].runs[0], Status::Diverged { step: 60, loss: "NaN".to_owned() }, 61);
         arms[2].runs[0].steps[60].loss = f64::NAN;
@@ -315,20 +313,17 @@ mod tests {
         let reference = text.find("[reference]").unwrap();
         let text = format!("{}{}", &text[..factors], &text[profiles..reference]);
         let experiment = samples::parse(&text);
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
         assert!(page.contains(">base<") && !page.contains("notes 0"));
     }
 
     #[test]
     fn a_smaller_profile_says_what_it_changes() {
-        let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Smoke);
-        let mut input = fixture::input(&experiment, samples::arms(profile, &[0]));
-        input.profile = ProfileName::Smoke;
-        let page = html(&input);
+        let experiment = samples::experiment().under(&"smoke".into()).unwrap();
+        let page = html(&fixture::input(&experiment, samples::arms(&experiment.profile, &[0])));
         assert!(page.contains("Profile smoke") && page.contains("data.train_limit = 2048"));
-        assert!(page.contains("do not reproduce theirs"));
+        assert!(page.contains("do not reproduce those of the notes"));
     }
 
     #[test]
@@ -367,7 +362,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     /// The index of experiments whose pages are all there.
     fn index(inputs: &[Input]) -> Vec<File> {
         let entries = inputs.iter().map(|input| Entry::of(input, true).unwrap()).collect();
-        render_index(entries, &[], ProfileName::Full, "pinbench reproduce").unwrap()
+        render_index(entries, &[], "pinbench reproduce").unwrap()
     }
 
     fn text_of(files: &[File], name: &str) -> String {
@@ -378,7 +373,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     #[test]
     fn a_page_shows_every_claim_with_its_verdict_and_its_mistake() {
         let experiment = with_claims();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2])));
         assert!(
             page.contains("id=\"claim-m1-a\"") && page.contains("small batches generalise &lt;better&gt;")
@@ -391,7 +386,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     #[test]
     fn the_index_has_every_experiment_and_links_to_what_is_there() {
         let (with, without) = (with_claims(), samples::experiment());
-        let profile = with.profile(ProfileName::Full);
+        let profile = &with.profile;
         let inputs =
             [fixture::input(&with, fixture::study(profile, &[0, 1, 2])), fixture::input(&without, vec![])];
         let files = index(&inputs);
@@ -414,7 +409,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     fn an_open_question_is_answered_on_its_own_page() {
         let text = samples::TOML.replacen("why =", "question = \"F1\"\nwhy =", 1);
         let experiment = samples::parse(&text);
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let other = samples::experiment();
         let inputs =
             [fixture::input(&experiment, samples::arms(profile, &[0, 1])), fixture::input(&other, vec![])];
@@ -428,7 +423,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     fn metrics_and_diagnostics_are_shown_where_runs_have_them() {
         use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Split};
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let plain = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
         assert!(!plain.contains("Confusion matrix"));
         let mut arms = samples::arms(profile, &[0, 1]);
@@ -460,17 +455,18 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
     fn pages_to_look_at() {
         let folder = std::path::PathBuf::from(std::env::var("PINBENCH_PAGES").unwrap());
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut gaps = fixture::study(profile, &[0]);
         gaps[1].runs[0].record.environment_class = serde_json::from_str("\"4 × Other CPU\"").unwrap();
         fixture::cut(&mut gaps[2].runs[0], Status::Diverged { step: 60, loss: "NaN".to_owned() }, 60);
-        for (name, profile, arms) in [
-            ("study", ProfileName::Full, fixture::study(profile, &[0, 1, 2])),
-            ("gaps", ProfileName::Full, gaps),
-            ("small", ProfileName::Smoke, samples::arms(experiment.profile(ProfileName::Smoke), &[0])),
-            ("empty", ProfileName::Quick, vec![]),
+        let small = experiment.under(&"smoke".into()).unwrap();
+        for (name, experiment, arms) in [
+            ("study", &experiment, fixture::study(profile, &[0, 1, 2])),
+            ("gaps", &experiment, gaps),
+            ("small", &small, samples::arms(&small.profile, &[0])),
+            ("empty", &experiment, vec![]),
         ] {
-            let input = Input { profile, ..fixture::input(&experiment, arms) };
+            let input = fixture::input(experiment, arms);
             std::fs::create_dir_all(folder.join(name)).unwrap();
             std::fs::write(folder.join(name).join(PAGE), html(&input)).unwrap();
         }

@@ -10,9 +10,9 @@ use crate::text;
 
 pub fn view(input: &Input) -> Result<PageView, FigureError> {
     let experiment = input.experiment;
-    let profile = experiment.profile(input.profile);
+    let profile = &experiment.profile;
     let reference = experiment.reference.as_ref();
-    let summary = Summary::of(experiment, input.profile, &input.arms);
+    let summary = Summary::of(experiment, &input.arms);
     let (gaps, warnings): (Vec<&Caveat>, Vec<&Caveat>) =
         summary.caveats.iter().partition(|caveat| is_gap(caveat));
     Ok(PageView {
@@ -20,9 +20,9 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         title: experiment.title.clone(),
         why: experiment.why.clone(),
         source: experiment.source.clone(),
-        profile: setup::profile(input.profile, profile),
+        profile: setup::profile(profile),
         plans: setup::plans(&summary),
-        glance: glance::sentences(&summary, input.profile),
+        glance: glance::sentences(&summary, input.experiment),
         warnings: device::warning(&summary).into_iter().chain(warnings.into_iter().map(sentence)).collect(),
         gaps: gaps
             .into_iter()
@@ -31,7 +31,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
             .collect(),
         claims: claim_views(input, &summary)?,
         results: results::learning(&summary, reference)?,
-        reference: reference.map(|reference| reference.source.clone()),
+        reference: reference.map(|reference| reference.name.clone()),
         times: results::times(&summary)?,
         phases: results::shares(&summary)?,
         device: device::beside_host(&summary)?,
@@ -47,7 +47,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         diagnostics: metrics::diagnostics(&summary)?,
         timing: vec![relative_time::draw(&summary)?, phases::draw(&summary)?],
         setup: setup::facts(&profile.arms),
-        methods: setup::methods(),
+        methods: setup::methods(experiment.reference.as_ref()),
         limits: experiment.limits.clone(),
         runs: results::runs(&summary)?,
         provenance: provenance::view(&summary, &input.command)?,
@@ -65,7 +65,7 @@ fn is_gap(caveat: &Caveat) -> bool {
 
 /// The claims, and beside those that are about times what explains these.
 fn claim_views(input: &Input, summary: &Summary) -> Result<Vec<ClaimView>, FigureError> {
-    let arms = &input.experiment.profile(input.profile).arms;
+    let arms = &input.experiment.profile.arms;
     let plan = setup::plans(summary).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
     let mut views = claims::views(&assess(input.experiment, summary))?;
     for (view, claim) in views.iter_mut().zip(&input.experiment.claims) {

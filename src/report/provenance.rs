@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::analyse::Summary;
 use crate::experiment::Plan;
-use crate::experiment::plan::Effective;
+use crate::experiment::plan::{Effective, bare};
 use crate::record::{LoadedRun, RunRecord};
 use crate::report::cell::NOTHING;
 use crate::report::figure::{FigureError, Look};
@@ -138,15 +138,6 @@ pub fn leaves(value: &Value) -> Vec<(String, String)> {
         under.map(|(name, value)| (dotted(name), value)).collect()
     };
     map.iter().flat_map(inner).collect()
-}
-
-/// A value as people write it.
-fn bare(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(bare).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
 }
 
 /// The identity of each arm.

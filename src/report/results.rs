@@ -1,4 +1,4 @@
-//! The tables of what came out: learning beside the notes' numbers, and time.
+//! The tables of what came out: learning beside the numbers of others, and time.
 
 use crate::analyse::{ArmSummary, Summary, WARM_UP_STEPS};
 use crate::experiment::{Reference, ReferenceRow};
@@ -12,21 +12,22 @@ const ACCURACY_PLACES: usize = 4;
 const LOSS_PLACES: usize = 4;
 const MINUTE_PLACES: usize = 3;
 
-/// Ours, the notes' and the difference under each other for each arm, so that a column compares the arms.
+/// Ours, theirs and the difference under each other for each arm, so that a column compares the arms.
 pub fn learning(summary: &Summary, reference: Option<&Reference>) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let kind = format!("ours, n = {}", arm.counted.len());
         rows.push(arm_row(arm, look, &kind, ours(arm))?);
         if arm.reference.is_some() {
-            rows.push(follow_row(arm, look, "notes", notes(arm)));
+            rows.push(follow_row(arm, look, summary.reference.unwrap_or("theirs"), theirs(arm)));
             rows.push(follow_row(arm, look, "difference", difference(arm)));
         }
     }
     let caption = match reference {
-        Some(reference) => format!(
-            "After the last epoch: mean over seeds, ± one standard deviation; beside it {} and our mean minus theirs.",
-            reference.source
+        Some(Reference { name, source, .. }) => format!(
+            "After the last epoch: mean over seeds, ± one standard deviation; beside it the numbers of {name}{} and our mean \
+             minus theirs.",
+            source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default()
         ),
         None => "After the last epoch: mean over seeds, ± one standard deviation.".to_owned(),
     };
@@ -55,8 +56,8 @@ fn ours(arm: &ArmSummary) -> Vec<CellView> {
     ]
 }
 
-/// As the notes wrote them: more decimals would claim more than they did.
-fn notes(arm: &ArmSummary) -> Vec<CellView> {
+/// As they wrote them: more decimals would claim more than they did.
+fn theirs(arm: &ArmSummary) -> Vec<CellView> {
     let value = |pick: fn(&ReferenceRow) -> Option<f64>| {
         CellView::optional(arm.reference.and_then(pick), |value| value.to_string())
     };
@@ -229,16 +230,15 @@ fn follow_row(arm: &ArmSummary, look: Look, kind: &str, cells: Vec<CellView>) ->
 mod tests {
     use super::*;
     use crate::analyse::samples;
-    use crate::experiment::ProfileName;
 
     /// A bare dash, whose reason stood under Methods alone.
     #[test]
     fn a_cell_without_a_time_says_that_the_run_was_too_short() {
         let experiment = samples::experiment();
-        let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+        let mut arms = samples::arms(&experiment.profile, &[0]);
         arms[1].runs[0].steps.truncate(12);
         arms[2].runs.clear();
-        let table = times(&Summary::of(&experiment, ProfileName::Full, &arms)).unwrap();
+        let table = times(&Summary::of(&experiment, &arms)).unwrap();
         let cells = |row: usize| {
             let cells = table.rows[row].cells[3..].iter();
             cells.map(|cell| format!("{} {}", cell.text, cell.note)).collect::<Vec<_>>()
@@ -252,11 +252,11 @@ mod tests {
     fn a_table_without_times_says_why_there_are_none() {
         let experiment = samples::experiment();
         let caption = |beside: &[u32]| {
-            let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+            let mut arms = samples::arms(&experiment.profile, &[0]);
             for (arm, &beside) in arms.iter_mut().zip(beside) {
                 arm.runs[0].record.beside = beside;
             }
-            times(&Summary::of(&experiment, ProfileName::Full, &arms)).unwrap().caption
+            times(&Summary::of(&experiment, &arms)).unwrap().caption
         };
         assert!(caption(&[0; 3]).starts_with("Mean over seeds"));
         assert!(caption(&[1; 3]).contains("several at a time"));

@@ -2,17 +2,17 @@
 
 use crate::analyse::{Summary, WARM_UP_STEPS};
 use crate::experiment::plan::{Device, PlanName};
-use crate::experiment::{Arm, Config, Plan, Profile, ProfileName};
+use crate::experiment::{Arm, Config, Plan, Profile, Reference};
 use crate::network::{Layer, Order, cost};
 use crate::report::provenance::leaves;
 use crate::report::view::{FactView, MethodView, PlanView, ProfileView};
 use crate::text;
 
-pub fn profile(name: ProfileName, profile: &Profile) -> ProfileView {
+pub fn profile(profile: &Profile) -> ProfileView {
     let seeds: Vec<String> = profile.seeds.iter().map(ToString::to_string).collect();
     ProfileView {
-        name: name.to_string(),
-        is_full: name == ProfileName::Full,
+        name: profile.name.to_string(),
+        is_full: profile.changes.is_empty(),
         changes: profile.changes.clone(),
         seeds: format!("{} ({})", text::plural(seeds.len(), "seed"), seeds.join(", ")),
     }
@@ -43,6 +43,7 @@ fn plan((plan, beside): (&Plan, u32)) -> PlanView {
         says: match plan.name {
             PlanName::Eager => "what a plain PyTorch script does".to_owned(),
             PlanName::Tuned => format!("as fast as libtorch's own operators allow; {plain}"),
+            PlanName::Graph => format!("as tuned, each step recorded as CUDA graphs; {plain}"),
             PlanName::Fused => format!("as tuned, with kernels of pinbench's own; {plain}"),
         },
     }
@@ -110,9 +111,9 @@ fn images(config: &Config) -> String {
     )
 }
 
-pub fn methods() -> Vec<MethodView> {
+pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
     let method = |name: &str, text: String| MethodView { name: name.to_owned(), text };
-    vec![
+    let mut methods = vec![
         method(
             "mean ± sd",
             "Arithmetic mean and sample standard deviation (n − 1) over the seeds that finished; n counts them. One \
@@ -128,7 +129,7 @@ pub fn methods() -> Vec<MethodView> {
         method("loss", "Mean cross-entropy of softmax over the logits, in nats.".to_owned()),
         method(
             "training time",
-            "Sum of all steps of a run; no evaluation, no start-up. The notes do not say what their minutes include. \
+            "Sum of all steps of a run; no evaluation, no start-up. \
              “With evaluation” runs from the first step to the last evaluation."
                 .to_owned(),
         ),
@@ -194,9 +195,9 @@ pub fn methods() -> Vec<MethodView> {
              for every image looked at. Other activations have neither. In eval mode, before pooling; means over layers."
                 .to_owned(),
         ),
-        method(
-            "difference",
-            "Our mean minus the notes' number. They gave one run of unknown seed and no spread.".to_owned(),
-        ),
-    ]
+    ];
+    if let Some(Reference { name, .. }) = reference {
+        methods.push(method("difference", format!("Our mean minus the number of {name}.")));
+    }
+    methods
 }

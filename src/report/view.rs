@@ -24,7 +24,7 @@ pub struct PageView {
     pub gaps: Vec<String>,
     pub claims: Vec<ClaimView>,
     pub results: TableView,
-    /// Where the notes' numbers are from; absent without a reference.
+    /// Whose numbers stand beside ours; absent without a reference.
     pub reference: Option<String>,
     pub times: TableView,
     pub phases: TableView,
@@ -163,7 +163,7 @@ pub struct IndexEntryView {
     pub has_runs: bool,
     /// There is something to link to.
     pub has_page: bool,
-    /// What the profile changes, in one line; empty for the notes' own setting.
+    /// What the profile changes, in one line; empty for the setting of the file.
     pub changes: String,
     pub glance: Vec<String>,
     pub claims: Vec<ClaimView>,
@@ -172,7 +172,7 @@ pub struct IndexEntryView {
 #[derive(Serialize)]
 pub struct ProfileView {
     pub name: String,
-    /// Nothing differs from the notes' own setting.
+    /// Nothing differs from the file's own setting.
     pub is_full: bool,
     /// What differs, as `key = value`.
     pub changes: Vec<String>,

@@ -1,21 +1,27 @@
 //! Which trials of an experiment are due.
 
-use crate::experiment::{Arm, Experiment, PlanHash, ProfileName, Trial, TrialId};
-use crate::machine::EnvironmentClass;
+use crate::experiment::{Arm, Experiment, Plan, PlanAsked, PlanHash, Trial, TrialId};
+use crate::machine::{Environment, EnvironmentClass};
 use crate::record::{Holder, RunRecord, Standing, Wanted};
 
-/// One trial of a profile, and where it stands.
+/// One trial of a profile under the plan of its arm, and where it stands.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Item<'a> {
     pub experiment: &'a Experiment,
-    pub profile: ProfileName,
     pub arm: &'a Arm,
     pub trial: Trial,
     pub id: TrialId,
+    pub plan: Plan,
+    pub plan_hash: PlanHash,
     pub standing: Standing<'a>,
 }
 
 impl Item<'_> {
+    /// What is run: arms that differ by plan alone share a trial.
+    pub fn key(&self) -> (TrialId, PlanHash) {
+        (self.id, self.plan_hash)
+    }
+
     /// Neither done nor diverged, which a rerun would only repeat, nor under way.
     pub fn is_due(&self) -> bool {
         matches!(self.standing, Standing::Missing | Standing::Failed { .. })
@@ -24,6 +30,23 @@ impl Item<'_> {
     /// `batch 64`.
     pub fn arm_name(&self) -> String {
         arm_name(self.experiment, self.arm)
+    }
+}
+
+/// What a run has to be for it to stand for a trial.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub plan: &'a PlanAsked,
+    /// Of this machine; `None` where runs of any machine count.
+    pub environment: Option<&'a Environment>,
+    /// Whether it must have had the machine to itself.
+    pub alone: bool,
+}
+
+impl Asked<'_> {
+    /// The class of the runs under `plan`.
+    pub fn class(&self, plan: &Plan) -> Option<EnvironmentClass> {
+        self.environment.map(|environment| environment.with_threads(plan.threads).class())
     }
 }
 
@@ -37,22 +60,24 @@ pub fn arm_name(experiment: &Experiment, arm: &Arm) -> String {
 
 /// Every trial of the profile in the order it would run, with at most `seeds` seeds.
 ///
-/// `class` is `None` where runs of any machine count; `alone` asks for runs that had it to themselves. `holder` says who has
-/// the claim on a trial.
+/// `holder` says who has the claim on a trial under a plan.
 pub fn items<'a, E>(
-    (experiment, profile): (&'a Experiment, ProfileName),
+    experiment: &'a Experiment,
     seeds: Option<usize>,
-    (plan, class, alone): (PlanHash, Option<&EnvironmentClass>, bool),
+    asked: &Asked,
     records: &'a [RunRecord],
-    holder: impl Fn(&TrialId) -> Result<Option<Holder>, E>,
+    holder: impl Fn(&TrialId, &PlanHash) -> Result<Option<Holder>, E>,
 ) -> Result<Vec<Item<'a>>, E> {
-    let definition = experiment.profile(profile);
+    let definition = &experiment.profile;
     let kept = seeds.unwrap_or(usize::MAX).saturating_mul(definition.arms.len());
     let item = |(arm, trial): (usize, Trial)| {
         let id = trial.id();
-        let wanted = Wanted { trial: id, plan, class: class.cloned(), alone };
-        let standing = wanted.standing(records, holder(&id)?);
-        Ok(Item { experiment, profile, arm: &definition.arms[arm], trial, id, standing })
+        let arm = &definition.arms[arm];
+        let plan = asked.plan.of(arm);
+        let (class, plan_hash) = (asked.class(&plan), plan.hash());
+        let wanted = Wanted { trial: id, plan: plan_hash, class, alone: asked.alone };
+        let standing = wanted.standing(records, holder(&id, &plan_hash)?);
+        Ok(Item { experiment, arm, trial, id, plan, plan_hash, standing })
     };
     // Seeds are outermost, so that the first so many seeds are the first so many trials.
     definition.trials().take(kept).map(item).collect()
@@ -66,20 +91,21 @@ mod tests {
     use crate::analyse::samples;
     use crate::record::Status;
 
-    fn nobody(_: &TrialId) -> Result<Option<Holder>, Infallible> {
+    fn nobody(_: &TrialId, _: &PlanHash) -> Result<Option<Holder>, Infallible> {
         Ok(None)
     }
 
     #[test]
     fn what_is_done_or_diverged_is_not_due_and_what_failed_is() {
         let experiment = samples::experiment();
-        let profile = experiment.profile(ProfileName::Full);
+        let profile = &experiment.profile;
         let mut records: Vec<_> = (0..3).map(|arm| samples::finished(&profile.arms[arm], 0).record).collect();
         records[1].status = Status::Diverged { step: 3, loss: "NaN".to_owned() };
         records[2].status = Status::Failed { reason: "killed".to_owned() };
-        let (plan, class) = (records[0].plan_hash, records[0].environment_class.clone());
-        let asked = (&experiment, ProfileName::Full);
-        let found = items(asked, Some(2), (plan, Some(&class), true), &records, nobody).unwrap();
+        let (plan, environment) =
+            (PlanAsked::exactly(records[0].plan.clone()), records[0].environment.clone());
+        let wanted = super::Asked { plan: &plan, environment: Some(&environment), alone: true };
+        let found = items(&experiment, Some(2), &wanted, &records, nobody).unwrap();
         let states: Vec<_> = found.iter().map(|item| item.standing.name()).collect();
         assert_eq!(states, ["done", "diverged", "failed", "missing", "missing", "missing"]);
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
@@ -89,11 +115,12 @@ mod tests {
 
     #[test]
     fn a_trial_another_process_runs_is_not_due() {
-        let experiment = samples::experiment();
+        let experiment = samples::experiment().under(&"smoke".into()).unwrap();
         let holder = Holder { pid: 7, since: String::new() };
-        let plan = samples::finished(&samples::profile().arms[0], 0).record.plan_hash;
-        let busy = |_: &TrialId| Ok::<_, Infallible>(Some(holder.clone()));
-        let found = items((&experiment, ProfileName::Smoke), None, (plan, None, true), &[], busy).unwrap();
+        let plan = PlanAsked::exactly(samples::finished(&samples::profile().arms[0], 0).record.plan);
+        let wanted = super::Asked { plan: &plan, environment: None, alone: true };
+        let busy = |_: &TrialId, _: &PlanHash| Ok::<_, Infallible>(Some(holder.clone()));
+        let found = items(&experiment, None, &wanted, &[], busy).unwrap();
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|item| !item.is_due() && item.standing.name() == "running"));
     }

@@ -13,7 +13,7 @@ mod job;
 mod sweep;
 
 pub use child::{Children, Ending, Executor};
-pub use due::{Item, arm_name, items};
+pub use due::{Asked, Item, arm_name, items};
 pub use estimate::{Basis, Pace, together};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};

@@ -22,7 +22,7 @@ pub trait Observer: Send {
 
 pub struct Sweep<'a> {
     pub store: &'a Store,
-    /// Of the parent, for the records of children that died. Its class must be that of the children.
+    /// Of the parent, for the records of children that died: that of the children but for their number of threads.
     pub environment: &'a Environment,
     pub interrupt: &'a Interrupt,
     /// Jobs that are under way at a time, at most: 1 where their times matter.
@@ -129,7 +129,8 @@ impl Sweep<'_> {
         let Ending::Died { reason } = ending else { return Ok(ending) };
         let status = Status::Failed { reason };
         let run = RunId::new(started, std::process::id());
-        let record = job.record(run, started, self.environment, status);
+        let environment = self.environment.with_threads(job.plan.threads);
+        let record = job.record(run, started, &environment, status);
         let record = self.store.seal(&record, &Rows::default())?;
         Ok(Ending::Sealed { run: record.run, status: record.status })
     }

@@ -63,6 +63,7 @@ pub fn smoothed_cross_entropy(
     Ok(logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, smoothing)?)
 }
 
-pub fn correct_count(logits: &Tensor, labels: &Tensor) -> Result<i64, TrainError> {
-    Ok(logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?)
+/// How many of the images have their largest logit at their label: a 64-bit integer scalar, where the logits are.
+pub fn correct_count(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TrainError> {
+    Ok(logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?)
 }

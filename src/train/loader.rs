@@ -49,14 +49,26 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Says what the next batches are: those of an epoch, or of the rest of one, as positions in the file.
+    /// Says what the next batches are: those of an epoch, or of the rest of one, as positions in the file. Where the set is,
+    /// they are taken at once, so that no step has any to copy.
     pub fn begin<'b>(
         &mut self,
         epoch: u32,
         batches: impl Iterator<Item = &'b [u32]>,
+        place: Place,
     ) -> Result<(), TrainError> {
         match self {
-            Self::Gathered { ahead, .. } => *ahead = batches.map(indices).collect::<Result<_, _>>()?,
+            Self::Gathered { ahead, .. } => {
+                let batches: Vec<&[u32]> = batches.collect();
+                let order = place.put(indices(&batches.concat())?)?;
+                let mut start = 0;
+                let mut part = |batch: &[u32]| {
+                    let len = batch.len() as i64;
+                    start += len;
+                    order.f_narrow(0, start - len, len)
+                };
+                *ahead = batches.into_iter().map(&mut part).collect::<Result<_, _>>()?;
+            }
             Self::Made { epoch: of, ahead, .. } => {
                 *of = epoch;
                 *ahead = batches.map(<[u32]>::to_vec).collect();
@@ -72,8 +84,6 @@ impl<'a> Batches<'a> {
             Self::Gathered { set, ahead } => {
                 let positions = ahead.pop_front().ok_or_else(none_left)?;
                 let images = positions.numel() as u32;
-                let positions = place.put(positions)?;
-                timing.end_copy(images)?;
                 let batch = set.batch(&positions)?;
                 timing.end(Phase::Load, images)?;
                 return Ok(batch);
@@ -132,7 +142,7 @@ mod tests {
             for (epoch, done) in [(4, done), (5, 0)] {
                 let order: Vec<u32> = (0..IMAGES).map(|index| (index * 7 + epoch) % IMAGES).collect();
                 let chunks = order.chunks(BATCH);
-                batches.begin(epoch, chunks.clone().skip(done)).unwrap();
+                batches.begin(epoch, chunks.clone().skip(done), Place::HOST).unwrap();
                 for _ in chunks.skip(done) {
                     found.push(seen(&batches.next(Place::HOST, &mut timing).unwrap()));
                 }

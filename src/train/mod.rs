@@ -9,6 +9,7 @@ mod chain;
 mod checkpoint;
 mod diagnose;
 mod evaluate;
+mod graphs;
 mod loader;
 mod network;
 mod normalise;

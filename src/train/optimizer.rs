@@ -10,11 +10,20 @@ use crate::train::shim::{self, AdamKnobs, AdamTensors};
 
 pub struct Optimizer {
     params: Vec<Tensor>,
-    lr: f64,
-    /// Of each parameter.
+    rate: Rate,
+    /// The config's, and that of each parameter.
+    decay: f64,
     weight_decay: Vec<f64>,
     clip: Option<f64>,
     rule: Rule,
+}
+
+/// The step size.
+struct Rate {
+    lr: f64,
+    /// Of the fused form on a GPU, whose step may be recorded as a CUDA graph, in which a number of the host would stay what
+    /// it was: the rate and, for decoupled decay, 1 − lr·λ, float scalars there.
+    on_device: Option<[Tensor; 2]>,
 }
 
 enum Rule {
@@ -44,19 +53,36 @@ impl Optimizer {
     pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
         let rule = match config.name {
             OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
-            // A pass over the parameters is all there is to fuse: both forms are the same.
+            // A pass over the parameters is all there is to fuse: all forms are the same.
             OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
         };
         // Biases, norms and slopes have one dimension.
         let is_decayed = |param: &Tensor| config.decay != Some(Decay::Weights) || param.dim() >= 2;
-        let decay = |param: &Tensor| if is_decayed(param) { config.weight_decay } else { 0.0 };
-        let weight_decay = params.iter().map(decay).collect();
-        Ok(Self { params, lr: config.lr, weight_decay, clip: config.clip, rule })
+        let of = |param: &Tensor| if is_decayed(param) { config.weight_decay } else { 0.0 };
+        let weight_decay = params.iter().map(of).collect();
+        let device = params.first().map_or(tch::Device::Cpu, Tensor::device);
+        let scalar = || Tensor::f_zeros([], (Kind::Float, device));
+        let on_device = match (form, device) {
+            (_, tch::Device::Cpu) | (OptimizerForm::Loop | OptimizerForm::Foreach, _) => None,
+            (OptimizerForm::Fused, _) => Some([scalar()?, scalar()?]),
+        };
+        let (rate, decay) = (Rate { lr: f64::NAN, on_device }, config.weight_decay);
+        let mut optimizer = Self { params, rate, decay, weight_decay, clip: config.clip, rule };
+        optimizer.set_lr(config.lr)?;
+        Ok(optimizer)
     }
 
-    /// The step size of the steps that follow.
-    pub fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
+    /// Sets the step size of the steps that follow.
+    pub fn set_lr(&mut self, lr: f64) -> Result<(), TchError> {
+        if lr.to_bits() == self.rate.lr.to_bits() {
+            return Ok(());
+        }
+        self.rate.lr = lr;
+        if let Some([rate, shrink]) = &mut self.rate.on_device {
+            let _rate = rate.f_fill_(lr)?;
+            let _shrink = shrink.f_fill_(1.0 - lr * self.decay)?;
+        }
+        Ok(())
     }
 
     pub fn clear_grads(&self) -> Result<(), TrainError> {
@@ -99,8 +125,8 @@ impl Optimizer {
             clip(&self.params, most)?;
         }
         match &mut self.rule {
-            Rule::Adam(adam) => adam.step(&self.params, self.lr, &self.weight_decay),
-            Rule::Sgd(sgd) => sgd.step(&self.params, self.lr, &self.weight_decay),
+            Rule::Adam(adam) => adam.step(&self.params, &self.rate, &self.weight_decay),
+            Rule::Sgd(sgd) => sgd.step(&self.params, &self.rate, &self.weight_decay),
         }
     }
 }
@@ -123,11 +149,11 @@ impl Adam {
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
-        // As in PyTorch: the fused kernel wants the count beside the parameter, the loop reads it on the host, where that
+        // As in PyTorch: the fused kernel wants the count beside the parameter, the others read it on the host, where that
         // does not mean to wait for a GPU within the step.
         let beside = |param: &Tensor| match form {
             OptimizerForm::Fused => param.device(),
-            OptimizerForm::Loop => tch::Device::Cpu,
+            OptimizerForm::Loop | OptimizerForm::Foreach => tch::Device::Cpu,
         };
         let step = |param: &Tensor| Tensor::f_zeros([], (Kind::Float, beside(param)));
         Ok(Self {
@@ -140,19 +166,20 @@ impl Adam {
         })
     }
 
-    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: &[f64]) -> Result<(), TrainError> {
-        self.knobs.lr = lr;
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: &[f64]) -> Result<(), TrainError> {
+        self.knobs.lr = rate.lr;
         let is_uniform = weight_decay.windows(2).all(|pair| pair[0] == pair[1]);
         if self.decoupled || !is_uniform {
             // The kernel knows one penalty for all.
             self.knobs.weight_decay = 0.0;
             let _no_grad = tch::no_grad_guard();
             for (param, &decay) in params.iter().zip(weight_decay).filter(|(_, decay)| **decay != 0.0) {
-                if self.decoupled {
-                    let _param = param.shallow_clone().f_mul_scalar_(1.0 - lr * decay)?;
-                } else {
-                    let _grad = param.grad().f_add_(&param.f_mul_scalar(decay)?)?;
-                }
+                let mut param = param.shallow_clone();
+                let _changed = match &rate.on_device {
+                    _ if !self.decoupled => param.grad().f_add_(&param.f_mul_scalar(decay)?)?,
+                    Some([_, shrink]) => param.f_mul_(shrink)?,
+                    None => param.f_mul_scalar_(1.0 - rate.lr * decay)?,
+                };
             }
         }
         let tensors = AdamTensors {
@@ -162,14 +189,17 @@ impl Adam {
             steps: &self.steps,
         };
         match self.form {
-            OptimizerForm::Fused => shim::adam_fused(&tensors, self.knobs),
+            OptimizerForm::Fused => {
+                shim::adam_fused(&tensors, self.knobs, rate.on_device.as_ref().map(|[rate, _]| rate))
+            }
+            OptimizerForm::Foreach => shim::adam_foreach(&tensors, self.knobs),
             OptimizerForm::Loop => shim::adam_loop(&tensors, self.knobs),
         }
     }
 }
 
 impl Sgd {
-    fn step(&mut self, params: &[Tensor], lr: f64, weight_decay: &[f64]) -> Result<(), TrainError> {
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: &[f64]) -> Result<(), TrainError> {
         let _no_grad = tch::no_grad_guard();
         let gradient = |(param, decay): (&Tensor, &f64)| match *decay {
             0.0 => Ok(param.grad()),
@@ -179,7 +209,11 @@ impl Sgd {
             params.iter().zip(weight_decay).map(gradient).collect::<Result<Vec<_>, TchError>>()?;
         let directions = self.directions(gradients)?;
         for (param, direction) in params.iter().zip(&directions) {
-            let _param = param.shallow_clone().f_sub_(&direction.f_mul_scalar(lr)?)?;
+            let update = match &rate.on_device {
+                Some([rate, _]) => direction.f_mul(rate)?,
+                None => direction.f_mul_scalar(rate.lr)?,
+            };
+            let _param = param.shallow_clone().f_sub_(&update)?;
         }
         Ok(())
     }
@@ -195,7 +229,9 @@ impl Sgd {
             return Ok(copies.iter().map(Tensor::shallow_clone).collect());
         };
         for (velocity, gradient) in velocity.iter_mut().zip(&gradients) {
-            *velocity = velocity.f_mul_scalar(self.momentum)?.f_add(gradient)?;
+            // In place: a step that was recorded writes where it wrote then.
+            let _velocity = velocity.f_mul_scalar_(self.momentum)?;
+            let _velocity = velocity.f_add_(gradient)?;
         }
         Ok(velocity.iter().map(Tensor::shallow_clone).collect())
     }
@@ -246,7 +282,7 @@ mod tests {
         }
     }
 
-    const FORMS: [OptimizerForm; 2] = [OptimizerForm::Loop, OptimizerForm::Fused];
+    const FORMS: [OptimizerForm; 3] = [OptimizerForm::Loop, OptimizerForm::Foreach, OptimizerForm::Fused];
 
     /// p ← p − lr·sign(g) to rounding on the first step, whatever the size of the gradient (§2.1 of the paper).
     #[test]

@@ -1,10 +1,10 @@
 //! Where the tensors of a training are: on the host, or on a CUDA device, on which none of this was ever run.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::clock::Recorder;
 use crate::experiment::Plan;
-use crate::experiment::plan::{Device, Kernels};
+use crate::experiment::plan::{Device, Kernels, OptimizerForm};
 use crate::train::TrainError;
 use crate::train::shim::{self, CudaStream};
 
@@ -18,14 +18,25 @@ impl Place {
     /// Where `plan` trains, if that can be.
     pub fn of(plan: &Plan) -> Result<Self, TrainError> {
         let device = plan.device;
-        let Device::Cuda(index) = device else { return Ok(Self::HOST) };
         let refused = |reason| Err(TrainError::Device { device, reason });
+        let Device::Cuda(index) = device else {
+            return match plan.graph {
+                true => refused("graphs are for a GPU; use `--plan tuned`, or `--device cuda`".to_owned()),
+                false => Ok(Self::HOST),
+            };
+        };
+        if plan.graph && plan.optimizer != OptimizerForm::Fused {
+            return refused("a step is recorded as a graph with the fused optimizer alone".to_owned());
+        }
         if plan.kernels == Kernels::Fused {
             return refused("pinbench's own kernels are for the CPU; use `--plan tuned`".to_owned());
         }
         let devices = shim::cuda()?.map(|cuda| cuda.devices);
         match out_of_reach(index, devices, &shim::version()?) {
             Some(reason) => refused(reason),
+            None if plan.graph && !shim::graph::is_built() => refused(
+                "this build has no CUDA graphs; run `just setup cuda` and `just build`, or use `--plan tuned`".to_owned(),
+            ),
             None => Ok(Self(tch::Device::Cuda(index as usize))),
         }
     }
@@ -45,14 +56,37 @@ impl Place {
         self.stream().map(Recorder::new)
     }
 
+    /// A mean loss and a count of images, scalars at this place, on the host. A device is waited for once, for both: they come
+    /// in one copy, in which the count is a float, exact below 2²⁴.
+    pub fn read_back(self, loss: &Tensor, count: &Tensor) -> Result<(f64, u32), TchError> {
+        if self == Self::HOST {
+            return Ok((loss.f_double_value(&[])?, count.f_int64_value(&[])? as u32));
+        }
+        self.read(&result(loss, count)?)
+    }
+
+    /// What [`result`] made, on the host; waits for it.
+    pub fn read(self, result: &Tensor) -> Result<(f64, u32), TchError> {
+        let both = result.f_to_device(tch::Device::Cpu)?;
+        Ok((both.f_double_value(&[0])?, both.f_double_value(&[1])? as u32))
+    }
+
+    /// Has this thread queue its work where it can be recorded as a graph.
+    pub fn use_stream(self) -> Result<(), TrainError> {
+        match self.0 {
+            tch::Device::Cuda(index) => shim::graph::use_stream(index),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for all work that was asked for here. On the host it is done when a call returns.
     pub fn wait(self) -> Result<(), TrainError> {
         self.stream().map_or(Ok(()), CudaStream::wait)
     }
 
-    /// Has products of floats computed as they are on the host.
-    pub fn use_full_floats(self) -> Result<(), TrainError> {
-        self.stream().map_or(Ok(()), |_| shim::use_full_floats())
+    /// Sets how many bits of a float are multiplied here. The host always takes all of them.
+    pub fn set_tf32(self, convolutions: bool) -> Result<(), TrainError> {
+        self.stream().map_or(Ok(()), |_| shim::set_tf32(convolutions))
     }
 
     fn stream(self) -> Option<CudaStream> {
@@ -61,6 +95,11 @@ impl Place {
             _ => None,
         }
     }
+}
+
+/// Loss and count in one tensor [2] of floats.
+pub fn result(loss: &Tensor, count: &Tensor) -> Result<Tensor, TchError> {
+    Tensor::f_stack(&[loss.f_detach()?, count.f_to_kind(Kind::Float)?], 0)
 }
 
 /// Why there is no CUDA device of this number, and what to do; `devices` is `None` for a libtorch without CUDA.
@@ -101,7 +140,7 @@ mod tests {
         assert_eq!(place.put(tensor).unwrap().data_ptr(), before);
         assert!(place.recorder().is_none());
         place.wait().unwrap();
-        place.use_full_floats().unwrap();
+        place.set_tf32(true).unwrap();
     }
 
     #[test]

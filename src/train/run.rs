@@ -8,7 +8,7 @@ use crate::clock::{Clock, Monotonic, Phase, Recorder};
 use crate::data::{self, DataSet, Limits};
 use crate::digest::Digest;
 use crate::experiment::plan::{Effective, Loader};
-use crate::experiment::{Config, Length, Plan, Trial};
+use crate::experiment::{Config, Length, Plan, Trial, config};
 use crate::machine;
 use crate::planted::Planted;
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
@@ -19,14 +19,15 @@ use crate::train::chain::{Chain, Named};
 use crate::train::checkpoint::{self, Decoded, Position};
 use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::{correct_count, evaluate, smoothed_cross_entropy};
+use crate::train::graphs::{EAGER_STEPS, StepGraphs};
 use crate::train::loader::Batches;
 use crate::train::network::{self, Built, Mode};
 use crate::train::normalise::Normalisation;
 use crate::train::optimizer::Optimizer;
-use crate::train::place::Place;
+use crate::train::place::{self, Place};
 use crate::train::plant;
 use crate::train::reference::{REPEATS, Reference};
-use crate::train::resident::{Resident, indices};
+use crate::train::resident::{Batch, Resident, indices};
 use crate::train::schedule;
 use crate::train::shim::CudaStream;
 use crate::train::stopping::{Stopping, Verdict};
@@ -176,6 +177,11 @@ struct Training<'a> {
     /// Training ends with this epoch.
     is_over: bool,
     planted: Option<Planted>,
+    /// The plan wants graphs; `graphs` has them once a few steps were taken.
+    records_graphs: bool,
+    graphs: Option<StepGraphs>,
+    /// Steps of this process.
+    steps_here: u64,
     reference: Reference,
     initial_weights: Digest,
     chain: Chain,
@@ -235,7 +241,10 @@ impl<'a> Training<'a> {
     ) -> Result<Self, TrainError> {
         let (config, seed) = (&trial.config, trial.seed);
         let place = Place::of(plan)?;
-        place.use_full_floats()?;
+        place.set_tf32(plan.tf32)?;
+        if plan.graph {
+            place.use_stream()?;
+        }
         let limits = Limits { train: config.data.train_limit, validation: config.data.eval_limit };
         let split = data::split(data.train.len() as u32, config.data.validation, limits, seed)?;
         let init = Key::new(seed, Stream::Init, 0, 0);
@@ -280,6 +289,10 @@ impl<'a> Training<'a> {
             target: config.train.target_loss.map(Target::new),
             is_over: false,
             planted: options.planted,
+            // A step of several passes is not recorded: its passes are of two sizes, and it is taken for its memory.
+            records_graphs: plan.graph && config.train.micro_batch.is_none(),
+            graphs: None,
+            steps_here: 0,
             reference: Reference::new(place)?,
             initial_weights,
             chain: Chain::new(initial_weights),
@@ -459,7 +472,7 @@ impl<'a> Training<'a> {
         let done = self.so_far.batches as usize;
         let batches = order.chunks(self.config.train.batch as usize);
         let last = batches.len() - 1;
-        self.batches.begin(epoch, batches.clone().skip(done))?;
+        self.batches.begin(epoch, batches.clone().skip(done), self.place)?;
         for (number, batch) in batches.enumerate().skip(done) {
             if self.is_over {
                 break;
@@ -497,25 +510,77 @@ impl<'a> Training<'a> {
     /// order it happens.
     fn step(&mut self, epoch: u32) -> Result<StepRow, TrainError> {
         let lr = schedule::rate(&self.config.optim, self.step, self.length.steps);
-        self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr });
+        self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr })?;
         let usage = machine::usage();
         let mut timing = Timing::start(&self.clock, self.recorder.as_mut(), self.planted)?;
         // The dropout stream is set at every step, so that no draw depends on how many came before.
         tch::manual_seed(Key::new(self.seed, Stream::Dropout, u64::from(epoch), self.step).torch_seed());
         let batch = self.batches.next(self.place, &mut timing)?;
         let images = batch.labels.numel() as u32;
+        let (loss, correct) = match &mut self.graphs {
+            Some(graphs) if graphs.takes(&batch) => graphs.step(&batch, self.place, &mut timing)?,
+            _ => Self::passes(
+                &self.built,
+                &mut self.optimizer,
+                &batch,
+                &self.config.train,
+                self.place,
+                &mut timing,
+            )?,
+        };
+        let (times, device) = timing.stop()?;
+        let usage = machine::usage().since(usage);
+        self.record_graphs(batch)?;
+        let row = StepRow { epoch, step: self.step, images, loss, correct, times, device, usage };
+        self.step += 1;
+        self.train_ns += times.total_ns;
+        Ok(row)
+    }
+
+    /// Records the step as graphs once so many steps were taken without, for batches like this one. No step's time holds it.
+    fn record_graphs(&mut self, batch: Batch) -> Result<(), TrainError> {
+        self.steps_here += 1;
+        let is_whole = batch.labels.numel() as u32 == self.config.train.batch;
+        if !self.records_graphs || self.graphs.is_some() || self.steps_here < EAGER_STEPS || !is_whole {
+            return Ok(());
+        }
+        let (built, optimizer) = (&self.built, &mut self.optimizer);
+        let smoothing = self.config.train.label_smoothing.unwrap_or(0.0);
+        // What backward leaves is written where the optimizer's graph reads it.
+        optimizer.clear_grads()?;
+        let forward = |batch: &Batch| {
+            let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
+            let loss = smoothed_cross_entropy(&logits, &batch.labels, Reduction::Mean, smoothing)?;
+            let result = place::result(&loss, &correct_count(&logits, &batch.labels)?)?;
+            Ok((loss, result))
+        };
+        let backward = |loss: &Tensor| Ok(loss.f_backward()?);
+        self.graphs = Some(StepGraphs::record(&batch, forward, backward, || optimizer.step())?);
+        Ok(())
+    }
+
+    /// The step operator by operator: its loss and its correct count. Ends the phases it consists of.
+    fn passes<C: Clock>(
+        built: &Built,
+        optimizer: &mut Optimizer,
+        batch: &Batch,
+        config: &config::Train,
+        place: Place,
+        timing: &mut Timing<C>,
+    ) -> Result<(f64, u32), TrainError> {
+        let images = batch.labels.numel() as u32;
         let all = i64::from(images);
-        let part = self.config.train.micro_batch.map_or(all, i64::from).max(1);
+        let part = config.micro_batch.map_or(all, i64::from).max(1);
+        let smoothing = config.label_smoothing.unwrap_or(0.0);
         let mut passes = Vec::with_capacity(1);
         for start in (0..all).step_by(part as usize) {
             let len = part.min(all - start);
             let batch = batch.part(start, len)?;
-            let logits = self.built.network.forward(&batch.images, Mode::TRAIN)?;
-            let smoothing = self.config.train.label_smoothing.unwrap_or(0.0);
+            let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
             let loss = smoothed_cross_entropy(&logits, &batch.labels, Reduction::Mean, smoothing)?;
             timing.end(Phase::Forward, len as u32)?;
             if start == 0 {
-                self.optimizer.clear_grads()?;
+                optimizer.clear_grads()?;
             }
             let share = len as f64 / all as f64;
             let loss = if share < 1.0 { loss.f_mul_scalar(share)? } else { loss };
@@ -523,20 +588,16 @@ impl<'a> Training<'a> {
             timing.end(Phase::Backward, len as u32)?;
             passes.push((loss, logits, batch.labels));
         }
-        self.optimizer.step()?;
+        optimizer.step()?;
         timing.end(Phase::Optimizer, images)?;
         let (mut mean, mut correct) = (0.0, 0);
         for (loss, logits, labels) in &passes {
-            mean += loss.f_double_value(&[])?;
-            correct += correct_count(logits, labels)? as u32;
+            let (part, count) = place.read_back(loss, &correct_count(logits, labels)?)?;
+            mean += part;
+            correct += count;
         }
         timing.end(Phase::ReadBack, images)?;
-        let (times, device) = timing.stop()?;
-        let usage = machine::usage().since(usage);
-        let row = StepRow { epoch, step: self.step, images, loss: mean, correct, times, device, usage };
-        self.step += 1;
-        self.train_ns += times.total_ns;
-        Ok(row)
+        Ok((mean, correct))
     }
 
     /// Evaluates the weights there are on a split: its loss in nats.
@@ -582,5 +643,7 @@ impl<'a> Training<'a> {
     }
 }
 
+#[cfg(test)]
+mod gpu_tests;
 #[cfg(test)]
 mod tests;

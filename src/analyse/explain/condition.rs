@@ -75,6 +75,7 @@ impl Variant {
             Self::Base => match base.name {
                 PlanName::Eager => "what a plain PyTorch script does on a processor",
                 PlanName::Tuned => Self::Tuned.about(base),
+                PlanName::Graph => "the tuned plan, each step recorded as CUDA graphs",
                 PlanName::Fused => "the tuned plan with kernels of our own between the convolutions",
             },
             Self::KeepMemory => "the allocator keeps the memory of freed tensors for the next step",

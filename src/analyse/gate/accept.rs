@@ -64,7 +64,7 @@ pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, 
     let arms = chosen.iter().map(|(label, config_hash, by_seed)| arm(label, *config_hash, by_seed));
     Ok(Baseline {
         experiment: asked.experiment.clone(),
-        profile: asked.profile,
+        profile: asked.profile.clone(),
         plan,
         environment_class: first.environment_class.clone(),
         pinbench: first.pinbench.clone(),

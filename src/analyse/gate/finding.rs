@@ -264,7 +264,7 @@ impl Verdict {
 
 impl Bar {
     /// What is the matter and what to do, on one line.
-    pub fn message(&self, experiment: &str, named: &str, profile: ProfileName) -> String {
+    pub fn message(&self, experiment: &str, named: &str, profile: &ProfileName) -> String {
         let accept = baseline::accept_command(named, profile);
         match self {
             Self::NoBaseline => format!("there is no baseline; run `{accept}`"),
@@ -285,8 +285,8 @@ impl Bar {
                 baseline::file_name(experiment, profile)
             ),
             Self::NothingMeasured => format!(
-                "nothing was measured: no run of this arm came to an end; see why with `pinbench list {named} \
-                 --profile {profile}`"
+                "nothing was measured: no run of this arm came to an end; see why with `pinbench list {named}{}`",
+                profile.option()
             ),
             Self::OtherConfig { expected, found } => format!(
                 "the runs are of config {found}, expected {expected}; run the check again with the experiment as it is"
@@ -344,7 +344,7 @@ mod tests {
         Findings {
             experiment: "m1".to_owned(),
             named: "m1".to_owned(),
-            profile: ProfileName::Quick,
+            profile: "quick".into(),
             false_alarm_rate: Some(0.01),
             all: verdicts.iter().map(finding).collect(),
         }
@@ -391,7 +391,7 @@ mod tests {
             (Bar::OtherPlan { expected, found }, "plan bbb, the baseline's under aaa", accept),
             (Bar::NoValue, "the runs do not", accept),
         ] {
-            let message = bar.message("m1", "m1", ProfileName::Quick);
+            let message = bar.message("m1", "m1", &"quick".into());
             assert!(message.contains(what) && message.contains(way_out), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }

@@ -32,12 +32,12 @@ enum Draft {
 type Finished<'a> = (&'a Sample, &'a Numbers);
 
 impl Asked {
-    pub fn of(experiment: &Experiment, named: &str, profile: ProfileName) -> Self {
-        let arms = experiment.profile(profile).arms.iter();
+    pub fn of(experiment: &Experiment, named: &str) -> Self {
+        let arms = experiment.profile.arms.iter();
         Self {
             experiment: experiment.id.clone(),
             named: named.to_owned(),
-            profile,
+            profile: experiment.profile.name.clone(),
             arms: arms.map(|arm| (arm.label.clone(), arm.config.hash())).collect(),
         }
     }
@@ -47,7 +47,7 @@ impl Asked {
 /// no seed weighs twice; runs of arms that are not asked for are not looked at.
 pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Findings {
     let Some(baseline) = baseline else {
-        let barred = Findings::barred(&asked.experiment, asked.profile, Bar::NoBaseline);
+        let barred = Findings::barred(&asked.experiment, asked.profile.clone(), Bar::NoBaseline);
         return Findings { named: asked.named.clone(), ..barred };
     };
     let mut drafts = Vec::new();
@@ -67,7 +67,7 @@ pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Fi
     Findings {
         experiment: asked.experiment.clone(),
         named: asked.named.clone(),
-        profile: asked.profile,
+        profile: asked.profile.clone(),
         false_alarm_rate: Some(baseline.false_alarm_rate),
         all: drafts.into_iter().map(|draft| draft.settle(alpha)).collect(),
     }
@@ -409,7 +409,7 @@ mod tests {
         let findings = judge(&renamed, Some(&baseline), &runs);
         assert_eq!(bar(&findings), Bar::NewArm);
         assert_eq!(findings.all[1].verdict, Verdict::NotComparable(Bar::OrphanedArm));
-        assert_eq!(bar(&Findings::orphaned("m1", ProfileName::Quick)), Bar::OrphanedFile);
+        assert_eq!(bar(&Findings::orphaned("m1", "quick".into())), Bar::OrphanedFile);
         let mut untimed = runs;
         for sample in &mut untimed {
             simulated::numbers(sample).values.remove(&Gauge::StepTime);

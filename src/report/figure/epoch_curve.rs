@@ -159,16 +159,15 @@ fn caption(curves: &[Curve], metric: Metric, y: &Axis) -> String {
 mod tests {
     use super::*;
     use crate::analyse::samples;
-    use crate::experiment::ProfileName;
 
     /// The sentence stood under every picture of accuracies, also above a lowest label of 0.0.
     #[test]
     fn an_axis_that_starts_at_zero_is_not_said_not_to() {
         let experiment = samples::experiment();
         let caption = |lowest: f64| {
-            let mut arms = samples::arms(experiment.profile(ProfileName::Full), &[0]);
+            let mut arms = samples::arms(&experiment.profile, &[0]);
             samples::set_validation(&mut arms[0].runs[0], lowest);
-            let summary = Summary::of(&experiment, ProfileName::Full, &arms);
+            let summary = Summary::of(&experiment, &arms);
             draw(&summary, Metric::Accuracy).unwrap().caption
         };
         assert!(caption(0.9).contains("does not start at 0"));

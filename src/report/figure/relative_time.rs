@@ -1,4 +1,4 @@
-//! Training time of each arm as a multiple of the first arm's, beside the notes' multiple.
+//! Training time of each arm as a multiple of the first arm's, beside that of the reference.
 
 use crate::analyse::{ArmSummary, Summary};
 use crate::report::figure::axis::Axis;
@@ -13,7 +13,7 @@ struct Bar {
     name: String,
     look: Look,
     ours: Spread,
-    /// The same ratio of the notes' minutes.
+    /// The same ratio of the reference's minutes.
     theirs: Option<f64>,
 }
 
@@ -42,10 +42,10 @@ fn reference_minutes(arm: &ArmSummary) -> Option<f64> {
     arm.reference.and_then(|row| row.minutes).filter(|minutes| *minutes > 0.0)
 }
 
-/// `0.85× ± 0.01 · notes 0.95×`.
+/// `0.85× ± 0.01 · theirs 0.95×`.
 fn value(bar: &Bar) -> String {
     let sd = bar.ours.sd.map(|sd| format!(" ± {}", text::fixed(sd, 2))).unwrap_or_default();
-    let theirs = bar.theirs.map(|ratio| format!(" · notes {}×", text::fixed(ratio, 2))).unwrap_or_default();
+    let theirs = bar.theirs.map(|ratio| format!(" · theirs {}×", text::fixed(ratio, 2))).unwrap_or_default();
     format!("{}×{sd}{theirs}", text::fixed(bar.ours.mean, 2))
 }
 
@@ -66,13 +66,15 @@ fn caption(bars: &[Bar], summary: &Summary) -> String {
         caption.push_str(" Whiskers: ± one standard deviation over seeds.");
     }
     if bars.iter().any(|bar| bar.theirs.is_some()) {
-        caption
-            .push_str(" Upright strokes: the same ratio of the notes' minutes, which are another machine's.");
+        caption.push_str(&format!(
+            " Upright strokes: the same ratio of the minutes of {}, which are another machine's.",
+            summary.reference.unwrap_or("others")
+        ));
     }
     caption
 }
 
-/// Reads straight down: an axis from 0, then for each arm its name and value, its bar, whisker and the notes' stroke.
+/// Reads straight down: an axis from 0, then for each arm its name and value, its bar, whisker and the reference's stroke.
 fn draw_one(bars: &[Bar], size: Size) -> Drawn<PictureView> {
     let reach = |bar: &Bar| (bar.ours.mean + bar.ours.sd.unwrap_or(0.0)).max(bar.theirs.unwrap_or(0.0));
     let longest = bars.iter().map(reach).fold(1.0, f64::max);

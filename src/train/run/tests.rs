@@ -17,16 +17,16 @@ const BATCH: u32 = 48;
 const STEPS_PER_EPOCH: u64 = 3;
 
 #[derive(Default)]
-struct Rows {
-    started: Option<Started>,
-    steps: Vec<StepRow>,
-    epochs: Vec<EpochRow>,
-    diagnostics: Vec<DiagnosticRow>,
-    chain: Vec<ChainRow>,
-    diagnostics_wanted: Diagnostics,
-    stop_after: Option<u64>,
+pub(super) struct Rows {
+    pub(super) started: Option<Started>,
+    pub(super) steps: Vec<StepRow>,
+    pub(super) epochs: Vec<EpochRow>,
+    pub(super) diagnostics: Vec<DiagnosticRow>,
+    pub(super) chain: Vec<ChainRow>,
+    pub(super) diagnostics_wanted: Diagnostics,
+    pub(super) stop_after: Option<u64>,
     /// The last state that was handed over.
-    kept: Option<Kept>,
+    pub(super) kept: Option<Kept>,
 }
 
 impl Observer for Rows {
@@ -69,7 +69,7 @@ impl Rows {
 }
 
 /// Images and labels have nothing to do with each other: training learns them by heart, and validation suffers.
-fn data() -> DataSet {
+pub(super) fn data() -> DataSet {
     let shape = Name::Mnist.shape();
     let mut state = 1_u32;
     // The generator of ISO C's example of `rand`.
@@ -85,7 +85,7 @@ fn data() -> DataSet {
     DataSet { name: Name::Mnist, train: images(IMAGES), test: images(20) }
 }
 
-fn config(epochs: u32) -> Config {
+pub(super) fn config(epochs: u32) -> Config {
     let set = Name::Mnist;
     Config {
         data: Data {
@@ -295,7 +295,7 @@ fn a_training_on_a_gpu_starts_as_on_the_cpu_and_is_timed_by_events() {
     for step in &steps {
         let device = step.device.unwrap();
         assert!(
-            [Phase::Copy, Phase::Forward, Phase::Backward].iter().all(|&phase| device.ns(phase) > Some(0))
+            [Phase::Load, Phase::Forward, Phase::Backward].iter().all(|&phase| device.ns(phase) > Some(0))
         );
         // Both end when the loss has been read, to within the cost of the marks.
         assert!(device.total_ns.abs_diff(step.times.total_ns) < 1_000_000, "{step:?}");

@@ -53,10 +53,11 @@ int pb_device_synchronize(int device_type, int index) {
   });
 }
 
-// By default cuDNN rounds what it multiplies in a convolution to TF32, whose fraction has 10 bits.
-int pb_use_full_floats() {
-  return guard([] {
-    at::globalContext().setAllowTF32CuDNN(false);
+// Whether cuDNN rounds what it multiplies in a convolution to TF32, whose fraction has 10 bits, as it does by PyTorch's
+// default. Products of matrices keep all their bits, by that default too.
+int pb_set_tf32(int convolutions) {
+  return guard([&] {
+    at::globalContext().setAllowTF32CuDNN(convolutions != 0);
     at::globalContext().setAllowTF32CuBLAS(false);
   });
 }

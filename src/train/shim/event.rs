@@ -16,7 +16,7 @@ unsafe extern "C" {
     fn pb_event_elapsed(from: *mut c_void, to: *mut c_void, ms: *mut f64) -> c_int;
     fn pb_event_free(event: *mut c_void);
     fn pb_device_synchronize(device_type: c_int, index: c_int) -> c_int;
-    fn pb_use_full_floats() -> c_int;
+    fn pb_set_tf32(convolutions: c_int) -> c_int;
 }
 
 /// A mark on the timeline of a CUDA device.
@@ -73,10 +73,11 @@ impl EventSource for CudaStream {
     }
 }
 
-/// Makes convolutions and products of 32-bit floats on a GPU use all their bits, as they do on the CPU. Of the process.
-pub fn use_full_floats() -> Result<(), TrainError> {
-    // SAFETY: no arguments; exceptions are caught in the shim.
-    check(unsafe { pb_use_full_floats() })
+/// Sets for the process whether convolutions on a GPU round their factors to TF32. Products of matrices use all bits, as
+/// both do on the CPU.
+pub fn set_tf32(convolutions: bool) -> Result<(), TrainError> {
+    // SAFETY: a number; exceptions are caught in the shim.
+    check(unsafe { pb_set_tf32(c_int::from(convolutions)) })
 }
 
 #[cfg(test)]
@@ -95,8 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn full_floats_are_a_setting_that_every_libtorch_takes() {
-        use_full_floats().unwrap();
+    fn tf32_is_a_setting_that_every_libtorch_takes() {
+        set_tf32(true).unwrap();
+        set_tf32(false).unwrap();
     }
 
     /// For the first who has a GPU; this project had none.

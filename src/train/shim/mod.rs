@@ -2,6 +2,7 @@
 
 mod event;
 pub mod fused;
+pub mod graph;
 pub mod profiler;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -12,7 +13,7 @@ use tch::Tensor;
 use crate::machine::Cuda;
 use crate::train::TrainError;
 
-pub use event::{CudaStream, use_full_floats};
+pub use event::{CudaStream, set_tf32};
 
 /// Adam's settings, laid out as in `shim.cpp`.
 #[repr(C)]
@@ -34,15 +35,6 @@ pub struct AdamTensors<'a> {
     pub steps: &'a [Tensor],
 }
 
-type AdamStep = unsafe extern "C" fn(
-    *mut *mut c_void,
-    *mut *mut c_void,
-    *mut *mut c_void,
-    *mut *mut c_void,
-    i64,
-    AdamKnobs,
-) -> c_int;
-
 unsafe extern "C" {
     fn pb_last_error() -> *const c_char;
     fn pb_free(text: *mut c_char);
@@ -54,6 +46,15 @@ unsafe extern "C" {
     fn pb_use_deterministic_algorithms() -> c_int;
     fn pb_clear_grads(params: *mut *mut c_void, count: i64) -> c_int;
     fn pb_adam_fused(
+        params: *mut *mut c_void,
+        exp_avgs: *mut *mut c_void,
+        exp_avg_sqs: *mut *mut c_void,
+        steps: *mut *mut c_void,
+        count: i64,
+        knobs: AdamKnobs,
+        rate: *mut c_void,
+    ) -> c_int;
+    fn pb_adam_foreach(
         params: *mut *mut c_void,
         exp_avgs: *mut *mut c_void,
         exp_avg_sqs: *mut *mut c_void,
@@ -112,32 +113,42 @@ pub fn clear_grads(params: &[Tensor]) -> Result<(), TrainError> {
     check(unsafe { pb_clear_grads(params.as_mut_ptr(), params.len() as i64) })
 }
 
-pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
-    adam(pb_adam_fused, tensors, knobs)
+/// With `rate`, a float scalar where the parameters are, that is the rate and not the knobs'.
+pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs, rate: Option<&Tensor>) -> Result<(), TrainError> {
+    let rate = rate.map_or(ptr::null_mut(), |rate| rate.as_ptr() as *mut c_void);
+    // SAFETY: what `adam` gives, and a live tensor or null.
+    adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
+        pb_adam_fused(params, exp_avgs, exp_avg_sqs, steps, count, knobs, rate)
+    })
+}
+
+pub fn adam_foreach(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+    // SAFETY: what `adam` gives.
+    adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
+        pb_adam_foreach(params, exp_avgs, exp_avg_sqs, steps, count, knobs)
+    })
 }
 
 pub fn adam_loop(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
-    adam(pb_adam_loop, tensors, knobs)
+    // SAFETY: what `adam` gives.
+    adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
+        pb_adam_loop(params, exp_avgs, exp_avg_sqs, steps, count, knobs)
+    })
 }
 
-fn adam(step: AdamStep, tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+/// Gives `step` four lists of as many live tensors, which tch keeps while `tensors` is borrowed.
+fn adam(
+    tensors: &AdamTensors,
+    step: impl FnOnce([*mut *mut c_void; 4], i64) -> c_int,
+) -> Result<(), TrainError> {
     let [mut params, mut exp_avgs, mut exp_avg_sqs, mut steps] =
         [tensors.params, tensors.exp_avgs, tensors.exp_avg_sqs, tensors.steps].map(pointers);
     let count = params.len();
     if [&exp_avgs, &exp_avg_sqs, &steps].iter().any(|list| list.len() != count) {
         return Err(TrainError::Internal("Adam's state does not match its parameters".to_owned()));
     }
-    // SAFETY: four lists of `count` live tensors, which tch keeps while `tensors` is borrowed.
-    check(unsafe {
-        step(
-            params.as_mut_ptr(),
-            exp_avgs.as_mut_ptr(),
-            exp_avg_sqs.as_mut_ptr(),
-            steps.as_mut_ptr(),
-            count as i64,
-            knobs,
-        )
-    })
+    let lists = [&mut params, &mut exp_avgs, &mut exp_avg_sqs, &mut steps].map(|list| list.as_mut_ptr());
+    check(step(lists, count as i64))
 }
 
 fn pointers(tensors: &[Tensor]) -> Vec<*mut c_void> {

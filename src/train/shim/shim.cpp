@@ -99,8 +99,10 @@ int pb_clear_grads(void** params, int64_t count) {
   });
 }
 
-// As torch.optim.Adam(fused=True), whose kernel it is.
-int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k) {
+// As torch.optim.Adam(fused=True), whose kernel it is. A rate on the device takes the place of the knobs': a CUDA graph
+// would freeze a number of the host.
+int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k,
+                  void* rate) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     std::vector<at::Tensor> p, g, m, v, s;
@@ -113,8 +115,12 @@ int pb_adam_fused(void** params, void** exp_avgs, void** exp_avg_sqs, void** ste
     }
     if (p.empty()) return;
     at::_foreach_add_(s, 1);
-    at::_fused_adam_(p, g, m, v, {}, s, k.lr, k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
-                     /*maximize=*/false);
+    if (rate != nullptr)
+      at::_fused_adam_(p, g, m, v, {}, s, tensor(rate), k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
+                       /*maximize=*/false);
+    else
+      at::_fused_adam_(p, g, m, v, {}, s, k.lr, k.beta1, k.beta2, k.weight_decay, k.eps, /*amsgrad=*/false,
+                       /*maximize=*/false);
   });
 }
 
@@ -134,6 +140,35 @@ int pb_adam_loop(void** params, void** exp_avgs, void** exp_avg_sqs, void** step
       at::Tensor denominator = (slot.exp_avg_sq.sqrt() / correction).add_(k.eps);
       slot.param.addcdiv_(slot.exp_avg, denominator, -step_size);
     }
+  });
+}
+
+// As torch.optim.Adam's default on a GPU: torch/optim/adam.py, _multi_tensor_adam, an operator for all parameters at once.
+// The counts are on the host, so that no step waits for the device.
+int pb_adam_foreach(void** params, void** exp_avgs, void** exp_avg_sqs, void** steps, int64_t count, AdamKnobs k) {
+  return guard([&] {
+    c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> p, g, m, v;
+    std::vector<at::Scalar> step_sizes, corrections;
+    for (auto& slot : slots(params, exp_avgs, exp_avg_sqs, steps, count)) {
+      slot.step.add_(1);
+      const double step = slot.step.item<double>();
+      step_sizes.push_back(-k.lr / (1 - std::pow(k.beta1, step)));
+      corrections.push_back(std::sqrt(1 - std::pow(k.beta2, step)));
+      p.push_back(slot.param);
+      g.push_back(slot.grad);
+      m.push_back(slot.exp_avg);
+      v.push_back(slot.exp_avg_sq);
+    }
+    if (p.empty()) return;
+    if (k.weight_decay != 0) g = at::_foreach_add(g, p, k.weight_decay);
+    at::_foreach_lerp_(m, g, 1 - k.beta1);
+    at::_foreach_mul_(v, k.beta2);
+    at::_foreach_addcmul_(v, g, g, 1 - k.beta2);
+    std::vector<at::Tensor> denominators = at::_foreach_sqrt(v);
+    at::_foreach_div_(denominators, corrections);
+    at::_foreach_add_(denominators, k.eps);
+    at::_foreach_addcdiv_(p, m, denominators, step_sizes);
   });
 }
 
