@@ -45,7 +45,14 @@ impl Observer for Timed {
 
 fn trial(name: PresetName, set: Name, batch: u32) -> Trial {
     let config = Config {
-        data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: Some(500) },
+        data: Data {
+            set,
+            digest: set.digest(),
+            validation: 0.2,
+            train_limit: None,
+            eval_limit: Some(500),
+            normalise: None,
+        },
         model: Model::Preset(Preset {
             name,
             activation: Activation::Relu,
@@ -61,6 +68,11 @@ fn trial(name: PresetName, set: Name, batch: u32) -> Trial {
             weight_decay: 0.0,
             momentum: None,
             schedule: None,
+            milestones: None,
+            gamma: None,
+            warm_up: None,
+            decay: None,
+            clip: None,
         },
         train: Train {
             batch,
@@ -70,6 +82,7 @@ fn trial(name: PresetName, set: Name, batch: u32) -> Trial {
             patience: None,
             min_delta: None,
             micro_batch: None,
+            label_smoothing: None,
             replicate: None,
         },
         augment: None,

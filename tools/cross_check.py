@@ -83,6 +83,12 @@ def train(folder: pathlib.Path) -> None:
         differences.append("initial weights")
     x = torch.frombuffer(bytearray((folder / "images.u8").read_bytes()), dtype=torch.uint8)
     x = x.view(-1, channels, height, width).float().div(255)
+    if (folder / "mean.f32").exists():
+        mean, std = (
+            torch.frombuffer(bytearray((folder / name).read_bytes()), dtype=torch.float32).view(about["shape"])
+            for name in ("mean.f32", "std.f32")
+        )
+        x = x.sub_(mean).div_(std)
     y = torch.frombuffer(bytearray((folder / "labels.u16").read_bytes()), dtype=torch.uint16).long()
     if plan["memory_format"] == "channels_last":
         model = model.to(memory_format=torch.channels_last)

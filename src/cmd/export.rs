@@ -72,6 +72,11 @@ pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interru
     let labels: Vec<u8> = data.train.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     write("labels.u16", &labels)?;
     write("state.safetensors", &state)?;
+    if let Some(normalisation) = train::Normalisation::of(&job.trial, &data.train)? {
+        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        write("mean.f32", &bytes(&normalisation.mean))?;
+        write("std.f32", &bytes(&normalisation.std))?;
+    }
     let seed = job.trial.seed;
     let steps: Vec<serde_json::Value> = first
         .steps

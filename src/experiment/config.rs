@@ -39,6 +39,38 @@ pub struct Data {
     /// The same for the validation and the test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_limit: Option<u32>,
+    /// What is done to pixels in [0, 1] before they are changed at random; nothing when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
+}
+
+/// (pixel − mean) / standard deviation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "\"channels\", \"pixels\" or { mean = [ … ], std = [ … ] }, a number a channel"
+)]
+pub enum Normalise {
+    /// By the training split there is.
+    Computed(Computed),
+    Given(Given),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Computed {
+    /// The mean and the standard deviation of each channel.
+    Channels,
+    /// The mean of each pixel of each channel, which is subtracted; divided by nothing.
+    Pixels,
+}
+
+/// A number a channel, of pixels in [0, 1].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    pub mean: Vec<f64>,
+    pub std: Vec<f64>,
 }
 
 /// Defaults as in PyTorch. `betas` and `eps` are Adam's and AdamW's, `momentum` is SGD's.
@@ -58,6 +90,29 @@ pub struct Optim {
     /// How the learning rate changes over the steps; not at all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// Of a multistep schedule: after so many steps each time the rate is multiplied by `gamma`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// In the first so many steps the rate rises in equal parts to what the schedule says; at once when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<u64>,
+    /// What `weight_decay` is of; all that is trained when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<Decay>,
+    /// The gradient of all parameters is shortened to this Euclidean norm where it is longer; never when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// The default: a config holds `None` in its place.
+    All,
+    /// Weights of convolutions and linear layers alone: no bias, no norm, no slope of an activation.
+    Weights,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,6 +125,8 @@ pub enum Schedule {
     /// Up to `lr` and down again (Smith and Topin, arXiv 1708.07120), with the defaults of PyTorch's `OneCycleLR`
     /// and no cycle of the momentum.
     OneCycle,
+    /// `lr` times `gamma` for each of the `milestones` that is behind, as PyTorch's `MultiStepLR`.
+    Multistep,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -107,6 +164,10 @@ pub struct Train {
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<u32>,
+    /// So much of each label's weight is spread evenly over all classes (Szegedy et al., arXiv 1512.00567), in training
+    /// alone, whose loss is then that; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
     /// Changes nothing in the computation: it makes another trial of the same one, for A/A tests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicate: Option<u32>,
@@ -157,6 +218,7 @@ impl Config {
         check_limit("data.train_limit", *train_limit, file - held_out)?;
         check_limit("data.eval_limit", *eval_limit, held_out.min(set.test_len()))?;
         self.check_network()?;
+        self.data.check_normalise()?;
         self.optim.check()?;
         let Train { batch, epochs, .. } = self.train;
         let images = train_limit.unwrap_or(file - held_out);
@@ -187,6 +249,17 @@ impl Config {
 }
 
 impl Data {
+    fn check_normalise(&self) -> Result<(), Impossible> {
+        let Some(Normalise::Given(Given { mean, std })) = &self.normalise else { return Ok(()) };
+        let channels = self.set.shape().channels;
+        let is_right = [mean, std].iter().all(|values| values.len() == channels)
+            && mean.iter().all(|mean| mean.is_finite())
+            && std.iter().all(|std| std.is_finite() && *std > 0.0);
+        check("data.normalise", &format!("mean {mean:?} and std {std:?}"), is_right, || {
+            format!("{channels} of each, a number a channel, and each std above 0")
+        })
+    }
+
     /// Images of the training file that are not trained on, whatever the limits.
     pub fn held_out(&self) -> u32 {
         (f64::from(self.set.train_len()) * self.validation).round() as u32
@@ -213,6 +286,12 @@ impl Train {
             self.target_loss,
             |loss| loss.is_finite() && loss > 0.0,
             "a number above 0",
+        )?;
+        check_some(
+            "train.label_smoothing",
+            self.label_smoothing,
+            |share| (0.0..1.0).contains(&share),
+            "a share, 0 ≤ s < 1",
         )?;
         let is_delta = |delta: f64| delta.is_finite() && delta >= 0.0 && self.patience.is_some();
         check_some("train.min_delta", self.min_delta, is_delta, "0 or a number above it, beside a `patience`")
@@ -272,10 +351,26 @@ impl Optim {
             |momentum| self.name == OptimName::Sgd && (0.0..1.0).contains(&momentum),
             "0 ≤ momentum < 1, with the optimizer `sgd` only",
         )?;
+        self.check_rate()?;
+        check_some("optim.clip", self.clip, positive, "a norm above 0")?;
         let decay = self.weight_decay;
         check("optim.weight_decay", &decay, decay.is_finite() && decay >= 0.0, || {
             "0 or a number above it".to_owned()
         })
+    }
+}
+
+impl Optim {
+    fn check_rate(&self) -> Result<(), Impossible> {
+        check_some("optim.warm_up", self.warm_up, |steps| steps >= 1, "at least 1 step")?;
+        let milestones = self.milestones.as_deref().unwrap_or_default();
+        let is_multistep = self.schedule == Some(Schedule::Multistep);
+        let is_right = milestones.is_sorted_by(|a, b| a < b) && milestones.is_empty() != is_multistep;
+        check("optim.milestones", &format!("{milestones:?}"), is_right, || {
+            "steps that rise, beside the schedule \"multistep\" and no other".to_owned()
+        })?;
+        let is_gamma = |gamma: f64| gamma.is_finite() && gamma > 0.0 && is_multistep;
+        check_some("optim.gamma", self.gamma, is_gamma, "a number above 0, beside the schedule \"multistep\"")
     }
 }
 

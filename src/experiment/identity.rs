@@ -100,7 +100,14 @@ mod tests {
     fn trial() -> Trial {
         let set = dataset::Name::mnist();
         let config = Config {
-            data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
+            data: Data {
+                set,
+                digest: set.digest(),
+                validation: 0.2,
+                train_limit: None,
+                eval_limit: None,
+                normalise: None,
+            },
             model: Model::Preset(Preset {
                 name: PresetName::SimpleCnn,
                 activation: Activation::Relu,
@@ -116,6 +123,11 @@ mod tests {
                 weight_decay: 0.0,
                 momentum: None,
                 schedule: None,
+                milestones: None,
+                gamma: None,
+                warm_up: None,
+                decay: None,
+                clip: None,
             },
             train: Train {
                 batch: 64,
@@ -125,6 +137,7 @@ mod tests {
                 patience: None,
                 min_delta: None,
                 micro_batch: None,
+                label_smoothing: None,
                 replicate: None,
             },
             augment: None,

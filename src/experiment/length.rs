@@ -52,6 +52,7 @@ mod tests {
             patience: None,
             min_delta: None,
             micro_batch: None,
+            label_smoothing: None,
             replicate: None,
         }
     }

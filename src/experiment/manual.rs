@@ -115,8 +115,11 @@ const ABOUT: &[(&str, &str, &str)] = &[
     ("plan.prefetch", "2", "Of the loader `samples`, which it chooses: batches that a worker is ahead."),
 ];
 
-/// Kind, default and purpose of each key outside of the config, by the table it stands in.
-const AROUND: &[(&str, &[(&str, &str, &str)])] = &[
+/// A key, its kind, and what it is for and by default.
+type Row = (&'static str, &'static str, &'static str);
+
+/// The keys outside of the config, by the table they stand in.
+const AROUND: &[(&str, &[Row])] = &[
     (
         "",
         &[

@@ -122,12 +122,23 @@ pub enum Loader {
 
 /// What a plan came to for one trial: which loader made its batches and which operators our own kernels computed. A record
 /// has it beside the plan, for a plan is what was asked.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Effective {
     pub loader: Loader,
     /// The layers from the input on, in training and in evaluation; a pass that never happened is left out.
     pub layers: Vec<EffectiveLayer>,
+    /// What pixels were normalised by, where the config asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalised: Option<Normalised>,
+}
+
+/// A number a channel, of pixels in [0, 1]; where each pixel has its own, their mean.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalised {
+    pub mean: Vec<f64>,
+    pub std: Vec<f64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -173,7 +184,7 @@ impl Effective {
         let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own, fallback: None };
         let own = vec![OwnOperator::BatchNorm, OwnOperator::MaxPool];
         let layers = vec![layer(Pass::Training, own), layer(Pass::Evaluation, vec![])];
-        Self { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers }
+        Self { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers, normalised: None }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::dataset;
 use crate::experiment::PlanChange;
 use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
-    Activation, Augment, Config, Data, Impossible, Layer, Layers, Model, Norm, Optim, OptimName, Pooling,
-    Preset, PresetName, Schedule, Train,
+    Activation, Augment, Config, Data, Decay, Impossible, Layer, Layers, Model, Norm, Normalise, Optim,
+    OptimName, Pooling, Preset, PresetName, Schedule, Train,
 };
 
 #[derive(Deserialize)]
@@ -69,6 +69,7 @@ pub struct WireData {
     pub validation: f64,
     pub train_limit: Option<u32>,
     pub eval_limit: Option<u32>,
+    pub normalise: Option<Normalise>,
 }
 
 fn validation() -> f64 {
@@ -135,6 +136,8 @@ pub struct WireTrain {
     #[serde(default, deserialize_with = "finite")]
     pub min_delta: Option<f64>,
     pub micro_batch: Option<u32>,
+    #[serde(default, deserialize_with = "finite")]
+    pub label_smoothing: Option<f64>,
     pub replicate: Option<u32>,
 }
 
@@ -164,6 +167,14 @@ pub struct WireOptim {
     #[serde(default, deserialize_with = "finite")]
     pub momentum: Option<f64>,
     pub schedule: Option<Schedule>,
+    pub milestones: Option<Vec<u64>>,
+    /// Of a multistep schedule; 0.1 when absent.
+    #[serde(default, deserialize_with = "finite")]
+    pub gamma: Option<f64>,
+    pub warm_up: Option<u64>,
+    pub decay: Option<Decay>,
+    #[serde(default, deserialize_with = "finite")]
+    pub clip: Option<f64>,
     /// Scale `lr`, which is meant for a batch of `lr_base_batch`, to the batch there is; the config holds the result.
     pub lr_rule: Option<LrRule>,
     pub lr_base_batch: Option<u32>,
@@ -277,14 +288,25 @@ impl TryFrom<WireConfig> for Config {
     ) -> Result<Self, Impossible> {
         optim.check()?;
         let lr = optim.rate(train.batch);
-        let WireData { set, validation, train_limit, eval_limit } = data;
+        let WireData { set, validation, train_limit, eval_limit, normalise } = data;
         let WireOptim { name, betas, eps, weight_decay, momentum, schedule, .. } = optim;
-        let WireTrain { batch, epochs, max_steps, target_loss, patience, min_delta, micro_batch, replicate } =
-            train;
+        let WireOptim { milestones, gamma, warm_up, decay, clip, .. } = optim;
+        let is_multistep = schedule == Some(Schedule::Multistep);
+        let WireTrain {
+            batch,
+            epochs,
+            max_steps,
+            target_loss,
+            patience,
+            min_delta,
+            micro_batch,
+            label_smoothing,
+            replicate,
+        } = train;
         let WireAugment { shift, rotation, flip, crop, cutout } = augment;
         let augment = Augment { shift, rotation, flip: flip.filter(|&flip| flip), crop, cutout };
         Ok(Self {
-            data: Data { set, digest: set.digest(), validation, train_limit, eval_limit },
+            data: Data { set, digest: set.digest(), validation, train_limit, eval_limit, normalise },
             model: model.resolve()?,
             optim: Optim {
                 name,
@@ -294,6 +316,11 @@ impl TryFrom<WireConfig> for Config {
                 weight_decay,
                 momentum,
                 schedule: schedule.filter(|&schedule| schedule != Schedule::Constant),
+                milestones,
+                gamma: gamma.or(is_multistep.then_some(0.1)),
+                warm_up,
+                decay: decay.filter(|&decay| decay != Decay::All),
+                clip,
             },
             train: Train {
                 batch,
@@ -303,6 +330,7 @@ impl TryFrom<WireConfig> for Config {
                 patience,
                 min_delta,
                 micro_batch,
+                label_smoothing,
                 replicate,
             },
             augment: (augment != Augment::default()).then_some(augment),

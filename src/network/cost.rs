@@ -39,7 +39,7 @@ pub struct Cost {
 
 /// The cost of `steps` as `order` has them computed.
 pub fn of(steps: &[Step], order: Order) -> Cost {
-    let image = steps.first().map_or(0, |step| step.input.len());
+    let image = steps.first().map_or(0, |step| step.input.values());
     let mut cost = Cost { image, outputs: written(steps, &passes(steps, order), order), ..Cost::default() };
     cost.add_arithmetic(steps, true);
     cost
@@ -92,16 +92,16 @@ fn multiply_adds_of(step: &Step) -> u64 {
     match (&step.op, step.input, step.output) {
         (Op::Conv(conv), Size::Image { channels, .. }, output) => {
             let [kernel, groups] = [conv.kernel, conv.groups].map(u64::from);
-            (channels / groups).saturating_mul(kernel * kernel).saturating_mul(output.len())
+            (channels / groups).saturating_mul(kernel * kernel).saturating_mul(output.values())
         }
-        (Op::Linear { .. }, input, output) => input.len().saturating_mul(output.len()),
+        (Op::Linear { .. }, input, output) => input.values().saturating_mul(output.values()),
         _ => 0,
     }
 }
 
 /// Values that `passes` write.
 fn written(steps: &[Step], passes: &[Pass], order: Order) -> u64 {
-    let mut size = steps.first().map_or(0, |step| step.input.len());
+    let mut size = steps.first().map_or(0, |step| step.input.values());
     passes.iter().map(|pass| written_by(steps, pass, order, &mut size)).fold(0, u64::saturating_add)
 }
 
@@ -112,7 +112,7 @@ fn written_by(steps: &[Step], pass: &Pass, order: Order, size: &mut u64) -> u64 
             let step = &steps[*step];
             // An activation keeps what arrives, which may have been pooled already.
             if !matches!(step.op, Op::Activation(_)) {
-                *size = step.output.len();
+                *size = step.output.values();
             }
             match &step.op {
                 Op::Flatten | Op::Dropout(_) => 0,
@@ -133,9 +133,9 @@ fn written_by(steps: &[Step], pass: &Pass, order: Order, size: &mut u64) -> u64 
 
 /// BatchNorm, and what is in the same kernel with it, write once; the convolution may be in it too.
 fn written_by_own_kernels(steps: &[Step], own: &OwnKernels, order: Order, size: &mut u64) -> u64 {
-    let before = steps[own.conv].output.len();
+    let before = steps[own.conv].output.values();
     let last = own.conv + own.stock.len() - 1;
-    *size = if own.pool { steps[last].output.len() } else { before };
+    *size = if own.pool { steps[last].output.values() } else { before };
     let kernel = *size;
     let rest = own.rest.iter().map(|pass| written_by(steps, pass, order, size)).sum::<u64>();
     (if own.first { 0 } else { before }) + kernel + rest

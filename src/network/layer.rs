@@ -304,8 +304,15 @@ impl fmt::Display for Layer {
             Self::MaxPool(window) => write!(f, "max_pool {window}"),
             Self::AvgPool(window) => write!(f, "avg_pool {window}"),
             Self::Dropout(p) => write!(f, "dropout {p}"),
-            Self::Residual { .. } => f.write_str("residual"),
-            Self::Repeat { times, .. } => write!(f, "repeat {times}"),
+            Self::Residual { layers, shortcut } => {
+                let shortcut = match shortcut {
+                    Shortcut::Identity => "identity",
+                    Shortcut::Pad => "pad",
+                    Shortcut::Project => "project",
+                };
+                write!(f, "residual [{}], shortcut {shortcut}", joined(layers))
+            }
+            Self::Repeat { times, layers } => write!(f, "{times} times [{}]", joined(layers)),
             Self::Activation(activation) => f.write_str(activation.name()),
             Self::BatchNorm => f.write_str("batch_norm"),
             Self::LayerNorm => f.write_str("layer_norm"),
@@ -314,6 +321,10 @@ impl fmt::Display for Layer {
             Self::Flatten => f.write_str("flatten"),
         }
     }
+}
+
+fn joined(layers: &[Layer]) -> String {
+    layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl fmt::Display for Window {

@@ -145,7 +145,7 @@ impl Inference {
                 Step { op, name: self.name(kind), input, output }
             }
         };
-        let largest = step.output.len().max(step.parameters());
+        let largest = step.output.values().max(step.parameters());
         if largest > MAX_VALUES {
             return Err(refused(format!("at most {MAX_VALUES} values and weights; it makes {largest}")));
         }
@@ -193,7 +193,7 @@ impl Inference {
             (Layer::Linear { .. }, Size::Image { .. }) => {
                 Err("values in a row: put \"flatten\" before it".to_owned())
             }
-            (Layer::Flatten, size) => Ok(Size::Flat(size.len())),
+            (Layer::Flatten, size) => Ok(Size::Flat(size.values())),
             (Layer::LayerNorm | Layer::Activation(_) | Layer::Dropout(_), size) => Ok(size),
             // A sequence writes repeats out, and `step` takes residuals.
             (Layer::Repeat { .. } | Layer::Residual { .. }, size) => Ok(size),
@@ -285,10 +285,10 @@ impl Step {
                 out.saturating_mul(window.saturating_add(u64::from(conv.bias)))
             }
             (Op::Linear { bias }, input, output) => {
-                output.len().saturating_mul(input.len().saturating_add(u64::from(*bias)))
+                output.values().saturating_mul(input.values().saturating_add(u64::from(*bias)))
             }
             (Op::BatchNorm | Op::GroupNorm(_), Size::Image { channels, .. }, _) => 2 * channels,
-            (Op::LayerNorm, input, _) => 2 * input.len(),
+            (Op::LayerNorm, input, _) => 2 * input.values(),
             (Op::Activation(Activation::Prelu), ..) => 1,
             _ => 0,
         }
@@ -297,7 +297,7 @@ impl Step {
 
 impl Size {
     /// Values of an image.
-    pub fn len(self) -> u64 {
+    pub fn values(self) -> u64 {
         match self {
             Self::Image { channels, height, width } => channels.saturating_mul(height.saturating_mul(width)),
             Self::Flat(values) => values,

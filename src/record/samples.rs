@@ -20,7 +20,7 @@ pub fn trial(seed: u64) -> Trial {
     let digest = Digest::of(b"data");
     let set = dataset::Name::mnist();
     let config = Config {
-        data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None },
+        data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None, normalise: None },
         model: Model::Preset(Preset {
             name: PresetName::SimpleCnn,
             activation: Activation::Relu,
@@ -36,6 +36,11 @@ pub fn trial(seed: u64) -> Trial {
             weight_decay: 0.0,
             momentum: None,
             schedule: None,
+            milestones: None,
+            gamma: None,
+            warm_up: None,
+            decay: None,
+            clip: None,
         },
         train: Train {
             batch: 64,
@@ -45,6 +50,7 @@ pub fn trial(seed: u64) -> Trial {
             patience: None,
             min_delta: None,
             micro_batch: None,
+            label_smoothing: None,
             replicate: None,
         },
         augment: None,

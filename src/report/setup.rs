@@ -3,6 +3,7 @@
 use crate::analyse::{Summary, WARM_UP_STEPS};
 use crate::experiment::plan::{Device, PlanName};
 use crate::experiment::{Arm, Config, Plan, Profile, Reference};
+use crate::network::{Layer, Order, cost};
 use crate::report::provenance::leaves;
 use crate::report::view::{FactView, MethodView, PlanView, ProfileView};
 use crate::text;
@@ -58,6 +59,9 @@ pub fn facts(arms: &[Arm]) -> Vec<FactView> {
         .map(|arm| {
             let mut leaves = leaves(&serde_json::to_value(&arm.config).unwrap_or_default());
             leaves.retain(|(key, _)| !arm.config.optim.idle_keys().contains(&key.as_str()));
+            if let Some(at) = leaves.iter().position(|(key, _)| key == "model.layers") {
+                leaves.splice(at..=at, network(&arm.config));
+            }
             leaves
         })
         .collect();
@@ -80,6 +84,19 @@ pub fn facts(arms: &[Arm]) -> Vec<FactView> {
     };
     let images = FactView { name: "images".to_owned(), value: images, varies: false };
     std::iter::once(images).chain(keys.into_iter().map(fact)).collect()
+}
+
+/// A network that is written out: each of its layers, and what it costs.
+fn network(config: &Config) -> Vec<(String, String)> {
+    let layers = config.model.layers();
+    let layer = |(index, layer): (usize, &Layer)| (format!("model.layers.{index}"), layer.to_string());
+    let mut facts: Vec<(String, String)> = layers.iter().enumerate().map(layer).collect();
+    if let Ok(steps) = config.network() {
+        let cost = cost::of(&steps, Order { pool_first: false, own_kernels: false });
+        facts.push(("parameters".to_owned(), text::count(cost.parameters)));
+        facts.push(("multiply–adds an image".to_owned(), text::count(cost.macs)));
+    }
+    facts
 }
 
 /// `48,000 to train, 12,000 to validate, 10,000 to test`.
@@ -175,7 +192,7 @@ pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
         method(
             "saturated, dead",
             "Saturated: sigmoid or tanh within 5 % of its range of an end. Dead: a unit or channel of ReLU that is 0 \
-             for every image looked at. In eval mode, before pooling; means over layers."
+             for every image looked at. Other activations have neither. In eval mode, before pooling; means over layers."
                 .to_owned(),
         ),
     ];

@@ -50,7 +50,17 @@ pub fn evaluate(
 }
 
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor, TrainError> {
-    Ok(logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, 0.0)?)
+    smoothed_cross_entropy(logits, labels, reduction, 0.0)
+}
+
+/// The same against labels of which a share is spread over all classes.
+pub fn smoothed_cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    reduction: Reduction,
+    smoothing: f64,
+) -> Result<Tensor, TrainError> {
+    Ok(logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, smoothing)?)
 }
 
 /// How many of the images have their largest logit at their label: a 64-bit integer scalar, where the logits are.

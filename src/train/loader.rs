@@ -38,7 +38,8 @@ impl<'a> Batches<'a> {
         seed: Seed,
         scope: &'a Scope<'a, '_>,
     ) -> Result<Self, TrainError> {
-        let samples = Samples::new(images, augment, seed, plan.memory_format);
+        let mut samples = Samples::new(images, augment, seed, plan.memory_format);
+        samples.normalise(set.normalisation());
         Ok(match plan.loader.effective(augment.is_some()) {
             Loader::Resident => Self::Gathered { set: set.shallow_clone(), ahead: VecDeque::new() },
             Loader::Samples { workers: 0, .. } => Self::Made { samples, epoch: 0, ahead: VecDeque::new() },

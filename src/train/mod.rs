@@ -12,6 +12,7 @@ mod evaluate;
 mod graphs;
 mod loader;
 mod network;
+mod normalise;
 mod optimizer;
 mod place;
 mod plant;
@@ -29,6 +30,7 @@ mod workers;
 
 pub use ceilings::ceilings;
 pub use evaluate::EVALUATION_BATCH;
+pub use normalise::Normalisation;
 pub use resident::{Batch, Resident, indices};
 pub use run::{Control, Ending, Kept, Observer, Options, Started, Trained, train};
 pub use samples::Samples;

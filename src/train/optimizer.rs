@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::experiment::config::{Optim, OptimName};
+use crate::experiment::config::{Decay, Optim, OptimName};
 use crate::experiment::plan::OptimizerForm;
 use crate::train::TrainError;
 use crate::train::chain::Named;
@@ -11,7 +11,10 @@ use crate::train::shim::{self, AdamKnobs, AdamTensors};
 pub struct Optimizer {
     params: Vec<Tensor>,
     rate: Rate,
-    weight_decay: f64,
+    /// The config's, and that of each parameter.
+    decay: f64,
+    weight_decay: Vec<f64>,
+    clip: Option<f64>,
     rule: Rule,
 }
 
@@ -53,14 +56,18 @@ impl Optimizer {
             // A pass over the parameters is all there is to fuse: all forms are the same.
             OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
         };
+        // Biases, norms and slopes have one dimension.
+        let is_decayed = |param: &Tensor| config.decay != Some(Decay::Weights) || param.dim() >= 2;
+        let of = |param: &Tensor| if is_decayed(param) { config.weight_decay } else { 0.0 };
+        let weight_decay = params.iter().map(of).collect();
         let device = params.first().map_or(tch::Device::Cpu, Tensor::device);
         let scalar = || Tensor::f_zeros([], (Kind::Float, device));
         let on_device = match (form, device) {
             (_, tch::Device::Cpu) | (OptimizerForm::Loop | OptimizerForm::Foreach, _) => None,
             (OptimizerForm::Fused, _) => Some([scalar()?, scalar()?]),
         };
-        let mut optimizer =
-            Self { params, rate: Rate { lr: f64::NAN, on_device }, weight_decay: config.weight_decay, rule };
+        let (rate, decay) = (Rate { lr: f64::NAN, on_device }, config.weight_decay);
+        let mut optimizer = Self { params, rate, decay, weight_decay, clip: config.clip, rule };
         optimizer.set_lr(config.lr)?;
         Ok(optimizer)
     }
@@ -73,7 +80,7 @@ impl Optimizer {
         self.rate.lr = lr;
         if let Some([rate, shrink]) = &mut self.rate.on_device {
             let _rate = rate.f_fill_(lr)?;
-            let _shrink = shrink.f_fill_(1.0 - lr * self.weight_decay)?;
+            let _shrink = shrink.f_fill_(1.0 - lr * self.decay)?;
         }
         Ok(())
     }
@@ -114,11 +121,26 @@ impl Optimizer {
     }
 
     pub fn step(&mut self) -> Result<(), TrainError> {
+        if let Some(most) = self.clip {
+            clip(&self.params, most)?;
+        }
         match &mut self.rule {
-            Rule::Adam(adam) => adam.step(&self.params, &self.rate, self.weight_decay),
-            Rule::Sgd(sgd) => sgd.step(&self.params, &self.rate, self.weight_decay),
+            Rule::Adam(adam) => adam.step(&self.params, &self.rate, &self.weight_decay),
+            Rule::Sgd(sgd) => sgd.step(&self.params, &self.rate, &self.weight_decay),
         }
     }
+}
+
+/// Shortens the gradient of all parameters together to the norm `most`, as `torch.nn.utils.clip_grad_norm_`.
+fn clip(params: &[Tensor], most: f64) -> Result<(), TrainError> {
+    let _no_grad = tch::no_grad_guard();
+    let norms = params.iter().map(|param| param.grad().f_norm()).collect::<Result<Vec<_>, _>>()?;
+    let norm = Tensor::f_stack(&norms, 0)?.f_norm()?.f_add_scalar(1e-6)?;
+    let share = norm.f_reciprocal()?.f_mul_scalar(most)?.f_clamp_max(1.0)?;
+    for param in params {
+        let _grad = param.grad().f_mul_(&share)?;
+    }
+    Ok(())
 }
 
 impl Adam {
@@ -144,16 +166,19 @@ impl Adam {
         })
     }
 
-    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: f64) -> Result<(), TrainError> {
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: &[f64]) -> Result<(), TrainError> {
         self.knobs.lr = rate.lr;
-        if self.decoupled {
+        let is_uniform = weight_decay.windows(2).all(|pair| pair[0] == pair[1]);
+        if self.decoupled || !is_uniform {
+            // The kernel knows one penalty for all.
             self.knobs.weight_decay = 0.0;
             let _no_grad = tch::no_grad_guard();
-            for param in params {
+            for (param, &decay) in params.iter().zip(weight_decay).filter(|(_, decay)| **decay != 0.0) {
                 let mut param = param.shallow_clone();
-                let _param = match &rate.on_device {
+                let _changed = match &rate.on_device {
+                    _ if !self.decoupled => param.grad().f_add_(&param.f_mul_scalar(decay)?)?,
                     Some([_, shrink]) => param.f_mul_(shrink)?,
-                    None => param.f_mul_scalar_(1.0 - rate.lr * weight_decay)?,
+                    None => param.f_mul_scalar_(1.0 - rate.lr * decay)?,
                 };
             }
         }
@@ -174,13 +199,14 @@ impl Adam {
 }
 
 impl Sgd {
-    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: f64) -> Result<(), TrainError> {
+    fn step(&mut self, params: &[Tensor], rate: &Rate, weight_decay: &[f64]) -> Result<(), TrainError> {
         let _no_grad = tch::no_grad_guard();
-        let gradient = |param: &Tensor| match weight_decay {
+        let gradient = |(param, decay): (&Tensor, &f64)| match *decay {
             0.0 => Ok(param.grad()),
             decay => param.grad().f_add(&param.f_mul_scalar(decay)?),
         };
-        let gradients = params.iter().map(gradient).collect::<Result<Vec<_>, TchError>>()?;
+        let gradients =
+            params.iter().zip(weight_decay).map(gradient).collect::<Result<Vec<_>, TchError>>()?;
         let directions = self.directions(gradients)?;
         for (param, direction) in params.iter().zip(&directions) {
             let update = match &rate.on_device {
@@ -226,6 +252,11 @@ mod tests {
             weight_decay: 0.0,
             momentum: None,
             schedule: None,
+            milestones: None,
+            gamma: None,
+            warm_up: None,
+            decay: None,
+            clip: None,
         }
     }
 
@@ -282,6 +313,39 @@ mod tests {
         // The penalty's gradient is λ·w: 1 − 0.1·(2 + 0.5·1) = 0.75.
         let penalised = Optim { weight_decay: 0.5, ..sgd };
         assert_near(&stepped(&penalised, OptimizerForm::Loop, 1), [0.75, 1.0, -2.05]);
+    }
+
+    #[test]
+    fn weights_alone_decay_and_a_long_gradient_is_shortened() {
+        let moved = |config: &Optim, form| -> [f64; 2] {
+            let ones = |size: &[i64]| Tensor::ones(size, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let (weight, bias) = (ones(&[1, 1]), ones(&[1]));
+            let params = vec![weight.shallow_clone(), bias.shallow_clone()];
+            let mut optimizer = Optimizer::new(config, form, params).unwrap();
+            (&weight * 3.0 + &bias * 4.0).sum(Kind::Float).backward();
+            optimizer.step().unwrap();
+            [weight, bias].map(|param| param.double_value(&[]) - 1.0)
+        };
+        let near = |found: [f64; 2], expected: [f64; 2]| {
+            for (found, expected) in found.into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+            }
+        };
+        let weights = Some(Decay::Weights);
+        let sgd = Optim { weight_decay: 0.5, decay: weights, ..config(OptimName::Sgd) };
+        near(moved(&sgd, OptimizerForm::Loop), [-0.1 * 3.5, -0.1 * 4.0]);
+        near(moved(&Optim { decay: None, ..sgd.clone() }, OptimizerForm::Loop), [-0.35, -0.45]);
+        for form in FORMS {
+            let adamw = Optim { weight_decay: 0.5, decay: weights, ..config(OptimName::AdamW) };
+            near(moved(&adamw, form), [-0.15, -0.1]);
+            // The penalty turns the gradient of the weight around, and not that of the bias.
+            let adam = Optim { weight_decay: -6.0, decay: weights, ..config(OptimName::Adam) };
+            near(moved(&adam, form), [0.1, -0.1]);
+        }
+        // Of length 5.
+        let clipped = Optim { clip: Some(1.0), ..config(OptimName::Sgd) };
+        near(moved(&clipped, OptimizerForm::Loop), [-0.06, -0.08]);
+        near(moved(&Optim { clip: Some(6.0), ..clipped }, OptimizerForm::Loop), [-0.3, -0.4]);
     }
 
     /// What PyTorch makes of five steps down c·w + |w|²/2 from ones (`tools/reference.py`).

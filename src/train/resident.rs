@@ -1,10 +1,13 @@
 //! A whole split as one tensor of bytes on the device; a batch is gathered out of it and becomes floats there.
 
+use std::sync::Arc;
+
 use tch::{Kind, Tensor};
 
 use crate::data::Images;
 use crate::experiment::plan::MemoryFormat;
 use crate::train::TrainError;
+use crate::train::normalise::Normalisation;
 use crate::train::place::Place;
 
 pub struct Resident {
@@ -15,6 +18,8 @@ pub struct Resident {
     divisor: Tensor,
     labels: Tensor,
     format: MemoryFormat,
+    /// And its mean and standard deviation where the set is.
+    normalisation: Option<(Arc<Normalisation>, Tensor, Tensor)>,
 }
 
 pub struct Batch {
@@ -52,30 +57,56 @@ impl Resident {
         };
         let labels: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
         let labels = Tensor::f_from_slice(&labels)?;
-        Ok(Self { pixels, divisor: Tensor::from(255.0_f32), labels, format })
+        Ok(Self { pixels, divisor: Tensor::from(255.0_f32), labels, format, normalisation: None })
     }
 
     /// The same set at `place`.
     pub fn on(self, place: Place) -> Result<Self, TrainError> {
         let (pixels, labels) = (place.put(self.pixels)?, place.put(self.labels)?);
-        Ok(Self { pixels, divisor: place.put(self.divisor)?, labels, format: self.format })
+        let put = |(normalisation, mean, std)| -> Result<_, TrainError> {
+            Ok((normalisation, place.put(mean)?, place.put(std)?))
+        };
+        let normalisation = self.normalisation.map(put).transpose()?;
+        Ok(Self { pixels, divisor: place.put(self.divisor)?, labels, format: self.format, normalisation })
     }
 
     /// The same set, not a copy of it.
     pub fn shallow_clone(&self) -> Self {
+        let shared = |(normalisation, mean, std): &(Arc<Normalisation>, Tensor, Tensor)| {
+            (Arc::clone(normalisation), mean.shallow_clone(), std.shallow_clone())
+        };
         Self {
             pixels: self.pixels.shallow_clone(),
             divisor: self.divisor.shallow_clone(),
             labels: self.labels.shallow_clone(),
             format: self.format,
+            normalisation: self.normalisation.as_ref().map(shared),
         }
+    }
+
+    /// The same set, whose batches are normalised. On the host.
+    pub fn normalised(mut self, normalisation: Option<Normalisation>) -> Result<Self, TrainError> {
+        let with_tensors = |normalisation: Normalisation| -> Result<_, TrainError> {
+            let (mean, std) = normalisation.tensors(self.format)?;
+            Ok((Arc::new(normalisation), mean, std))
+        };
+        self.normalisation = normalisation.map(with_tensors).transpose()?;
+        Ok(self)
+    }
+
+    pub fn normalisation(&self) -> Option<Arc<Normalisation>> {
+        self.normalisation.as_ref().map(|(normalisation, ..)| Arc::clone(normalisation))
     }
 
     /// The images at `indices`, a tensor [n] of 64-bit integers where the set is.
     pub fn batch(&self, indices: &Tensor) -> Result<Batch, TrainError> {
         // As torchvision's ToTensor: convert, then divide.
         let mut images = self.pixels.f_index_select(0, indices)?.f_to_kind(Kind::Float)?;
-        let images = images.f_divide_(&self.divisor)?;
+        let _images = images.f_divide_(&self.divisor)?;
+        if let Some((_, mean, std)) = &self.normalisation {
+            let _images = images.f_sub_(mean)?;
+            let _images = images.f_div_(std)?;
+        }
         let images = match self.format {
             MemoryFormat::Contiguous => images,
             MemoryFormat::ChannelsLast => images.f_permute([0, 3, 1, 2])?,

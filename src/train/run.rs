@@ -8,7 +8,7 @@ use crate::clock::{Clock, Monotonic, Phase, Recorder};
 use crate::data::{self, DataSet, Limits};
 use crate::digest::Digest;
 use crate::experiment::plan::{Effective, Loader};
-use crate::experiment::{Config, Length, Plan, Trial};
+use crate::experiment::{Config, Length, Plan, Trial, config};
 use crate::machine;
 use crate::planted::Planted;
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
@@ -18,10 +18,11 @@ use crate::train::TrainError;
 use crate::train::chain::{Chain, Named};
 use crate::train::checkpoint::{self, Decoded, Position};
 use crate::train::diagnose::{Depth, Diagnosis};
-use crate::train::evaluate::{correct_count, cross_entropy, evaluate};
+use crate::train::evaluate::{correct_count, evaluate, smoothed_cross_entropy};
 use crate::train::graphs::{EAGER_STEPS, StepGraphs};
 use crate::train::loader::Batches;
 use crate::train::network::{self, Built, Mode};
+use crate::train::normalise::Normalisation;
 use crate::train::optimizer::Optimizer;
 use crate::train::place::{self, Place};
 use crate::train::plant;
@@ -253,7 +254,9 @@ impl<'a> Training<'a> {
         built.parameters.move_to(place)?;
         let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
         let compared = split.train.len().min(split.validation.len());
-        let resident = |images| Resident::new(images, plan.memory_format)?.on(place);
+        let normalisation = Normalisation::of(trial, &data.train)?;
+        let resident =
+            |images| Resident::new(images, plan.memory_format)?.normalised(normalisation.clone())?.on(place);
         let train_set = resident(&data.train)?;
         let placed =
             |positions: &[u32]| -> Result<Tensor, TrainError> { Ok(place.put(indices(positions)?)?) };
@@ -414,7 +417,11 @@ impl<'a> Training<'a> {
             kept_epoch,
             wall_ns: self.wall_ns(),
             final_weights: self.built.parameters.digest()?,
-            effective: Effective { loader: self.loader, layers: self.built.network.effective() },
+            effective: Effective {
+                loader: self.loader,
+                layers: self.built.network.effective(),
+                normalised: self.train_set.normalisation().map(|normalisation| normalisation.summary()),
+            },
             steps: self.step,
             train_ns: self.train_ns,
             evaluate_ns: self.evaluate_ns,
@@ -502,8 +509,7 @@ impl<'a> Training<'a> {
     /// Nothing in it waits for a GPU before the loss is read back. It stays whole, so that what is timed is read in the
     /// order it happens.
     fn step(&mut self, epoch: u32) -> Result<StepRow, TrainError> {
-        let lr =
-            schedule::rate(self.config.optim.schedule, self.config.optim.lr, self.step, self.length.steps);
+        let lr = schedule::rate(&self.config.optim, self.step, self.length.steps);
         self.optimizer.set_lr(if self.planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr })?;
         let usage = machine::usage();
         let mut timing = Timing::start(&self.clock, self.recorder.as_mut(), self.planted)?;
@@ -517,7 +523,7 @@ impl<'a> Training<'a> {
                 &self.built,
                 &mut self.optimizer,
                 &batch,
-                self.config.train.micro_batch,
+                &self.config.train,
                 self.place,
                 &mut timing,
             )?,
@@ -539,11 +545,12 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         let (built, optimizer) = (&self.built, &mut self.optimizer);
+        let smoothing = self.config.train.label_smoothing.unwrap_or(0.0);
         // What backward leaves is written where the optimizer's graph reads it.
         optimizer.clear_grads()?;
         let forward = |batch: &Batch| {
             let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
-            let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
+            let loss = smoothed_cross_entropy(&logits, &batch.labels, Reduction::Mean, smoothing)?;
             let result = place::result(&loss, &correct_count(&logits, &batch.labels)?)?;
             Ok((loss, result))
         };
@@ -557,19 +564,20 @@ impl<'a> Training<'a> {
         built: &Built,
         optimizer: &mut Optimizer,
         batch: &Batch,
-        micro_batch: Option<u32>,
+        config: &config::Train,
         place: Place,
         timing: &mut Timing<C>,
     ) -> Result<(f64, u32), TrainError> {
         let images = batch.labels.numel() as u32;
         let all = i64::from(images);
-        let part = micro_batch.map_or(all, i64::from).max(1);
+        let part = config.micro_batch.map_or(all, i64::from).max(1);
+        let smoothing = config.label_smoothing.unwrap_or(0.0);
         let mut passes = Vec::with_capacity(1);
         for start in (0..all).step_by(part as usize) {
             let len = part.min(all - start);
             let batch = batch.part(start, len)?;
             let logits = built.network.forward(&batch.images, Mode::TRAIN)?;
-            let loss = cross_entropy(&logits, &batch.labels, Reduction::Mean)?;
+            let loss = smoothed_cross_entropy(&logits, &batch.labels, Reduction::Mean, smoothing)?;
             timing.end(Phase::Forward, len as u32)?;
             if start == 0 {
                 optimizer.clear_grads()?;

@@ -6,6 +6,7 @@
 //! copy into tensors, so that its work cannot hide behind libtorch's threads.
 
 use std::mem;
+use std::sync::Arc;
 
 use tch::Tensor;
 
@@ -15,6 +16,7 @@ use crate::experiment::plan::MemoryFormat;
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::augment::{Canvas, Change};
+use crate::train::normalise::Normalisation;
 use crate::train::resident::Batch;
 
 /// A byte as a float in [0, 1].
@@ -39,6 +41,7 @@ pub struct Samples<'a> {
     seed: Seed,
     format: MemoryFormat,
     canvas: Canvas,
+    normalisation: Option<Arc<Normalisation>>,
     /// What `batch` makes the next one in, so that its memory is asked for once; a worker gives its arrays away.
     spare: Arrays,
 }
@@ -54,7 +57,13 @@ pub struct Arrays {
 impl<'a> Samples<'a> {
     /// `images` as they are, or changed as `augment` says.
     pub fn new(images: &'a Images, augment: Option<&'a Augment>, seed: Seed, format: MemoryFormat) -> Self {
-        Self { images, augment, seed, format, canvas: Canvas::new(images.shape), spare: Arrays::default() }
+        let canvas = Canvas::new(images.shape);
+        Self { images, augment, seed, format, canvas, normalisation: None, spare: Arrays::default() }
+    }
+
+    /// Has pixels normalised, before anything is changed at random.
+    pub fn normalise(&mut self, normalisation: Option<Arc<Normalisation>>) {
+        self.normalisation = normalisation;
     }
 
     /// The images at `positions` in the file, as they are in `epoch`; as
@@ -105,6 +114,11 @@ impl<'a> Samples<'a> {
         let bytes = &self.images.pixels[index * shape.len()..][..shape.len()];
         for (pixel, &byte) in self.canvas.pixels_mut().iter_mut().zip(bytes) {
             *pixel = SCALED[usize::from(byte)];
+        }
+        if let Some(normalisation) = &self.normalisation {
+            for (index, pixel) in self.canvas.pixels_mut().iter_mut().enumerate() {
+                *pixel = normalisation.apply(index, *pixel);
+            }
         }
         if let Some(augment) = self.augment {
             let key = Key::new(self.seed, Stream::Augment, u64::from(epoch), index as u64);

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::experiment::config::Schedule;
+use crate::experiment::config::{Optim, Schedule};
 
 /// Share of the steps in which one-cycle rises, how far below `lr` it starts, and how far below that it ends: the
 /// defaults of PyTorch's `OneCycleLR`.
@@ -10,22 +10,35 @@ const RISE: f64 = 0.3;
 const START_DIVISOR: f64 = 25.0;
 const END_DIVISOR: f64 = 1e4;
 
-/// The rate of `step`, from 0, of `steps` in all. `lr` is the config's: the rate itself without a schedule, and the
-/// highest rate with one.
+/// The rate of `step`, from 0, of `steps` in all. The config's `lr` is the rate itself without a schedule, and the highest
+/// rate with one; a warm-up takes its share of either.
 ///
 /// Cosine reaches 0 at the step after the last one, as `CosineAnnealingLR` with `T_max = steps` does.
-pub fn rate(schedule: Option<Schedule>, lr: f64, step: u64, steps: u64) -> f64 {
-    let (step, steps) = (step as f64, steps as f64);
-    match schedule {
+pub fn rate(optim: &Optim, step: u64, steps: u64) -> f64 {
+    let rate = scheduled(optim, step, steps);
+    match optim.warm_up {
+        Some(rise) if step < rise => rate * ((step + 1) as f64 / rise as f64),
+        _ => rate,
+    }
+}
+
+fn scheduled(optim: &Optim, step: u64, steps: u64) -> f64 {
+    let (lr, at, all) = (optim.lr, step as f64, steps as f64);
+    match optim.schedule {
         None | Some(Schedule::Constant) => lr,
-        Some(Schedule::Cosine) => anneal(lr, 0.0, step / steps),
+        Some(Schedule::Cosine) => anneal(lr, 0.0, at / all),
         Some(Schedule::OneCycle) => {
-            let (low, top, last) = (lr / START_DIVISOR, RISE * steps - 1.0, steps - 1.0);
-            if step <= top {
-                anneal(low, lr, step / top)
+            let (low, top, last) = (lr / START_DIVISOR, RISE * all - 1.0, all - 1.0);
+            if at <= top {
+                anneal(low, lr, at / top)
             } else {
-                anneal(lr, low / END_DIVISOR, (step - top) / (last - top))
+                anneal(lr, low / END_DIVISOR, (at - top) / (last - top))
             }
+        }
+        Some(Schedule::Multistep) => {
+            let milestones = optim.milestones.as_deref().unwrap_or_default();
+            let behind = milestones.iter().filter(|&&milestone| milestone <= step).count();
+            lr * optim.gamma.unwrap_or(1.0).powi(behind as i32)
         }
     }
 }
@@ -38,6 +51,44 @@ fn anneal(start: f64, end: f64, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::config::OptimName;
+
+    fn rate(schedule: Option<Schedule>, lr: f64, step: u64, steps: u64) -> f64 {
+        super::rate(&optim(schedule, lr), step, steps)
+    }
+
+    fn optim(schedule: Option<Schedule>, lr: f64) -> Optim {
+        Optim {
+            name: OptimName::Sgd,
+            lr,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: None,
+            schedule,
+            milestones: None,
+            gamma: None,
+            warm_up: None,
+            decay: None,
+            clip: None,
+        }
+    }
+
+    /// Expected: `MultiStepLR([3, 5], gamma=0.1)` from 0.1, and the same behind four steps of warm-up.
+    #[test]
+    fn a_multistep_rate_falls_at_its_milestones_and_a_warm_up_rises_to_it() {
+        let mut optim =
+            Optim { milestones: Some(vec![3, 5]), gamma: Some(0.1), ..optim(Some(Schedule::Multistep), 0.1) };
+        let near = |optim: &Optim, expected: [f64; 7]| {
+            for (step, expected) in (0..).zip(expected) {
+                let found = super::rate(optim, step, 7);
+                assert!((found - expected).abs() < 1e-15, "{step}: {found} {expected}");
+            }
+        };
+        near(&optim, [0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]);
+        optim.warm_up = Some(4);
+        near(&optim, [0.025, 0.05, 0.075, 0.01, 0.01, 0.001, 0.001]);
+    }
 
     const LR: f64 = 1e-3;
 

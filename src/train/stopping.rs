@@ -77,6 +77,7 @@ mod tests {
             patience: Some(patience),
             min_delta,
             micro_batch: None,
+            label_smoothing: None,
             replicate: None,
         };
         let mut stopping = Stopping::new(&train).unwrap();

@@ -66,10 +66,7 @@ pub fn read(
 /// Classes, files in their order, and what lies beside class folders.
 type Listed = (Vec<String>, Vec<Candidate>, Vec<Broken>);
 
-fn list(
-    folder: &Path,
-    classes: Option<&[String]>,
-) -> Result<Listed, AddError> {
+fn list(folder: &Path, classes: Option<&[String]>) -> Result<Listed, AddError> {
     let (mut own, mut files, mut stray) = (Vec::new(), Vec::new(), Vec::new());
     let entries = entries(folder)?;
     let folders: Vec<&DirEntry> = entries.iter().filter(|entry| entry.path().is_dir()).collect();

@@ -162,7 +162,7 @@ impl Layer {
         Ok(match &step.op {
             Op::Conv(conv) => Self::Conv(Conv::new(parameters, name, channels, *conv)?, Record::default()),
             Op::Linear { bias } => {
-                let sizes = (input.len() as i64, step.output.len() as i64);
+                let sizes = (input.values() as i64, step.output.values() as i64);
                 Self::Linear(Linear::new(parameters, name, sizes, *bias)?)
             }
             Op::BatchNorm => Self::BatchNorm(BatchNorm::new(parameters, name, channels)?),

@@ -11,6 +11,7 @@ use crate::experiment::config::{OptimName, Schedule};
 use crate::experiment::plan::{Device, MemoryFormat, PlanName};
 use crate::network::{self, Activation, Preset, PresetName, Size, infer};
 use crate::train::GENERATOR;
+use crate::train::evaluate::cross_entropy;
 use crate::train::network::build;
 use crate::train::optimizer::Optimizer;
 use crate::train::shim;
@@ -66,7 +67,7 @@ fn one_step(name: PresetName, set: Name, plan: &Plan, kind: Kind, probe: u64) ->
         }
     }
     let params = built.parameters.trainable_tensors();
-    let before: Vec<Tensor> = params.iter().map(|param| on_host(param)).collect();
+    let before: Vec<Tensor> = params.iter().map(on_host).collect();
     let mut optimizer = Optimizer::new(&config(1).optim, plan.optimizer, params).unwrap();
     let (images, labels) = noise(set, 64, probe);
     let (images, labels) = (place.put(images.to_kind(kind)).unwrap(), place.put(labels).unwrap());

@@ -88,7 +88,14 @@ pub(super) fn data() -> DataSet {
 pub(super) fn config(epochs: u32) -> Config {
     let set = Name::mnist();
     Config {
-        data: Data { set, digest: set.digest(), validation: 0.2, train_limit: None, eval_limit: None },
+        data: Data {
+            set,
+            digest: set.digest(),
+            validation: 0.2,
+            train_limit: None,
+            eval_limit: None,
+            normalise: None,
+        },
         model: Model::Preset(Preset {
             name: PresetName::SimpleCnn,
             activation: Activation::Relu,
@@ -104,6 +111,11 @@ pub(super) fn config(epochs: u32) -> Config {
             weight_decay: 0.0,
             momentum: None,
             schedule: None,
+            milestones: None,
+            gamma: None,
+            warm_up: None,
+            decay: None,
+            clip: None,
         },
         train: Train {
             batch: BATCH,
@@ -113,6 +125,7 @@ pub(super) fn config(epochs: u32) -> Config {
             patience: None,
             min_delta: None,
             micro_batch: None,
+            label_smoothing: None,
             replicate: None,
         },
         augment: None,
