@@ -55,7 +55,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
 
 /// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
 pub enum Choice {
-    Exactly(PlanAsked, Environment),
+    Exactly(PlanAsked, Box<Environment>),
     /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
     /// and then that of the newest run. Only of a plan of that name, if one is given.
     Fullest(Option<PlanName>),

@@ -22,7 +22,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         return Ok(swept.exit_code());
     }
     let choice = match swept.environment.clone() {
-        Some(environment) => Choice::Exactly(swept.plan.clone(), environment),
+        Some(environment) => Choice::Exactly(swept.plan.clone(), Box::new(environment)),
         None => Choice::Fullest(Some(swept.plan.base.name)),
     };
     let listing = swept.store.records()?;

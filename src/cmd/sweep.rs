@@ -257,7 +257,7 @@ impl<'a> Asked<'a> {
 fn block_of(item: &Item, due: &[&Item]) -> Option<Block> {
     let place =
         due.iter().filter(|other| is_of_block(other, item)).position(|other| other.key() == item.key())?;
-    item.experiment.varies_the_plan().then(|| Block { block: item.trial.seed.0, place: place as u32 })
+    item.experiment.varies_the_plan().then_some(Block { block: item.trial.seed.0, place: place as u32 })
 }
 
 fn is_of_block(one: &Item, other: &Item) -> bool {

@@ -13,11 +13,29 @@ const ABOUT: &[(&str, &str, &str)] = &[
     ("data.validation", "0.2", "Share of the training file that is held out for validation."),
     ("data.train_limit", "all", "Train on the first so many training images of the split alone."),
     ("data.eval_limit", "all", "The same for the validation and the test images."),
-    ("model.name", "required", "The network."),
-    ("model.activation", "required", "What stands after each convolution and the hidden linear layer."),
-    ("model.dropout", "required", "Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1."),
+    (
+        "data.normalise",
+        "none",
+        "Subtract a mean and divide by a standard deviation: `{ mean = [..], std = [..] }`, a number a channel; `channels`, both computed over the training images; `pixels`, the mean of each pixel, divided by nothing.",
+    ),
+    ("model.name", "required, or `layers`", "A network with a name; the keys up to `norm` are its own."),
+    (
+        "model.activation",
+        "required with `name`",
+        "What stands after each convolution and the hidden linear layer.",
+    ),
+    (
+        "model.dropout",
+        "required with `name`",
+        "Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.",
+    ),
     ("model.pooling", "plain", "Max-pooling window: 2 × 2 with stride 2, or 3 × 3 with stride 2."),
     ("model.norm", "batch_norm", "Normalisation after each convolution."),
+    (
+        "model.layers",
+        "required, or `name`",
+        "A network of your own: its layers from the input on, such as `[{ conv = 32, kernel = 3, pad = 1 }, \"relu\", \"flatten\", { linear = \"classes\" }]`.",
+    ),
     ("optim.name", "required", "The optimizer."),
     ("optim.lr", "required", "Step size."),
     ("optim.betas", "[0.9, 0.999]", "Decay rates of Adam's and AdamW's two moments."),
@@ -25,6 +43,23 @@ const ABOUT: &[(&str, &str, &str)] = &[
     ("optim.weight_decay", "0", "L2 penalty that is added to the gradient; for AdamW, decoupled from it."),
     ("optim.momentum", "none", "Of SGD, 0 ≤ momentum < 1."),
     ("optim.schedule", "constant", "How the step size changes over the steps."),
+    (
+        "optim.milestones",
+        "none",
+        "Of `multistep`: the steps after which the step size is multiplied by `gamma`.",
+    ),
+    ("optim.gamma", "0.1", "Of `multistep`: by what it is multiplied at each milestone."),
+    (
+        "optim.warm_up",
+        "none",
+        "In the first so many steps it rises in equal parts to what the schedule says.",
+    ),
+    ("optim.decay", "all", "What `weight_decay` is of: all that is trained, or no bias and no norm."),
+    (
+        "optim.clip",
+        "none",
+        "Shorten the gradient of all parameters to this Euclidean norm where it is longer.",
+    ),
     (
         "optim.lr_rule",
         "constant",
@@ -53,6 +88,11 @@ const ABOUT: &[(&str, &str, &str)] = &[
         "train.micro_batch",
         "the batch",
         "Images a pass takes at most: a larger batch is several, whose gradients add up. BatchNorm then normalises over these.",
+    ),
+    (
+        "train.label_smoothing",
+        "none",
+        "So much of each label's weight is spread evenly over all classes, in training alone.",
     ),
     (
         "train.replicate",
@@ -248,7 +288,7 @@ pub fn text() -> String {
         let about = ABOUT.iter().find(|(key, ..)| *key == name);
         let (_, default, about) = about.copied().unwrap_or(("", "", ""));
         let default =
-            if default == "required" { "required".to_owned() } else { format!("default {default}") };
+            if default.starts_with("required") { default.to_owned() } else { format!("default {default}") };
         let _ = writeln!(text, "- `{name}`: {kind}; {default}. {about}");
     }
     let _ = writeln!(text, "\n## Metrics\n");
