@@ -38,6 +38,14 @@ install *ARGS: build
 package *ARGS: build
     @python3 tools/package.py pack {{ ARGS }}
 
+# A package for a machine with a GPU and PyTorch, built without either: `--for-torch 2.11.0` names the PyTorch there, `--with mnist` brings data
+package-cuda *ARGS: build
+    @python3 tools/package_cuda.py {{ ARGS }}
+
+# Everything this project wants to know of a GPU, most important first, on a machine that has one: `--seconds 600`, `--out DIR`
+gpu-session *ARGS: build fetch
+    @python3 tools/gpu_session.py {{ ARGS }}
+
 # Make both packages, and run each in a root that has glibc and nothing else
 test-package: fetch
     python3 tools/package.py pack

@@ -200,7 +200,7 @@ pub struct PlanArgs {
     /// Another number is another plan: its runs are not mixed with those there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
-    /// Where to train: cpu, cuda or cuda:N. CUDA was never run on a GPU so far: compare its results with the CPU's first
+    /// Where to train: cpu, cuda or cuda:N. CUDA was run on one kind of GPU so far: docs/gpu.md says what was checked
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
 }

@@ -291,3 +291,21 @@ fn a_package_of_the_same_content_has_the_same_bytes() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert!(first == pack("two", ["b", "a"]));
 }
+
+/// A session with a lent GPU ends when it is told to, and what it learned is written as it comes: here with a processor.
+#[test]
+fn a_session_with_a_gpu_leaves_out_what_cannot_end_in_time_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let (code, _, err) = python(&["gpu_session.py", "--out", out, "--seconds", "16"]);
+    assert_eq!(code, 0, "{err}");
+    let table = fs::read_to_string(folder.path().join("session.md")).unwrap();
+    assert!(table.contains("| smoke |") && table.contains("| c2 |"), "{table}");
+    assert_eq!(table.matches("left out").count(), table.lines().count() - 2, "{table}");
+    // What it finds missing on this machine is the doctor's affair.
+    let (_, said, err) = python(&["gpu_session.py", "--out", out, "--only", "doctor"]);
+    assert!(fs::read_to_string(folder.path().join("doctor.txt")).unwrap().contains("GPU"), "{said}{err}");
+    assert!(fs::read_to_string(folder.path().join("session.md")).unwrap().contains("| doctor | what is there |"));
+    let (code, _, err) = python(&["gpu_session.py", "--only", "nothing"]);
+    assert!(code == 2 && err.contains("the steps are doctor, tests"), "{err}");
+}

@@ -8,7 +8,8 @@ Linux wheel is a CUDA build whose libtorch_cpu.so still needs libcudart and libc
 two come along; libtorch.so, which would pull in libtorch_cuda.so, is replaced by a linker script. With no
 libtorch_cuda.so beside it torch-sys links for the CPU only.
 
-The CUDA flavour is the whole wheel with its nvidia wheels. It has never been run on a GPU by this project.
+The CUDA flavour is the whole wheel with its nvidia wheels, and CUDA's own headers for the graphs of steps. docs/gpu.md says
+what of it was run on a GPU.
 """
 
 import argparse
@@ -47,6 +48,8 @@ WHEELS = [
         None,
     ),
 ]
+# CUDA's own headers, of the toolkit this wheel of PyTorch is made with; PyTorch brings libraries and no headers.
+CUDA_HEADERS = ("nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88")
 LINKER_SCRIPT = "INPUT ( libtorch_cpu.so libc10.so )\n"
 LINK = pathlib.Path(__file__).resolve().parent.parent / ".libtorch"
 NEEDED_BYTES = {"cpu": 2 << 30, "cuda": 12 << 30}
@@ -125,6 +128,9 @@ def build_cuda(root: pathlib.Path, scratch: pathlib.Path) -> None:
     # The libraries find their nvidia neighbours by a RUNPATH relative to torch/lib, so the tree stays as pip lays it.
     print(f"libtorch {VERSION} (CUDA): torch and its nvidia wheels, about 5 GB", flush=True)
     pip("install", "--target", str(root / "site"), f"torch=={VERSION}")
+    # In a folder of their own: pip would write them over what PyTorch's wheels put into the same place.
+    pip("install", "--target", str(root / "headers"), "--no-deps", *CUDA_HEADERS)
+    (root / "cuda-include").symlink_to(pathlib.Path("headers") / "nvidia" / "cu13" / "include")
     for name in ("lib", "include"):
         (root / name).symlink_to(pathlib.Path("site") / "torch" / name)
 

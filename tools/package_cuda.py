@@ -24,8 +24,6 @@ from package import ROOT, PackageError, output
 
 # tch is made for one libtorch each.
 TCH = {"2.11.0": "0.24.0", "2.12.0": "0.25.0", "2.13.0": "0.26.0"}
-# CUDA's own headers, of the toolkit these wheels of PyTorch are made with; PyTorch brings libraries and no headers.
-HEADERS = ("nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88")
 # What finds the libtorch of the machine and starts the program with it.
 LAUNCHER = """#!/bin/sh
 # Starts pinbench with the libtorch of this machine's PyTorch: of LIBTORCH where it is set, else of python3.
@@ -62,7 +60,7 @@ def link_against(version: str) -> pathlib.Path:
             return root
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
             wheels, fresh = pathlib.Path(scratch) / "wheels", pathlib.Path(scratch) / "root"
-            for wheel in (f"torch=={version}", *HEADERS):
+            for wheel in (f"torch=={version}", *libtorch.CUDA_HEADERS):
                 print(f"fetching {wheel}", flush=True)
                 tags = (f"--platform=manylinux_{tag}_x86_64" for tag in ("2_28", "2_17"))
                 libtorch.pip("download", "--no-deps", "--quiet", "--dest", str(wheels), "--only-binary=:all:", *tags,

@@ -293,7 +293,7 @@ pub fn require_torch() -> Result<()> {
 fn require_device(plan: &Plan) -> Result<()> {
     pinbench::train::check_device(plan)?;
     if plan.device != pinbench::experiment::plan::Device::Cpu {
-        warn("CUDA: this path has never been run by its authors; compare its results with a CPU run first");
+        warn("CUDA: run by its authors on one kind of GPU alone; docs/gpu.md says what was checked there");
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The GPU that a program sees, from NVIDIA's management library (NVML): what it is, and what its driver counts.
 //!
 //! The library comes with the driver and is loaded when it is asked, so that a machine without one says so and nothing
-//! else changes. Never run on a GPU so far.
+//! else changes.
 
 use std::{env, fmt};
 

@@ -1,4 +1,4 @@
-//! Where the tensors of a training are: on the host, or on a CUDA device, on which none of this was ever run.
+//! Where the tensors of a training are: on the host, or on a CUDA device.
 
 use tch::{Kind, TchError, Tensor};
 

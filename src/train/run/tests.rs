@@ -276,7 +276,7 @@ fn on_a_cpu_nothing_is_copied_and_no_device_is_timed() {
     }
 }
 
-/// For the first who has a GPU; this project had none. Dropout is off, for its draws are the device's own.
+/// Dropout is off, for its draws are the device's own.
 #[test]
 #[ignore = "needs a GPU and a libtorch with CUDA"]
 fn a_training_on_a_gpu_starts_as_on_the_cpu_and_is_timed_by_events() {

@@ -1,6 +1,6 @@
 // What a device other than the CPU needs: marks on its own timeline, waiting for its work, and full precision.
 //
-// For any device that libtorch has a guard for, without CUDA's headers. Never run on a GPU so far.
+// For any device that libtorch has a guard for, without CUDA's headers.
 
 #include "shim.h"
 

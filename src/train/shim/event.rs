@@ -1,4 +1,4 @@
-//! A CUDA device's own timeline, and waiting for its work. Never run on a GPU so far; `event.cpp` has what libtorch does.
+//! A CUDA device's own timeline, and waiting for its work; `event.cpp` has what libtorch does.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -101,7 +101,6 @@ mod tests {
         set_tf32(false).unwrap();
     }
 
-    /// For the first who has a GPU; this project had none.
     #[test]
     #[ignore = "needs a GPU and a libtorch with CUDA"]
     fn a_gpu_times_what_lies_between_two_events() {
