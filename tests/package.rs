@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 const TOML: &str = r#"title = "mine"
 why = "a test"
+default_profile = "quick"
 
 [data]
 set = "mnist"
