@@ -16,6 +16,7 @@ use pinbench::row::StepRow;
 const TINY: &str = r#"
 title = "Two batches"
 why = "Is the small one faster?"
+default_profile = "quick"
 
 [data]
 set = "mnist"
