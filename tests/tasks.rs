@@ -79,7 +79,7 @@ fn a_run_whose_rows_are_damaged_is_set_aside_and_run_again_by_the_same_command()
     let records: Vec<Value> = serde_json::from_str(&records).unwrap();
     // A record had to be joined by its run's id to learn its arm.
     let arms: Vec<&str> = records.iter().map(|record| record["arm"].as_str().unwrap()).collect();
-    assert_eq!(arms, ["64", "300"]);
+    assert_eq!(arms, ["batch 64", "batch 300"]);
     let (code, out, _) = workspace.run(&["doctor", "--verify"]);
     assert!(code == 0 && !out.contains("damaged"), "{out}");
 }
