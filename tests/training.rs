@@ -90,8 +90,10 @@ fn trials_at_once_have_the_weights_of_each_alone_on_one_thread_and_no_times() {
         let page = workspace.path().join(out.lines().next().unwrap());
         (weights, err, std::fs::read_to_string(page).unwrap())
     };
-    let (alone, ..) = weights(&["--threads", "1"]);
     let (beside, said, page) = weights(&["--jobs", "2"]);
+    // Their results are there, and their times are not: without the others they are due again.
+    let (alone, again, _) = weights(&["--threads", "1"]);
+    assert!(again.contains("2 due"), "{again}");
     assert_eq!(alone.len(), 2);
     assert!(alone.iter().all(Value::is_string), "{alone:?}");
     assert_eq!(beside, alone);

@@ -10,6 +10,7 @@ use serde_json::Value;
 const EXPERIMENT: &str = r#"
 title = "tiny"
 why = "a test"
+default_profile = "quick"
 data = { set = "mnist", validation = 0.2, train_limit = 256, eval_limit = 64 }
 model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
 optim = { name = "sgd", lr = 0.01 }
