@@ -121,7 +121,7 @@ fn an_unknown_key_in_a_toml_file_exits_2_and_points_at_the_line() {
     fs::write(&path, TOML.replace("batch = 64\n", "bacth = 64\n")).unwrap();
     let assert = pinbench(&workspace).args(["list", "m1"]).assert().code(2);
     assert.stderr(
-        contains("m1-batch.toml:18:1").and(contains("bacth = 64")).and(contains("did you mean `batch`?")),
+        contains("m1-batch.toml:19:1").and(contains("bacth = 64")).and(contains("did you mean `batch`?")),
     );
     // The other file is whole.
     pinbench(&workspace).args(["list", "m2"]).assert().success();
@@ -150,7 +150,7 @@ fn list_as_json_has_the_documented_keys_and_one_object_a_trial() {
         "trial_id",
     ];
     assert_eq!(keys, documented);
-    assert_eq!(rows[1]["arm"], "128");
+    assert_eq!(rows[1]["arm"], "batch 128");
     assert_eq!(rows[1]["config"]["train"]["batch"], 128);
     assert_eq!((&rows[0]["status"], &rows[0]["run"]), (&Value::from("missing"), &Value::Null));
     assert_eq!(rows[0]["trial_id"].as_str().unwrap().len(), 64);
@@ -320,12 +320,12 @@ fn a_gpu_that_is_not_there_is_refused_before_anything_is_fetched() {
 }
 
 #[test]
-fn the_help_says_that_no_gpu_was_ever_seen() {
+fn the_help_says_on_what_gpus_this_was_run() {
     let workspace = workspace();
     let output = pinbench(&workspace).args(["run", "--help"]).assert().success().get_output().clone();
     // Wherever the lines are broken.
     let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("never run on a GPU so far"), "{help}");
+    assert!(help.contains("on one kind of GPU so far: docs/gpu.md"), "{help}");
 }
 
 #[cfg(not(feature = "torch"))]

@@ -144,7 +144,7 @@ fn a_path_that_is_no_experiments_file_is_wrong_usage_and_says_what_was_expected(
             ("no.toml", "cannot read the experiment's file 'no.toml': No such file"),
             ("mine/no", "or an id, which `pinbench list` has"),
             ("mine/", "'mine/' is a folder, expected an experiment's file"),
-            ("bad.toml", "bad.toml:18:1"),
+            ("bad.toml", "bad.toml:19:1"),
         ] {
             let (code, out, err) = pinbench(folder.path(), &[verb, path]);
             assert_eq!((code, out.as_str()), (2, ""), "{verb} {path}: {err}");
@@ -187,7 +187,8 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
     assert!(by_file.contains("<code>pinbench reproduce mine.toml --profile quick</code>"));
     // Of what nobody put there and has no run, the index says nothing.
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
-    assert!(index.contains("<code>pinbench reproduce mine.toml --profile quick</code>"));
+    // Over files that each have a profile of their own.
+    assert!(index.contains("<code>pinbench reproduce mine.toml</code>"));
     assert!(index.contains("id=\"mine\"") && !index.contains("m1-batch-size"));
     let by_folder = page(&["study", "--experiments", "my own"], "study/index.html");
     let option = "--experiments &#39;my own&#39;";
@@ -196,7 +197,7 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
         "{by_folder}"
     );
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
-    assert!(index.contains(&format!("<code>pinbench reproduce {option} --profile quick</code>")));
+    assert!(index.contains(&format!("<code>pinbench reproduce {option}</code>")));
 }
 
 /// It named `pinbench baseline accept mine`, which would have accepted another file.
@@ -306,7 +307,9 @@ fn a_session_with_a_gpu_leaves_out_what_cannot_end_in_time_and_says_so() {
     // What it finds missing on this machine is the doctor's affair.
     let (_, said, err) = python(&["gpu_session.py", "--out", out, "--only", "doctor"]);
     assert!(fs::read_to_string(folder.path().join("doctor.txt")).unwrap().contains("GPU"), "{said}{err}");
-    assert!(fs::read_to_string(folder.path().join("session.md")).unwrap().contains("| doctor | what is there |"));
+    assert!(
+        fs::read_to_string(folder.path().join("session.md")).unwrap().contains("| doctor | what is there |")
+    );
     let (code, _, err) = python(&["gpu_session.py", "--only", "nothing"]);
     assert!(code == 2 && err.contains("the steps are doctor, tests"), "{err}");
 }

@@ -141,9 +141,7 @@ mod tests {
         let profile = &experiment.profile;
         let gpu = html(&experiment, on_gpu(profile));
         let cpu = html(&experiment, samples::arms(profile, &[0, 1]));
-        for part in
-            ["Host and device", "bound by launches", "on one kind of GPU alone", "Example GPU"]
-        {
+        for part in ["Host and device", "bound by launches", "on one kind of GPU alone", "Example GPU"] {
             assert!(gpu.contains(part) && !cpu.contains(part), "{part}");
         }
     }
