@@ -298,6 +298,6 @@ mod training {
         assert!(out.contains(&interrupted), "{out}");
         let (_, out, _) = workspace.run(&["doctor"]);
         assert!(out.contains(&format!("tiny, seed 0: {kept} of 1600 steps")), "{out}");
-        assert!(out.contains("pinbench run tiny --profile smoke --trial"), "{out}");
+        assert!(out.contains("pinbench run tiny --profile quick --trial"), "{out}");
     }
 }
