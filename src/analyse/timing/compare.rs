@@ -16,7 +16,9 @@ pub enum Standing {
     Faster,
     Slower,
     /// Neither is told; a difference of more than this factor, above 1, is ruled out, where anything is.
-    Open { within: Option<f64> },
+    Open {
+        within: Option<f64>,
+    },
 }
 
 /// Every condition but the reference and its control against the reference. Together they are wrong with probability

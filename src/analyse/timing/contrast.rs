@@ -91,9 +91,9 @@ impl Contrast {
     /// never with more degrees of freedom than all conditions together have.
     pub fn estimate(&self, noise: Option<&Noise>, alpha: f64) -> Option<Estimate> {
         let (value, n) = (stats::mean(&self.values)?, self.values.len());
-        let half = self.standard_error(noise).and_then(|(error, freedom)| {
-            Some(error * inference::quantile(freedom, 1.0 - alpha / 2.0)?)
-        });
+        let half = self
+            .standard_error(noise)
+            .and_then(|(error, freedom)| Some(error * inference::quantile(freedom, 1.0 - alpha / 2.0)?));
         Some(Estimate { value, interval: half.map(|half| (value - half, value + half)), n })
     }
 

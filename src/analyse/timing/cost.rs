@@ -38,6 +38,7 @@ pub struct Cost {
 
 /// How many of the first steps do not belong to the level of the rest: so many, of at most half of them, that the error of
 /// the mean of what is left is smallest (marginal standard error rule; White, Simulation 69(6), 1997), here of logarithms.
+/// [`LEAST_STEPS`] are always left.
 /// At least one: the first step makes the optimizer's state and the thread pool.
 pub fn warm_up(step_ns: &[u64]) -> usize {
     let ln: Vec<f64> = step_ns.iter().map(|ns| (*ns as f64).max(1.0).ln()).collect();
@@ -47,7 +48,8 @@ pub fn warm_up(step_ns: &[u64]) -> usize {
         let squares: f64 = left.iter().map(|value| (value - mean).powi(2)).sum();
         squares / (left.len() as f64).powi(2)
     };
-    let candidates = 1..=(ln.len() / 2).max(1);
+    let most = (ln.len() / 2).min(ln.len().saturating_sub(LEAST_STEPS)).max(1);
+    let candidates = 1..=most;
     candidates.min_by(|one, other| error(*one).total_cmp(&error(*other))).unwrap_or(1).min(ln.len())
 }
 
