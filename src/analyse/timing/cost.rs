@@ -113,16 +113,17 @@ mod tests {
 
     #[test]
     fn steps_before_the_level_holds_and_a_short_last_batch_do_not_count() {
-        let mut steps: Vec<StepRow> = (0..12).map(|index| step(index, 64, 6_400_000 + index)).collect();
+        let mut steps: Vec<StepRow> =
+            (0..12).map(|index| step(index, 64, 6_400_000 + 1000 * (index % 2))).collect();
         for slow in &mut steps[..3] {
             *slow = step(slow.step, 64, 9_000_000);
         }
         steps[11] = step(11, 7, 5_000_000);
         let cost = Cost::of(&run(steps)).unwrap();
         assert_eq!((cost.warm_up, cost.steps), (3, 8));
-        assert!((cost.us_per_image - 100.0).abs() < 1e-3 && (cost.images_per_s - 10_000.0).abs() < 0.1);
+        assert!((cost.us_per_image - 100.0).abs() < 0.02 && (cost.images_per_s - 10_000.0).abs() < 2.0);
         let sum: f64 = cost.part_us_per_image.iter().sum();
-        assert!((sum - 100.0).abs() < 1e-3, "{sum}");
+        assert!((sum - 100.0).abs() < 0.02, "{sum}");
         assert_eq!((cost.system_share, cost.cpu_use), (None, None));
     }
 
