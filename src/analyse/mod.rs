@@ -15,6 +15,7 @@ pub mod roofline;
 #[cfg(test)]
 pub mod samples;
 mod summary;
+pub mod timing;
 mod verdict;
 
 pub use assess::assess;

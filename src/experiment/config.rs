@@ -413,6 +413,10 @@ impl Optim {
             "0 ≤ momentum < 1, with the optimizer `sgd` only",
         )?;
         self.check_rate()?;
+        let is_scaled = self.lr_rule.is_none() && self.lr_base_batch.is_none();
+        check("optim.lr_rule", &format!("{:?}", self.lr_rule), is_scaled, || {
+            "a file's, whose rate is scaled before it is a config".to_owned()
+        })?;
         check_some("optim.clip", self.clip, positive, "a norm above 0")?;
         let decay = self.weight_decay;
         check("optim.weight_decay", &decay, decay.is_finite() && decay >= 0.0, || {

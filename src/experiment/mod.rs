@@ -13,6 +13,7 @@ pub mod manual;
 pub mod metric;
 pub mod plan;
 mod resolve;
+pub mod setting;
 pub(crate) mod trace;
 mod wire;
 mod words;

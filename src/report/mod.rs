@@ -21,6 +21,7 @@ mod page;
 mod provenance;
 mod results;
 mod setup;
+pub mod timing;
 pub mod trace;
 mod view;
 
@@ -135,6 +136,7 @@ fn templates() -> Result<Tera, tera::Error> {
         ("explain.html", include_str!("../../templates/explain.html")),
         ("index.html", include_str!("../../templates/index.html")),
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
+        ("timing.html", include_str!("../../templates/timing.html")),
         ("trace.html", include_str!("../../templates/trace.html")),
     ])?;
     Ok(tera)

@@ -78,6 +78,7 @@ struct Instruments {
     reference: Reference,
     diagnosis: Option<Diagnosis>,
     planted: Option<Planted>,
+    only_steps: bool,
 }
 
 impl<'a> Training<'a> {
@@ -100,6 +101,7 @@ impl<'a> Training<'a> {
             Diagnostics::On => Some(Diagnosis::new(&sets.train, seed, place)?),
             Diagnostics::Off => None,
         };
+        let Options { planted, only_steps, .. } = options;
         let (recorder, reference) = (place.recorder(), Reference::new(place)?);
         let length = Length::of(&config.train, sets.train.len() as u64);
         Ok(Self {
@@ -112,7 +114,7 @@ impl<'a> Training<'a> {
             sets,
             end: End::new(config, length.steps),
             times: Times::new(),
-            instruments: Instruments { recorder, reference, diagnosis, planted: options.planted },
+            instruments: Instruments { recorder, reference, diagnosis, planted, only_steps },
         })
     }
 
@@ -126,6 +128,10 @@ impl<'a> Training<'a> {
             ending = self.epoch(epoch, observer)?;
             if ending != Ending::Finished {
                 break;
+            }
+            if self.instruments.only_steps {
+                self.progress.so_far = SoFar::default();
+                continue;
             }
             self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
@@ -143,7 +149,7 @@ impl<'a> Training<'a> {
             self.keep(epoch + 1, observer)?;
         }
         let mut kept_epoch = None;
-        if ending == Ending::Finished {
+        if ending == Ending::Finished && !self.instruments.only_steps {
             kept_epoch = self.end.restore_best(&mut self.learner.built)?;
             let kept = kept_epoch.unwrap_or(last);
             self.measure(kept, Split::Test, observer)?;
@@ -174,6 +180,9 @@ impl<'a> Training<'a> {
 
     /// Beside the run, so that a machine that slows down slows both.
     fn time_reference(&mut self, repeats: usize) -> Result<(), TrainError> {
+        if self.instruments.only_steps {
+            return Ok(());
+        }
         let began_ns = self.times.now_ns();
         self.instruments.reference.time(&self.times.clock, repeats)?;
         self.times.set_aside(began_ns);
@@ -219,7 +228,7 @@ impl<'a> Training<'a> {
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }
-            if control != Control::Continue {
+            if control != Control::Continue && !self.instruments.only_steps {
                 self.keep(epoch, observer)?;
             }
             if control == Control::Stop {

@@ -92,4 +92,6 @@ pub struct Options<'a> {
     /// A state that [`Observer::kept`] was given, and the steps up to it.
     pub resume: Option<(&'a [u8], &'a [StepRow])>,
     pub planted: Option<Planted>,
+    /// Steps and nothing else: no evaluation, no reference workload and no state to go on from.
+    pub only_steps: bool,
 }

@@ -1,0 +1,139 @@
+//! What a measurement of times says: the cost of a step under each condition, and ratios within blocks.
+//!
+//! [`crate::record::Measurement`] → [`Measured`] → [`Contrast`] → [`Estimate`]. The unit is the process: the median over its
+//! warm steps is one value, for steps of one process are alike in ways that the next process is not (where its memory lies,
+//! what ran beside it). Everything is compared within a block, whose processes ran one after the other.
+
+mod compare;
+mod contrast;
+mod cost;
+mod look;
+#[cfg(test)]
+pub mod simulated;
+
+use std::collections::BTreeMap;
+
+pub use compare::{Comparison, Standing, blocks_needed, compare};
+pub use contrast::{Contrast, Estimate, Noise};
+pub use cost::{Cost, LEAST_STEPS, PARTS, warm_up};
+pub use look::{ALPHA, LOOKS, Look};
+
+use crate::analyse::caveat::disturbed_share;
+use crate::record::{Design, LoadedRun, Measurement, MeasurementError, Timed};
+
+/// The costs of every block.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Measured {
+    pub design: Design,
+    /// By number.
+    pub blocks: BTreeMap<u64, Block>,
+    /// What it was measured on, as people say it; `None` before the first process.
+    pub machine: Option<String>,
+}
+
+/// By condition; one that was not wanted in this block any more, or that failed, is absent.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Block {
+    pub processes: BTreeMap<usize, Process>,
+}
+
+/// What counts of a condition in a block.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Process {
+    pub cost: Cost,
+    /// Share of the processor time that others took, where that makes its times doubtful.
+    pub disturbed: Option<f64>,
+    /// Processes that were timed for it: more than 1 where the first was disturbed.
+    pub attempts: u32,
+}
+
+impl Measured {
+    pub fn new(design: Design) -> Self {
+        Self { design, blocks: BTreeMap::new(), machine: None }
+    }
+
+    /// Of every process in the folder of a measurement.
+    pub fn of(measurement: &Measurement) -> Result<Self, MeasurementError> {
+        let mut measured = Self::new(measurement.design.clone());
+        for timed in measurement.timed()? {
+            let Some(run) = &timed.run else { continue };
+            if let Some(run) = measurement.store.run(&timed.trial, run)? {
+                measured.add(&timed, &run);
+            }
+        }
+        Ok(measured)
+    }
+
+    /// Takes a process in. Of several attempts the last one counts: another follows only where the one before was
+    /// disturbed, whatever its times are.
+    pub fn add(&mut self, timed: &Timed, run: &LoadedRun) {
+        let Some(cost) = Cost::of(run) else { return };
+        let environment = &run.record.environment;
+        self.machine.get_or_insert_with(|| {
+            let cores = crate::text::plural(environment.cores as usize, "core");
+            let gpu = environment.gpu.as_ref().map(|gpu| format!(", {}", gpu.name)).unwrap_or_default();
+            format!("{}, {cores}{gpu}, {}", environment.cpu, environment.kernel)
+        });
+        let process = Process { cost, disturbed: disturbed(run), attempts: timed.attempt + 1 };
+        self.blocks.entry(timed.block).or_default().processes.insert(timed.condition, process);
+    }
+
+    /// The costs of a condition, by block.
+    pub fn costs(&self, condition: usize) -> impl Iterator<Item = &Cost> {
+        self.blocks.values().filter_map(move |block| Some(&block.processes.get(&condition)?.cost))
+    }
+
+    /// Index of the condition of that name.
+    pub fn condition(&self, name: &str) -> Option<usize> {
+        self.design.conditions.iter().position(|condition| condition.name == name)
+    }
+
+    /// The sum of weight × ln(cost of an image) in each block that has all of these conditions: of weights 1 and −1 the
+    /// logarithm of a ratio.
+    pub fn contrast(&self, weights: &[(usize, f64)]) -> Contrast {
+        self.contrast_of(weights, |cost| cost.us_per_image)
+    }
+
+    /// As [`Self::contrast`], of another positive quantity.
+    pub fn contrast_of(&self, weights: &[(usize, f64)], of: impl Fn(&Cost) -> f64) -> Contrast {
+        let value = |block: &Block| {
+            let term = |(condition, weight): &(usize, f64)| {
+                Some(weight * of(&block.processes.get(condition)?.cost).ln())
+            };
+            weights.iter().map(term).sum::<Option<f64>>()
+        };
+        let values = self.blocks.values().filter_map(value).filter(|value| value.is_finite()).collect();
+        Contrast { values, squares: weights.iter().map(|(_, weight)| weight * weight).sum() }
+    }
+
+    /// How much a process strays by, over all conditions together; `None` where one block is all there is.
+    pub fn noise(&self) -> Option<Noise> {
+        let cell = |block: &Block| -> BTreeMap<usize, f64> {
+            let ln = |(condition, process): (&usize, &Process)| (*condition, process.cost.us_per_image.ln());
+            block.processes.iter().map(ln).collect()
+        };
+        Noise::of(&self.blocks.values().map(cell).collect::<Vec<_>>())
+    }
+
+    /// Cost of an image under `condition` over that under `reference`, with the interval that covers with probability
+    /// 1 − `alpha`.
+    pub fn ratio(&self, condition: usize, reference: usize, alpha: f64) -> Option<Estimate> {
+        let contrast = self.contrast(&[(condition, 1.0), (reference, -1.0)]);
+        Some(contrast.estimate(self.noise().as_ref(), alpha)?.exp())
+    }
+
+    /// The factor, above 1, within which two names of one thing came out: nothing smaller is said of any two conditions.
+    /// `None` where the control was not measured often enough.
+    pub fn floor(&self, alpha: f64) -> Option<f64> {
+        let (one, other) = self.design.alike?;
+        let (low, high) = self.ratio(other, one, alpha)?.interval?;
+        Some(high.max(1.0 / low))
+    }
+}
+
+/// Share of the processor time that others took beside the run, where that makes its times doubtful.
+pub fn disturbed(run: &LoadedRun) -> Option<f64> {
+    let outcome = run.record.outcome.as_ref()?;
+    let others = outcome.others_cpu_s.zip(run.record.watched_s());
+    disturbed_share(others, outcome.steal_share, run.record.environment.cores)
+}
