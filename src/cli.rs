@@ -147,6 +147,12 @@ pub struct RunArgs {
     /// Only the trial whose id starts so; `pinbench list` has the ids
     #[arg(long, value_name = "ID")]
     pub trial: Option<String>,
+    /// Train again, for its times, what is done but was not measured beside the other arms of its seed
+    ///
+    /// The arms of a seed are a block: they run one after the other, in an order drawn from the seed, and their times are
+    /// compared within it. A block that was interrupted has times hours apart.
+    #[arg(long, conflicts_with_all = ["jobs", "dry_run", "trial"])]
+    pub retime: bool,
 }
 
 #[derive(Args)]

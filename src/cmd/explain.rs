@@ -181,7 +181,7 @@ impl Measurement {
             data: data.to_owned(),
             workspace: workspace.root.clone(),
             diagnostics: Diagnostics::Off,
-            task: Task::Train { fault: self.planted },
+            task: Task::Train { fault: self.planted, again: false },
             beside: 0,
             block: Some(record::Block { block: self.block.into(), place: self.place }),
             command: this_command(),
