@@ -82,6 +82,7 @@ pub enum Verb {
     Diff(DiffArgs),
     Export(ExportArgs),
     Trace(TraceArgs),
+    Time(crate::cmd::time::TimeArgs),
     /// Measure why something is slow, by taking causes away
     #[command(subcommand)]
     Explain(ExplainVerb),

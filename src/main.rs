@@ -36,6 +36,7 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Verify(args) => cmd::verify::run(&workspace, &args),
         Verb::Check(args) => cmd::check::run(&workspace, &args),
         Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
+        Verb::Time(args) => cmd::time::run(&workspace, &args),
         Verb::Explain(ExplainVerb::BatchSize(args)) => cmd::explain::run(&workspace, &args),
         Verb::Export(args) => cmd::export::run(&workspace, &args),
         Verb::Trace(args) => cmd::trace::run(&workspace, &args),

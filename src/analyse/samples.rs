@@ -218,7 +218,7 @@ fn outcome(seed: u64, batch: u32, steps: &[StepRow]) -> Outcome {
 }
 
 /// The same on every machine.
-fn environment() -> Environment {
+pub fn environment() -> Environment {
     let torch = Torch {
         version: "2.13.0".to_owned(),
         capability: "AVX512".to_owned(),

@@ -12,6 +12,7 @@ pub mod export;
 pub mod help;
 pub mod init;
 pub mod list;
+pub mod measure;
 mod progress;
 pub mod report;
 pub mod reproduce;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod show;
 mod sweep;
 mod task;
+pub mod time;
 pub mod trace;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -280,7 +280,7 @@ impl Observer for Progress {
                 let name = &self.names[index];
                 self.warn(&format!("{name}: {text}"));
             }
-            Event::Sealed { .. } | Event::Done => {}
+            Event::Ready | Event::Sealed { .. } | Event::Done => {}
         }
     }
 

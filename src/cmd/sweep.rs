@@ -290,7 +290,7 @@ pub fn require_torch() -> Result<()> {
 
 /// Before anything is fetched, and before every run would fail for the same reason.
 #[cfg(feature = "torch")]
-fn require_device(plan: &Plan) -> Result<()> {
+pub fn require_device(plan: &Plan) -> Result<()> {
     pinbench::train::check_device(plan)?;
     if plan.device != pinbench::experiment::plan::Device::Cpu {
         warn("CUDA: run by its authors on one kind of GPU alone; docs/gpu.md says what was checked there");
@@ -300,7 +300,7 @@ fn require_device(plan: &Plan) -> Result<()> {
 
 /// [`require_torch`] has refused before.
 #[cfg(not(feature = "torch"))]
-fn require_device(_: &Plan) -> Result<()> {
+pub fn require_device(_: &Plan) -> Result<()> {
     Ok(())
 }
 

@@ -28,13 +28,16 @@ pub fn run(parent: Option<u32>) -> anyhow::Result<ExitCode> {
     if !ends_with(parent) {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
-    let job: Job = serde_json::from_reader(io::stdin().lock()).context(
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).context("the job cannot be read")?;
+    let job: Job = serde_json::from_str(&line).context(
         "`train` is what pinbench starts for each run and expects a job on standard input; use `pinbench run`",
     )?;
     check_environment(&job)?;
     match &job.task {
         Task::Export(export) => crate::cmd::export::child(&job, export, &interrupt),
         Task::Trace(trace) => crate::cmd::trace::child(&job, trace, &interrupt),
+        Task::Time(time) => crate::cmd::measure::child(&job, time, &interrupt),
         Task::Train { .. } => train_into_the_store(&job, &interrupt),
     }
 }
@@ -123,6 +126,7 @@ fn execute(
         diagnostics: job.diagnostics,
         resume: checkpoint.as_ref().map(|kept| (&kept.state[..], &kept.rows.steps[..])),
         planted: job.fault(),
+        only_steps: false,
     };
     let watch = Watch::start();
     let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {

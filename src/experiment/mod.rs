@@ -12,6 +12,7 @@ pub mod manual;
 pub mod metric;
 pub mod plan;
 mod resolve;
+pub mod setting;
 mod trace;
 mod wire;
 mod words;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::experiment::TrialId;
 use crate::record::frame::FrameError;
 use crate::record::problem::{Fault, Problem};
 use crate::record::schema::{
@@ -19,7 +20,7 @@ use crate::record::schema::{
 };
 use crate::record::staging::{RECORD_FILE, sum_file};
 use crate::record::store::check_name;
-use crate::record::{LoadedRun, Rows, RunRecord, Store, StoreError, frame, parquet};
+use crate::record::{LoadedRun, Rows, RunId, RunRecord, Store, StoreError, frame, parquet};
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Listing {
@@ -59,6 +60,12 @@ impl Store {
                 Err(problem) => listing.problems.push(problem),
             }
         }
+    }
+
+    /// One run of a trial, whole; `None` where there is none.
+    pub fn run(&self, trial: &TrialId, run: &RunId) -> Result<Option<LoadedRun>, Problem> {
+        let record = self.record_in(&self.run_folder(trial, run))?;
+        record.map(|record| self.load(&record)).transpose()
     }
 
     /// The verified record of the run in `folder`; `None` when the folder went away since it was listed.

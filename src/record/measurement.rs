@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::{Config, Plan};
+use crate::experiment::{Config, Plan, TrialId};
 use crate::planted::Planted;
-use crate::record::{RunId, Store, StoreError};
+use crate::record::{Problem, RunId, Store, StoreError};
 
 const DESIGN: &str = "measurement.json";
 const PROCESSES: &str = "processes.jsonl";
@@ -61,6 +61,7 @@ pub struct Timed {
     pub condition: usize,
     /// 0, and more where the process before it was disturbed and measured again.
     pub attempt: u32,
+    pub trial: TrialId,
     /// Its run in the store; `None` of one that sealed none, with the reason.
     pub run: Option<RunId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +95,8 @@ pub enum MeasurementError {
     Taken(PathBuf),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Run(#[from] Problem),
 }
 
 impl Measurement {
@@ -184,13 +187,14 @@ mod tests {
             place: 0,
             condition,
             attempt: 0,
+            trial: samples::record(0, "r").trial_id,
             run: Some(RunId("20260102T030405.678901Z-1-0".to_owned())),
             failed: None,
         }
     }
 
     fn design() -> Design {
-        let record = samples::record();
+        let record = samples::record(0, "r");
         let condition = |name: &str| Condition {
             name: name.to_owned(),
             experiment: "m1".to_owned(),

@@ -20,6 +20,7 @@ mod page;
 mod provenance;
 mod results;
 mod setup;
+pub mod timing;
 pub mod trace;
 mod view;
 

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 use crate::record::{RunId, Status};
+use crate::schedule::blocks::Timer;
+use crate::schedule::interrupt::Adopted;
 use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job};
 
 /// Of the child's last words.
@@ -84,23 +86,81 @@ fn follow(events: mpsc::Receiver<Event>, observer: &mut dyn FnMut(&Event)) -> Op
     said
 }
 
-impl Executor for Children {
-    /// To the kernel a child's parent is the thread that starts it, with which `train` ends: that thread waits here.
-    fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+/// A child that has its job. It waits for nobody unless its task says so.
+struct Started<'a> {
+    child: Child,
+    adopted: Adopted<'a>,
+    events: mpsc::Receiver<Event>,
+    readers: Vec<JoinHandle<String>>,
+    /// Open for as long as the child may be told to go.
+    input: Option<ChildStdin>,
+}
+
+impl Children {
+    fn start(&self, job: &Job) -> io::Result<Started<'_>> {
         let mut child = self.spawn(job)?;
         let adopted = self.interrupt.adopt(child.id());
         let (sender, events) = mpsc::channel();
         let output = child.stdout.take().map(|pipe| thread::spawn(move || read_events(pipe, &sender)));
         let errors = child.stderr.take().map(|pipe| thread::spawn(move || read_tail(pipe)));
-        if let Some(mut input) = child.stdin.take() {
+        let mut input = child.stdin.take();
+        if let Some(input) = &mut input {
             // A child that is gone before it has read its job says why by its exit.
-            let _ = input.write_all(&serde_json::to_vec(job)?);
+            let _ = input.write_all(&[serde_json::to_vec(job)?, b"\n".to_vec()].concat());
         }
-        let said = follow(events, observer);
-        drop(adopted);
-        let status = child.wait()?;
-        let tail = [errors, output].into_iter().flatten().map(joined).collect::<String>();
-        Ok(ending(status, said, &tail, self.interrupt.is_asked()))
+        let readers = [errors, output].into_iter().flatten().collect();
+        Ok(Started { child, adopted, events, readers, input })
+    }
+}
+
+impl Started<'_> {
+    /// Waits until the child is ready, or gone.
+    fn wait_until_ready(&self) {
+        while let Ok(event) = self.events.recv() {
+            if event == Event::Ready {
+                return;
+            }
+        }
+    }
+
+    fn go(&mut self) {
+        if let Some(input) = &mut self.input {
+            // As above.
+            let _ = input.write_all(b"go\n");
+        }
+    }
+
+    /// The child reads that nothing more will be said, and ends if it waits for it.
+    fn finish(mut self, interrupt: &Interrupt, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+        drop(self.input.take());
+        let said = follow(self.events, observer);
+        drop(self.adopted);
+        let status = self.child.wait()?;
+        let tail = self.readers.into_iter().map(joined).collect::<String>();
+        Ok(ending(status, said, &tail, interrupt.is_asked()))
+    }
+}
+
+impl Executor for Children {
+    /// To the kernel a child's parent is the thread that starts it, with which `train` ends: that thread waits here.
+    fn execute(&self, job: &Job, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
+        self.start(job)?.finish(&self.interrupt, observer)
+    }
+}
+
+impl Timer for Children {
+    /// Loading libtorch and the data takes longer than a few steps: all children do that at once, and are then timed one
+    /// after the other while the rest sleep.
+    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending)) -> io::Result<()> {
+        let started: Vec<Started> = jobs.iter().map(|job| self.start(job)).collect::<io::Result<_>>()?;
+        started.iter().for_each(Started::wait_until_ready);
+        for (index, mut child) in started.into_iter().enumerate() {
+            if !self.interrupt.is_asked() {
+                child.go();
+            }
+            ended(index, child.finish(&self.interrupt, &mut |_| {})?);
+        }
+        Ok(())
     }
 }
 

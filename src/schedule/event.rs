@@ -9,6 +9,8 @@ use crate::row::Split;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// Everything is loaded and built; what is timed begins when the parent says go.
+    Ready,
     Started {
         /// Steps that a checkpoint brought: 0 unless resumed.
         #[serde(default)]

@@ -47,6 +47,8 @@ pub enum Task {
     Export(Export),
     /// Where the time of its steps goes. No run is sealed.
     Trace(Trace),
+    /// A few steps and nothing else, once the parent says go. Its run is sealed in a measurement's own store.
+    Time(Time),
 }
 
 impl Task {
@@ -71,11 +73,23 @@ pub struct Trace {
     pub steps: u32,
 }
 
+/// How long a process is timed for: until both the least number of steps and the span are reached, or the most steps.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Time {
+    pub least_steps: u64,
+    pub most_steps: u64,
+    pub span_ms: u64,
+    pub fault: Option<Planted>,
+    /// Captured once by the parent, but for the threads, which are the plan's.
+    pub environment: Environment,
+}
+
 impl Job {
     /// The fault this run is trained with.
     pub fn fault(&self) -> Option<Planted> {
         match self.task {
-            Task::Train { fault } => fault,
+            Task::Train { fault } | Task::Time(Time { fault, .. }) => fault,
             Task::Export(_) | Task::Trace(_) => None,
         }
     }

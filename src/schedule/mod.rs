@@ -3,6 +3,7 @@
 //! The parent writes a [`Job`] to the child's standard input and reads [`Event`]s, one JSON line each, from its
 //! standard output. The child seals its own run; of one that dies before, the parent seals a failed run.
 
+mod blocks;
 pub(crate) mod child;
 mod due;
 mod estimate;
@@ -12,13 +13,14 @@ mod interrupt;
 mod job;
 mod sweep;
 
+pub use blocks::{Blocks, BlocksError, Questions, Timer};
 pub use child::{Children, Ending, Executor};
 pub use due::{Asked, Item, items};
 pub use estimate::{Basis, Pace, together};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};
 pub use interrupt::Interrupt;
-pub use job::{Export, Job, Task, Trace};
+pub use job::{Export, Job, Task, Time, Trace};
 pub use sweep::{Observer, Sweep, SweepError, Tally};
 
 /// Exit codes of the child. It sealed a run that finished or diverged; the last event says which.

@@ -123,6 +123,8 @@ pub struct Options<'a> {
     /// A state that [`Observer::kept`] was given, and the steps up to it.
     pub resume: Option<(&'a [u8], &'a [StepRow])>,
     pub planted: Option<Planted>,
+    /// Steps and nothing else: no evaluation, no reference workload and no state to go on from.
+    pub only_steps: bool,
 }
 
 /// Trains `trial` under `plan`, in a process that has the plan's environment and was prepared for its threads
@@ -177,6 +179,7 @@ struct Training<'a> {
     /// Training ends with this epoch.
     is_over: bool,
     planted: Option<Planted>,
+    only_steps: bool,
     /// The plan wants graphs; `graphs` has them once a few steps were taken.
     records_graphs: bool,
     graphs: Option<StepGraphs>,
@@ -289,6 +292,7 @@ impl<'a> Training<'a> {
             target: config.train.target_loss.map(Target::new),
             is_over: false,
             planted: options.planted,
+            only_steps: options.only_steps,
             // A step of several passes is not recorded: its passes are of two sizes, and it is taken for its memory.
             records_graphs: plan.graph && config.train.micro_batch.is_none(),
             graphs: None,
@@ -389,6 +393,10 @@ impl<'a> Training<'a> {
             if ending != Ending::Finished {
                 break;
             }
+            if self.only_steps {
+                self.so_far = SoFar::default();
+                continue;
+            }
             self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
             self.judge(epoch, loss)?;
@@ -405,7 +413,7 @@ impl<'a> Training<'a> {
             self.keep(epoch + 1, observer)?;
         }
         let mut kept_epoch = None;
-        if ending == Ending::Finished {
+        if ending == Ending::Finished && !self.only_steps {
             kept_epoch = self.restore_best()?;
             let kept = kept_epoch.unwrap_or(last);
             self.measure(kept, Split::Test, observer)?;
@@ -432,6 +440,9 @@ impl<'a> Training<'a> {
 
     /// Beside the run, so that a machine that slows down slows both.
     fn time_reference(&mut self, repeats: usize) -> Result<(), TrainError> {
+        if self.only_steps {
+            return Ok(());
+        }
         let began_ns = self.clock.now_ns();
         self.reference.time(&self.clock, repeats)?;
         self.aside_ns += self.clock.now_ns() - began_ns;
@@ -492,7 +503,7 @@ impl<'a> Training<'a> {
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }
-            if control != Control::Continue {
+            if control != Control::Continue && !self.only_steps {
                 self.keep(epoch, observer)?;
             }
             if control == Control::Stop {

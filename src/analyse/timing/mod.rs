@@ -4,6 +4,7 @@
 //! warm steps is one value, for steps of one process are alike in ways that the next process is not (where its memory lies,
 //! what ran beside it). Everything is compared within a block, whose processes ran one after the other.
 
+mod compare;
 mod contrast;
 mod cost;
 mod look;
@@ -12,6 +13,7 @@ pub mod simulated;
 
 use std::collections::BTreeMap;
 
+pub use compare::{Comparison, Standing, blocks_needed, compare};
 pub use contrast::{Contrast, Estimate, Noise};
 pub use cost::{Cost, LEAST_STEPS, PARTS, warm_up};
 pub use look::{ALPHA, LOOKS, Look};
@@ -51,11 +53,11 @@ impl Measured {
     /// Of every process in the folder of a measurement.
     pub fn of(measurement: &Measurement) -> Result<Self, MeasurementError> {
         let mut measured = Self::new(measurement.design.clone());
-        let records = measurement.store.records()?.records;
-        let by_run: BTreeMap<_, _> = records.iter().map(|record| (&record.run, record)).collect();
         for timed in measurement.timed()? {
-            let Some(record) = timed.run.as_ref().and_then(|run| by_run.get(run)) else { continue };
-            measured.add(&timed, &measurement.store.load(record)?);
+            let Some(run) = &timed.run else { continue };
+            if let Some(run) = measurement.store.run(&timed.trial, run)? {
+                measured.add(&timed, &run);
+            }
         }
         Ok(measured)
     }

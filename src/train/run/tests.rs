@@ -164,7 +164,7 @@ fn train_under(
     tch::set_num_threads(1);
     let (trial, steps) = (Trial { config: config.clone(), seed: Seed(5) }, rows.steps.clone());
     let resume = state.as_deref().map(|state| (state, &steps[..]));
-    let options = Options { diagnostics: rows.diagnostics_wanted, resume, planted: None };
+    let options = Options { diagnostics: rows.diagnostics_wanted, resume, ..Options::default() };
     train(&trial, plan, &data(), options, rows)
 }
 

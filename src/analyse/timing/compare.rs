@@ -1,0 +1,102 @@
+//! Which condition is faster, or what could still be there where that is not told.
+
+use crate::analyse::timing::{ALPHA, Estimate, Measured};
+
+/// A condition beside the reference, the first of the design.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Comparison {
+    pub condition: usize,
+    /// Cost of an image over that of the reference, within blocks.
+    pub ratio: Estimate,
+    pub standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Standing {
+    Faster,
+    Slower,
+    /// Neither is told; a difference of more than this factor, above 1, is ruled out, where anything is.
+    Open { within: Option<f64> },
+}
+
+/// Every condition but the reference and its control against the reference. Together they are wrong with probability
+/// [`ALPHA`] (Bonferroni), and nothing is said that the control shows as well: a ratio counts where its whole interval is
+/// beyond the floor.
+pub fn compare(measured: &Measured) -> Vec<Comparison> {
+    let control = measured.design.alike.map(|(_, control)| control);
+    let others: Vec<usize> =
+        (1..measured.design.conditions.len()).filter(|index| Some(*index) != control).collect();
+    let alpha = ALPHA / others.len().max(1) as f64;
+    let floor = measured.floor(ALPHA);
+    let compared = |condition: usize| {
+        let ratio = measured.ratio(condition, 0, alpha)?;
+        let standing = standing(&ratio, floor);
+        Some(Comparison { condition, ratio, standing })
+    };
+    others.into_iter().filter_map(compared).collect()
+}
+
+fn standing(ratio: &Estimate, floor: Option<f64>) -> Standing {
+    let floor = floor.unwrap_or(1.0);
+    if ratio.is_above(floor) {
+        Standing::Slower
+    } else if ratio.is_below(1.0 / floor) {
+        Standing::Faster
+    } else {
+        Standing::Open { within: ratio.interval.map(|(low, high)| high.max(1.0 / low).max(floor)) }
+    }
+}
+
+/// Blocks with which the ratio would be told from 1, were it as it looks and the noise as it is: the interval shrinks with
+/// their root. `None` where it looks like nothing at all, or the spread is not known.
+pub fn blocks_needed(ratio: &Estimate, floor: Option<f64>) -> Option<u64> {
+    let (low, high) = ratio.interval?;
+    let half = (high.ln() - low.ln()) / 2.0;
+    // The floor is the control's own interval, and shrinks alike.
+    let apart = ratio.value.ln().abs();
+    let needed = ratio.n as f64 * ((half + floor.unwrap_or(1.0).ln()) / apart).powi(2);
+    (apart > 0.001 && needed.is_finite()).then(|| needed.ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::timing::simulated;
+    use crate::record::Design;
+
+    const NOISE: f64 = 0.012;
+
+    fn design() -> Design {
+        Design { alike: Some((0, 2)), ..simulated::design(&["a", "b", "a again"]) }
+    }
+
+    fn found(stream: u8, effect: f64) -> Standing {
+        let us = |condition: usize| if condition == 1 { 100.0 * effect } else { 100.0 };
+        let measured = simulated::measured(&design(), 12, NOISE, stream, us);
+        compare(&measured)[0].standing
+    }
+
+    #[test]
+    fn three_percent_are_told_from_nothing_and_nothing_is_not() {
+        let slower = (0..100).filter(|stream| found(*stream, 1.03) == Standing::Slower).count();
+        assert!(slower >= 90, "{slower}");
+        let quiet = (0..200).filter(|stream| matches!(found(*stream, 1.0), Standing::Open { .. })).count();
+        assert!(quiet >= 190, "{quiet}");
+        assert_eq!(found(1, 0.9), Standing::Faster);
+    }
+
+    #[test]
+    fn what_is_not_told_says_how_much_could_be_there_and_how_long_it_would_take() {
+        let Standing::Open { within: Some(within) } = found(7, 1.0) else { panic!() };
+        assert!(within > 1.0 && within < 1.04, "{within}");
+        let ratio = |value: f64, half: f64| Estimate {
+            value,
+            interval: Some((value * (-half).exp(), value * half.exp())),
+            n: 4,
+        };
+        assert_eq!(blocks_needed(&ratio(0.02_f64.exp(), 0.03), Some(0.01_f64.exp())), Some(16));
+        assert_eq!(blocks_needed(&ratio(1.0, 0.03), None), None);
+        let one = simulated::measured(&design(), 1, NOISE, 1, |_| 100.0);
+        assert_eq!(compare(&one)[0].standing, Standing::Open { within: None });
+    }
+}

@@ -1,0 +1,285 @@
+//! Timing conditions in blocks: what `time` and `explain` share.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use pinbench::analyse::timing::{Look, Measured, disturbed};
+use pinbench::data;
+use pinbench::experiment::{Config, Trial};
+use pinbench::machine::Environment;
+use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, Timed};
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Blocks, Children, Interrupt, Job, Questions, Task, Time};
+use pinbench::stream::Seed;
+use pinbench::text;
+
+use crate::cmd::console::{this_command, warn};
+use crate::cmd::{Workspace, data as sets, sweep};
+
+/// Steps of a process: the first makes the optimizer's state, and three must be left for a median.
+const LEAST_STEPS: u64 = 4;
+const MOST_STEPS: u64 = 400;
+/// Long enough for a median over many steps where they are short.
+const SPAN: Duration = Duration::from_millis(400);
+
+/// Folder of the measurements beside a store.
+const FOLDER: &str = "measurements";
+
+/// Measures the conditions of `design` into `folder` until the budget is spent. After each planned look `wanted` says which
+/// conditions are still needed; none ends the measurement. `None` where somebody interrupted before a block was whole.
+pub fn measure(
+    workspace: &Workspace,
+    design: Design,
+    folder: &Path,
+    budget: Duration,
+    wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
+) -> Result<Option<Measured>> {
+    sweep::require_torch()?;
+    for condition in &design.conditions {
+        sweep::require_device(&condition.plan)?;
+    }
+    let root = std::path::absolute(data::root()?)?;
+    let of_sets = design.conditions.iter().map(|condition| condition.config.data.set);
+    sets::fetch_missing(workspace, of_sets, &root)?;
+    let conditions = design.conditions.into_iter().map(timed).collect();
+    let measurement = Measurement::create(folder, Design { conditions, ..design }, &this_command())?;
+    let interrupt = Interrupt::install()?;
+    let _machine = sweep::machine_alone(&interrupt)?;
+    let Some(first) = measurement.design.conditions.first() else { return Ok(None) };
+    let (environment, _) = workspace.environment(&first.plan)?;
+    let job = |condition: usize, block: record::Block| {
+        job(&measurement.design.conditions[condition], block, &measurement, &environment, workspace, &root)
+    };
+    let children = Children::of_this_program(&interrupt)?;
+    let blocks =
+        Blocks { measurement: &measurement, timer: &children, interrupt: &interrupt, job: &job, budget };
+    let all = (0..measurement.design.conditions.len()).collect();
+    let mut asking =
+        Asking { measured: Measured::new(measurement.design.clone()), current: all, wanted };
+    let (began, mut progress) = (Instant::now(), Progress::default());
+    let measuring = blocks.run(&mut asking, &mut |block, timed| {
+        progress.ended(workspace, block, timed, &measurement.design, (began.elapsed(), budget));
+    })?;
+    let mut measured = asking.measured;
+    if measuring.interrupted {
+        // What is left of a block that did not end is compared with nothing.
+        measured.blocks.retain(|number, _| *number < measuring.blocks);
+        if measured.blocks.is_empty() {
+            workspace.note("interrupted before the first block was whole: nothing can be said");
+            return Ok(None);
+        }
+        let blocks = text::plural(measured.blocks.len(), "whole block");
+        workspace.note(&format!("interrupted: what follows is of {blocks}"));
+    }
+    Ok(Some(measured))
+}
+
+/// A folder for a measurement of now, beside the store.
+pub fn new_folder(workspace: &Workspace, name: &str) -> PathBuf {
+    let beside = workspace.store.parent().unwrap_or(&workspace.root);
+    beside.join(FOLDER).join(format!("{name}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S")))
+}
+
+/// What is timed are steps: nothing ends a run before enough of them were taken.
+fn timed(condition: Condition) -> Condition {
+    let mut config: Config = condition.config;
+    config.train.epochs = config.train.epochs.max(MOST_STEPS as u32);
+    config.train.max_steps = None;
+    config.train.target_loss = None;
+    config.train.patience = None;
+    config.train.min_delta = None;
+    Condition { config, ..condition }
+}
+
+fn job(
+    condition: &Condition,
+    block: record::Block,
+    measurement: &Measurement,
+    environment: &Environment,
+    workspace: &Workspace,
+    data: &Path,
+) -> Job {
+    Job {
+        experiment: condition.experiment.clone(),
+        profile: String::new(),
+        trial: Trial { config: condition.config.clone(), seed: Seed(block.block) },
+        plan: condition.plan.clone(),
+        store: measurement.store.path().to_owned(),
+        data: data.to_owned(),
+        workspace: workspace.root.clone(),
+        diagnostics: Diagnostics::Off,
+        task: Task::Time(Time {
+            least_steps: LEAST_STEPS,
+            most_steps: MOST_STEPS,
+            span_ms: SPAN.as_millis() as u64,
+            fault: condition.fault,
+            environment: environment.clone(),
+        }),
+        beside: 0,
+        block: Some(block),
+        command: measurement.command.clone(),
+    }
+}
+
+/// Keeps what was measured, and asks at the planned looks what else is needed.
+struct Asking<'a> {
+    measured: Measured,
+    /// Conditions that are still measured.
+    current: Vec<usize>,
+    wanted: &'a mut dyn FnMut(&Measured) -> Vec<usize>,
+}
+
+impl Questions for Asking<'_> {
+    fn take(&mut self, timed: &Timed, run: Option<&LoadedRun>) -> bool {
+        let Some(run) = run else { return false };
+        self.measured.add(timed, run);
+        disturbed(run).is_some()
+    }
+
+    fn wanted(&mut self, blocks: u64) -> Vec<usize> {
+        if Look::is_planned(blocks as usize) {
+            let still: BTreeSet<usize> = (self.wanted)(&self.measured).into_iter().collect();
+            self.current.retain(|condition| still.contains(condition));
+        }
+        self.current.clone()
+    }
+}
+
+/// A line for each block.
+#[derive(Default)]
+struct Progress {
+    block: u64,
+    processes: usize,
+}
+
+impl Progress {
+    fn ended(
+        &mut self,
+        workspace: &Workspace,
+        block: u64,
+        timed: &Timed,
+        design: &Design,
+        (passed, budget): (Duration, Duration),
+    ) {
+        if let Some(reason) = &timed.failed {
+            let name = &design.conditions[timed.condition].name;
+            warn(&format!("'{name}' failed and is left out from here on: {reason}"));
+        }
+        if block != self.block {
+            let left = text::duration(budget.saturating_sub(passed));
+            let processes = text::plural(self.processes, "process").replace("processs", "processes");
+            workspace.note(&format!("block {}: {processes}; {left} left", self.block + 1));
+            (self.block, self.processes) = (block, 0);
+        }
+        self.processes += 1;
+    }
+}
+
+/// In the process that has the environment of the plan: everything is made ready, then a few steps are timed.
+#[cfg(feature = "torch")]
+pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::process::ExitCode> {
+    use std::process::ExitCode;
+
+    use pinbench::record::{Outcome, Rows, RunId, Status, Store};
+    use pinbench::schedule::{EXIT_INTERRUPTED, EXIT_SEALED, Event};
+    use pinbench::train::{self, Ending, Options};
+
+    train::prepare_process(job.plan.threads)?;
+    let environment = time.environment.with_threads(job.plan.threads);
+    let data = data::load(job.trial.config.data.set, &job.data)?;
+    let store = Store::open(&job.store)?;
+    let mut steps = steps::Steps::new(time, interrupt);
+    let options = Options { diagnostics: Diagnostics::Off, resume: None, planted: time.fault, only_steps: true };
+    let trained = train::train(&job.trial, &job.plan, &data, options, &mut steps)?;
+    let (started, watched) = steps.stop().context("a training that took no step; this is a bug in pinbench")?;
+    let status = match trained.ending {
+        Ending::Stopped { .. } if interrupt.is_asked() => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        Ending::Finished | Ending::Stopped { .. } => Status::Finished,
+        Ending::Diverged { step, loss } => Status::Diverged { step, loss: loss.to_string() },
+    };
+    let run = RunId::new(started, std::process::id());
+    let mut record = job.record(run, started, &environment, status);
+    record.effective = Some(trained.effective);
+    record.outcome = Some(Outcome {
+        initial_weights: trained.initial_weights,
+        final_weights: trained.final_weights,
+        steps: trained.steps,
+        train_ns: trained.train_ns,
+        evaluate_ns: 0,
+        diagnose_ns: None,
+        kept_epoch: None,
+        wall_ns: trained.wall_ns,
+        peak_rss_bytes: pinbench::machine::peak_rss_bytes(),
+        steal_share: watched.steal_share,
+        others_cpu_s: watched.others_cpu_s,
+        watched_ns: Some(watched.time.as_nanos() as u64),
+        resumed: Vec::new(),
+        reference_ns: None,
+        gpu_clocks: None,
+    });
+    let rows = Rows { steps: steps.rows, ..Rows::default() };
+    let record = store.seal(&record, &rows)?;
+    crate::cmd::train::say(&Event::Sealed { run: record.run, status: record.status });
+    Ok(ExitCode::from(EXIT_SEALED))
+}
+
+#[cfg(feature = "torch")]
+mod steps {
+    use std::io;
+    use std::time::{Duration, Instant};
+
+    use jiff::Timestamp;
+    use pinbench::machine::{Watch, Watched};
+    use pinbench::row::{EpochRow, StepRow};
+    use pinbench::schedule::{EXIT_INTERRUPTED, Event, Interrupt, Time};
+    use pinbench::train::{Control, Observer, Started};
+
+    /// Waits for its turn, and stops when there are enough steps.
+    pub struct Steps<'a> {
+        time: &'a Time,
+        interrupt: &'a Interrupt,
+        pub rows: Vec<StepRow>,
+        began: Option<(Timestamp, Instant, Watch)>,
+    }
+
+    impl<'a> Steps<'a> {
+        pub fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
+            Self { time, interrupt, rows: Vec::new(), began: None }
+        }
+
+        /// When the steps began, and what happened beside them until now.
+        pub fn stop(&mut self) -> Option<(Timestamp, Watched)> {
+            self.began.take().map(|(started, _, watch)| (started, watch.stop()))
+        }
+
+        fn is_enough(&self) -> bool {
+            let Time { least_steps, most_steps, span_ms, .. } = *self.time;
+            let steps = self.rows.len() as u64;
+            let passed = self.began.as_ref().map_or(Duration::ZERO, |(_, began, _)| began.elapsed());
+            steps >= most_steps || (steps >= least_steps && passed >= Duration::from_millis(span_ms))
+        }
+    }
+
+    impl Observer for Steps<'_> {
+        fn started(&mut self, _: &Started) {
+            crate::cmd::train::say(&Event::Ready);
+            let mut line = String::new();
+            let told = io::stdin().read_line(&mut line);
+            if told.is_err() || line.trim() != "go" {
+                // Its turn never came: the parent ends, or the measurement was interrupted. Nothing was begun.
+                std::process::exit(i32::from(EXIT_INTERRUPTED));
+            }
+            self.began = Some((Timestamp::now(), Instant::now(), Watch::start()));
+        }
+
+        fn stepped(&mut self, row: &StepRow) -> Control {
+            self.rows.push(*row);
+            if self.interrupt.is_asked() || self.is_enough() { Control::Stop } else { Control::Continue }
+        }
+
+        fn measured(&mut self, _: &EpochRow) {}
+    }
+}

@@ -1,0 +1,293 @@
+//! `pinbench time`: how fast a network's step is, where its time goes, and which of several ways is faster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use pinbench::analyse::timing::{ALPHA, Comparison, Measured, Standing, blocks_needed, compare};
+use pinbench::experiment::plan::Device;
+use pinbench::experiment::{Arm, Experiment, Plan, PlanChange, setting};
+use pinbench::planted::Planted;
+use pinbench::record::{Condition, Design, Measurement};
+use pinbench::report::timing::{self, Machine};
+use pinbench::schedule::EXIT_INTERRUPTED;
+use pinbench::text;
+use serde_json::Value;
+
+use crate::cli::ProfileArg;
+use crate::cmd::console::{print, print_json};
+use crate::cmd::{Workspace, WrongUsage, measure};
+
+/// How fast a network's step is, and which way of running it is faster
+///
+/// Times a few warm steps of each condition, each in a process of its own, again and again in blocks until the minutes are
+/// spent. Ratios are within blocks. The first condition is also measured under a second name: what the two differ by is
+/// noise, and nothing smaller is called a difference.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench time m1                                    ms a step, and where they go
+  pinbench time my.toml --plan eager,tuned            which plan is faster here
+  pinbench time m1 --set train.batch=64,128,1024
+  pinbench time m1 --set plan.threads=1,2 --minutes 2 --json
+
+Everything is kept in a folder, `--from FOLDER` prints it again.")]
+pub struct TimeArgs {
+    /// Id of an experiment, a unique start of it, or the path of its file
+    #[arg(value_name = "EXPERIMENT", required_unless_present = "from")]
+    experiment: Option<String>,
+    /// An arm by its name; may be repeated, `all` is every arm [default: the first]
+    #[arg(long, value_name = "ARM")]
+    arm: Vec<String>,
+    /// Values of a key of the config or the plan to compare; may be repeated, then every combination is timed
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = setting::parse)]
+    set: Vec<(String, Vec<Value>)>,
+    /// Plans to compare: eager, tuned, fused, graph [default: tuned, or what the file's [plan] says]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = plan_name)]
+    plan: Vec<PlanChange>,
+    /// Where to train: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    #[command(flatten)]
+    profile: ProfileArg,
+    /// How long to measure; a block that would end later does not begin
+    #[arg(long, value_name = "N", default_value = "0.5", value_parser = minutes)]
+    minutes: f64,
+    /// Print one JSON object; its keys stay
+    #[arg(long)]
+    json: bool,
+    /// Write a page into this folder too
+    #[arg(long, value_name = "DIR")]
+    page: Option<PathBuf>,
+    /// Folder to keep the measurement in [default: one of now under measurements/ beside the store]
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Measure nothing: print what is in this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "arm", "set", "plan", "keep", "planted"])]
+    from: Option<PathBuf>,
+    /// Demonstration: slow the last condition down on purpose, to see it found
+    #[arg(long = "plant", value_name = "FAULT", help_heading = "To see it work")]
+    planted: Option<Planted>,
+}
+
+/// The least and the most it makes sense to measure.
+pub fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (0.05..=1440.0).contains(&minutes) => Ok(minutes),
+        _ => Err(format!("'{text}': expected minutes from 0.05 to 1440")),
+    }
+}
+
+fn plan_name(name: &str) -> Result<PlanChange, String> {
+    PlanChange::parse(&format!("plan.name={name}"))
+}
+
+pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
+    let (measured, folder) = match &args.from {
+        Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone()),
+        None => {
+            let design = design(workspace, args)?;
+            let name = format!("time-{}", design.conditions[0].experiment);
+            let folder = args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &name));
+            let budget = Duration::from_secs_f64(args.minutes * 60.0);
+            // All of them until the end: the budget is short, and an interval that is looked at once needs no care.
+            let mut all = |measured: &Measured| (0..measured.design.conditions.len()).collect();
+            match measure::measure(workspace, design, &folder, budget, &mut all)? {
+                Some(measured) => (measured, folder),
+                None => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            }
+        }
+    };
+    let machine = machine(&measured);
+    if args.json {
+        print_json(&timing::json(&measured, &machine))?;
+    } else {
+        timing::table(&measured, &machine).iter().try_for_each(|line| print(line))?;
+        print("")?;
+        sentences(&measured).iter().try_for_each(|line| print(line))?;
+    }
+    workspace.note(&format!("kept in {}", folder.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every combination of arms, values and plans; the first is what the others are compared with.
+fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
+    let asked = args.experiment.iter().cloned().collect::<Vec<_>>();
+    let experiments = workspace.experiments(&asked, args.profile.name().as_ref())?;
+    let experiment = experiments.first().ok_or_else(|| WrongUsage("no experiment was named".to_owned()))?;
+    let arms = arms(workspace, experiment, &args.arm)?;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let base = Plan::named(pinbench::experiment::plan::PlanName::Tuned, cores, args.device);
+    let plans = if args.plan.is_empty() { vec![PlanChange::default()] } else { args.plan.clone() };
+    let mut conditions = Vec::new();
+    for arm in &arms {
+        for plan in &plans {
+            for settings in combinations(&args.set) {
+                let mut parts = Vec::new();
+                if arms.len() > 1 {
+                    parts.push(arm.name.clone());
+                }
+                if plans.len() > 1 {
+                    parts.extend(plan.name.map(|name| name.to_string()));
+                }
+                let varied = |key: &str| args.set.iter().any(|(set, values)| set == key && values.len() > 1);
+                parts.extend(settings.iter().filter(|(key, _)| varied(key)).map(setting_name));
+                let name = if parts.is_empty() { arm.name.clone() } else { parts.join(", ") };
+                let (config, plan) = changed(arm, &base, plan, &settings)?;
+                conditions.push(Condition {
+                    name,
+                    experiment: experiment.id.clone(),
+                    config,
+                    plan,
+                    fault: None,
+                });
+            }
+        }
+    }
+    refuse_too_many(conditions.len())?;
+    if let Some(last) = conditions.last_mut() {
+        last.fault = args.planted;
+    }
+    let control = Condition { name: format!("{} again", conditions[0].name), fault: None, ..conditions[0].clone() };
+    let alike = Some((0, conditions.len()));
+    conditions.push(control);
+    Ok(Design { conditions, alike })
+}
+
+const MOST_CONDITIONS: usize = 24;
+
+fn refuse_too_many(conditions: usize) -> Result<(), WrongUsage> {
+    if conditions <= MOST_CONDITIONS {
+        return Ok(());
+    }
+    Err(WrongUsage(format!(
+        "{conditions} combinations are too many to time in one block, expected at most {MOST_CONDITIONS}; give fewer values"
+    )))
+}
+
+fn arms<'a>(workspace: &Workspace, experiment: &'a Experiment, asked: &[String]) -> Result<Vec<&'a Arm>> {
+    let all = &experiment.profile.arms;
+    if asked.iter().any(|name| name == "all") {
+        return Ok(all.iter().collect());
+    }
+    if asked.is_empty() {
+        let first = all.first().ok_or_else(|| WrongUsage(format!("'{}' has no arm", experiment.id)))?;
+        if all.len() > 1 {
+            workspace.note(&format!("'{}', the first of {} arms; --arm all times each", first.name, all.len()));
+        }
+        return Ok(vec![first]);
+    }
+    let named = |name: &String| {
+        all.iter().find(|arm| arm.name == *name || arm.label == *name).ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|arm| arm.name.as_str()).collect();
+            WrongUsage(format!("no arm '{name}' in '{}': expected one of {}", experiment.id, names.join("; ")))
+                .into()
+        })
+    };
+    asked.iter().map(named).collect()
+}
+
+/// Every choice of one value a key.
+fn combinations(set: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
+    set.iter().fold(vec![vec![]], |chosen, (key, values)| {
+        let with = |settings: &Vec<(String, Value)>| -> Vec<Vec<(String, Value)>> {
+            let one = |value: &Value| [settings.clone(), vec![(key.clone(), value.clone())]].concat();
+            values.iter().map(one).collect()
+        };
+        chosen.iter().flat_map(with).collect()
+    })
+}
+
+fn setting_name((key, value): &(String, Value)) -> String {
+    let short = key.rsplit('.').next().unwrap_or(key);
+    match value {
+        Value::String(word) => format!("{short} {word}"),
+        other => format!("{short} {other}"),
+    }
+}
+
+/// The arm under a plan with these settings; what is set goes before the plan's name, and that before the file.
+fn changed(
+    arm: &Arm,
+    base: &Plan,
+    named: &PlanChange,
+    settings: &[(String, Value)],
+) -> Result<(pinbench::experiment::Config, Plan)> {
+    let (of_plan, of_config): (Vec<_>, Vec<_>) =
+        settings.iter().cloned().partition(|(key, _)| key.starts_with("plan."));
+    let wrong = |error: String| anyhow::Error::from(WrongUsage(format!("--set: {error}")));
+    let config = arm.config.with(&of_config).map_err(wrong)?;
+    let mut change = arm.plan.then(named);
+    for (key, value) in &of_plan {
+        let value = match value {
+            Value::String(word) => word.clone(),
+            other => other.to_string(),
+        };
+        change = change.then(&PlanChange::parse(&format!("{key}={value}")).map_err(wrong)?);
+    }
+    Ok((config, change.apply(base)))
+}
+
+/// What the parts of a step are measured against, where it is the processor that trains.
+#[cfg(feature = "torch")]
+fn machine(measured: &Measured) -> Machine {
+    let is_cpu = measured.design.conditions.iter().all(|condition| condition.plan.device == Device::Cpu);
+    let ceilings = if is_cpu { pinbench::train::ceilings().ok() } else { None };
+    Machine { flop_per_s: ceilings.map(|ceilings| ceilings.flop_per_s) }
+}
+
+#[cfg(not(feature = "torch"))]
+fn machine(_: &Measured) -> Machine {
+    Machine { flop_per_s: None }
+}
+
+/// What a reader takes away.
+fn sentences(measured: &Measured) -> Vec<String> {
+    let comparisons = compare(measured);
+    let blocks = text::plural(measured.blocks.len(), "block");
+    let floor = match measured.floor(ALPHA) {
+        Some(floor) => format!(
+            "Noise: one thing under two names came out within {} of itself over {blocks}.",
+            percent(floor)
+        ),
+        None => format!("Noise: {blocks} cannot tell it; measure longer with --minutes."),
+    };
+    let mut lines: Vec<String> = comparisons.iter().map(|one| sentence(measured, one)).collect();
+    if comparisons.is_empty() {
+        lines.extend(timing::where_time_goes(measured, 0));
+    }
+    lines.push(floor);
+    lines.extend(timing::disturbances(measured));
+    lines
+}
+
+fn sentence(measured: &Measured, comparison: &Comparison) -> String {
+    let name = |condition: usize| &measured.design.conditions[condition].name;
+    let (one, first) = (name(comparison.condition), name(0));
+    let ratio = &comparison.ratio;
+    match comparison.standing {
+        Standing::Slower => format!("'{one}' is slower than '{first}': {} as long an image.", timing::factor(ratio)),
+        Standing::Faster => format!("'{one}' is faster than '{first}': {} as long an image.", timing::factor(ratio)),
+        Standing::Open { within: None } => {
+            format!("'{one}' against '{first}': one block has no spread, so nothing is told; measure longer.")
+        }
+        Standing::Open { within: Some(within) } => {
+            let needed = blocks_needed(ratio, measured.floor(ALPHA))
+                .filter(|needed| *needed < 10_000)
+                .map(|needed| format!("; were it as it looks, {} would tell", text::plural(needed as usize, "block")));
+            format!(
+                "'{one}' against '{first}': cannot tell ({} as long an image); a difference above {} is ruled out{}.",
+                timing::factor(ratio),
+                percent(within),
+                needed.unwrap_or_default()
+            )
+        }
+    }
+}
+
+/// How far a factor is above 1.
+fn percent(factor: f64) -> String {
+    format!("{} %", text::fixed((factor - 1.0) * 100.0, 1))
+}
