@@ -13,6 +13,7 @@ pub mod metric;
 pub mod plan;
 mod resolve;
 pub mod setting;
+pub mod study;
 mod trace;
 mod wire;
 mod words;

@@ -2,6 +2,8 @@
 //!
 //! Sentences stand in `templates/study.html` and `templates/study.txt`; what a hypothesis says, in the study's file.
 
+#[cfg(test)]
+pub mod tests;
 mod wire;
 
 use serde_json::{Value, json};

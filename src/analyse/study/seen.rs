@@ -62,13 +62,13 @@ impl<'a> Seen<'a> {
     }
 
     pub fn finding(&self, hypothesis: &Hypothesis, arranged: Arranged) -> Finding {
-        let readings = |removed| {
+        let readings = |removed: Option<Levels>| {
             let reading = |gauge: &_| Reading {
                 gauge: *gauge,
                 low: self.mean(self.layout.levels.low, |cost| gauge::of(*gauge, cost)),
                 high: self.mean(self.layout.levels.high, |cost| gauge::of(*gauge, cost)),
                 removed: removed
-                    .and_then(|levels: Levels| self.mean(levels.high, |cost| gauge::of(*gauge, cost))),
+                    .and_then(|levels| self.mean(levels.high, |cost| gauge::of(*gauge, cost))),
             };
             hypothesis.gauges.iter().map(reading).collect()
         };
