@@ -77,6 +77,10 @@ prove-gate: build fetch
 prove-explain: build fetch
     cargo test --release --test explain -- --ignored --nocapture --test-threads=1
 
+# What `pinbench time` finds where the answer is known: nothing in 20 A/A measurements, 3 % in 10 (needs a quiet machine for 20 minutes)
+prove-time *ARGS: build fetch
+    @python3 tools/prove_time.py {{ ARGS }}
+
 # Fuzz every parser for SECONDS each from real headers, and say how many inputs were tried (installs cargo-fuzz)
 fuzz SECONDS="60":
     #!/usr/bin/env bash

@@ -27,6 +27,9 @@ pub enum Planted {
     LearningRate,
     /// Each step takes a fifth longer.
     SlowStep,
+    /// Each step takes three percent longer.
+    #[serde(rename = "slow_step_3")]
+    SlowStepSlightly,
     /// Each step waits at the end of the phase, as do the next three.
     DelayLoad,
     DelayForward,
@@ -35,13 +38,14 @@ pub enum Planted {
 }
 
 impl Planted {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::EvalDropout,
         Self::EvalWithoutBatchNorm,
         Self::Normalisation,
         Self::Labels,
         Self::LearningRate,
         Self::SlowStep,
+        Self::SlowStepSlightly,
         Self::DelayLoad,
         Self::DelayForward,
         Self::DelayBackward,
@@ -56,6 +60,7 @@ impl Planted {
             Self::Labels => "labels",
             Self::LearningRate => "learning-rate",
             Self::SlowStep => "slow-step",
+            Self::SlowStepSlightly => "slow-step-3",
             Self::DelayLoad => "delay-load",
             Self::DelayForward => "delay-forward",
             Self::DelayBackward => "delay-backward",
@@ -73,7 +78,7 @@ impl Planted {
             | Self::LearningRate => None,
             Self::DelayLoad => Some(Phase::Load),
             Self::DelayForward => Some(Phase::Forward),
-            Self::SlowStep | Self::DelayBackward => Some(Phase::Backward),
+            Self::SlowStep | Self::SlowStepSlightly | Self::DelayBackward => Some(Phase::Backward),
             Self::DelayOptimizer => Some(Phase::Optimizer),
         }
     }
@@ -111,6 +116,7 @@ mod tests {
     fn faults_keep_their_names_in_records() {
         let stored = |planted| serde_json::to_value(planted).unwrap();
         assert_eq!(stored(Planted::SlowStep), "slow_step");
+        assert_eq!(stored(Planted::SlowStepSlightly), "slow_step_3");
         assert_eq!(stored(Planted::DelayBackward), "delay_backward");
     }
 }

@@ -246,8 +246,8 @@ impl Asked<'_> {
         let us: Vec<f64> =
             measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
         let us = stats::mean(&us).unwrap_or(0.0);
-        // Four steps are the least that are timed, and a process takes about a second to be made ready.
-        let s = |batch: u32| (4e-6 * us * f64::from(batch)).max(0.4) + 1.0;
+        // Five steps are the least that are timed, and a process takes about a second to be made ready.
+        let s = |batch: u32| (5e-6 * us * f64::from(batch)).max(0.4) + 1.0;
         let needed: f64 = design.conditions.iter().map(|condition| s(condition.config.train.batch)).sum();
         if needed > left.as_secs_f64() {
             self.workspace.note(&format!(

@@ -19,8 +19,8 @@ use pinbench::text;
 use crate::cmd::console::{this_command, warn};
 use crate::cmd::{Workspace, data as sets, sweep};
 
-/// Steps of a process: the first makes the optimizer's state, and three must be left for a median.
-const LEAST_STEPS: u64 = 4;
+/// Steps of a process: two may be warm-up, and three are left for a median.
+const LEAST_STEPS: u64 = 5;
 const MOST_STEPS: u64 = 400;
 /// Long enough for a median over many steps where they are short.
 const SPAN: Duration = Duration::from_millis(400);
@@ -57,8 +57,7 @@ pub fn measure(
     let blocks =
         Blocks { measurement: &measurement, timer: &children, interrupt: &interrupt, job: &job, budget };
     let all = (0..measurement.design.conditions.len()).collect();
-    let mut asking =
-        Asking { measured: Measured::new(measurement.design.clone()), current: all, wanted };
+    let mut asking = Asking { measured: Measured::new(measurement.design.clone()), current: all, wanted };
     let (began, mut progress) = (Instant::now(), Progress::default());
     let measuring = blocks.run(&mut asking, &mut |block, timed| {
         progress.ended(workspace, block, timed, &measurement.design, (began.elapsed(), budget));
@@ -116,7 +115,7 @@ fn job(
             most_steps: MOST_STEPS,
             span_ms: SPAN.as_millis() as u64,
             fault: condition.fault,
-            environment: environment.clone(),
+            environment: Box::new(environment.clone()),
         }),
         beside: 0,
         block: Some(block),
@@ -192,9 +191,11 @@ pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::proce
     let data = data::load(job.trial.config.data.set, &job.data)?;
     let store = Store::open(&job.store)?;
     let mut steps = steps::Steps::new(time, interrupt);
-    let options = Options { diagnostics: Diagnostics::Off, resume: None, planted: time.fault, only_steps: true };
+    let options =
+        Options { diagnostics: Diagnostics::Off, resume: None, planted: time.fault, only_steps: true };
     let trained = train::train(&job.trial, &job.plan, &data, options, &mut steps)?;
-    let (started, watched) = steps.stop().context("a training that took no step; this is a bug in pinbench")?;
+    let (started, watched) =
+        steps.stop().context("a training that took no step; this is a bug in pinbench")?;
     let status = match trained.ending {
         Ending::Stopped { .. } if interrupt.is_asked() => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
         Ending::Finished | Ending::Stopped { .. } => Status::Finished,

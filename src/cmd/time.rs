@@ -1,19 +1,19 @@
 //! `pinbench time`: how fast a network's step is, where its time goes, and which of several ways is faster.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use pinbench::analyse::timing::{ALPHA, Comparison, Measured, Standing, blocks_needed, compare};
+use pinbench::analyse::timing::Measured;
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Arm, Experiment, Plan, PlanChange, setting};
 use pinbench::planted::Planted;
 use pinbench::record::{Condition, Design, Measurement};
 use pinbench::report::timing::{self, Machine};
 use pinbench::schedule::EXIT_INTERRUPTED;
-use pinbench::text;
 use serde_json::Value;
 
 use crate::cli::ProfileArg;
@@ -106,10 +106,30 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     } else {
         timing::table(&measured, &machine).iter().try_for_each(|line| print(line))?;
         print("")?;
-        sentences(&measured).iter().try_for_each(|line| print(line))?;
+        timing::sentences(&measured).iter().try_for_each(|line| print(line))?;
+    }
+    if let Some(out) = &args.page {
+        let page = write(out, &measured, &machine, &command(&folder)?)?;
+        workspace.note(&format!("page: {}", page.display()));
     }
     workspace.note(&format!("kept in {}", folder.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What measured it.
+fn command(folder: &Path) -> Result<String> {
+    Ok(Measurement::open(folder)?.command)
+}
+
+fn write(out: &Path, measured: &Measured, machine: &Machine, command: &str) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("cannot create '{}'", out.display()))?;
+    let json = serde_json::to_string_pretty(&timing::json(measured, machine))?;
+    let page = timing::page(measured, machine, command)?;
+    for (name, text) in [("timing.json", &json), ("index.html", &page)] {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write '{}'", path.display()))?;
+    }
+    Ok(out.join("index.html"))
 }
 
 /// Every combination of arms, values and plans; the first is what the others are compared with.
@@ -147,10 +167,12 @@ fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
         }
     }
     refuse_too_many(conditions.len())?;
+    refuse_twins(&conditions)?;
     if let Some(last) = conditions.last_mut() {
         last.fault = args.planted;
     }
-    let control = Condition { name: format!("{} again", conditions[0].name), fault: None, ..conditions[0].clone() };
+    let control =
+        Condition { name: format!("{} again", conditions[0].name), fault: None, ..conditions[0].clone() };
     let alike = Some((0, conditions.len()));
     conditions.push(control);
     Ok(Design { conditions, alike })
@@ -167,6 +189,15 @@ fn refuse_too_many(conditions: usize) -> Result<(), WrongUsage> {
     )))
 }
 
+fn refuse_twins(conditions: &[Condition]) -> Result<(), WrongUsage> {
+    let mut names: Vec<&str> = conditions.iter().map(|condition| condition.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(WrongUsage(format!("'{}' is there twice; give each value once", pair[0]))),
+        None => Ok(()),
+    }
+}
+
 fn arms<'a>(workspace: &Workspace, experiment: &'a Experiment, asked: &[String]) -> Result<Vec<&'a Arm>> {
     let all = &experiment.profile.arms;
     if asked.iter().any(|name| name == "all") {
@@ -175,15 +206,23 @@ fn arms<'a>(workspace: &Workspace, experiment: &'a Experiment, asked: &[String])
     if asked.is_empty() {
         let first = all.first().ok_or_else(|| WrongUsage(format!("'{}' has no arm", experiment.id)))?;
         if all.len() > 1 {
-            workspace.note(&format!("'{}', the first of {} arms; --arm all times each", first.name, all.len()));
+            workspace.note(&format!(
+                "'{}', the first of {} arms; --arm all times each",
+                first.name,
+                all.len()
+            ));
         }
         return Ok(vec![first]);
     }
     let named = |name: &String| {
         all.iter().find(|arm| arm.name == *name || arm.label == *name).ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|arm| arm.name.as_str()).collect();
-            WrongUsage(format!("no arm '{name}' in '{}': expected one of {}", experiment.id, names.join("; ")))
-                .into()
+            WrongUsage(format!(
+                "no arm '{name}' in '{}': expected one of {}",
+                experiment.id,
+                names.join("; ")
+            ))
+            .into()
         })
     };
     asked.iter().map(named).collect()
@@ -241,53 +280,4 @@ fn machine(measured: &Measured) -> Machine {
 #[cfg(not(feature = "torch"))]
 fn machine(_: &Measured) -> Machine {
     Machine { flop_per_s: None }
-}
-
-/// What a reader takes away.
-fn sentences(measured: &Measured) -> Vec<String> {
-    let comparisons = compare(measured);
-    let blocks = text::plural(measured.blocks.len(), "block");
-    let floor = match measured.floor(ALPHA) {
-        Some(floor) => format!(
-            "Noise: one thing under two names came out within {} of itself over {blocks}.",
-            percent(floor)
-        ),
-        None => format!("Noise: {blocks} cannot tell it; measure longer with --minutes."),
-    };
-    let mut lines: Vec<String> = comparisons.iter().map(|one| sentence(measured, one)).collect();
-    if comparisons.is_empty() {
-        lines.extend(timing::where_time_goes(measured, 0));
-    }
-    lines.push(floor);
-    lines.extend(timing::disturbances(measured));
-    lines
-}
-
-fn sentence(measured: &Measured, comparison: &Comparison) -> String {
-    let name = |condition: usize| &measured.design.conditions[condition].name;
-    let (one, first) = (name(comparison.condition), name(0));
-    let ratio = &comparison.ratio;
-    match comparison.standing {
-        Standing::Slower => format!("'{one}' is slower than '{first}': {} as long an image.", timing::factor(ratio)),
-        Standing::Faster => format!("'{one}' is faster than '{first}': {} as long an image.", timing::factor(ratio)),
-        Standing::Open { within: None } => {
-            format!("'{one}' against '{first}': one block has no spread, so nothing is told; measure longer.")
-        }
-        Standing::Open { within: Some(within) } => {
-            let needed = blocks_needed(ratio, measured.floor(ALPHA))
-                .filter(|needed| *needed < 10_000)
-                .map(|needed| format!("; were it as it looks, {} would tell", text::plural(needed as usize, "block")));
-            format!(
-                "'{one}' against '{first}': cannot tell ({} as long an image); a difference above {} is ruled out{}.",
-                timing::factor(ratio),
-                percent(within),
-                needed.unwrap_or_default()
-            )
-        }
-    }
-}
-
-/// How far a factor is above 1.
-fn percent(factor: f64) -> String {
-    format!("{} %", text::fixed((factor - 1.0) * 100.0, 1))
 }

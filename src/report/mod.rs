@@ -136,6 +136,7 @@ fn templates() -> Result<Tera, tera::Error> {
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
         ("study.html", include_str!("../../templates/study.html")),
         ("study.txt", include_str!("../../templates/study.txt")),
+        ("timing.html", include_str!("../../templates/timing.html")),
         ("trace.html", include_str!("../../templates/trace.html")),
     ])?;
     Ok(tera)

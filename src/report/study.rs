@@ -211,8 +211,11 @@ fn demonstration(demonstration: Demonstration) -> Value {
             "kind": "planted",
             "fault": planted.name(),
             "part": planted.phase().map(|phase| phases::name(phase as usize)),
-            // What a slow step takes is a part of it and not known beforehand.
-            "us": (planted != Planted::SlowStep).then(|| text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0)),
+            "wait": match planted {
+                Planted::SlowStep => "a fifth of its time so far".to_owned(),
+                Planted::SlowStepSlightly => "3 % of its time so far".to_owned(),
+                _ => format!("{} µs an image", text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0)),
+            },
         }),
     }
 }

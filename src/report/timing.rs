@@ -1,9 +1,16 @@
 //! A measurement of times as a table, as sentences and as JSON.
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use tera::Context;
 
-use crate::analyse::timing::{ALPHA, Cost, Estimate, Measured, PARTS, compare, Standing};
+use crate::analyse::timing::{
+    ALPHA, Comparison, Cost, Estimate, Measured, PARTS, Standing, blocks_needed, compare,
+};
 use crate::report::figure::phases;
+use crate::report::results::table as table_view;
+use crate::report::view::{CellView, RowView, TableView};
+use crate::report::{ReportError, templates};
 use crate::stats;
 use crate::text;
 
@@ -37,11 +44,13 @@ fn line(measured: &Measured, condition: usize) -> Line {
         stats::mean(&measured.costs(condition).filter_map(of).collect::<Vec<_>>())
     };
     let what = &measured.design.conditions[condition];
-    let part = |part: usize| mean(&|cost| Some(cost.part_us_per_image[part] / cost.us_per_image)).unwrap_or(0.0);
+    let part =
+        |part: usize| mean(&|cost| Some(cost.part_us_per_image[part] / cost.us_per_image)).unwrap_or(0.0);
     let ms = measured.contrast_of(&[(condition, 1.0)], |cost| cost.ms_per_step).estimate(None, ALPHA);
     let ms = ms.map(Estimate::exp);
     let work = what.config.step_work(&what.plan).ok().map(|work| work.whole().flop as f64);
-    let flop_per_s = work.zip(ms.as_ref()).filter(|(flop, _)| *flop > 0.0).map(|(flop, ms)| flop * 1e3 / ms.value);
+    let flop_per_s =
+        work.zip(ms.as_ref()).filter(|(flop, _)| *flop > 0.0).map(|(flop, ms)| flop * 1e3 / ms.value);
     Line {
         name: what.name.clone(),
         images_per_s: ms.as_ref().map(|ms| f64::from(what.config.train.batch) * 1e3 / ms.value),
@@ -56,7 +65,7 @@ fn line(measured: &Measured, condition: usize) -> Line {
 }
 
 /// `1.32 × [1.29, 1.35]`.
-pub fn factor(estimate: &Estimate) -> String {
+fn factor(estimate: &Estimate) -> String {
     let value = text::fixed(estimate.value, 3);
     match estimate.interval {
         Some((low, high)) => format!("{value} × [{}, {}]", text::fixed(low, 3), text::fixed(high, 3)),
@@ -72,7 +81,10 @@ pub fn table(measured: &Measured, machine: &Machine) -> Vec<String> {
         let short: String = line.name.chars().take(width).collect();
         format!("{short:width$}")
     };
-    let mut out = vec![format!("{:width$}  {:>10} {:>17} {:>9}  {}", "condition", "ms a step", "95 % interval", "images/s", "× first")];
+    let mut out = vec![format!(
+        "{:width$}  {:>10} {:>17} {:>9}  {}",
+        "condition", "ms a step", "95 % interval", "images/s", "× first"
+    )];
     for line in &lines {
         let ms = line.ms_per_step.as_ref();
         let interval = ms.and_then(|ms| ms.interval).map_or_else(String::new, |(low, high)| {
@@ -105,7 +117,8 @@ fn second(line: &Line, name: &str, machine: &Machine) -> String {
     let percent = |part: usize| format!("{:>4}", (line.parts[part] * 100.0).round());
     // The transfer to a device stands under load.
     let load = (line.parts[0] + line.parts[1]) * 100.0;
-    let shares: Vec<String> = std::iter::once(format!("{:>4}", load.round())).chain((2..PARTS).map(percent)).collect();
+    let shares: Vec<String> =
+        std::iter::once(format!("{:>4}", load.round())).chain((2..PARTS).map(percent)).collect();
     let rate = line.flop_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{:.1}", rate / 1e9));
     let of_it = line.flop_per_s.zip(machine.flop_per_s);
     let of_it = of_it.map_or_else(|| "–".to_owned(), |(rate, most)| format!("{:.0} %", rate / most * 100.0));
@@ -123,12 +136,68 @@ fn factor_short(estimate: &Estimate) -> String {
 
 /// Three figures that matter.
 fn milliseconds(ms: f64) -> String {
-    let places = if ms < 10.0 { 3 } else if ms < 100.0 { 2 } else { 1 };
+    let places = if ms < 10.0 {
+        3
+    } else if ms < 100.0 {
+        2
+    } else {
+        1
+    };
     text::fixed(ms, places)
 }
 
+/// What a reader takes away, a sentence each.
+pub fn sentences(measured: &Measured) -> Vec<String> {
+    let comparisons = compare(measured);
+    let blocks = text::plural(measured.blocks.len(), "block");
+    let floor = match measured.floor(ALPHA) {
+        Some(floor) => format!(
+            "Noise: one thing under two names came out within {} of itself over {blocks}.",
+            percent(floor)
+        ),
+        None => format!("Noise: {blocks} cannot tell it; measure longer with --minutes."),
+    };
+    let mut lines: Vec<String> = comparisons.iter().map(|one| sentence(measured, one)).collect();
+    if comparisons.is_empty() {
+        lines.extend(where_time_goes(measured, 0));
+    }
+    lines.push(floor);
+    lines.extend(disturbances(measured));
+    lines
+}
+
+fn sentence(measured: &Measured, comparison: &Comparison) -> String {
+    let name = |condition: usize| &measured.design.conditions[condition].name;
+    let (one, first) = (name(comparison.condition), name(0));
+    let ratio = &comparison.ratio;
+    match comparison.standing {
+        Standing::Slower => format!("'{one}' is slower than '{first}': {} as long an image.", factor(ratio)),
+        Standing::Faster => format!("'{one}' is faster than '{first}': {} as long an image.", factor(ratio)),
+        Standing::Open { within: None } => {
+            format!("'{one}' against '{first}': one block has no spread, so nothing is told; measure longer.")
+        }
+        Standing::Open { within: Some(within) } => {
+            let needed =
+                blocks_needed(ratio, measured.floor(ALPHA)).filter(|needed| *needed < 10_000).map(|needed| {
+                    format!("; were it as it looks, {} would tell", text::plural(needed as usize, "block"))
+                });
+            format!(
+                "'{one}' against '{first}': cannot tell ({} as long an image); a difference above {} is ruled out{}.",
+                factor(ratio),
+                percent(within),
+                needed.unwrap_or_default()
+            )
+        }
+    }
+}
+
+/// How far a factor is above 1.
+fn percent(factor: f64) -> String {
+    format!("{} %", text::fixed((factor - 1.0) * 100.0, 1))
+}
+
 /// The largest parts of the step of a condition.
-pub fn where_time_goes(measured: &Measured, condition: usize) -> Option<String> {
+fn where_time_goes(measured: &Measured, condition: usize) -> Option<String> {
     let line = line(measured, condition);
     let mut parts: Vec<(usize, f64)> = line.parts.iter().copied().enumerate().collect();
     parts.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -138,7 +207,7 @@ pub fn where_time_goes(measured: &Measured, condition: usize) -> Option<String> 
 }
 
 /// What others took, where that makes times doubtful.
-pub fn disturbances(measured: &Measured) -> Option<String> {
+fn disturbances(measured: &Measured) -> Option<String> {
     let processes = measured.blocks.values().flat_map(|block| block.processes.values());
     let (all, disturbed) = processes.fold((0, 0), |(all, disturbed), process| {
         (all + 1, disturbed + usize::from(process.disturbed.is_some()))
@@ -149,9 +218,10 @@ pub fn disturbances(measured: &Measured) -> Option<String> {
 }
 
 fn estimate(estimate: Option<&Estimate>) -> Value {
-    estimate.map_or(Value::Null, |estimate| {
-        json!({ "value": estimate.value, "interval": estimate.interval, "n": estimate.n })
-    })
+    estimate.map_or(
+        Value::Null,
+        |estimate| json!({ "value": estimate.value, "interval": estimate.interval, "n": estimate.n }),
+    )
 }
 
 /// One object: `conditions` in their order, each with its medians' mean over the blocks.
@@ -188,4 +258,158 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
         "machine_flop_per_s": machine.flop_per_s,
         "conditions": lines(measured).into_iter().enumerate().map(condition).collect::<Vec<_>>(),
     })
+}
+
+#[derive(Serialize)]
+struct TimingView {
+    title: String,
+    sentences: Vec<String>,
+    times: TableView,
+    parts: TableView,
+    blocks: String,
+    environment: String,
+    command: String,
+}
+
+/// The page of a measurement; `timing.json` is expected beside it.
+pub fn page(measured: &Measured, machine: &Machine, command: &str) -> Result<String, ReportError> {
+    let lines = lines(measured);
+    let names: Vec<&str> =
+        measured.design.conditions.iter().map(|condition| condition.name.as_str()).collect();
+    let experiment = measured.design.conditions.first().map_or("", |condition| &condition.experiment);
+    let view = TimingView {
+        title: format!("Step times of {experiment}: {}", names.join("; ")),
+        sentences: sentences(measured),
+        times: times(&lines),
+        parts: parts(&lines, machine),
+        blocks: text::plural(measured.blocks.len(), "block"),
+        environment: measured.machine.clone().unwrap_or_default(),
+        command: command.to_owned(),
+    };
+    let mut context = Context::new();
+    context.insert("page", &view);
+    context.insert("style", include_str!("../../templates/style.css"));
+    Ok(templates()?.render("timing.html", &context)?)
+}
+
+fn row(line: &Line, cells: Vec<CellView>) -> RowView {
+    RowView {
+        class: String::new(),
+        swatch: None,
+        name: line.name.clone(),
+        kind: String::new(),
+        starts_group: true,
+        cells,
+    }
+}
+
+fn times(lines: &[Line]) -> TableView {
+    let interval = |estimate: &Estimate, write: &dyn Fn(f64) -> String| {
+        let note = estimate.interval.map(|(low, high)| format!("{} to {}", write(low), write(high)));
+        CellView::number(write(estimate.value)).with_note(note.unwrap_or_default())
+    };
+    let cell = |estimate: &Option<Estimate>, write: &dyn Fn(f64) -> String| {
+        estimate.as_ref().map_or_else(CellView::nothing, |estimate| interval(estimate, write))
+    };
+    let rows = lines.iter().map(|line| {
+        row(
+            line,
+            vec![
+                cell(&line.ms_per_step, &milliseconds),
+                CellView::optional(line.images_per_s, |rate| text::count(rate.round() as u64)),
+                cell(&line.ratio, &|ratio| text::fixed(ratio, 3)),
+                CellView::number(line.processes.to_string()),
+            ],
+        )
+    });
+    let columns =
+        [("step", "ms"), ("speed", "images/s"), ("an image's time", "× the first"), ("processes", "")];
+    let caption =
+        "Geometric means over processes of the median step, with 95 % intervals; ratios are within blocks.";
+    table_view(caption.to_owned(), "condition", &columns, rows.collect())
+}
+
+fn parts(lines: &[Line], machine: &Machine) -> TableView {
+    let rows = lines.iter().map(|line| {
+        let mut cells: Vec<CellView> =
+            line.parts.iter().map(|share| CellView::number(text::fixed(share * 100.0, 1))).collect();
+        let of_it = line.flop_per_s.zip(machine.flop_per_s).map(|(rate, most)| rate / most * 100.0);
+        cells.extend([
+            CellView::optional(line.flop_per_s, |rate| text::fixed(rate / 1e9, 1)),
+            CellView::optional(of_it, |percent| text::fixed(percent, 0)),
+            CellView::optional(line.peak_rss_bytes, |bytes| text::bytes(bytes as u64)),
+            CellView::optional(line.faults, |faults| text::count(faults.round() as u64)),
+        ]);
+        row(line, cells)
+    });
+    let mut columns: Vec<(&str, &str)> = (0..PARTS).map(|part| (phases::name(part), "%")).collect();
+    columns.extend([
+        ("arithmetic", "GFLOP/s"),
+        ("of a matrix product here", "%"),
+        ("peak memory", ""),
+        ("page faults", "a step"),
+    ]);
+    let caption = "Parts of a step as shares of it, and what it achieves. Medians of parts need not add up to the whole.";
+    table_view(caption.to_owned(), "condition", &columns, rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::timing::simulated;
+    use crate::record::Design;
+
+    fn measured(blocks: u64, effect: f64) -> Measured {
+        let design = Design { alike: Some((0, 2)), ..simulated::design(&["eager", "tuned", "eager again"]) };
+        simulated::measured(
+            &design,
+            blocks,
+            0.01,
+            3,
+            |condition| if condition == 1 { 100.0 * effect } else { 100.0 },
+        )
+    }
+
+    const MACHINE: Machine = Machine { flop_per_s: Some(100e9) };
+
+    #[test]
+    fn the_tables_fit_a_terminal_and_have_a_line_a_condition() {
+        let lines = table(&measured(8, 0.7), &MACHINE);
+        assert_eq!(lines.len(), 2 * 4 + 1);
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+        assert!(lines[2].starts_with("tuned ") && lines[2].contains("0.7"), "{}", lines[2]);
+        assert!(lines[6].contains(" 49 "), "{}", lines[6]);
+    }
+
+    #[test]
+    fn the_sentences_say_which_is_faster_or_that_it_cannot_be_told() {
+        let said = sentences(&measured(8, 0.7)).join("\n");
+        assert!(said.contains("'tuned' is faster than 'eager': 0.6"), "{said}");
+        let said = sentences(&measured(8, 1.0)).join("\n");
+        assert!(said.contains("cannot tell") && said.contains("is ruled out"), "{said}");
+        let said = sentences(&measured(1, 0.7)).join("\n");
+        assert!(said.contains("one block has no spread") && said.contains("Noise: 1 block"), "{said}");
+    }
+
+    #[test]
+    fn programs_get_the_same_numbers() {
+        let json = json(&measured(8, 0.7), &MACHINE);
+        let tuned = &json["conditions"][1];
+        assert_eq!((tuned["name"].as_str(), tuned["standing"].as_str()), (Some("tuned"), Some("faster")));
+        assert!((tuned["ratio"]["value"].as_f64().unwrap() - 0.7).abs() < 0.02);
+        assert_eq!((tuned["processes"].as_u64(), json["blocks"].as_u64()), (Some(8), Some(8)));
+        assert!((tuned["share_of_step"]["backward"].as_f64().unwrap() - 0.49).abs() < 1e-9);
+        assert_eq!(json["conditions"][0]["ratio"], Value::Null);
+    }
+
+    #[test]
+    fn the_page_has_the_sentences_and_both_tables() {
+        let page = page(&measured(8, 0.7), &MACHINE, "pinbench time m1 --plan 'eager,tuned'").unwrap();
+        assert!(
+            page.contains("is faster than") && page.contains("--plan &#39;eager,tuned&#39;")
+                || page.contains("--plan &#x27;eager"),
+            "{page}"
+        );
+        assert_eq!(page.matches("<table").count(), 2);
+    }
 }

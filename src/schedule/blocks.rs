@@ -171,7 +171,9 @@ fn outcome(ending: Ending) -> (Option<RunId>, Option<String>) {
         Ending::Sealed { run, status: Status::Failed { reason } } => (Some(run), Some(reason)),
         Ending::Died { reason } => (None, Some(reason)),
         Ending::Busy => (None, Some("another process has it".to_owned())),
-        Ending::Done | Ending::Interrupted => (None, Some("it ended without a run; this is a bug".to_owned())),
+        Ending::Done | Ending::Interrupted => {
+            (None, Some("it ended without a run; this is a bug".to_owned()))
+        }
     }
 }
 
@@ -279,7 +281,8 @@ mod tests {
         let blocks =
             Blocks { measurement: &measurement, timer: &timer, interrupt: &interrupt, job: &job, budget };
         let heard = RefCell::new(Vec::new());
-        let measuring = blocks.run(questions, &mut |_, timed| heard.borrow_mut().push(timed.clone())).unwrap();
+        let measuring =
+            blocks.run(questions, &mut |_, timed| heard.borrow_mut().push(timed.clone())).unwrap();
         assert!(timer.at_once.get() <= READY_AT_ONCE);
         let timed = measurement.timed().unwrap();
         assert_eq!(timed, heard.into_inner());

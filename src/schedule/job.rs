@@ -82,7 +82,7 @@ pub struct Time {
     pub span_ms: u64,
     pub fault: Option<Planted>,
     /// Captured once by the parent, but for the threads, which are the plan's.
-    pub environment: Environment,
+    pub environment: Box<Environment>,
 }
 
 impl Job {

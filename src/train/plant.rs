@@ -35,6 +35,7 @@ pub fn delay_ns(planted: Option<Planted>, phase: Phase, images: u32, elapsed_ns:
     match planted {
         Some(planted) if planted.phase() != Some(phase) => 0,
         Some(Planted::SlowStep) => elapsed_ns / SLOW_STEP_DIVISOR,
+        Some(Planted::SlowStepSlightly) => elapsed_ns * 3 / 100,
         Some(_) => u64::from(images) * DELAY_NS_PER_IMAGE,
         None => 0,
     }

@@ -25,7 +25,7 @@ impl<'a> Seen<'a> {
     /// After the first `blocks` blocks.
     pub fn of(study: &Study, layout: &'a Layout, measured: &Measured, blocks: usize) -> Self {
         let first = measured.blocks.iter().take(blocks).map(|(number, block)| (*number, block.clone()));
-        let measured = Measured { design: measured.design.clone(), blocks: first.collect() };
+        let measured = Measured { blocks: first.collect(), ..Measured::new(measured.design.clone()) };
         let alpha = Look::at(blocks).alpha();
         Self {
             noise: measured.noise(),

@@ -16,12 +16,14 @@ pub enum Standing {
     Faster,
     Slower,
     /// Neither is told; a difference of more than this factor, above 1, is ruled out, where anything is.
-    Open { within: Option<f64> },
+    Open {
+        within: Option<f64>,
+    },
 }
 
 /// Every condition but the reference and its control against the reference. Together they are wrong with probability
-/// [`ALPHA`] (Bonferroni), and nothing is said that the control shows as well: a ratio counts where its whole interval is
-/// beyond the floor.
+/// [`ALPHA`] (Bonferroni), and nothing is said that the control might show as well: a ratio counts where its interval leaves
+/// out 1 and the ratio itself is beyond the floor.
 pub fn compare(measured: &Measured) -> Vec<Comparison> {
     let control = measured.design.alike.map(|(_, control)| control);
     let others: Vec<usize> =
@@ -38,9 +40,9 @@ pub fn compare(measured: &Measured) -> Vec<Comparison> {
 
 fn standing(ratio: &Estimate, floor: Option<f64>) -> Standing {
     let floor = floor.unwrap_or(1.0);
-    if ratio.is_above(floor) {
+    if ratio.is_above(1.0) && ratio.value > floor {
         Standing::Slower
-    } else if ratio.is_below(1.0 / floor) {
+    } else if ratio.is_below(1.0) && ratio.value < 1.0 / floor {
         Standing::Faster
     } else {
         Standing::Open { within: ratio.interval.map(|(low, high)| high.max(1.0 / low).max(floor)) }
@@ -51,11 +53,11 @@ fn standing(ratio: &Estimate, floor: Option<f64>) -> Standing {
 /// their root. `None` where it looks like nothing at all, or the spread is not known.
 pub fn blocks_needed(ratio: &Estimate, floor: Option<f64>) -> Option<u64> {
     let (low, high) = ratio.interval?;
-    let half = (high.ln() - low.ln()) / 2.0;
-    // The floor is the control's own interval, and shrinks alike.
+    // The floor is the end of the control's own interval, and shrinks alike.
+    let half = ((high.ln() - low.ln()) / 2.0).max(floor.unwrap_or(1.0).ln());
     let apart = ratio.value.ln().abs();
-    let needed = ratio.n as f64 * ((half + floor.unwrap_or(1.0).ln()) / apart).powi(2);
-    (apart > 0.001 && needed.is_finite()).then(|| needed.ceil() as u64)
+    let needed = ratio.n as f64 * (half / apart).powi(2);
+    (apart > 0.001 && needed.is_finite()).then(|| (needed - 1e-6).ceil() as u64)
 }
 
 #[cfg(test)]
@@ -65,6 +67,8 @@ mod tests {
     use crate::record::Design;
 
     const NOISE: f64 = 0.012;
+    /// As many as fit into half a minute.
+    const BLOCKS: u64 = 12;
 
     fn design() -> Design {
         Design { alike: Some((0, 2)), ..simulated::design(&["a", "b", "a again"]) }
@@ -72,7 +76,7 @@ mod tests {
 
     fn found(stream: u8, effect: f64) -> Standing {
         let us = |condition: usize| if condition == 1 { 100.0 * effect } else { 100.0 };
-        let measured = simulated::measured(&design(), 12, NOISE, stream, us);
+        let measured = simulated::measured(&design(), BLOCKS, NOISE, stream, us);
         compare(&measured)[0].standing
     }
 
@@ -94,7 +98,7 @@ mod tests {
             interval: Some((value * (-half).exp(), value * half.exp())),
             n: 4,
         };
-        assert_eq!(blocks_needed(&ratio(0.02_f64.exp(), 0.03), Some(0.01_f64.exp())), Some(16));
+        assert_eq!(blocks_needed(&ratio(0.02_f64.exp(), 0.04), Some(0.01_f64.exp())), Some(16));
         assert_eq!(blocks_needed(&ratio(1.0, 0.03), None), None);
         let one = simulated::measured(&design(), 1, NOISE, 1, |_| 100.0);
         assert_eq!(compare(&one)[0].standing, Standing::Open { within: None });

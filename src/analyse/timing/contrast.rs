@@ -7,9 +7,9 @@ use crate::stats::inference;
 
 /// Blocks that what all conditions say of the noise is worth, at most. A contrast has two or three blocks of its own at
 /// first, whose spread alone says next to nothing; that of all conditions together says a lot, but not that this one is as
-/// quiet as the rest. Four blocks of borrowed spread keep intervals honest where one condition strays twice as far as
-/// the others, which the tests simulate.
-const BORROWED: f64 = 4.0;
+/// quiet as the rest. With two, intervals of 95 % still cover in 92 % where both conditions stray twice as far as the
+/// others, and those of the looks, which are much wider, in as many as they say: the tests simulate both.
+const BORROWED: f64 = 2.0;
 
 /// A sum of weighted logarithms in each block.
 #[derive(Clone, PartialEq, Debug)]
@@ -91,9 +91,9 @@ impl Contrast {
     /// never with more degrees of freedom than all conditions together have.
     pub fn estimate(&self, noise: Option<&Noise>, alpha: f64) -> Option<Estimate> {
         let (value, n) = (stats::mean(&self.values)?, self.values.len());
-        let half = self.standard_error(noise).and_then(|(error, freedom)| {
-            Some(error * inference::quantile(freedom, 1.0 - alpha / 2.0)?)
-        });
+        let half = self
+            .standard_error(noise)
+            .and_then(|(error, freedom)| Some(error * inference::quantile(freedom, 1.0 - alpha / 2.0)?));
         Some(Estimate { value, interval: half.map(|half| (value - half, value + half)), n })
     }
 
@@ -179,12 +179,14 @@ mod tests {
 
     #[test]
     fn intervals_cover_although_one_condition_strays_twice_as_far() {
-        for (sds, least) in [([0.02; 8], 0.94), ([0.04, 0.04, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02], 0.91)] {
+        let uneven = [0.04, 0.04, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02];
+        // The last is at the level of the first look.
+        for (sds, alpha, least) in [([0.02; 8], 0.05, 0.94), (uneven, 0.05, 0.905), (uneven, 0.0072, 0.985)] {
             for count in [3, 5] {
                 let (mut normal, studies) = (Normal::new(43), 2000);
                 let covers = |_: &i32| {
                     let blocks = blocks(&mut normal, count, &sds);
-                    let estimate = difference(&blocks, 1, 0).estimate(Noise::of(&blocks).as_ref(), 0.05);
+                    let estimate = difference(&blocks, 1, 0).estimate(Noise::of(&blocks).as_ref(), alpha);
                     let (low, high) = estimate.unwrap().interval.unwrap();
                     (low..=high).contains(&1.0)
                 };
@@ -202,8 +204,8 @@ mod tests {
             let (low, high) = contrast.estimate(noise, 0.0072).unwrap().interval.unwrap();
             high - low
         };
-        // t of 2 degrees of freedom is 11.8 there, that of 6 is 4.0.
-        assert!(width(Some(&noise)) < 0.14, "{}", width(Some(&noise)));
+        // t of 2 degrees of freedom is 11.8 there, that of 4 is 5.0.
+        assert!(width(Some(&noise)) < 0.7 * width(None), "{} {}", width(Some(&noise)), width(None));
         assert!(noise.freedom == 14.0);
     }
 }

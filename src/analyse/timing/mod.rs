@@ -27,6 +27,8 @@ pub struct Measured {
     pub design: Design,
     /// By number.
     pub blocks: BTreeMap<u64, Block>,
+    /// What it was measured on, as people say it; `None` before the first process.
+    pub machine: Option<String>,
 }
 
 /// By condition; one that was not wanted in this block any more, or that failed, is absent.
@@ -47,7 +49,7 @@ pub struct Process {
 
 impl Measured {
     pub fn new(design: Design) -> Self {
-        Self { design, blocks: BTreeMap::new() }
+        Self { design, blocks: BTreeMap::new(), machine: None }
     }
 
     /// Of every process in the folder of a measurement.
@@ -66,6 +68,12 @@ impl Measured {
     /// disturbed, whatever its times are.
     pub fn add(&mut self, timed: &Timed, run: &LoadedRun) {
         let Some(cost) = Cost::of(run) else { return };
+        let environment = &run.record.environment;
+        self.machine.get_or_insert_with(|| {
+            let cores = crate::text::plural(environment.cores as usize, "core");
+            let gpu = environment.gpu.as_ref().map(|gpu| format!(", {}", gpu.name)).unwrap_or_default();
+            format!("{}, {cores}{gpu}, {}", environment.cpu, environment.kernel)
+        });
         let process = Process { cost, disturbed: disturbed(run), attempts: timed.attempt + 1 };
         self.blocks.entry(timed.block).or_default().processes.insert(timed.condition, process);
     }

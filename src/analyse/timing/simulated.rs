@@ -23,13 +23,7 @@ pub fn design(names: &[&str]) -> Design {
 
 /// `count` blocks in which each condition costs `us` an image, as a step of a small model divides it, times noise of this
 /// deviation; each block has a pace of its own.
-pub fn measured(
-    design: &Design,
-    count: u64,
-    noise: f64,
-    stream: u8,
-    us: impl Fn(usize) -> f64,
-) -> Measured {
+pub fn measured(design: &Design, count: u64, noise: f64, stream: u8, us: impl Fn(usize) -> f64) -> Measured {
     let mut normal = Normal::new(stream);
     let mut measured = Measured::new(design.clone());
     for number in 0..count {

@@ -1,0 +1,117 @@
+//! `pinbench time` through the program, on real MNIST.
+
+#![cfg(feature = "torch")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use common::Workspace;
+use serde_json::Value;
+
+/// Smaller than an epoch of what is timed, with a target that the first step reaches and a patience: none of them may end
+/// the steps.
+const EXPERIMENT: &str = r#"
+title = "tiny"
+why = "a test"
+data = { set = "mnist", validation = 0.2, train_limit = 256, eval_limit = 64 }
+model = { name = "simple_cnn", activation = "relu", dropout = 0.5 }
+optim = { name = "sgd", lr = 0.01 }
+train = { batch = 32, epochs = 1, target_loss = 50.0 }
+
+[[factors]]
+key = "train.batch"
+label = "batch"
+levels = [{ value = 32 }, { value = 64 }]
+"#;
+
+fn time(workspace: &Workspace, more: &[&str]) -> (i32, String, String) {
+    workspace.run(&[&["time", "tiny"][..], more].concat())
+}
+
+#[test]
+fn every_combination_is_timed_and_what_was_kept_is_printed_again() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let more = ["--set", "train.batch=32,64", "--plan", "eager,tuned", "--minutes", "0.1", "--keep", "kept"];
+    let (code, out, err) = time(&workspace, &more);
+    assert_eq!(code, 0, "{err}");
+    for name in ["eager, batch 32", "eager, batch 64", "tuned, batch 32", "tuned, batch 64"] {
+        let rows = out.lines().filter(|line| line.starts_with(name)).count();
+        // Twice in each table where it is measured again as the control.
+        assert_eq!(rows, if name == "eager, batch 32" { 4 } else { 2 }, "{out}");
+    }
+    assert!(out.lines().all(|line| !line.contains('|') && !line.contains('–')), "{out}");
+    let again = workspace.run(&["time", "--from", "kept", "--json", "--page", "page"]);
+    assert_eq!(again.0, 0, "{}", again.2);
+    let json: Value = serde_json::from_str(&again.1).unwrap();
+    assert_eq!(json["conditions"].as_array().unwrap().len(), 5);
+    for condition in json["conditions"].as_array().unwrap() {
+        let ms = condition["ms_per_step"]["value"].as_f64().unwrap();
+        assert!(ms > 0.05 && condition["processes"].as_u64().unwrap() >= 1, "{condition}");
+        let shares = condition["share_of_step"].as_object().unwrap().values();
+        let sum: f64 = shares.map(|share| share.as_f64().unwrap()).sum();
+        assert!((0.8..1.2).contains(&sum), "{condition}");
+    }
+    let batches: Vec<u64> =
+        json["conditions"].as_array().unwrap().iter().map(|one| one["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [32, 64, 32, 64, 32]);
+    let page = std::fs::read_to_string(workspace.path().join("page/index.html")).unwrap();
+    assert!(page.contains("Step times of tiny") && workspace.path().join("page/timing.json").exists());
+    // A measurement is no run: the store has none.
+    assert!(!workspace.path().join("runs").exists(), "a measurement must not touch the store");
+}
+
+/// A fifth of each step: no machine is so loud that this is not seen.
+#[test]
+fn a_planted_slow_step_is_called_slower() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let more = ["--set", "model.dropout=0.5,0.4", "--plant", "slow-step", "--minutes", "0.4", "--json"];
+    let (code, out, err) = time(&workspace, &more);
+    assert_eq!(code, 0, "{err}");
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let slow = &json["conditions"][1];
+    assert!(slow["ratio"]["value"].as_f64().unwrap() > 1.08, "{json:#}");
+    let control = json["conditions"][2]["ratio"]["value"].as_f64().unwrap();
+    assert!((0.7..1.4).contains(&control), "{json:#}");
+}
+
+#[test]
+fn what_cannot_be_timed_is_wrong_usage_and_says_what_was_expected() {
+    let workspace = Workspace::new(EXPERIMENT);
+    for (more, says) in [
+        (&["--arm", "batch 7"][..], "expected one of batch 32; batch 64"),
+        (&["--set", "train.batches=1"], "train.batches"),
+        (&["--set", "plan.loader=fast"], "plan.loader"),
+        (&["--minutes", "0"], "from 0.05"),
+        (&["--plan", "slow"], "slow"),
+    ] {
+        let (code, out, err) = time(&workspace, more);
+        assert_eq!((code, out.as_str()), (2, ""), "{more:?}: {err}");
+        assert!(err.contains(says), "{more:?}: {err}");
+    }
+    std::fs::create_dir(workspace.path().join("empty")).unwrap();
+    let (code, _, err) = workspace.run(&["time", "--from", "empty"]);
+    assert!(code != 0 && err.contains("measurement.json"), "{err}");
+}
+
+/// Children wait for their turn: none may be left waiting.
+#[test]
+fn ctrl_c_ends_the_children_that_wait_and_keeps_what_is_whole() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let mut command =
+        workspace.pinbench(&["time", "tiny", "--arm", "all", "--minutes", "5", "--keep", "kept"]);
+    let mut parent = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(parent.stderr.take().unwrap()).lines();
+    let first = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("block 1")));
+    assert!(first.is_some());
+    let own = parent.id().to_string();
+    let signal = std::process::Command::new("kill").args(["-INT", &own]).status().unwrap();
+    assert!(signal.success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let status = parent.wait().unwrap();
+    assert!(rest.iter().any(|line| line.contains("what follows is of")), "{rest:?}");
+    assert_eq!(status.code(), Some(0), "{rest:?}");
+    let left = std::process::Command::new("pgrep").args(["-f", &format!("train --parent {own}$")]).output();
+    assert_eq!(String::from_utf8(left.unwrap().stdout).unwrap(), "");
+}
