@@ -154,7 +154,8 @@ fn explanation(more: &[&str]) -> (String, Value) {
 /// Ids of the hypotheses that were found.
 fn found(explanation: &Value) -> Vec<&str> {
     let findings = explanation["hypotheses"].as_array().unwrap().iter();
-    let is_found = |finding: &&Value| ["main_cause", "contributes"].contains(&finding["verdict"].as_str().unwrap());
+    let is_found =
+        |finding: &&Value| ["main_cause", "contributes"].contains(&finding["verdict"].as_str().unwrap());
     findings.filter(is_found).map(|finding| finding["id"].as_str().unwrap()).collect()
 }
 

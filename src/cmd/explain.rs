@@ -100,7 +100,7 @@ impl ExplainArgs {
 const MINUTES: f64 = 5.0;
 
 /// Of the minutes, what is left for a study's curve, where it has one.
-const FOR_THE_CURVE: f64 = 0.2;
+const FOR_THE_CURVE: f64 = 0.15;
 
 /// Beside a measurement: which of its conditions are compared.
 const LAYOUT: &str = "layout.json";
@@ -243,8 +243,7 @@ impl Asked<'_> {
         let Some(removal) = explanation.removal(&self.study) else { return Ok(()) };
         let design = layout::curve(&self.study, &self.experiments[1], &self.layout.base, &removal)
             .map_err(|error| WrongUsage(error.to_string()))?;
-        let us: Vec<f64> =
-            measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
+        let us: Vec<f64> = measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
         let us = stats::mean(&us).unwrap_or(0.0);
         // Five steps are the least that are timed, and a process takes about a second to be made ready.
         let s = |batch: u32| (5e-6 * us * f64::from(batch)).max(0.4) + 1.0;
@@ -257,7 +256,10 @@ impl Asked<'_> {
             ));
             return Ok(());
         }
-        self.workspace.note(&format!("the curve over `{}`, once", self.study.curve.as_ref().map_or("", |curve| &curve.key)));
+        self.workspace.note(&format!(
+            "the curve over `{}`, once",
+            self.study.curve.as_ref().map_or("", |curve| &curve.key)
+        ));
         // One block, whatever it takes.
         let folder = self.folder.join(CURVE);
         measure::measure(self.workspace, design, &folder, Duration::ZERO, &mut |_| Vec::new())?;
@@ -278,7 +280,10 @@ struct Stored {
 impl Stored {
     fn open(folder: &Path) -> Result<Self> {
         let missing = |what: &str| {
-            WrongUsage(format!("'{}' has no {what}: expected a folder that `pinbench explain` kept", folder.display()))
+            WrongUsage(format!(
+                "'{}' has no {what}: expected a folder that `pinbench explain` kept",
+                folder.display()
+            ))
         };
         let files = fs::read_dir(folder).with_context(|| format!("cannot read '{}'", folder.display()))?;
         let mut paths = files.filter_map(|entry| Some(entry.ok()?.path()));
@@ -328,7 +333,8 @@ mod tests {
             let base = Plan::named(PlanName::Eager, 2, Device::Cpu);
             let (design, layout) = Layout::of(&study, experiments.each_ref(), &base, None).unwrap();
             let removals = |test: &&Test| matches!(test, Test::Remove { .. });
-            let removals = study.hypotheses.iter().map(|hypothesis| &hypothesis.test).filter(removals).count();
+            let removals =
+                study.hypotheses.iter().map(|hypothesis| &hypothesis.test).filter(removals).count();
             let compared = layout.tests.iter().filter(|test| matches!(test, layout::Arranged::Compared(_)));
             assert_eq!(compared.count(), removals, "{id}");
             assert!(design.conditions.len() <= 24, "{id}: {} conditions", design.conditions.len());

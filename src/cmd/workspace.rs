@@ -83,7 +83,11 @@ impl Workspace {
         let known = if needs_shelf { self.shelf.known()? } else { Known::new() };
         let mut chosen: Known = if all { known.clone() } else { Known::new() };
         for asked in asked {
-            let found = if is_path(asked) { at_path(asked, "experiment")? } else { self.shelf.find(&known, asked)? };
+            let found = if is_path(asked) {
+                at_path(asked, "experiment")?
+            } else {
+                self.shelf.find(&known, asked)?
+            };
             add(&mut chosen, found)?;
         }
         if chosen.is_empty() {
@@ -322,7 +326,8 @@ impl Shelf {
     }
 
     fn find(&self, known: &[(String, Place)], asked: &str) -> Result<(String, Place)> {
-        let found = find(known, asked, "experiment").map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
+        let found =
+            find(known, asked, "experiment").map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
         Ok(found.clone())
     }
 }

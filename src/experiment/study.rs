@@ -109,7 +109,10 @@ pub struct Hypothesis {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Test {
     /// How much of the slowdown goes when `remove` is applied at both levels; `given` holds with and without it.
-    Remove { given: Change, remove: Change },
+    Remove {
+        given: Change,
+        remove: Change,
+    },
     /// What these phases take bounds it.
     Phases(Vec<Phase>),
     NotTestable(NotTestable),
@@ -477,7 +480,10 @@ restates = true
     #[test]
     fn a_study_has_levels_changes_and_texts_by_language() {
         let study = study();
-        assert_eq!((study.id.as_str(), study.ideal, study.why.to_string().as_str()), ("slow", 1.0, "A test."));
+        assert_eq!(
+            (study.id.as_str(), study.ideal, study.why.to_string().as_str()),
+            ("slow", 1.0, "A test.")
+        );
         assert_eq!(study.high.set.config, [("train.batch".to_owned(), json!(1024))]);
         let Test::Remove { given, remove } = &study.hypotheses[2].test else { panic!("no removal") };
         assert_eq!(given.then(remove).to_string(), "plan.allocator=keep, plan.huge_pages=true");
@@ -495,7 +501,11 @@ restates = true
         for (from, to, parts) in [
             ("title = \"Small", "titel = \"Small", ["slow.toml:36:1", "did you mean `title`?"]),
             ("mechanism = \"memory\"", "mechanism = \"memroy\"", [":20:1", "did you mean `memory`?"]),
-            ("\"plan.allocator\" = \"keep\" }\nadv", "\"plan.allocator\" = \"kep\" }\nadv", [":22:", "`keep`"]),
+            (
+                "\"plan.allocator\" = \"keep\" }\nadv",
+                "\"plan.allocator\" = \"kep\" }\nadv",
+                [":22:", "`keep`"],
+            ),
             ("restates = true", "restates = false", [":67:", "expected exactly one of `remove ="]),
             ("phases = [\"load\"]", "phases = [\"laod\"]", [":49:", "did you mean `load`?"]),
             ("gauges = [\"faults\"", "gauges = [\"fault\"", [":21:", "did you mean `faults`?"]),

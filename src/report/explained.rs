@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let explained = explained(None);
-        assert_eq!((explained.title.as_str(), explained.plan.as_str()), ("Why is a large batch slow?", "eager"));
+        assert_eq!(
+            (explained.title.as_str(), explained.plan.as_str()),
+            ("Why is a large batch slow?", "eager")
+        );
         assert!(explained.says[0].starts_with("An image with batch 1024 takes 1."), "{:?}", explained.says);
         assert!(explained.levels.is_some());
         assert!(Explained::parse("x", "{}").is_err());

@@ -16,6 +16,7 @@ use crate::analyse::study::{
     MAIN_SHARE, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
 };
 use crate::analyse::timing::{Estimate, LOOKS, Measured};
+use crate::experiment::plan::PlanName;
 use crate::experiment::study::{Hypothesis, Study, Test};
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
 use crate::record::RunRecord;
@@ -47,7 +48,7 @@ pub struct Input<'a> {
 /// another.
 pub fn folder_name(study: &Study, layout: &Layout) -> String {
     let plan = layout.base.name.to_string();
-    let is_own = study.plan.name.is_none_or(|name| name == layout.base.name);
+    let is_own = study.plan.name.unwrap_or(PlanName::Eager) == layout.base.name;
     let plan = if is_own { String::new() } else { format!("-{plan}") };
     let demonstration = match layout.demonstration {
         Some(Demonstration::Planted(planted)) => format!("-{planted}"),
@@ -64,16 +65,17 @@ pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
         (wire::NAME, "everything the page says, for programs, JSON", wire::to_json(input, &says)),
         ("processes.csv", "what every process cost, by block and condition, CSV", wire::csv(input.measured)),
     ];
-    let downloads = files.iter().map(|(name, about, text)| {
-        json!({ "name": name, "about": about, "size": text::bytes(text.len() as u64) })
-    });
+    let downloads = files.iter().map(
+        |(name, about, text)| json!({ "name": name, "about": about, "size": text::bytes(text.len() as u64) }),
+    );
     let mut context = Context::new();
     context.insert("downloads", &downloads.collect::<Vec<Value>>());
     context.insert("page", &view);
     context.insert("says", &says);
     context.insert("style", include_str!("../../templates/style.css"));
     files.insert(0, (PAGE, "", templates()?.render("study.html", &context)?));
-    let file = |(name, _, text): (&str, &str, String)| File { name: name.to_owned(), bytes: text.into_bytes() };
+    let file =
+        |(name, _, text): (&str, &str, String)| File { name: name.to_owned(), bytes: text.into_bytes() };
     Ok(files.into_iter().map(file).collect())
 }
 
@@ -317,8 +319,10 @@ fn parts(input: &Input) -> TableView {
         row(phases::name(part.part), cells)
     });
     let (low, high) = (study.low.name.to_string(), study.high.name.to_string());
-    let more = if study.ideal == 1.0 { "µs more".to_owned() } else { format!("µs above {}×", study.ideal) };
-    let columns = [(low.as_str(), "µs an image"), (high.as_str(), "µs an image"), (more.as_str(), ""), ("of all", "%")];
+    let more =
+        if study.ideal == 1.0 { "µs more".to_owned() } else { format!("µs above {}×", study.ideal) };
+    let columns =
+        [(low.as_str(), "µs an image"), (high.as_str(), "µs an image"), (more.as_str(), ""), ("of all", "%")];
     table(String::new(), "part of the step", &columns, rows.collect())
 }
 
@@ -354,8 +358,12 @@ fn curve_view(input: &Input, curve: &CurveFound) -> Result<Value, FigureError> {
         row(&point.value, cells.concat())
     });
     let columns = [
-        ("time", "µs an image"), ("page faults", "a step"), ("kernel", "% of CPU time"),
-        ("removed: time", "µs an image"), ("page faults", "a step"), ("kernel", "% of CPU time"),
+        ("time", "µs an image"),
+        ("page faults", "a step"),
+        ("kernel", "% of CPU time"),
+        ("removed: time", "µs an image"),
+        ("page faults", "a step"),
+        ("kernel", "% of CPU time"),
     ];
     let rise = curve.rise.as_ref().map(|rise| {
         json!({

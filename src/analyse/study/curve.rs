@@ -49,9 +49,9 @@ impl CurveFound {
 
 fn rise(points: &[Point]) -> Option<Rise> {
     let us = |cost: Option<&Cost>| cost.map(|cost| cost.us_per_image);
-    let both = points.iter().filter_map(|point| {
-        Some((point, us(point.base.as_ref())?, us(point.removed.as_ref())?))
-    });
+    let both = points
+        .iter()
+        .filter_map(|point| Some((point, us(point.base.as_ref())?, us(point.removed.as_ref())?)));
     let all: Vec<(&Point, f64, f64)> = both.collect();
     let least = all.iter().min_by(|one, other| one.1.total_cmp(&other.1))?;
     let most = all.iter().max_by(|one, other| one.1.total_cmp(&other.1))?;

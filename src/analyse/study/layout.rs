@@ -148,8 +148,7 @@ impl Conditions<'_> {
         }
         let of = [&self.study.low, &self.study.high][level];
         let changed = change.to_string();
-        let name =
-            if changed.is_empty() { of.name.to_string() } else { format!("{}, {changed}", of.name) };
+        let name = if changed.is_empty() { of.name.to_string() } else { format!("{}, {changed}", of.name) };
         let fault = match self.demonstration {
             Some(Demonstration::Planted(planted)) if level == 1 => Some(planted),
             _ => None,
@@ -180,7 +179,8 @@ pub fn curve(
 ) -> Result<Design, LocatedError> {
     let Some(curve) = &study.curve else { return Ok(Design::default()) };
     let mut conditions = Vec::new();
-    let (config, plan) = study.high.arm(experiment, base).map_err(|message| study.error_at("high", message))?;
+    let (config, plan) =
+        study.high.arm(experiment, base).map_err(|message| study.error_at("high", message))?;
     for (index, value) in curve.values.iter().enumerate() {
         let wrong = |message: String| study.error_at(&format!("curve.values.{index}"), message);
         let at = Change::of(&curve.key, value).map_err(wrong)?;
@@ -220,7 +220,8 @@ pub mod tests {
         };
         assert_eq!((faults.given, pages.given), (layout.levels, faults.removed));
         assert_eq!((layout.tests[3], layout.tested(&study())), (Arranged::Nothing, 5));
-        let hash = |index: usize| (design.conditions[index].config.hash(), design.conditions[index].plan.hash());
+        let hash =
+            |index: usize| (design.conditions[index].config.hash(), design.conditions[index].plan.hash());
         assert_eq!(hash(0), hash(2));
         let mut all: Vec<_> = (0..names.len()).map(|index| format!("{:?}", hash(index))).collect();
         all.sort_unstable();
@@ -233,7 +234,8 @@ pub mod tests {
         let (design, layout) = layout(PlanName::Tuned, None);
         assert_eq!((layout.tests[0], layout.tests[2]), (Arranged::AlreadySo, Arranged::AlreadySo));
         assert_eq!(design.conditions.len(), 3 + 2 * 2);
-        let twice = TEXT.replace("remove = { \"train.micro_batch\" = 64 }", "remove = { \"plan.allocator\" = \"keep\" }");
+        let twice = TEXT
+            .replace("remove = { \"train.micro_batch\" = 64 }", "remove = { \"plan.allocator\" = \"keep\" }");
         let study = Study::parse(std::path::Path::new("slow.toml"), &twice).unwrap();
         let (experiment, base) = (samples::experiment(), Plan::named(PlanName::Eager, 2, Device::Cpu));
         let (_, layout) = Layout::of(&study, [&experiment; 2], &base, None).unwrap();

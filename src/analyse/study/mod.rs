@@ -16,9 +16,7 @@ use std::collections::BTreeSet;
 
 pub use curve::{CurveFound, Point, Rise};
 pub use layout::{Arranged, Compared, Demonstration, Layout, Levels};
-pub use verdict::{
-    CONTRIBUTES_SHARE, LEAST_SLOWDOWN, MAIN_SHARE, NO_CAUSE_SHARE, Presence, Share, Verdict,
-};
+pub use verdict::{CONTRIBUTES_SHARE, LEAST_SLOWDOWN, MAIN_SHARE, NO_CAUSE_SHARE, Presence, Share, Verdict};
 
 use crate::analyse::study::seen::Seen;
 use crate::analyse::timing::{Estimate, LOOKS, Measured, PARTS};

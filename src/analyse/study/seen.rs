@@ -67,8 +67,7 @@ impl<'a> Seen<'a> {
                 gauge: *gauge,
                 low: self.mean(self.layout.levels.low, |cost| gauge::of(*gauge, cost)),
                 high: self.mean(self.layout.levels.high, |cost| gauge::of(*gauge, cost)),
-                removed: removed
-                    .and_then(|levels| self.mean(levels.high, |cost| gauge::of(*gauge, cost))),
+                removed: removed.and_then(|levels| self.mean(levels.high, |cost| gauge::of(*gauge, cost))),
             };
             hypothesis.gauges.iter().map(reading).collect()
         };
@@ -127,9 +126,10 @@ impl<'a> Seen<'a> {
         Contrast { values: values.collect(), ..contrast }
     }
 
+    /// Told to be: what is within the noise moves no share by more than that.
     fn is_dearer(&self, Compared { given, removed }: Compared) -> bool {
         let added = self.measured.contrast(&[(removed.low, 1.0), (given.low, -1.0)]);
-        stats::mean(&added.values).is_some_and(|ln| ln > 0.0)
+        added.estimate(self.noise.as_ref(), self.alpha).is_some_and(|added| added.is_above(0.0))
     }
 
     /// The slowdown that would go if these phases took no time at either level.

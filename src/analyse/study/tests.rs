@@ -129,7 +129,14 @@ fn intervals_of_shares_cover_and_hold_on_either_side_what_they_say() {
             let is_high = condition.config.train.batch == 1024;
             // Half of the logarithm of the slowdown is the allocator's.
             let kept = condition.plan.allocator == Allocator::Keep;
-            300.0 * if is_high && kept { 1.5_f64.sqrt() } else if is_high { 1.5 } else { 1.0 }
+            300.0
+                * if is_high && kept {
+                    1.5_f64.sqrt()
+                } else if is_high {
+                    1.5
+                } else {
+                    1.0
+                }
         });
         let share = Explanation::of(&study, &layout, &measured).findings[0].share.unwrap();
         let (low, high) = share.interval.unwrap();
@@ -171,8 +178,7 @@ fn a_planted_delay_is_found_in_its_phase_and_sized_and_blamed_on_nothing_else() 
             let (explanation, _) = explain(PlanName::Tuned, demonstration, 8, (0.02, stream), &costs);
             assert_eq!(found(&explanation), causes, "{planted}: {:?}", explanation.findings);
             let more = |part: &&Part| part.more_us.value;
-            let largest =
-                explanation.parts.iter().max_by(|a, b| more(a).total_cmp(&more(b))).unwrap();
+            let largest = explanation.parts.iter().max_by(|a, b| more(a).total_cmp(&more(b))).unwrap();
             assert_eq!(largest.part, phase);
             assert!((largest.more_us.value / 150.0 - 1.0).abs() < 0.2, "{largest:?}");
             assert_eq!(explanation.findings[0].verdict, Verdict::AlreadySo);
@@ -191,8 +197,13 @@ fn where_nothing_is_decided_nothing_is_claimed() {
         assert!(explanation.findings.iter().all(|finding| finding.share.is_none()));
     }
     let (study, (design, layout)) = (study(), layout(PlanName::Eager, None));
-    let measured = simulated::measured(&design, 3, 0.3, 4, |index| faults(&design.conditions[index]).iter().sum());
-    assert_eq!(wanted(&study, &layout, &measured).len(), design.conditions.len(), "all of it is still needed");
+    let measured =
+        simulated::measured(&design, 3, 0.3, 4, |index| faults(&design.conditions[index]).iter().sum());
+    assert_eq!(
+        wanted(&study, &layout, &measured).len(),
+        design.conditions.len(),
+        "all of it is still needed"
+    );
 }
 
 #[test]

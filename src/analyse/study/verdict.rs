@@ -131,9 +131,8 @@ mod tests {
 
     #[test]
     fn a_verdict_is_where_the_shown_interval_lies() {
-        let judge = |low, high| {
-            Verdict::of(&Share { value: (low + high) / 2.0, interval: Some((low, high)) }, true)
-        };
+        let judge =
+            |low, high| Verdict::of(&Share { value: (low + high) / 2.0, interval: Some((low, high)) }, true);
         assert_eq!(judge(0.51, 1.4), Verdict::MainCause);
         assert_eq!(judge(0.3, 0.7), Verdict::Contributes);
         assert_eq!(judge(-0.6, 0.24), Verdict::RuledOut);
@@ -144,9 +143,8 @@ mod tests {
 
     #[test]
     fn a_slowdown_is_real_and_worth_the_trouble_or_none_or_undecided() {
-        let presence = |value, interval, floor| {
-            Presence::of(Some(&Estimate { value, interval, n: 6 }), Some(floor))
-        };
+        let presence =
+            |value, interval, floor| Presence::of(Some(&Estimate { value, interval, n: 6 }), Some(floor));
         assert_eq!(presence(1.3, Some((1.1, 1.5)), 1.02), Presence::Found);
         assert_eq!(presence(1.02, Some((1.01, 1.03)), 1.02), Presence::Absent);
         assert_eq!(presence(0.8, Some((0.7, 0.9)), 1.02), Presence::Absent);

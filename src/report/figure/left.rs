@@ -28,7 +28,10 @@ pub fn draw(study: &Study, explanation: &Explanation) -> Result<FigureView, Figu
         title: "What is left of the slowdown when one thing is removed".to_owned(),
         caption: match rows.len() {
             0 | 1 => "Not drawn: nothing was measured with a cause removed.".to_owned(),
-            _ => "Slowdown with its interval at the last look. Solid upright: none. Dashed: as it is.".to_owned(),
+            _ => {
+                "Slowdown with its interval at the look that decided. Solid upright: none. Dashed: as it is."
+                    .to_owned()
+            }
         },
         legend: Vec::new(),
         description: format!("Slowdown, from top to bottom. {}.", lines.join("; ")),

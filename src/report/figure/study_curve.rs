@@ -22,9 +22,7 @@ pub fn draw(curve: &CurveFound, key: &str, removal: &str) -> Result<FigureView, 
         points: curve
             .points
             .iter()
-            .filter_map(|point| {
-                Some((point.place.filter(|place| *place > 0.0)?, cost(point)?.us_per_image))
-            })
+            .filter_map(|point| Some((point.place.filter(|place| *place > 0.0)?, cost(point)?.us_per_image)))
             .collect(),
     };
     let lines = [

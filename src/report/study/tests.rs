@@ -68,7 +68,9 @@ fn the_first_sentence_has_the_ratio_the_machine_and_the_sources_own() {
     let page = Sample::new(None).page();
     let first = &page[page.find("<ul><li>An image").unwrap()..];
     let first = &first[..first.find("</li>").unwrap()];
-    for part in ["with batch 1024 takes 1.", "batch 64, on", "plan eager", "in the notes, on a GPU it was 1.13 times"] {
+    for part in
+        ["with batch 1024 takes 1.", "batch 64, on", "plan eager", "in the notes, on a GPU it was 1.13 times"]
+    {
         assert!(first.contains(part), "{part}: {first}");
     }
     for part in [
@@ -131,11 +133,19 @@ fn a_curve_says_what_the_main_cause_leaves_unexplained() {
     };
     let mut sample = Sample::new(None);
     let points = vec![point(64, 250.0, 240.0), point(256, 330.0, 300.0), point(1024, 500.0, 310.0)];
-    let rise = crate::analyse::study::Rise { from: "64".to_owned(), to: "1024".to_owned(), base: 2.0, removed: 1.29 };
+    let rise = crate::analyse::study::Rise {
+        from: "64".to_owned(),
+        to: "1024".to_owned(),
+        base: 2.0,
+        removed: 1.29,
+    };
     sample.curve = Some(CurveFound { points, rise: Some(rise) });
     let page = sample.page();
     assert!(page.contains("From train.batch 64 to 1024 the time of an image grows 2.00 times; with "));
-    assert!(page.contains("1.29 times. What is left of it the main cause does not explain.") && page.contains("curve-wide-title"));
+    assert!(
+        page.contains("1.29 times. What is left of it the main cause does not explain.")
+            && page.contains("curve-wide-title")
+    );
 }
 
 #[test]
@@ -145,9 +155,28 @@ fn json_has_the_documented_keys_and_processes_are_a_table() {
     assert_eq!((&json["format"], &json["slowdown"]["presence"]), (&json!(2), &json!("found")));
     assert_eq!(json["low"]["set"], json!({ "train.batch": 64 }));
     let keys = [
-        "study", "title", "says", "base", "plan", "high", "ideal", "reported", "demonstration", "blocks", "alpha",
-        "tested", "floor", "mechanisms", "hypotheses", "parts", "curve", "processes", "disturbed", "repeated",
-        "measurement", "command",
+        "study",
+        "title",
+        "says",
+        "base",
+        "plan",
+        "high",
+        "ideal",
+        "reported",
+        "demonstration",
+        "blocks",
+        "alpha",
+        "tested",
+        "floor",
+        "mechanisms",
+        "hypotheses",
+        "parts",
+        "curve",
+        "processes",
+        "disturbed",
+        "repeated",
+        "measurement",
+        "command",
     ];
     for key in keys {
         assert!(json.get(key).is_some(), "{key}");

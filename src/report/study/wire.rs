@@ -94,9 +94,7 @@ fn estimate(estimate: &Estimate) -> Value {
 }
 
 fn gauges(finding: &Finding) -> Value {
-    let gauge = |reading: &crate::analyse::study::Reading| {
-        json!({ "gauge": reading.gauge, "low": reading.low, "high": reading.high, "removed": reading.removed })
-    };
+    let gauge = |reading: &crate::analyse::study::Reading| json!({ "gauge": reading.gauge, "low": reading.low, "high": reading.high, "removed": reading.removed });
     finding.readings.iter().map(gauge).collect()
 }
 
@@ -119,12 +117,11 @@ fn curve(curve: &CurveFound) -> Value {
             })
         })
     };
-    let point = |point: &Point| {
-        json!({ "value": point.value, "base": cost(&point.base), "removed": cost(&point.removed) })
-    };
-    let rise = curve.rise.as_ref().map(|rise| {
-        json!({ "from": rise.from, "to": rise.to, "base": rise.base, "removed": rise.removed })
-    });
+    let point = |point: &Point| json!({ "value": point.value, "base": cost(&point.base), "removed": cost(&point.removed) });
+    let rise = curve
+        .rise
+        .as_ref()
+        .map(|rise| json!({ "from": rise.from, "to": rise.to, "base": rise.base, "removed": rise.removed }));
     json!({ "points": curve.points.iter().map(point).collect::<Vec<Value>>(), "rise": rise })
 }
 
