@@ -83,9 +83,7 @@ pub enum Verb {
     Export(ExportArgs),
     Trace(TraceArgs),
     Time(crate::cmd::time::TimeArgs),
-    /// Measure why something is slow, by taking causes away
-    #[command(subcommand)]
-    Explain(ExplainVerb),
+    Explain(crate::cmd::explain::ExplainArgs),
     Check(CheckArgs),
     /// Keep what an experiment gives as what is expected of it
     #[command(subcommand)]
@@ -443,67 +441,6 @@ pub struct TraceArgs {
     pub out: PathBuf,
 }
 
-#[derive(Subcommand)]
-pub enum ExplainVerb {
-    BatchSize(ExplainArgs),
-}
-
-/// Why a large batch is slower: cost over batch 16 to 4096, and the share of the slowdown that each cause explains
-///
-/// Trains M1's network for a few steps at each batch, as a plain PyTorch script would and with one execution knob turned,
-/// in blocks that hold every condition once. A cause is what takes the slowdown away when it is taken away.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  pinbench explain batch-size --blocks 8 --out reports
-  pinbench explain batch-size --no-curve           the verdicts, and nothing else
-  pinbench explain batch-size --plan tuned --no-curve --plant delay-load
-
-Writes index.html, explanation.json and steps.csv into DIR/explain-batch-size;
-another plan than eager and demonstrations have folders of their own. How long
-it takes is said at the start. Below five blocks most verdicts stay open.
-Nothing else should run meanwhile. After Ctrl-C the page is of the blocks that
-are whole.
-
-explanation.json is one object. Its keys stay:
-  format         1
-  base, threads  the plan in which knobs are turned
-  batches, small, large, blocks
-  demonstration  null, or what was planted
-  slowdown       presence (found, absent, undecided) and the ratio of costs
-  parts          of a step: what an image costs more in it, µs, and its share
-  findings       of each hypothesis: verdict, share of the ratio and of the µs
-  knobs          cost of an image over that under the base, at both batches
-  gaps, warnings texts
-Estimates have the keys value, interval (95 %, or null) and n.")]
-pub struct ExplainArgs {
-    /// Times every condition is measured, at least 2: one time has no spread; an even number lets drift cancel
-    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(2..=100))]
-    pub blocks: u32,
-    /// Plan whose slowdown is explained: eager is what a plain PyTorch script does
-    ///
-    /// Under tuned and fused most knobs are turned already; what is left is measured.
-    #[arg(long, value_enum, value_name = "NAME", default_value = "eager", hide_possible_values = true)]
-    plan: PlanChoice,
-    /// Only batches 128 and 1024, which all verdicts are about: no curve
-    #[arg(long)]
-    pub no_curve: bool,
-    /// Demonstration: slow the large batches down on purpose, to see it found
-    ///
-    /// delay-load, delay-forward, delay-backward and delay-optimizer wait 150 µs an image at the end of that phase,
-    /// slow-step a fifth of the step. No other report ever counts such runs.
-    #[arg(long = "plant", visible_alias = "planted", value_name = "FAULT", help_heading = "To see it work")]
-    pub planted: Option<Planted>,
-    /// Demonstration: measure the same training under every name, to see nothing found
-    ///
-    /// An A/A run: each condition is batch 128 under the base, with a seed of its own. Implies --no-curve.
-    #[arg(long, conflicts_with = "planted", help_heading = "To see it work")]
-    pub aa: bool,
-    /// Folder the page is written into
-    #[arg(long, value_name = "DIR", default_value = "reports")]
-    pub out: PathBuf,
-}
-
 /// Compare fresh runs with the stored baselines: the gate of a pipeline
 ///
 /// Trains every arm that has a baseline under the baseline's seeds. On a machine of the same class and under the same
@@ -802,12 +739,6 @@ impl SweepPlanArgs {
     /// Trials that train at a time.
     pub fn at_once(&self) -> u32 {
         self.jobs.unwrap_or(1)
-    }
-}
-
-impl ExplainArgs {
-    pub fn plan(&self) -> PlanName {
-        self.plan.name()
     }
 }
 

@@ -12,7 +12,7 @@ use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
-use cli::{BaselineVerb, Cli, DataVerb, ExplainVerb, Verb};
+use cli::{BaselineVerb, Cli, DataVerb, Verb};
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Check(args) => cmd::check::run(&workspace, &args),
         Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
         Verb::Time(args) => cmd::time::run(&workspace, &args),
-        Verb::Explain(ExplainVerb::BatchSize(args)) => cmd::explain::run(&workspace, &args),
+        Verb::Explain(args) => cmd::explain::run(&workspace, &args),
         Verb::Export(args) => cmd::export::run(&workspace, &args),
         Verb::Trace(args) => cmd::trace::run(&workspace, &args),
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),

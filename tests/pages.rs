@@ -108,7 +108,9 @@ fn explain(workspace: &Workspace, folder: &str, demonstration: &str) {
     let folder = workspace.path().join("reports").join(folder);
     fs::create_dir_all(&folder).unwrap();
     let json = format!(
-        r#"{{"format":1,"base":"eager","small":128,"large":1024,"demonstration":{demonstration},
+        r#"{{"format":2,"base":"eager","demonstration":{demonstration},
+            "low":{{"name":"small","experiment":"tiny","set":{{"train.batch":128}}}},
+            "high":{{"name":"large","experiment":"tiny","set":{{"train.batch":1024}}}},
             "title":"Why it is slow","says":["It costs twice.","Memory is the cause.","All else is not.","And more."]}}"#
     );
     fs::write(folder.join("explanation.json"), json).unwrap();

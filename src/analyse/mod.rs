@@ -5,7 +5,6 @@
 mod assess;
 mod caveat;
 pub mod confusion;
-pub mod explain;
 pub mod gate;
 mod measure;
 pub mod operators;
@@ -14,6 +13,7 @@ pub mod replay;
 pub mod roofline;
 #[cfg(test)]
 pub mod samples;
+pub mod study;
 mod summary;
 pub mod timing;
 mod verdict;

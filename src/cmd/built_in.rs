@@ -1,4 +1,4 @@
-//! The study's experiments and their baselines, inside the program, so that it needs no clone to run them.
+//! The study's experiments and their baselines, the examples and the studies of slowdowns, inside the program, so that it needs no clone to run them.
 //!
 //! Listed by hand: a build script that looked for them would have the C++ shim compiled again after every change of a
 //! file. A test says what is missing here.
@@ -35,6 +35,20 @@ pub const BASELINES: Files = files!("experiments/baselines":
     "m1-batch-size.smoke"
 );
 
+pub const EXAMPLES: Files = files!("examples":
+    "demo"
+    "lenet-5"
+    "mlp"
+    "resnet-20"
+    "vgg-11"
+);
+
+pub const STUDIES: Files = files!("studies":
+    "batch-size"
+    "resnet-vgg"
+    "two-threads"
+);
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -45,8 +59,13 @@ mod tests {
 
     /// An experiment is one file; here it has to be named as well, which nobody would remember.
     #[test]
-    fn every_experiment_and_baseline_of_the_repository_is_built_in() {
-        for (folder, built_in) in [("experiments", EXPERIMENTS), ("experiments/baselines", BASELINES)] {
+    fn every_file_of_the_repository_is_built_in() {
+        for (folder, built_in) in [
+            ("experiments", EXPERIMENTS),
+            ("experiments/baselines", BASELINES),
+            ("examples", EXAMPLES),
+            ("studies", STUDIES),
+        ] {
             let mut committed = BTreeMap::new();
             for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
                 let path = entry.unwrap().path();

@@ -1,311 +1,350 @@
-//! `pinbench explain batch-size`: measure what a large batch costs, take causes away, and write the page that says so.
+//! `pinbench explain`: measure a study, take suspected causes away, and write the page that says what that did.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
-use pinbench::analyse::explain::{
-    BATCHES, Block, Condition, Demonstration, Design, Explanation, LARGE, SMALL, Stored, order,
-};
-use pinbench::data;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use pinbench::analyse::study::{CurveFound, Demonstration, Explanation, Layout, layout, wanted};
+use pinbench::analyse::timing::Measured;
 use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Experiment, Plan, Trial};
+use pinbench::experiment::study::Study;
+use pinbench::experiment::{Experiment, Plan, PlanChange};
 use pinbench::planted::Planted;
-use pinbench::record::{self, LoadedRun, RunRecord, Status, Store};
-use pinbench::report::Download;
-use pinbench::report::explain::{Provenance, explain, summary, to_json};
-use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Interrupt, Job, Pace, Sweep, Task};
-use pinbench::stream::Seed;
-use pinbench::text;
+use pinbench::record::{Design, Measurement, MeasurementError, RunRecord};
+use pinbench::report::study;
+use pinbench::schedule::{EXIT_INTERRUPTED, Interrupt};
+use pinbench::{stats, text};
 
-use crate::cli::ExplainArgs;
-use crate::cmd::console::{print, say, this_command};
-use crate::cmd::progress::Progress;
-use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
+use crate::cmd::console::print;
+use crate::cmd::{Workspace, WrongUsage, measure, report, time};
 
-/// The study's experiment on the batch, whose model and data are measured.
-const EXPERIMENT: &str = "m1-batch-size";
-/// Validation accuracy that stored trainings are asked how long they took to reach: all of them do, within an epoch or two.
-const TARGET: f64 = 0.98;
-/// Images a measurement trains on, about: two seconds of them, but for the largest batches.
-const IMAGES: u32 = 6_000;
-/// Steps of a measurement. The least leaves as many after the warm-up as are needed for a median.
-const STEPS: (u32, u32) = (9, 60);
-const EVALUATED: u32 = 500;
+/// Why one setting is slower than another, by taking suspected causes away
+///
+/// A study is a TOML file: two levels, and hypotheses with the change of config or plan that removes each. All of it is
+/// timed in blocks; a cause is what takes the slowdown away when it is taken away. Built in are batch-size, resnet-vgg and
+/// two-threads. The first looks come after 3 and 5 blocks; what is decided is measured no more.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench explain batch-size
+  pinbench explain my-study.toml --minutes 10
+  pinbench explain batch-size --plan tuned --plant delay-load
+  pinbench explain --from measurements/explain-batch-size-20260102T030405
+
+Writes index.html, explanation.json and processes.csv into DIR/explain-STUDY;
+another plan and demonstrations have folders of their own. Nothing else should
+run meanwhile. After Ctrl-C the page is of the blocks that are whole.
+
+explanation.json is one object. Its keys stay:
+  format         2
+  study, title, says, base, plan, low, high, ideal, reported
+  demonstration  null, or what was planted
+  blocks, alpha, tested, floor, processes, disturbed, repeated
+  slowdown       presence (found, absent, undecided), ratio, above_ideal
+  mechanisms     verdict and the ids of its hypotheses
+  hypotheses     verdict, share, slowdown_left, gain, blocks, gauges
+  parts          of a step: µs at both levels, and what is more
+  curve          null, or points and the rise
+  measurement, command
+Estimates have the keys value, interval (or null) and n.")]
+pub struct ExplainArgs {
+    /// Id of a study, a unique start of it, or the path of its file
+    #[arg(value_name = "STUDY", required_unless_present = "from")]
+    study: Option<String>,
+    /// How long to measure; a block that would end later does not begin
+    #[arg(long, value_name = "N", default_value = "5", value_parser = time::minutes)]
+    minutes: f64,
+    /// Base plan: eager, tuned, fused [default: the study's]
+    #[arg(long, value_name = "NAME", value_parser = plan_name)]
+    plan: Option<PlanName>,
+    /// Folder the page's own folder is written into
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    out: PathBuf,
+    /// Folder to keep the measurement in [default: one of now under measurements/ beside the store]
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Measure nothing: make the page of what is in this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["study", "plan", "keep", "planted", "aa"])]
+    from: Option<PathBuf>,
+    /// Demonstration: slow the high level down on purpose, to see it found
+    ///
+    /// delay-load, delay-forward, delay-backward and delay-optimizer wait 150 µs an image at the end of that phase,
+    /// slow-step a fifth of the step. No other report ever counts such runs.
+    #[arg(long = "plant", visible_alias = "planted", value_name = "FAULT", help_heading = "To see it work")]
+    planted: Option<Planted>,
+    /// Demonstration: measure the low level under both names, to see nothing found (an A/A run)
+    #[arg(long, conflicts_with = "planted", help_heading = "To see it work")]
+    aa: bool,
+}
+
+impl ExplainArgs {
+    /// A built-in study in its own time, as `reproduce` asks for it.
+    pub fn of(study: &str, out: &Path) -> Self {
+        Self {
+            study: Some(study.to_owned()),
+            minutes: MINUTES,
+            plan: None,
+            out: out.to_owned(),
+            keep: None,
+            from: None,
+            planted: None,
+            aa: false,
+        }
+    }
+}
+
+/// What [`ExplainArgs`] has where nobody says.
+const MINUTES: f64 = 5.0;
+
+/// Of the minutes, what is left for a study's curve, where it has one.
+const FOR_THE_CURVE: f64 = 0.15;
+
+/// Beside a measurement: which of its conditions are compared.
+const LAYOUT: &str = "layout.json";
+/// Folder in that of a measurement.
+const CURVE: &str = "curve";
+
+fn plan_name(name: &str) -> Result<PlanName, String> {
+    let change = PlanChange::parse(&format!("plan.name={name}"))?;
+    change.name.ok_or_else(|| format!("'{name}': expected a plan's name"))
+}
 
 pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
-    let design = design(args)?;
-    sweep::require_torch()?;
-    let experiments = workspace.experiments(&[EXPERIMENT.to_owned()], Some(&"full".into()))?;
-    let experiment = experiments.first().ok_or_else(|| WrongUsage(format!("there is no {EXPERIMENT}")))?;
-    let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, std::iter::once(base_trial(experiment)?.config.data.set), &root)?;
-    let folder =
-        tempfile::Builder::new().prefix("pinbench-explain-").tempdir().context("a folder for runs")?;
-    let store = Store::open(&folder.path().join("runs"))?;
-    let interrupt = Interrupt::install()?;
-    let _machine = sweep::machine_alone(&interrupt)?;
-    let measurements = measurements(experiment, &design, args.blocks)?;
-    let jobs: Vec<Job> =
-        measurements.iter().map(|measurement| measurement.job(&store, workspace, &root)).collect();
-    let names = measurements.iter().map(Measurement::name).collect();
-    let times: Vec<_> = jobs
-        .iter()
-        .map(|job| Pace::of(&job.trial.config, &job.plan, None, &[]).time(&job.trial.config, job.diagnostics))
-        .collect();
-    let conditions = jobs.len() / args.blocks as usize;
+    let Some(made) = explain(workspace, args)? else { return Ok(ExitCode::from(EXIT_INTERRUPTED)) };
+    made.says.iter().try_for_each(|line| print(line))?;
+    print(&made.page.display().to_string())?;
+    Ok(if made.is_interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// A page that was written.
+pub struct Made {
+    pub says: Vec<String>,
+    pub page: PathBuf,
+    pub is_interrupted: bool,
+}
+
+/// Measures and writes; `None` where somebody interrupted before there was anything to say.
+pub fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<Made>> {
+    let (folder, is_interrupted) = match &args.from {
+        Some(folder) => (folder.clone(), false),
+        None => match measured(workspace, args)? {
+            Some(measured) => measured,
+            None => return Ok(None),
+        },
+    };
+    let stored = Stored::open(&folder)?;
+    let explanation = stored.explanation();
+    let shown = folder.strip_prefix(&workspace.root).unwrap_or(&folder).display().to_string();
+    let input = study::Input {
+        study: &stored.study,
+        layout: &stored.layout,
+        measured: &stored.measured,
+        explanation: &explanation,
+        curve: stored.curve.as_ref(),
+        records: &stored.records,
+        command: &stored.command,
+        folder: &shown,
+        has_index: args.out.join(report::PAGE).exists(),
+    };
+    let out = args.out.join(study::folder_name(&stored.study, &stored.layout));
+    report::replace(&out, &study::render(&input)?)?;
+    workspace.note(&format!("kept in {shown}; `pinbench explain --from` makes the page of it again"));
+    Ok(Some(Made { says: study::says(&input)?, page: out.join(report::PAGE), is_interrupted }))
+}
+
+/// What is to be measured, and where.
+struct Asked<'a> {
+    workspace: &'a Workspace,
+    study: Study,
+    /// Of the low and the high level.
+    experiments: [Experiment; 2],
+    layout: Layout,
+    folder: PathBuf,
+    budget: Duration,
+}
+
+/// The folder it lies in, and whether somebody interrupted; `None` where that was before a block was whole.
+fn measured(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<(PathBuf, bool)>> {
+    let began = Instant::now();
+    let (asked, design) = asked(workspace, args)?;
+    let Asked { study, layout, folder, .. } = &asked;
     workspace.note(&format!(
-        "{} of {conditions} short trainings each, {}",
-        text::plural(args.blocks as usize, "block"),
-        text::duration(times.iter().sum())
+        "{}: {} conditions a block, {} at most",
+        study.title,
+        design.conditions.len(),
+        text::duration(asked.budget)
     ));
-    let (environment, _) = workspace.environment(&design.base)?;
-    let mut progress = Progress::named(workspace.quiet, names, times);
-    let sweep = Sweep { store: &store, environment: &environment, interrupt: &interrupt, at_once: 1 };
-    let tally = sweep.run(&jobs, &Children::of_this_program(&interrupt)?, &mut progress)?;
-    progress.finish();
-    let blocks = if tally.interrupted { (tally.ended() / conditions) as u32 } else { args.blocks };
-    if tally.interrupted {
-        let outcome = if blocks == 0 { "nothing to explain yet" } else { "the page is of the whole blocks" };
-        say(&format!(
-            "interrupted after {} of {}: {outcome}",
-            blocks,
-            text::plural(args.blocks as usize, "block")
-        ));
-        if blocks == 0 {
-            return Ok(ExitCode::from(EXIT_INTERRUPTED));
-        }
-    }
-    let blocks = blocks_of(&store, &measurements, blocks)?;
-    let stored = match design.demonstration {
-        None => stored(workspace, experiment)?,
-        Some(_) => Vec::new(),
+    asked.keep()?;
+    // From here on: until now Ctrl-C ends the process at once, and nothing is lost by it.
+    let interrupt = Interrupt::install_in_child()?;
+    let has_curve = study.curve.is_some() && layout.demonstration.is_none();
+    let budget = if has_curve { asked.budget.mul_f64(1.0 - FOR_THE_CURVE) } else { asked.budget };
+    let mut wanted = |measured: &Measured| wanted(study, layout, measured);
+    let Some(measured) = measure::measure(workspace, design, folder, budget, &mut wanted)? else {
+        return Ok(None);
     };
-    let explanation = Explanation::of(
-        &design,
-        &blocks,
-        Some(&Stored { accuracy: TARGET, runs: &stored }).filter(|stored| !stored.runs.is_empty()),
-    );
-    let page = write(args, &explanation, &blocks)?;
-    if args.out.join("index.html").exists() {
-        workspace.note("`pinbench report` links it from the other pages");
+    if has_curve && !interrupt.is_asked() {
+        asked.curve(&measured, asked.budget.saturating_sub(began.elapsed()))?;
     }
-    print(summary(&explanation).trim_end())?;
-    print(&page.display().to_string())?;
-    Ok(if tally.interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(Some((asked.folder, interrupt.is_asked())))
 }
 
-fn design(args: &ExplainArgs) -> Result<Design> {
-    let demonstration = match args.planted {
-        Some(planted) if planted.phase().is_none() => {
-            let slow: Vec<&str> = Planted::ALL
-                .into_iter()
-                .filter(|planted| planted.phase().is_some())
-                .map(Planted::name)
-                .collect();
-            let slow = slow.join(", ");
-            return Err(
-                WrongUsage(format!("'{planted}' makes no step slower; expected one of {slow}")).into()
-            );
-        }
-        Some(planted) => Some(Demonstration::Planted(planted)),
-        None => args.aa.then_some(Demonstration::Alike),
-    };
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let batches = if args.no_curve || args.aa { vec![SMALL, LARGE] } else { BATCHES.to_vec() };
-    Ok(Design { base: Plan::named(args.plan(), threads, Device::Cpu), batches, demonstration })
-}
-
-/// One short training.
-struct Measurement {
-    block: u32,
-    /// Within the block.
-    place: u32,
-    condition: Condition,
-    trial: Trial,
-    plan: Plan,
-    planted: Option<Planted>,
-}
-
-fn base_trial(experiment: &Experiment) -> Result<Trial> {
-    let trials = experiment.profile.trials();
-    trials.map(|(_, trial)| trial).next().ok_or_else(|| anyhow!("'{}' has no trial", experiment.id))
-}
-
-/// Every condition once a block. A block has a seed of its own, so that its trials are its own; in an A/A run, where all
-/// conditions are the same, each measurement has one.
-fn measurements(experiment: &Experiment, design: &Design, blocks: u32) -> Result<Vec<Measurement>> {
-    let wanted = design.conditions();
-    let is_alike = design.demonstration == Some(Demonstration::Alike);
-    let trial = base_trial(experiment)?;
-    let mut measurements = Vec::new();
-    for block in 0..blocks {
-        for (place, condition) in order(&wanted, block as usize).into_iter().enumerate() {
-            let trained = design.trained(condition);
-            let mut config = trial.config.clone();
-            config.train.batch = trained.batch;
-            config.train.micro_batch = trained.variant.micro_batch();
-            // As many as the condition's own batch would have: an A/A run is then as noisy as what it stands for.
-            config.train.max_steps = Some((IMAGES / condition.batch).clamp(STEPS.0, STEPS.1));
-            config.data.eval_limit = Some(EVALUATED);
-            let seed = if is_alike { measurements.len() as u64 } else { u64::from(block) };
-            let (trial, plan) = (Trial { config, seed: Seed(seed) }, trained.variant.apply(&design.base));
-            measurements.push(Measurement {
-                block,
-                place: place as u32,
-                condition,
-                trial,
-                plan,
-                planted: design.planted(condition),
-            });
-        }
-    }
-    Ok(measurements)
-}
-
-impl Measurement {
-    fn name(&self) -> String {
-        format!("block {}: {}", self.block + 1, self.condition)
-    }
-
-    fn job(&self, store: &Store, workspace: &Workspace, data: &std::path::Path) -> Job {
-        Job {
-            experiment: EXPERIMENT.to_owned(),
-            profile: "explain".to_owned(),
-            trial: self.trial.clone(),
-            plan: self.plan.clone(),
-            store: store.path().to_owned(),
-            data: data.to_owned(),
-            workspace: workspace.root.clone(),
-            diagnostics: Diagnostics::Off,
-            task: Task::Train { fault: self.planted, again: false },
-            beside: 0,
-            block: Some(record::Block { block: self.block.into(), place: self.place }),
-            command: this_command(),
-        }
-    }
-}
-
-fn blocks_of(store: &Store, measurements: &[Measurement], blocks: u32) -> Result<Vec<Block>> {
-    let mut by_key = BTreeMap::new();
-    for record in store.records()?.records.iter().filter(|record| record.status == Status::Finished) {
-        by_key.insert((record.trial_id, record.plan_hash), store.load(record)?);
-    }
-    let runs = |block: u32| {
-        let of_block = measurements.iter().filter(move |measurement| measurement.block == block);
-        // What failed is missing, and the explanation names it.
-        let run = |measurement: &Measurement| {
-            let run = by_key.get(&(measurement.trial.id(), measurement.plan.hash()))?;
-            Some((measurement.condition, run.clone()))
-        };
-        Block { runs: of_block.filter_map(run).collect() }
-    };
-    Ok((0..blocks).map(runs).collect())
-}
-
-/// Finished runs of the experiment at the notes' setting, of the newest plan and machine: how long a target takes. Runs
-/// that trained beside others do not say it.
-fn stored(workspace: &Workspace, experiment: &Experiment) -> Result<Vec<LoadedRun>> {
-    let Some(store) = workspace.existing_store()? else { return Ok(Vec::new()) };
-    let records = workspace.listing(Some(&store))?.records;
-    let trials: Vec<_> = experiment.profile.trials().map(|(_, trial)| trial.id()).collect();
-    let is_wanted = |record: &&RunRecord| {
-        trials.contains(&record.trial_id)
-            && record.status == Status::Finished
-            && record.planted.is_none()
-            && record.is_alone()
-    };
-    let Some(newest) = records.iter().rev().find(is_wanted) else { return Ok(Vec::new()) };
-    let is_alike = |record: &&RunRecord| {
-        (record.plan_hash, &record.environment_class) == (newest.plan_hash, &newest.environment_class)
-    };
-    let runs = records.iter().filter(is_wanted).filter(is_alike).map(|record| Ok(store.load(record)?));
-    runs.collect()
-}
-
-/// The page, and beside it the explanation for programs and the rows of every measurement.
-fn write(args: &ExplainArgs, explanation: &Explanation, blocks: &[Block]) -> Result<PathBuf> {
-    let folder = args.out.join(folder_name(&explanation.design));
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
-    let download = |name: &str, about: &str, text: String| Download {
-        name: name.to_owned(),
-        about: about.to_owned(),
-        bytes: text.into_bytes(),
-    };
-    let downloads = [
-        download(
-            "explanation.json",
-            "slowdown, parts, findings and knobs with their intervals, JSON",
-            to_json(explanation),
-        ),
-        download("steps.csv", "every step of every measurement: time and counters, CSV", steps_csv(blocks)),
+fn asked<'a>(workspace: &'a Workspace, args: &ExplainArgs) -> Result<(Asked<'a>, Design)> {
+    let demonstration = demonstration(args)?;
+    let named = args.study.as_deref().unwrap_or_default();
+    let mut study = workspace.study(named)?;
+    study.plan.name = args.plan.or(study.plan.name);
+    let experiments = [
+        workspace.experiment_of(&study, &study.low.experiment)?,
+        workspace.experiment_of(&study, &study.high.experiment)?,
     ];
-    let records: Vec<&RunRecord> =
-        blocks.iter().flat_map(|block| &block.runs).map(|(_, run)| &run.record).collect();
-    let command = this_command();
-    let has_index = args.out.join("index.html").exists();
-    let provenance = Provenance { command: &command, records, downloads: &downloads, has_index };
-    let page = explain(explanation, &provenance)?;
-    let files = downloads.iter().map(|download| (download.name.as_str(), download.bytes.as_slice()));
-    for (name, bytes) in files.chain([("index.html", page.as_bytes())]) {
-        let path = folder.join(name);
-        fs::write(&path, bytes).with_context(|| format!("cannot write '{}'", path.display()))?;
-    }
-    Ok(folder.join("index.html"))
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let base = Plan::named(PlanName::Eager, threads, Device::Cpu);
+    let (design, layout) = Layout::of(&study, experiments.each_ref(), &base, demonstration)
+        .map_err(|error| WrongUsage(error.to_string()))?;
+    let folder =
+        args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &format!("explain-{}", study.id)));
+    let budget = Duration::from_secs_f64(args.minutes * 60.0);
+    Ok((Asked { workspace, study, experiments, layout, folder, budget }, design))
 }
 
-/// A demonstration must not take the place of an explanation that is meant, nor one plan that of another.
-fn folder_name(design: &Design) -> String {
-    let mut name = "explain-batch-size".to_owned();
-    if design.base.name != PlanName::Eager {
-        name.push_str(&format!("-{}", design.base.name));
-    }
-    match design.demonstration {
-        Some(Demonstration::Planted(planted)) => name.push_str(&format!("-{planted}")),
-        Some(Demonstration::Alike) => name.push_str("-aa"),
-        None => {}
-    }
-    name
-}
-
-fn steps_csv(blocks: &[Block]) -> String {
-    let mut csv = String::from("block,batch,variant,step,images,total_ns,minor_faults,user_us,system_us\n");
-    let runs =
-        blocks.iter().enumerate().flat_map(|(block, runs)| runs.runs.iter().map(move |run| (block, run)));
-    for (block, (condition, run)) in runs {
-        for step in &run.steps {
-            csv.push_str(&format!(
-                "{block},{},{:?},{},{},{},{},{},{}\n",
-                condition.batch,
-                condition.variant.name(),
-                step.step,
-                step.images,
-                step.times.total_ns,
-                step.usage.minor_faults,
-                step.usage.user_us,
-                step.usage.system_us
-            ));
+fn demonstration(args: &ExplainArgs) -> Result<Option<Demonstration>, WrongUsage> {
+    match args.planted {
+        Some(planted) if planted.phase().is_none() => {
+            let slow = Planted::ALL.into_iter().filter(|planted| planted.phase().is_some());
+            let slow = slow.map(Planted::name).collect::<Vec<_>>().join(", ");
+            Err(WrongUsage(format!("'{planted}' makes no step slower; expected one of {slow}")))
         }
+        Some(planted) => Ok(Some(Demonstration::Planted(planted))),
+        None => Ok(args.aa.then_some(Demonstration::Alike)),
     }
-    csv
+}
+
+impl Asked<'_> {
+    /// Puts the study and the layout where the measurement will be, so that a page is made of that folder alone.
+    fn keep(&self) -> Result<()> {
+        let Self { folder, study, .. } = self;
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(MeasurementError::Taken(folder.clone()).into());
+        }
+        let layout = serde_json::to_string_pretty(&self.layout)?;
+        let writing = || format!("cannot write into '{}'", folder.display());
+        fs::create_dir_all(folder).with_context(writing)?;
+        fs::write(folder.join(format!("{}.toml", study.id)), study.text()).with_context(writing)?;
+        fs::write(folder.join(LAYOUT), layout).with_context(writing)
+    }
+
+    /// The study's curve, as it is and with the main cause removed, where one was found and the time suffices.
+    fn curve(&self, measured: &Measured, left: Duration) -> Result<()> {
+        let explanation = Explanation::of(&self.study, &self.layout, measured);
+        let Some(removal) = explanation.removal(&self.study) else { return Ok(()) };
+        let design = layout::curve(&self.study, &self.experiments[1], &self.layout.base, &removal)
+            .map_err(|error| WrongUsage(error.to_string()))?;
+        let us: Vec<f64> = measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
+        let us = stats::mean(&us).unwrap_or(0.0);
+        // Five steps are the least that are timed, and a process takes about a second to be made ready.
+        let s = |batch: u32| (5e-6 * us * f64::from(batch)).max(0.4) + 1.0;
+        let needed: f64 = design.conditions.iter().map(|condition| s(condition.config.train.batch)).sum();
+        if needed > left.as_secs_f64() {
+            self.workspace.note(&format!(
+                "the study's curve is left out: it takes about {}, and {} are left (`--minutes`)",
+                text::duration(Duration::from_secs_f64(needed)),
+                text::duration(left)
+            ));
+            return Ok(());
+        }
+        self.workspace.note(&format!(
+            "the curve over `{}`, once",
+            self.study.curve.as_ref().map_or("", |curve| &curve.key)
+        ));
+        // One block, whatever it takes.
+        let folder = self.folder.join(CURVE);
+        measure::measure(self.workspace, design, &folder, Duration::ZERO, &mut |_| Vec::new())?;
+        Ok(())
+    }
+}
+
+/// A measured study, from its folder.
+struct Stored {
+    study: Study,
+    layout: Layout,
+    measured: Measured,
+    curve: Option<CurveFound>,
+    records: Vec<RunRecord>,
+    command: String,
+}
+
+impl Stored {
+    fn open(folder: &Path) -> Result<Self> {
+        let missing = |what: &str| {
+            WrongUsage(format!(
+                "'{}' has no {what}: expected a folder that `pinbench explain` kept",
+                folder.display()
+            ))
+        };
+        let files = fs::read_dir(folder).with_context(|| format!("cannot read '{}'", folder.display()))?;
+        let mut paths = files.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_study = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+        let study = Study::load(&paths.find(is_study).ok_or_else(|| missing("study"))?)?;
+        let layout = fs::read_to_string(folder.join(LAYOUT)).map_err(|_| missing(LAYOUT))?;
+        let layout: Layout = serde_json::from_str(&layout).with_context(|| format!("'{LAYOUT}'"))?;
+        let measurement = Measurement::open(folder)?;
+        let mut measured = Measured::of(&measurement)?;
+        // What is left of a block that was interrupted is compared with nothing.
+        let levels = [layout.levels.low, layout.levels.high];
+        measured.blocks.retain(|_, block| levels.iter().all(|level| block.processes.contains_key(level)));
+        let curve = match &study.curve {
+            Some(curve) if folder.join(CURVE).exists() => {
+                Some(CurveFound::of(curve, &Measured::of(&Measurement::open(&folder.join(CURVE))?)?))
+            }
+            _ => None,
+        };
+        let records = measurement.store.records()?.records;
+        Ok(Self { study, layout, measured, curve, records, command: measurement.command })
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation::of(&self.study, &self.layout, &self.measured)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use pinbench::experiment::study::Test;
 
+    use super::*;
+    use crate::cmd::built_in;
+
+    fn experiment(id: &str) -> Experiment {
+        let all = || built_in::EXPERIMENTS.iter().chain(built_in::EXAMPLES);
+        let (id, text) = all().find(|(known, _)| *known == id).unwrap();
+        Experiment::parse(Path::new(&format!("{id}.toml")), text).unwrap()
+    }
+
+    /// What cannot be applied would be found only after minutes of measuring.
     #[test]
-    fn a_demonstration_and_another_plan_have_folders_of_their_own() {
-        let folder = |name, demonstration| {
-            let base = Plan::named(name, 2, Device::Cpu);
-            folder_name(&Design { base, batches: BATCHES.to_vec(), demonstration })
-        };
-        assert_eq!(folder(PlanName::Eager, None), "explain-batch-size");
-        assert_eq!(folder(PlanName::Tuned, Some(Demonstration::Alike)), "explain-batch-size-tuned-aa");
-        let planted = Some(Demonstration::Planted(Planted::DelayLoad));
-        assert_eq!(folder(PlanName::Eager, planted), "explain-batch-size-delay-load");
+    fn every_built_in_study_can_be_measured_and_each_removal_changes_something() {
+        for (id, text) in built_in::STUDIES {
+            let study = Study::parse(Path::new(&format!("{id}.toml")), text).unwrap();
+            let experiments = [experiment(&study.low.experiment), experiment(&study.high.experiment)];
+            let base = Plan::named(PlanName::Eager, 2, Device::Cpu);
+            let (design, layout) = Layout::of(&study, experiments.each_ref(), &base, None).unwrap();
+            let removals = |test: &&Test| matches!(test, Test::Remove { .. });
+            let removals =
+                study.hypotheses.iter().map(|hypothesis| &hypothesis.test).filter(removals).count();
+            let compared = layout.tests.iter().filter(|test| matches!(test, layout::Arranged::Compared(_)));
+            assert_eq!(compared.count(), removals, "{id}");
+            assert!(design.conditions.len() <= 24, "{id}: {} conditions", design.conditions.len());
+            for (index, hypothesis) in study.hypotheses.iter().enumerate() {
+                if let Test::Remove { given, remove } = &hypothesis.test {
+                    let change = given.then(remove);
+                    let curve = layout::curve(&study, &experiments[1], &layout.base, &change);
+                    assert!(curve.is_ok_and(|design| !design.conditions.is_empty()), "{id} {index}");
+                }
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ claim    a sentence about the arms, with the tests over seeds that decide it
 verdict  what the runs say of a claim: supported, refuted or inconclusive
 margin   the least effect that matters to a claim; a smaller one counts as none
 seed     the number every random draw of a trial comes from
-block    of `explain`: each of its conditions measured once, next to each other";
+block    of `time` and `explain`: each condition once, next to each other";
 
 pub fn run(topic: &[String]) -> Result<ExitCode> {
     if topic == ["words"] {

@@ -23,10 +23,10 @@ use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::command;
 
 /// Every report has it; a folder without it is not replaced.
-const PAGE: &str = "index.html";
+pub const PAGE: &str = "index.html";
 const STEPS: &str = "steps.parquet";
 /// What a folder with an explanation has beside its page.
-const EXPLANATION: &str = "explanation.json";
+pub const EXPLANATION: &str = "explanation.json";
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     let profile = args.profile.name();
@@ -360,7 +360,7 @@ fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
 }
 
 /// Puts `files` in place of the report in `folder`: whole, or not at all.
-fn replace(folder: &Path, files: &[File]) -> Result<()> {
+pub fn replace(folder: &Path, files: &[File]) -> Result<()> {
     let is_report = folder.join(PAGE).exists();
     if folder.exists() && !is_report && fs::read_dir(folder)?.next().is_some() {
         bail!(

@@ -1,20 +1,28 @@
 //! `pinbench reproduce`: train what is due, then make the reports.
 
+use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pinbench::report::Lead;
+use pinbench::experiment::Experiment;
+use pinbench::report::{Explained, Lead};
+use pinbench::schedule::EXIT_INTERRUPTED;
 
 use crate::cli::ReproduceArgs;
 use crate::cmd::Workspace;
-use crate::cmd::console::table;
+use crate::cmd::console::{print, table};
+use crate::cmd::explain::{ExplainArgs, Made, explain};
 use crate::cmd::list::dry_run;
-use crate::cmd::report::{Choice, Reporter};
+use crate::cmd::report::{Choice, EXPLANATION, Reporter};
 use crate::cmd::sweep::sweep;
 
 pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     if args.sweep.dry_run {
-        let then = format!("then the reports would be written into '{}'", args.report.display());
+        let explained = match args.sweep.experiments.is_empty() {
+            true => format!("`pinbench explain {STUDY}` would run, and "),
+            false => String::new(),
+        };
+        let then = format!("then {explained}the reports would be written into '{}'", args.report.display());
         return dry_run(workspace, &args.sweep, None, &then);
     }
     let swept = sweep(workspace, &args.sweep, None, false)?;
@@ -26,6 +34,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         None => Choice::Fullest(Some(swept.plan.base.name)),
     };
     let listing = swept.store.records()?;
+    let (made, is_interrupted) = explanation(workspace, args, &swept.experiments)?;
     let reporter = Reporter {
         workspace,
         store: Some(&swept.store),
@@ -36,7 +45,38 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     };
     let written = reporter.write(&swept.experiments, &choice, Some((&swept.plan.base, swept.at_once)))?;
     take_away(&written.leads).iter().for_each(|line| workspace.note(line));
-    Ok(swept.exit_code())
+    if let Some(made) = &made {
+        made.says.iter().for_each(|line| workspace.note(line));
+        print(&made.page.display().to_string())?;
+    }
+    Ok(if is_interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { swept.exit_code() })
+}
+
+/// What a newcomer's index leads with.
+const STUDY: &str = "batch-size";
+
+/// Explains what the built-in experiments leave open, where all of them were asked for and it is not there yet. Before the
+/// pages, which link it. Whether somebody interrupted that stands beside it.
+fn explanation(
+    workspace: &Workspace,
+    args: &ReproduceArgs,
+    experiments: &[Experiment],
+) -> Result<(Option<Made>, bool)> {
+    if !args.sweep.experiments.is_empty() || !cfg!(feature = "torch") {
+        return Ok((None, false));
+    }
+    let study = workspace.study(STUDY)?;
+    if experiments.iter().all(|experiment| experiment.id != study.low.experiment) {
+        return Ok((None, false));
+    }
+    let path = args.report.join(format!("explain-{STUDY}")).join(EXPLANATION);
+    if fs::read_to_string(&path).is_ok_and(|json| Explained::parse(STUDY, &json).is_ok()) {
+        workspace.note(&format!("'{}' is there; `pinbench explain {STUDY}` makes it anew", path.display()));
+        return Ok((None, false));
+    }
+    let made = explain(workspace, &ExplainArgs::of(STUDY, &args.report))?;
+    let is_interrupted = made.as_ref().is_none_or(|made| made.is_interrupted);
+    Ok((made, is_interrupted))
 }
 
 /// Experiments whose sentences are still read on a terminal; of more, what their claims came to.

@@ -78,12 +78,11 @@ const PAGE: &str = "index.html";
 #[cfg(feature = "torch")]
 pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
     use jiff::Timestamp;
-    use pinbench::analyse::explain::WARM_UP;
     use pinbench::analyse::roofline::Roofline;
     use pinbench::analyse::{disturbed_share, operators};
     use pinbench::machine::{Environment, Watch};
     use pinbench::record::{RunId, Status};
-    use pinbench::report::trace::{Beside, Input, csv, glance, page, warning};
+    use pinbench::report::trace::{Beside, Input, WARM_UP, csv, glance, page, warning};
     use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::train::{self, Wanted};
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::Device;
+use pinbench::experiment::study::Study;
 use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName};
 use pinbench::machine::{Environment, EnvironmentClass, Gpu, Torch};
 use pinbench::record::{Listing, RunRecord, Store};
@@ -82,7 +83,11 @@ impl Workspace {
         let known = if needs_shelf { self.shelf.known()? } else { Known::new() };
         let mut chosen: Known = if all { known.clone() } else { Known::new() };
         for asked in asked {
-            let found = if is_path(asked) { at_path(asked)? } else { self.shelf.find(&known, asked)? };
+            let found = if is_path(asked) {
+                at_path(asked, "experiment")?
+            } else {
+                self.shelf.find(&known, asked)?
+            };
             add(&mut chosen, found)?;
         }
         if chosen.is_empty() {
@@ -99,6 +104,38 @@ impl Workspace {
             console::warn(&format!("a claim is left out: {mistake}"));
         }
         Ok(experiments)
+    }
+
+    /// The study of that id, or a unique start of it, in a folder `studies` here or above or in the program, or in the file of
+    /// that path.
+    pub fn study(&self, asked: &str) -> Result<Study> {
+        if is_path(asked) {
+            let (_, place) = at_path(asked, "study")?;
+            return place.load_study(asked);
+        }
+        let folder = self.root.ancestors().map(|folder| folder.join(STUDIES)).find(|folder| folder.is_dir());
+        let mut known = folder.map_or_else(|| Ok(Known::new()), |folder| tomls(&folder))?;
+        let others = built_in::STUDIES.iter().filter(|(id, _)| known.iter().all(|(other, _)| other != id));
+        let others: Known = others.map(|&(id, text)| (id.to_owned(), Place::BuiltIn(text))).collect();
+        known.extend(others);
+        let (id, place) = find(&known, asked, "study").map_err(WrongUsage)?;
+        place.load_study(id)
+    }
+
+    /// An experiment as a study names it: by a path that goes out from the study's own folder, or by its id on the shelf, else
+    /// among those built into the program, examples included.
+    pub fn experiment_of(&self, study: &Study, asked: &str) -> Result<Experiment> {
+        if is_path(asked) {
+            return Ok(Experiment::load(&study.folder().unwrap_or(Path::new("")).join(asked))?);
+        }
+        // A folder without the study's experiments is no mistake.
+        let mut known = self.shelf.known().unwrap_or_default();
+        let built_in = built_in::EXPERIMENTS.iter().chain(built_in::EXAMPLES);
+        let others = built_in.filter(|(id, _)| known.iter().all(|(other, _)| other != id));
+        let others: Known = others.map(|&(id, text)| (id.to_owned(), Place::BuiltIn(text))).collect();
+        known.extend(others);
+        let (id, place) = find(&known, asked, "experiment").map_err(WrongUsage)?;
+        Ok(place.load(id)?)
     }
 
     /// What an index over all pages is of, and how a command line names that: the shelf's experiments that can be read
@@ -289,7 +326,8 @@ impl Shelf {
     }
 
     fn find(&self, known: &[(String, Place)], asked: &str) -> Result<(String, Place)> {
-        let found = find(known, asked).map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
+        let found =
+            find(known, asked, "experiment").map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
         Ok(found.clone())
     }
 }
@@ -306,6 +344,9 @@ impl std::fmt::Display for Shelf {
 
 /// Of experiments that no `--experiments` names.
 const FOLDER: &str = "experiments";
+
+/// Of studies.
+const STUDIES: &str = "studies";
 
 /// Stem and path of each .toml file in a folder, by stem.
 fn tomls(folder: &Path) -> std::io::Result<Known> {
@@ -327,6 +368,15 @@ impl Place {
             Self::File(path) => Experiment::load(path),
             Self::BuiltIn(text) => Ok(Experiment::parse(Path::new(&format!("{id}.toml")), text)?),
         }
+    }
+
+    fn load_study(&self, id: &str) -> Result<Study> {
+        Ok(match self {
+            Self::File(path) => Study::load(path)?,
+            Self::BuiltIn(text) => {
+                Study::parse(Path::new(&format!("{id}.toml")), text).map_err(ExperimentError::from)?
+            }
+        })
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -363,22 +413,24 @@ fn path_word(file: &Path) -> String {
     if is_path(&word) { word } else { format!("./{word}") }
 }
 
-/// The experiment in the file of that path.
-fn at_path(asked: &str) -> Result<(String, Place)> {
+/// The experiment or study in the file of that path.
+fn at_path(asked: &str, what: &str) -> Result<(String, Place)> {
     let path = PathBuf::from(asked);
     let reason = match fs::metadata(&path) {
         Ok(about) if about.is_dir() => {
-            format!(
-                "'{asked}' is a folder, expected an experiment's file; for its experiments give --experiments {asked}"
-            )
+            let expected = match what {
+                "study" => "expected a study's file".to_owned(),
+                _ => format!("expected an experiment's file; for its experiments give --experiments {asked}"),
+            };
+            format!("'{asked}' is a folder, {expected}")
         }
         Ok(_) => {
             let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             return Ok((stem, Place::File(path)));
         }
         Err(error) => format!(
-            "cannot read the experiment's file '{asked}': {error}; expected the path of a .toml file, or an id, which \
-             `pinbench list` has"
+            "cannot read the {what}'s file '{asked}': {error}; expected the path of a .toml file, or an id{}",
+            if what == "study" { "" } else { ", which `pinbench list` has" }
         ),
     };
     Err(WrongUsage(reason).into())
@@ -398,7 +450,8 @@ fn add(chosen: &mut Known, (id, place): (String, Place)) -> Result<(), WrongUsag
     Ok(())
 }
 
-fn find<'a>(known: &'a [(String, Place)], asked: &str) -> Result<&'a (String, Place), String> {
+/// `what` is what all of them are.
+fn find<'a>(known: &'a [(String, Place)], asked: &str, what: &str) -> Result<&'a (String, Place), String> {
     if let Some(exact) = known.iter().find(|(id, _)| id == asked) {
         return Ok(exact);
     }
@@ -406,15 +459,16 @@ fn find<'a>(known: &'a [(String, Place)], asked: &str) -> Result<&'a (String, Pl
         known.iter().filter(|(id, _)| !asked.is_empty() && id.starts_with(asked)).collect();
     match starting[..] {
         [one] => Ok(one),
-        [] => Err(unknown(known, asked)),
+        [] => Err(unknown(known, asked, what)),
         _ => {
             let ids: Vec<&str> = starting.iter().map(|(id, _)| id.as_str()).collect();
-            Err(format!("'{asked}' is the start of several experiments: {}", ids.join(", ")))
+            let several = if what == "study" { "studies" } else { "experiments" };
+            Err(format!("'{asked}' is the start of several {several}: {}", ids.join(", ")))
         }
     }
 }
 
-fn unknown(known: &[(String, Place)], asked: &str) -> String {
+fn unknown(known: &[(String, Place)], asked: &str, what: &str) -> String {
     let near = known
         .iter()
         .map(|(id, _)| (start_distance(id, asked), id))
@@ -422,7 +476,7 @@ fn unknown(known: &[(String, Place)], asked: &str) -> String {
         .min();
     let hint = near.map(|(_, id)| format!("; did you mean '{id}'?")).unwrap_or_default();
     let ids: Vec<&str> = known.iter().map(|(id, _)| id.as_str()).collect();
-    format!("unknown experiment '{asked}'{hint} (known: {})", ids.join(", "))
+    format!("unknown {what} '{asked}'{hint} (known: {})", ids.join(", "))
 }
 
 /// Those of the experiments that have the profile, where one is asked for.
@@ -491,21 +545,21 @@ mod tests {
     #[test]
     fn an_experiment_is_found_by_its_id_or_a_unique_start() {
         let known = known();
-        assert_eq!(find(&known, "m2").unwrap().0, "m2-activation");
-        assert_eq!(find(&known, "m10-dropout").unwrap().0, "m10-dropout");
+        assert_eq!(find(&known, "m2", "experiment").unwrap().0, "m2-activation");
+        assert_eq!(find(&known, "m10-dropout", "experiment").unwrap().0, "m10-dropout");
         assert_eq!(
-            find(&known, "m1").unwrap_err(),
+            find(&known, "m1", "experiment").unwrap_err(),
             "'m1' is the start of several experiments: m1-batch-size, m10-dropout"
         );
     }
 
     #[test]
     fn an_unknown_experiment_names_the_nearest_and_all() {
-        let text = find(&known(), "m2-actvation").unwrap_err();
+        let text = find(&known(), "m2-actvation", "experiment").unwrap_err();
         assert!(text.contains("did you mean 'm2-activation'?") && text.contains("m10-dropout"), "{text}");
-        assert!(find(&known(), "m3").unwrap_err().contains("did you mean"));
-        assert!(!find(&known(), "something-else").unwrap_err().contains("did you mean"));
-        assert!(find(&known(), "").is_err());
+        assert!(find(&known(), "m3", "experiment").unwrap_err().contains("did you mean"));
+        assert!(!find(&known(), "something-else", "experiment").unwrap_err().contains("did you mean"));
+        assert!(find(&known(), "", "experiment").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod metric;
 pub mod plan;
 mod resolve;
 pub mod setting;
+pub mod study;
 pub(crate) mod trace;
 mod wire;
 mod words;

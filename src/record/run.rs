@@ -79,13 +79,15 @@ pub fn are_together(runs: &[&RunRecord]) -> bool {
     let block = |run: &RunRecord| {
         let is_whole = run.outcome.as_ref().is_some_and(|outcome| outcome.resumed.is_empty());
         let (started, ended): (Timestamp, Timestamp) = (run.started.parse().ok()?, run.ended.parse().ok()?);
-        run.block.filter(|_| is_whole).map(|block| (started, ended, block.block))
+        run.block.filter(|_| is_whole).map(|block| (started, ended, block))
     };
     let Some(mut times) = runs.iter().map(|run| block(run)).collect::<Option<Vec<_>>>() else { return false };
     times.sort_unstable_by_key(|(started, ..)| *started);
     times.windows(2).all(|pair| {
         let ((_, ended, one), (started, _, other)) = (pair[0], pair[1]);
-        one == other && started.duration_since(ended) <= APART
+        // Where each was due alone, all have the first place.
+        let is_next = one.block == other.block && one.place < other.place;
+        is_next && started.duration_since(ended) <= APART
     })
 }
 

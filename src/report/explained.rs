@@ -1,11 +1,11 @@
 //! An explanation as other pages know it: from the `explanation.json` beside its page.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::experiment::Arm;
 use crate::experiment::claim::{Claim, Statement};
-use crate::report::explain::wire::FORMAT;
+use crate::experiment::{Arm, Config};
+use crate::report::study::FORMAT;
 use crate::report::view::ExplanationView;
 
 /// What its page says first, in so many sentences.
@@ -19,48 +19,64 @@ pub struct Explained {
     pub says: Vec<String>,
     /// Plan it was measured under.
     pub plan: String,
-    /// The two batches whose times it explains; absent in a demonstration, which explains nothing.
-    batches: Option<(u32, u32)>,
+    /// What the two levels set whose times it explains; absent where they are of two experiments, and in a demonstration,
+    /// which explains nothing.
+    levels: Option<[Map<String, Value>; 2]>,
 }
 
 #[derive(Deserialize)]
 struct Wire {
-    format: u32,
+    title: String,
     base: String,
-    small: u32,
-    large: u32,
+    low: WireLevel,
+    high: WireLevel,
     demonstration: Option<Value>,
-    /// Absent in what was written before pages were linked by it, as `says` is.
-    title: Option<String>,
-    #[serde(default)]
     says: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct WireLevel {
+    experiment: String,
+    set: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 impl Explained {
     /// `json` is what lies in `folder`.
     pub fn parse(folder: &str, json: &str) -> Result<Self, String> {
-        let wire: Wire = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        if wire.format != FORMAT {
-            return Err(format!("has format {}, expected {FORMAT}", wire.format));
+        let Format { format } = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        if format != FORMAT {
+            return Err(format!("has format {format}, expected {FORMAT}"));
         }
+        let wire: Wire = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let is_one = wire.low.experiment == wire.high.experiment && wire.low.set != wire.high.set;
         Ok(Self {
             folder: folder.to_owned(),
-            title: wire.title.unwrap_or_else(|| folder.to_owned()),
+            title: wire.title,
             says: wire.says.into_iter().take(SENTENCES).collect(),
             plan: wire.base,
-            batches: wire.demonstration.is_none().then_some((wire.small, wire.large)),
+            levels: (is_one && wire.demonstration.is_none()).then_some([wire.low.set, wire.high.set]),
         })
     }
 
-    /// Whether `claim` compares times of both batches. `arms` are those it speaks of.
+    /// Whether `claim` compares times of both levels. `arms` are those it speaks of.
     pub fn concerns(&self, claim: &Claim, arms: &[Arm]) -> bool {
-        let Some((small, large)) = self.batches else { return false };
+        let Some(levels) = &self.levels else { return false };
         claim.tests.iter().filter(|test| test.metric.quantity.facts().is_timing).any(|test| {
             let compared = compared(&test.statement);
-            let has = |batch| compared.iter().any(|&arm| arms[arm].config.train.batch == batch);
-            has(small) && has(large)
+            levels.iter().all(|set| compared.iter().any(|&arm| is_at(set, &arms[arm].config)))
         })
     }
+}
+
+/// Whether the config has all that a level sets.
+fn is_at(set: &Map<String, Value>, config: &Config) -> bool {
+    let tree = serde_json::to_value(config).unwrap_or_default();
+    set.iter().all(|(key, value)| tree.pointer(&format!("/{}", key.replace('.', "/"))) == Some(value))
 }
 
 fn compared(statement: &Statement) -> Vec<usize> {
@@ -88,14 +104,12 @@ impl ExplanationView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::explain::{Demonstration, Explanation, simulated};
     use crate::analyse::samples;
-    use crate::report::explain::to_json;
+    use crate::analyse::study::Demonstration;
+    use crate::report::study::tests::Sample;
 
     fn explained(demonstration: Option<Demonstration>) -> Explained {
-        let design = crate::analyse::explain::Design { demonstration, ..simulated::design() };
-        let explanation = Explanation::of(&design, &simulated::faults(3, 8), None);
-        Explained::parse("explain-it", &to_json(&explanation)).unwrap()
+        Explained::parse("explain-it", &Sample::new(demonstration).file("explanation.json")).unwrap()
     }
 
     #[test]
@@ -103,18 +117,17 @@ mod tests {
         let explained = explained(None);
         assert_eq!(
             (explained.title.as_str(), explained.plan.as_str()),
-            ("Why batch 1024 is slower than batch 128", "eager")
+            ("Why is a large batch slow?", "eager")
         );
-        assert!(explained.says[0].starts_with("An image in a batch of 1024 costs"), "{:?}", explained.says);
-        assert_eq!(explained.batches, Some((128, 1024)));
-        let old = r#"{"format":1,"base":"eager","small":128,"large":1024,"demonstration":null}"#;
-        assert_eq!(Explained::parse("explain-it", old).unwrap().title, "explain-it");
+        assert!(explained.says[0].starts_with("An image with batch 1024 takes 1."), "{:?}", explained.says);
+        assert!(explained.levels.is_some());
         assert!(Explained::parse("x", "{}").is_err());
-        assert!(Explained::parse("x", &old.replace(":1,", ":2,")).unwrap_err().contains("expected 1"));
+        let old = Explained::parse("x", r#"{"format":1,"base":"eager"}"#).unwrap_err();
+        assert_eq!(old, "has format 1, expected 2");
     }
 
     #[test]
-    fn it_concerns_claims_that_compare_the_times_of_its_batches() {
+    fn it_concerns_claims_that_compare_the_times_of_its_levels() {
         let concerns = |tests: &str, explained: &Explained| {
             let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{tests}]\n");
             let experiment = samples::parse(&format!("{}\n{claim}", samples::TOML));
@@ -126,7 +139,7 @@ mod tests {
         assert!(!concerns(time, &explained(Some(Demonstration::Alike))), "a demonstration explains nothing");
         for other in [
             r#"{ metric = "train_minutes", order = "64 > 128", margin = 0.02 }"#,
-            r#"{ metric = "val_acc", order = "128 > 1024", margin = 0.02 }"#,
+            r#"{ metric = "val_acc", order = "64 > 1024", margin = 0.02 }"#,
             r#"{ metric = "load_share", bound = "1024 > 0.5", margin = 0.02 }"#,
         ] {
             assert!(!concerns(other, &explained(None)), "{other}");

@@ -7,7 +7,6 @@ mod cell;
 mod claims;
 pub mod columns;
 mod device;
-pub mod explain;
 mod explained;
 mod figure;
 #[cfg(test)]
@@ -21,6 +20,7 @@ mod page;
 mod provenance;
 mod results;
 mod setup;
+pub mod study;
 pub mod timing;
 pub mod trace;
 mod view;
@@ -133,9 +133,10 @@ fn templates() -> Result<Tera, tera::Error> {
         ("base.html", include_str!("../../templates/base.html")),
         ("parts.html", include_str!("../../templates/parts.html")),
         ("experiment.html", include_str!("../../templates/experiment.html")),
-        ("explain.html", include_str!("../../templates/explain.html")),
         ("index.html", include_str!("../../templates/index.html")),
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
+        ("study.html", include_str!("../../templates/study.html")),
+        ("study.txt", include_str!("../../templates/study.txt")),
         ("timing.html", include_str!("../../templates/timing.html")),
         ("trace.html", include_str!("../../templates/trace.html")),
     ])?;

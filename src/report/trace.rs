@@ -3,7 +3,6 @@
 use serde::Serialize;
 use tera::Context;
 
-use crate::analyse::explain::WARM_UP;
 use crate::analyse::operators::{Operator, self_ns};
 use crate::analyse::roofline::{Part, Roofline, Timed};
 use crate::clock::Phase;
@@ -19,6 +18,10 @@ use crate::work::{COPY_BYTES, Ceilings, PRODUCT_SIDE};
 
 /// Operators on the page; the others are in the table beside it.
 const SHOWN: usize = 20;
+
+/// Steps at the start of a traced training that do not count: the first makes the optimizer's state and the thread pool, and
+/// the heap grows until every size of tensor has come round.
+pub const WARM_UP: usize = 4;
 
 /// What the page is made from.
 pub struct Input<'a> {

@@ -2,18 +2,18 @@
 
 mod axis;
 mod bars;
-pub mod cost_curve;
 pub mod epoch_curve;
 mod label;
+pub mod left;
 pub mod loss_curve;
 pub mod phases;
 mod plot;
 pub mod relative_time;
 pub mod roofline;
 pub mod strip;
+pub mod study_curve;
 mod style;
 mod thin;
-pub mod waterfall;
 
 use std::io;
 
