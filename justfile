@@ -62,8 +62,8 @@ compare-pytorch ROUNDS="3": build fetch
     @python3 tools/compare_pytorch.py {{ ROUNDS }}
 
 # The first steps of both presets and of the networks in examples/ under eager and tuned, repeated in PyTorch and compared bit for bit; skips without PyTorch
-cross-check STEPS="50": build fetch
-    @python3 tools/cross_check.py {{ STEPS }}
+cross-check STEPS="50" *NETWORKS: build fetch
+    @python3 tools/cross_check.py {{ STEPS }} {{ NETWORKS }}
 
 # The regression gate: fresh runs against the stored baselines, `just check --profile smoke`
 check *ARGS: build fetch

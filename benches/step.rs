@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 
 use pinbench::clock::Phase;
 use pinbench::data::{self, DataSet, Name};
-use pinbench::experiment::config::{Activation, Data, Model, Optim, OptimName, Preset, PresetName, Train};
+use pinbench::experiment::config::{Data, Model, Optim, OptimName, Preset, PresetName, Train};
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::{Config, Trial};
 use pinbench::row::{Diagnostics, EpochRow, StepRow};
@@ -45,46 +45,10 @@ impl Observer for Timed {
 
 fn trial(name: PresetName, set: Name, batch: u32) -> Trial {
     let config = Config {
-        data: Data {
-            set,
-            digest: set.digest(),
-            validation: 0.2,
-            train_limit: None,
-            eval_limit: Some(500),
-            normalise: None,
-        },
-        model: Model::Preset(Preset {
-            name,
-            activation: Activation::Relu,
-            dropout: 0.5,
-            pooling: None,
-            norm: None,
-        }),
-        optim: Optim {
-            name: OptimName::Adam,
-            lr: 0.001,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: None,
-            schedule: None,
-            milestones: None,
-            gamma: None,
-            warm_up: None,
-            decay: None,
-            clip: None,
-        },
-        train: Train {
-            batch,
-            epochs: 100,
-            max_steps: None,
-            target_loss: None,
-            patience: None,
-            min_delta: None,
-            micro_batch: None,
-            label_smoothing: None,
-            replicate: None,
-        },
+        data: Data { eval_limit: Some(500), ..Data::of(set) },
+        model: Model::Preset(Preset { dropout: 0.5, ..Preset::of(name) }),
+        optim: Optim::of(OptimName::Adam, 0.001),
+        train: Train { batch, epochs: 100, ..Train::default() },
         augment: None,
     };
     Trial { config, seed: Seed(0) }

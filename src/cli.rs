@@ -204,9 +204,9 @@ pub struct PlanArgs {
     device: Device,
 }
 
-/// How the trials of a sweep are executed: one after the other or several at once, which nothing that times may do.
+/// How a trial is executed, knob by knob.
 #[derive(Args)]
-pub struct SweepPlanArgs {
+pub struct TrialPlanArgs {
     #[command(flatten)]
     plan: PlanArgs,
     /// Turn a knob of the plan; may be repeated. `pinbench help experiment` has the keys
@@ -214,6 +214,13 @@ pub struct SweepPlanArgs {
     /// Goes before --plan and a file's [plan]. What a factor of the experiment varies stays as each arm has it.
     #[arg(long, value_name = "plan.KEY=VALUE", value_parser = PlanChange::parse)]
     set: Vec<PlanChange>,
+}
+
+/// How the trials of a sweep are executed: one after the other or several at once, which nothing that times may do.
+#[derive(Args)]
+pub struct SweepPlanArgs {
+    #[command(flatten)]
+    plan: TrialPlanArgs,
     /// Train N trials at once, one thread each, where that takes less time for all of them together
     ///
     /// When results matter and times do not: every bit is that of a trial alone on one thread, but times are not measured,
@@ -389,7 +396,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub profile: ProfileArg,
     #[command(flatten)]
-    pub plan: PlanArgs,
+    pub plan: TrialPlanArgs,
     /// Steps, from the first
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: u64,
@@ -422,7 +429,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(5..=500))]
     pub steps: u32,
     #[command(flatten)]
-    pub plan: PlanArgs,
+    pub plan: TrialPlanArgs,
     /// Folder the trace's own folder is written into
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub out: PathBuf,
@@ -546,9 +553,10 @@ pub struct InitArgs {
 Examples:
   pinbench help words
   pinbench help experiment
+  pinbench help columns
   pinbench help data fetch")]
 pub struct HelpArgs {
-    /// `words`, `experiment` or a verb; everything when none is given
+    /// `words`, `experiment`, `columns` or a verb; everything when none is given
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
 }
@@ -696,25 +704,30 @@ impl PlanChoice {
 }
 
 impl PlanArgs {
-    pub fn plan(&self) -> Plan {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let name = self.plan.map_or(PlanName::Tuned, PlanChoice::name);
-        Plan::named(name, self.threads.unwrap_or(cores), self.device)
+    pub fn plan(&self) -> PlanAsked {
+        self.with(&[])
     }
 
-    /// What was said of it, which goes before a file's `[plan]`.
-    fn set(&self) -> PlanChange {
+    /// What was said of it, and then `more`, goes before a file's `[plan]`.
+    fn with(&self, more: &[PlanChange]) -> PlanAsked {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let name = self.plan.map(PlanChoice::name);
-        PlanChange { name, threads: self.threads, ..PlanChange::default() }
+        let said = PlanChange { name, threads: self.threads, ..PlanChange::default() };
+        let set = more.iter().fold(said, |set, more| set.then(more));
+        PlanAsked { base: set.apply(&Plan::named(PlanName::Tuned, cores, self.device)), set }
+    }
+}
+
+impl TrialPlanArgs {
+    pub fn plan(&self) -> PlanAsked {
+        self.plan.with(&self.set)
     }
 }
 
 impl SweepPlanArgs {
     pub fn plan(&self) -> PlanAsked {
-        let set = self.set.iter().fold(self.plan.set(), |set, more| set.then(more));
-        let one_each = (self.at_once() > 1).then_some(1);
-        let set = PlanChange { threads: one_each.or(set.threads), ..set };
-        PlanAsked { base: set.apply(&self.plan.plan()), set }
+        let one_each = PlanChange { threads: (self.at_once() > 1).then_some(1), ..PlanChange::default() };
+        self.plan.plan.with(&[&self.plan.set[..], &[one_each]].concat())
     }
 
     /// Trials that train at a time.
@@ -788,7 +801,7 @@ mod tests {
         assert_eq!((args.trial.as_str(), args.steps, args.out), ("3f9a", 20, PathBuf::from("reports")));
         let more = ["3f9a", "--steps", "50", "--plan", "eager", "--threads", "1", "--out", "pages"];
         let Verb::Trace(args) = parse(&more).unwrap().verb else { panic!("another verb") };
-        assert_eq!((args.steps, args.plan.plan()), (50, Plan::named(PlanName::Eager, 1, Device::Cpu)));
+        assert_eq!((args.steps, args.plan.plan().base), (50, Plan::named(PlanName::Eager, 1, Device::Cpu)));
         let wrong = [&["--steps", "20"][..], &["3f9a", "--steps", "4"], &["3f9a", "--steps", "501"]];
         for wrong in wrong {
             assert!(parse(wrong).is_err(), "{wrong:?}");

@@ -58,6 +58,22 @@ fn check_without_options_is_of_every_baseline_there_is_and_a_profile_narrows_it(
     );
 }
 
+/// `baseline accept` refused it, for a baseline was of one plan.
+#[test]
+fn a_baseline_of_arms_that_differ_by_plan_holds_each_arm_to_its_own() {
+    let factor = "[plan]\nname = \"eager\"\n\n[[factors]]\nkey = \"plan.optimizer\"\nlabel = \"optimizer\"\nlevels = [{ value = \"loop\" }, { value = \"fused\" }]\n\n[profiles]";
+    let workspace = Workspace::new(&EXPERIMENT.replace("[profiles]", factor));
+    let accept = ["baseline", "accept", "tiny", "--profile", "smoke", "--threads", "1", "--seeds", "0,1"];
+    let (code, out, err) = workspace.run(&accept);
+    assert_eq!(code, 0, "{out}{err}");
+    let file =
+        std::fs::read_to_string(workspace.path().join("experiments/baselines/tiny.smoke.toml")).unwrap();
+    assert_eq!(file.matches("\nplan_hash = ").count(), 1, "{file}");
+    assert!(file.contains("name = \"eager\""), "{file}");
+    let (code, out, err) = workspace.run(&["check", "--no-times"]);
+    assert!(code == 0 && out.contains("bits"), "{out}{err}");
+}
+
 /// The folder that was named as kept was empty.
 #[test]
 fn a_check_that_measured_nothing_leaves_no_folder_and_says_what_is_missing() {

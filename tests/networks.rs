@@ -4,9 +4,8 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
-use common::Workspace;
+use common::{Workspace, blocks};
 
 const EXPERIMENT: &str = r#"
 title = "tiny"
@@ -17,26 +16,10 @@ train = { batch = 64, epochs = 1 }
 seeds = [0]
 "#;
 
-fn with_examples() -> Workspace {
-    let workspace = Workspace::new(EXPERIMENT);
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    fs::create_dir(workspace.path().join("examples")).unwrap();
-    for file in fs::read_dir(examples).unwrap().map(|file| file.unwrap().path()) {
-        fs::copy(&file, workspace.path().join("examples").join(file.file_name().unwrap())).unwrap();
-    }
-    workspace
-}
-
-/// Text between the fences of a language.
-fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
-    let fence = format!("```{language}\n");
-    text.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
-}
-
 #[test]
 fn the_page_on_networks_shows_a_network_and_a_factor_that_are_understood_and_commands_that_work() {
     let text = include_str!("../docs/your-network.md");
-    let workspace = with_examples();
+    let workspace = Workspace::with_examples(EXPERIMENT);
     let [network, factor] = blocks(text, "toml")[..] else { panic!("a network and a factor") };
     let model = EXPERIMENT.lines().find(|line| line.starts_with("model")).unwrap();
     let own = format!("{}\n{network}\n{factor}", EXPERIMENT.replace(model, ""));
@@ -54,7 +37,7 @@ fn the_page_on_networks_shows_a_network_and_a_factor_that_are_understood_and_com
 
 #[test]
 fn every_example_is_an_experiment_under_each_of_its_profiles() {
-    let workspace = with_examples();
+    let workspace = Workspace::with_examples(EXPERIMENT);
     for file in fs::read_dir(workspace.path().join("examples")).unwrap().map(|file| file.unwrap().path()) {
         let name = format!("examples/{}", file.file_name().unwrap().to_str().unwrap());
         for profile in ["smoke", "quick", "full"] {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Workspace;
+use common::{Workspace, blocks};
 
 const EXPERIMENT: &str = r#"
 title = "digits: which rate of learning"
@@ -111,16 +111,6 @@ fn a_set_that_is_handed_on_has_the_same_trials() {
     fs::write(there.path().join("data/digits.pin"), bytes).unwrap();
     let (code, _, err) = run(&there, &["data", "verify", "digits"]);
     assert!(code == 1 && err.contains("has content with SHA-256"), "{err}");
-}
-
-/// Blocks of a language in a text.
-fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
-    let fence = format!("```{language}\n");
-    text.split(fence.as_str())
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(block, _)| block)
-        .collect()
 }
 
 /// Two of the digits as the pets of `docs/your-data.md`, and as arrays.

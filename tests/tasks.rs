@@ -131,6 +131,28 @@ fn an_export_that_fails_says_so_and_leaves_an_earlier_one_whole() {
     assert_ne!(written("steps.json"), first[1]);
 }
 
+/// It ran the plan `tuned`, whatever the file said of it.
+#[test]
+fn an_export_is_of_the_plan_that_the_file_asks_for() {
+    let plan = "[plan]\nname = \"eager\"\nloader = \"samples\"\n\n[profiles]";
+    let workspace = Workspace::new(&EXPERIMENT.replace("[profiles]", plan));
+    let trial = workspace.list("tiny", "smoke", &SMOKE[2..])[0]["trial_id"].as_str().unwrap().to_owned();
+    let exported = |more: &[&str]| -> Value {
+        let arguments = ["export", "tiny", "--trial", &trial, "--steps", "2", "--out", "steps"];
+        let (code, _, err) = workspace.run(&with_smoke(&[&arguments[..], more].concat()));
+        assert_eq!(code, 0, "{err}");
+        let about = fs::read(workspace.path().join("steps/trial.json")).unwrap();
+        serde_json::from_slice::<Value>(&about).unwrap()["plan"].clone()
+    };
+    let plan = exported(&[]);
+    assert_eq!(
+        (plan["name"].as_str(), plan["loader"]["samples"]["workers"].as_u64()),
+        (Some("eager"), Some(0))
+    );
+    let plan = exported(&["--plan", "tuned", "--set", "plan.loader=resident"]);
+    assert_eq!((plan["name"].as_str(), plan["loader"].as_str()), (Some("tuned"), Some("resident")));
+}
+
 /// It trained beside whatever was being timed.
 #[test]
 fn an_export_waits_for_the_machine() {

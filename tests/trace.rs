@@ -76,6 +76,24 @@ fn a_trace_has_events_operators_and_a_page_and_leaves_the_store_alone() {
     assert_eq!(workspace.list("tiny", "smoke", &[])[0]["status"], "missing");
 }
 
+/// It traced the plan `tuned`, whatever the file said of it.
+#[test]
+fn a_trace_is_of_the_plan_that_the_file_asks_for_and_several_plans_have_to_be_told_apart() {
+    let plan = "[plan]\nname = \"eager\"\nmemory_format = \"channels_last\"\n\n[profiles]";
+    let workspace = Workspace::new(&EXPERIMENT.replace("[profiles]", plan));
+    let id = trial(&workspace, "smoke");
+    let (code, _, err) = workspace.run(&["trace", &id[..8], "--steps", "5", "--threads", "1"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("5 steps of plan 'eager with plan.memory_format=channels_last'"), "{err}");
+    let factor = "[[factors]]\nkey = \"plan.optimizer\"\nlabel = \"optimizer\"\nlevels = [{ value = \"loop\" }, { value = \"fused\" }]\n\n[profiles]";
+    let workspace = Workspace::new(&EXPERIMENT.replace("[profiles]", factor));
+    let (code, _, err) = workspace.run(&["trace", &id[..8], "--threads", "1"]);
+    assert!(code == 2 && err.contains("optimizer loop") && err.contains("optimizer fused"), "{err}");
+    let one = ["trace", &id[..8], "--steps", "5", "--threads", "1", "--set", "plan.optimizer=loop"];
+    let (code, _, err) = workspace.run(&one);
+    assert!(code == 0 && err.contains("plan 'tuned with plan.optimizer=loop'"), "{err}");
+}
+
 #[test]
 fn a_trial_that_diverges_or_is_not_there_leaves_no_page() {
     let workspace = Workspace::new(EXPERIMENT);

@@ -1,4 +1,5 @@
-"""Trains the first steps of trials in PyTorch and compares every bit with pinbench's: `just cross-check [STEPS]`.
+"""Trains the first steps of trials in PyTorch and compares every bit with pinbench's:
+`just cross-check [STEPS [NETWORK …]]`.
 
 Both presets, and the networks of `examples/`, each under both plans. The same libtorch, threads, memory format and form of
 Adam; layers, images, their order and the seeds of every draw come from `pinbench export`. Without PyTorch it says so and
@@ -179,7 +180,7 @@ def python_with_torch() -> str | None:
     return None
 
 
-def main(steps: int) -> int:
+def main(steps: int, wanted: list[str]) -> int:
     python = python_with_torch()
     if python is None:
         print("skipped: no Python with PyTorch; `just compare-pytorch 1` installs one in target/, or set PINBENCH_PYTHON")
@@ -188,7 +189,12 @@ def main(steps: int) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         cases = {model: experiment(model, data, batch) for model, data, batch in PRESETS}
         cases |= {name: (ROOT / "examples" / f"{name}.toml").read_text() for name in EXAMPLES}
+        if unknown := set(wanted) - cases.keys():
+            print(f"no network {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
+            return 2
         for name, text in cases.items():
+            if wanted and name not in wanted:
+                continue
             folder = pathlib.Path(scratch) / name
             folder.mkdir()
             (folder / f"{name}.toml").write_text(text)
@@ -202,4 +208,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--train"]:
         train(pathlib.Path(sys.argv[2]))
     else:
-        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50, sys.argv[2:]))

@@ -54,9 +54,10 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
 /// Where the baseline is written.
 fn place(workspace: &Workspace, experiment: &Experiment) -> Result<PathBuf> {
     let id = &experiment.id;
-    if experiment.varies_the_plan() {
+    if experiment.varied().threads.is_some() {
         return Err(WrongUsage(format!(
-            "'{id}' varies the plan, and a baseline is of one plan; accept an experiment whose factors are of the config alone"
+            "'{id}' varies `plan.threads`, and a baseline is of one number of threads, which its machine class is told by; \
+             accept an experiment whose factors leave it alone"
         ))
         .into());
     }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
-use pinbench::experiment::{Experiment, Plan, PlanAsked, ProfileName, Trial};
+use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanChange, ProfileName, Trial};
 use pinbench::planted::Planted;
 use pinbench::record::{Listing, Store};
 use pinbench::report::gate;
@@ -172,7 +172,10 @@ impl Case {
     /// Arms whose config is no longer the baseline's are not trained: there is nothing to compare them with.
     fn request(&self, seeds: impl Fn(&str) -> Vec<Seed>, is_wanted: impl Fn(&str) -> bool) -> Request {
         let stored = self.baseline.plan;
-        let plan = PlanAsked::exactly(Plan::named(stored.name, stored.threads, stored.device));
+        let base = Plan::named(stored.name, stored.threads, stored.device);
+        // As it was accepted: what a command line said then goes before the file again.
+        let (name, threads) = (Some(stored.name), Some(stored.threads));
+        let plan = PlanAsked { base, set: PlanChange { name, threads, ..PlanChange::default() } };
         let mut trials = Vec::new();
         for arm in &self.experiment.profile.arms {
             let is_known =
@@ -315,12 +318,12 @@ impl<'a> Bench<'a> {
     pub fn samples(
         &mut self,
         experiment: &Experiment,
-        plan: &Plan,
+        plan: &PlanAsked,
         seeds: &[Seed],
     ) -> Result<Option<Vec<Sample>>> {
         let mut trials = Vec::new();
         for arm in &experiment.profile.arms {
-            let plan = PlanAsked::exactly(plan.clone()).of(arm);
+            let plan = plan.of(arm);
             let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.clone());
             trials.extend(seeds.iter().map(trial));
         }

@@ -15,6 +15,7 @@ pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
     let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
+    let plan = sweep::plan_of(&experiments, &trial, &args.plan.plan())?;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create '{}'", args.out.display()))?;
@@ -23,7 +24,7 @@ pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
         experiment: experiment.id.clone(),
         profile: experiment.profile.name.to_string(),
         trial,
-        plan: args.plan.plan(),
+        plan,
         store: workspace.store.clone(),
         data: root,
         workspace: workspace.root.clone(),

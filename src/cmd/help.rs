@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory as _;
 use pinbench::experiment::manual;
+use pinbench::report::columns;
 
 use crate::cli::Cli;
 use crate::cmd::WrongUsage;
@@ -31,6 +32,10 @@ pub fn run(topic: &[String]) -> Result<ExitCode> {
         print(manual::text().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if topic == ["columns"] {
+        print(columns::text().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut command = Cli::command();
     command.build();
     let mut found = &mut command;
@@ -39,7 +44,7 @@ pub fn run(topic: &[String]) -> Result<ExitCode> {
         let known = known.map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
         found = found.find_subcommand_mut(name).ok_or_else(|| {
             WrongUsage(format!(
-                "no help on '{}': expected 'words', 'experiment' or one of {known}",
+                "no help on '{}': expected 'words', 'experiment', 'columns' or one of {known}",
                 topic.join(" ")
             ))
         })?;

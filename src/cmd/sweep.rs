@@ -174,7 +174,7 @@ pub fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -
     })
 }
 
-/// The one trial whose id starts so, of the experiments under their profiles, and its experiment.
+/// The one trial whose id starts so, of the experiments under their profiles, and the first of those that have it.
 pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a Experiment, Trial)> {
     let mut found: Vec<(&Experiment, Trial)> = Vec::new();
     for experiment in experiments {
@@ -188,6 +188,26 @@ pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a
     match found.len() {
         1 => Ok(found.remove(0)),
         count => Err(not_one_trial(count, start, None).into()),
+    }
+}
+
+/// The plan that `asked` and the files of a trial ask for. Several arms may share the trial: they have to agree.
+pub fn plan_of(experiments: &[Experiment], trial: &Trial, asked: &PlanAsked) -> Result<Plan, WrongUsage> {
+    let of = |experiment: &Experiment| -> Vec<(Plan, String)> {
+        let arms = experiment.profile.trials().filter(|(_, other)| other.id() == trial.id());
+        let arms = arms.map(|(arm, _)| &experiment.profile.arms[arm]);
+        arms.map(|arm| (asked.of_one(arm), format!("arm '{}' of {}", arm.name, experiment.id))).collect()
+    };
+    let mut plans: Vec<(Plan, String)> = experiments.iter().flat_map(of).collect();
+    plans.dedup_by(|(one, _), (other, _)| one == other);
+    match &plans[..] {
+        [(plan, _)] => Ok(plan.clone()),
+        [(one, arm), (other, other_arm), ..] => Err(WrongUsage(format!(
+            "trial {} runs under more than one plan: {arm} under {one}, {other_arm} under {other}; say which, as in \
+             `--set plan.KEY=VALUE`",
+            trial.id().short()
+        ))),
+        [] => Ok(asked.base.clone()),
     }
 }
 

@@ -17,17 +17,18 @@ use crate::cmd::{Workspace, WrongUsage, data as sets, sweep, task};
 pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
     let plan = args.plan.plan();
-    if plan.device != Device::Cpu {
+    if plan.base.device != Device::Cpu {
         return Err(WrongUsage(format!(
             "a trace is of the processor: its rates and the profiler's events would not see what device '{}' does; \
              use `--device cpu`",
-            plan.device
+            plan.base.device
         ))
         .into());
     }
     let experiments: Vec<Experiment> =
         workspace.experiments(&[], None)?.iter().flat_map(Experiment::each).collect();
     let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
+    let plan = sweep::plan_of(&experiments, &trial, &plan)?;
     let profile = &experiment.profile.name;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
@@ -54,7 +55,7 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         command: this_command(),
     };
     let steps = args.steps;
-    workspace.note(&format!("{steps} steps of plan '{}', then {steps} under the profiler", job.plan.name));
+    workspace.note(&format!("{steps} steps of plan '{}', then {steps} under the profiler", job.plan));
     if !task::run(workspace, &job)? {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }

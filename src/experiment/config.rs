@@ -1,27 +1,42 @@
 //! The config: everything that defines the *scientific* content of a training, and nothing of how it is executed.
 //!
-//! Its canonical JSON is hashed, so a field that is added later must be optional and skipped when absent, or every
-//! stored result changes its identity.
+//! Its canonical JSON is hashed, and what is absent is left out of it: a key that is added later is optional, so that no
+//! stored result changes its identity. A new key is a field here, its check, and a line in `manual.rs`.
+//!
+//! A file's tables are read as these same types. What a file may say otherwise (`schedule = "constant"`, `lr_rule`) a config
+//! never holds: `Optim::resolved` and `Augment::resolved` bring it into the one form that is hashed.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::dataset::{self, Shape};
 use crate::digest::Digest;
 use crate::network::ShapeError;
 pub use crate::network::{Activation, Layer, Layers, Model, Norm, Pooling, Preset, PresetName};
 
+/// Of [`Data::validation`] where nobody says.
+pub const VALIDATION: f64 = 0.2;
+/// Of [`Optim::betas`] where nobody says.
+pub const BETAS: [f64; 2] = [0.9, 0.999];
+/// Of [`Optim::eps`] where nobody says.
+pub const EPS: f64 = 1e-8;
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    #[serde(serialize_with = "present")]
     pub data: Data,
+    #[serde(serialize_with = "present")]
     pub model: Model,
+    #[serde(serialize_with = "present")]
     pub optim: Optim,
+    #[serde(serialize_with = "present")]
     pub train: Train,
     /// Random changes of the training images; none when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "present")]
     pub augment: Option<Augment>,
 }
 
@@ -34,13 +49,10 @@ pub struct Data {
     /// Share of the training file that is held out, 0 < share < 1.
     pub validation: f64,
     /// Use only the first so many training images of the split; all when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub train_limit: Option<u32>,
     /// The same for the validation and the test images.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_limit: Option<u32>,
     /// What is done to pixels in [0, 1] before they are changed at random; nothing when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub normalise: Option<Normalise>,
 }
 
@@ -74,36 +86,44 @@ pub struct Given {
 }
 
 /// Defaults as in PyTorch. `betas` and `eps` are Adam's and AdamW's, `momentum` is SGD's.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optim {
     pub name: OptimName,
     /// Step size.
     pub lr: f64,
-    /// Decay rates of the two moments.
-    pub betas: [f64; 2],
-    pub eps: f64,
+    /// Decay rates of the two moments. A config holds them and `eps` whatever the optimizer.
+    pub betas: Option<[f64; 2]>,
+    pub eps: Option<f64>,
     /// L2 penalty that is added to the gradient; for AdamW, decoupled from it.
+    #[serde(default)]
     pub weight_decay: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
     /// How the learning rate changes over the steps; not at all when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// Of a multistep schedule: after so many steps each time the rate is multiplied by `gamma`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub milestones: Option<Vec<u64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
     /// In the first so many steps the rate rises in equal parts to what the schedule says; at once when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<u64>,
     /// What `weight_decay` is of; all that is trained when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub decay: Option<Decay>,
     /// The gradient of all parameters is shortened to this Euclidean norm where it is longer; never when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
+    /// Scale `lr`, which is meant for a batch of `lr_base_batch`, to the batch there is. A config holds the result, and `None`
+    /// in the place of both.
+    pub lr_rule: Option<LrRule>,
+    pub lr_base_batch: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrRule {
+    Constant,
+    /// k times the batch, k times the rate (Goyal et al., arXiv 1706.02677): equal noise scale lr·N/B.
+    Linear,
+    /// √k times the rate (Krizhevsky, arXiv 1404.5997).
+    Sqrt,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -129,10 +149,11 @@ pub enum Schedule {
     Multistep,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimName {
     /// Kingma and Ba, arXiv 1412.6980.
+    #[default]
     Adam,
     /// Loshchilov and Hutter, arXiv 1711.05101.
     #[serde(rename = "adamw")]
@@ -141,35 +162,28 @@ pub enum OptimName {
     Sgd,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// Images a step; the last step of an epoch takes what is left.
     pub batch: u32,
     pub epochs: u32,
     /// End after so many steps, within whatever epoch that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u32>,
     /// End once the mean training loss of the last 6,400 images is not above this, in nats.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_loss: Option<f64>,
     /// End after so many epochs without a new best validation loss, and keep the weights of the best.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u32>,
     /// By so much, in nats, a validation loss must fall to be a new best; 0 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_delta: Option<f64>,
     /// Images a forward and backward pass takes at most: a larger batch is several of them, whose gradients add up to the
     /// gradient of its mean loss. BatchNorm then normalises over these images, not over the batch. The whole batch when
     /// absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<u32>,
     /// So much of each label's weight is spread evenly over all classes (Szegedy et al., arXiv 1512.00567), in training
     /// alone, whose loss is then that; none when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub label_smoothing: Option<f64>,
     /// Changes nothing in the computation: it makes another trial of the same one, for A/A tests.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replicate: Option<u32>,
 }
 
@@ -179,19 +193,14 @@ pub struct Train {
 #[serde(deny_unknown_fields)]
 pub struct Augment {
     /// Uniform in −n…n pixels along each axis.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<u32>,
     /// Uniform in −d…d degrees about the centre, bilinear.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<f64>,
     /// Mirrored left to right with probability ½.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub flip: Option<bool>,
     /// Padded by n pixels of 0 on each side, then cut to the old size at a uniform place.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub crop: Option<u32>,
     /// A square of n pixels a side about a uniform centre is set to 0 (DeVries and Taylor, arXiv 1708.04552).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cutout: Option<u32>,
 }
 
@@ -249,6 +258,12 @@ impl Config {
 }
 
 impl Data {
+    /// All of a set, a fifth of its training file held out.
+    pub fn of(set: dataset::Name) -> Self {
+        let (digest, validation) = (set.digest(), VALIDATION);
+        Self { set, digest, validation, train_limit: None, eval_limit: None, normalise: None }
+    }
+
     fn check_normalise(&self) -> Result<(), Impossible> {
         let Some(Normalise::Given(Given { mean, std })) = &self.normalise else { return Ok(()) };
         let channels = self.set.shape().channels;
@@ -299,6 +314,12 @@ impl Train {
 }
 
 impl Augment {
+    /// The one form of a setting that is hashed: nothing where all is off.
+    pub(super) fn resolved(self) -> Option<Self> {
+        let augment = Self { flip: self.flip.filter(|&flip| flip), ..self };
+        (augment != Self::default()).then_some(augment)
+    }
+
     /// Of images of `shape`: what moves or hides all of every image would leave nothing to learn.
     fn check(&self, shape: Shape) -> Result<(), Impossible> {
         let side = shape.width.min(shape.height) as u32;
@@ -322,6 +343,46 @@ impl Augment {
 }
 
 impl Optim {
+    /// As it is with no more said.
+    pub fn of(name: OptimName, lr: f64) -> Self {
+        Self { name, lr, betas: Some(BETAS), eps: Some(EPS), ..Self::default() }
+    }
+
+    /// The one form of a setting that is hashed: the step size scaled to `batch`, what is absent as its value where a config
+    /// always holds one, and as nothing where a default was written out.
+    ///
+    /// Refused is what the optimizer would not look at, which can be told only here: a config holds `betas` and `eps` whatever
+    /// the optimizer.
+    pub(super) fn resolved(self, batch: u32) -> Result<Self, Impossible> {
+        let betas = self.betas.map(|betas| ("optim.betas", format!("{betas:?}")));
+        let given = betas.or(self.eps.map(|eps| ("optim.eps", eps.to_string())));
+        if let Some((key, found)) = given.filter(|(key, _)| self.idle_keys().contains(key)) {
+            let expected = "nothing beside the optimizer `sgd`: it belongs to `adam` and `adamw`".to_owned();
+            return Err(Impossible { key: key.into(), found, expected });
+        }
+        let is_multistep = self.schedule == Some(Schedule::Multistep);
+        Ok(Self {
+            lr: self.scaled_lr(batch),
+            betas: self.betas.or(Some(BETAS)),
+            eps: self.eps.or(Some(EPS)),
+            schedule: self.schedule.filter(|&schedule| schedule != Schedule::Constant),
+            gamma: self.gamma.or(is_multistep.then_some(0.1)),
+            decay: self.decay.filter(|&decay| decay != Decay::All),
+            lr_rule: None,
+            lr_base_batch: None,
+            ..self
+        })
+    }
+
+    fn scaled_lr(&self, batch: u32) -> f64 {
+        let times = f64::from(batch) / f64::from(self.lr_base_batch.unwrap_or(batch));
+        match self.lr_rule {
+            Some(LrRule::Linear) => self.lr * times,
+            Some(LrRule::Sqrt) => self.lr * times.sqrt(),
+            Some(LrRule::Constant) | None => self.lr,
+        }
+    }
+
     /// Values the optimizer keeps for each weight.
     pub fn remembered(&self) -> u64 {
         match self.name {
@@ -341,10 +402,10 @@ impl Optim {
     fn check(&self) -> Result<(), Impossible> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         check("optim.lr", &self.lr, positive(self.lr), || "a number above 0".to_owned())?;
-        for beta in self.betas {
+        for beta in self.betas.unwrap_or(BETAS) {
             check("optim.betas", &beta, (0.0..1.0).contains(&beta), || "0 ≤ beta < 1".to_owned())?;
         }
-        check("optim.eps", &self.eps, positive(self.eps), || "a number above 0".to_owned())?;
+        check_some("optim.eps", self.eps, positive, "a number above 0")?;
         check_some(
             "optim.momentum",
             self.momentum,
@@ -352,6 +413,10 @@ impl Optim {
             "0 ≤ momentum < 1, with the optimizer `sgd` only",
         )?;
         self.check_rate()?;
+        let is_scaled = self.lr_rule.is_none() && self.lr_base_batch.is_none();
+        check("optim.lr_rule", &format!("{:?}", self.lr_rule), is_scaled, || {
+            "a file's, whose rate is scaled before it is a config".to_owned()
+        })?;
         check_some("optim.clip", self.clip, positive, "a norm above 0")?;
         let decay = self.weight_decay;
         check("optim.weight_decay", &decay, decay.is_finite() && decay >= 0.0, || {
@@ -372,6 +437,15 @@ impl Optim {
         let is_gamma = |gamma: f64| gamma.is_finite() && gamma > 0.0 && is_multistep;
         check_some("optim.gamma", self.gamma, is_gamma, "a number above 0, beside the schedule \"multistep\"")
     }
+}
+
+/// Writes a table without the keys that are absent.
+pub(super) fn present<T: Serialize, S: Serializer>(table: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut tree = serde_json::to_value(table).map_err(S::Error::custom)?;
+    if let Some(keys) = tree.as_object_mut() {
+        keys.retain(|_, value| !value.is_null());
+    }
+    tree.serialize(serializer)
 }
 
 fn check_limit(key: &'static str, limit: Option<u32>, most: u32) -> Result<(), Impossible> {

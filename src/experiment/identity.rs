@@ -94,52 +94,18 @@ fn canonical_digest(content: &impl Serialize) -> Digest {
 mod tests {
     use super::*;
     use crate::dataset;
-    use crate::experiment::config::{Activation, Data, Model, Optim, OptimName, Preset, PresetName, Train};
+    use crate::experiment::config::{
+        Activation, BETAS, Data, Model, Optim, OptimName, Preset, PresetName, Train,
+    };
     use crate::experiment::plan::{Device, PlanName};
 
     fn trial() -> Trial {
         let set = dataset::Name::mnist();
         let config = Config {
-            data: Data {
-                set,
-                digest: set.digest(),
-                validation: 0.2,
-                train_limit: None,
-                eval_limit: None,
-                normalise: None,
-            },
-            model: Model::Preset(Preset {
-                name: PresetName::SimpleCnn,
-                activation: Activation::Relu,
-                dropout: 0.5,
-                pooling: None,
-                norm: None,
-            }),
-            optim: Optim {
-                name: OptimName::Adam,
-                lr: 0.001,
-                betas: [0.9, 0.999],
-                eps: 1e-8,
-                weight_decay: 0.0,
-                momentum: None,
-                schedule: None,
-                milestones: None,
-                gamma: None,
-                warm_up: None,
-                decay: None,
-                clip: None,
-            },
-            train: Train {
-                batch: 64,
-                epochs: 5,
-                max_steps: None,
-                target_loss: None,
-                patience: None,
-                min_delta: None,
-                micro_batch: None,
-                label_smoothing: None,
-                replicate: None,
-            },
+            data: Data::of(set),
+            model: Model::Preset(Preset { dropout: 0.5, ..Preset::of(PresetName::SimpleCnn) }),
+            optim: Optim::of(OptimName::Adam, 0.001),
+            train: Train { batch: 64, epochs: 5, ..Train::default() },
             augment: None,
         };
         Trial { config, seed: Seed(0) }
@@ -180,9 +146,9 @@ mod tests {
             |trial| trial.config.model.preset_mut().activation = Activation::Tanh,
             |trial| trial.config.model.preset_mut().dropout = 0.3,
             |trial| trial.config.optim.lr = 0.01,
-            |trial| trial.config.optim.betas[0] = 0.8,
-            |trial| trial.config.optim.betas[1] = 0.99,
-            |trial| trial.config.optim.eps = 1e-7,
+            |trial| trial.config.optim.betas = Some([0.8, BETAS[1]]),
+            |trial| trial.config.optim.betas = Some([BETAS[0], 0.99]),
+            |trial| trial.config.optim.eps = Some(1e-7),
             |trial| trial.config.optim.weight_decay = 1e-4,
             |trial| trial.config.train.batch = 128,
             |trial| trial.config.train.epochs = 6,

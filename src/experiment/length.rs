@@ -44,17 +44,7 @@ mod tests {
     use super::*;
 
     fn train(batch: u32, epochs: u32, max_steps: Option<u32>) -> Train {
-        Train {
-            batch,
-            epochs,
-            max_steps,
-            target_loss: None,
-            patience: None,
-            min_delta: None,
-            micro_batch: None,
-            label_smoothing: None,
-            replicate: None,
-        }
+        Train { batch, epochs, max_steps, ..Train::default() }
     }
 
     #[test]

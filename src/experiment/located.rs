@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
+use toml::de::DeValue;
+
 use crate::experiment::words;
 
 /// The text of an experiment file, and where it came from.
@@ -42,6 +45,26 @@ impl Source<'_> {
     /// An error at the value under a dotted `key`, or at the innermost table of it that the file has.
     pub fn error_at_key(&self, key: &str, message: impl fmt::Display) -> LocatedError {
         self.error(self.find(key), message)
+    }
+
+    /// Refuses a number that is not finite: JSON, through which a config goes, would make it null, and that is an absent key.
+    pub fn check_numbers(&self) -> Result<(), LocatedError> {
+        // What is no TOML is for the parser to say.
+        let Ok(table) = toml::de::DeTable::parse(self.text) else { return Ok(()) };
+        table.get_ref().values().try_for_each(|value| self.check_number(value))
+    }
+
+    fn check_number(&self, value: &Spanned<DeValue>) -> Result<(), LocatedError> {
+        match value.get_ref() {
+            DeValue::Float(number)
+                if number.as_str().ends_with("nan") || number.as_str().ends_with("inf") =>
+            {
+                Err(self.error(Some(value.span()), format!("{} is not finite", number.as_str())))
+            }
+            DeValue::Array(values) => values.iter().try_for_each(|value| self.check_number(value)),
+            DeValue::Table(values) => values.values().try_for_each(|value| self.check_number(value)),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, key: &str) -> Option<Range<usize>> {

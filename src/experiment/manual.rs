@@ -19,16 +19,8 @@ const ABOUT: &[(&str, &str, &str)] = &[
         "Subtract a mean and divide by a standard deviation: `{ mean = [..], std = [..] }`, a number a channel; `channels`, both computed over the training images; `pixels`, the mean of each pixel, divided by nothing.",
     ),
     ("model.name", "required, or `layers`", "A network with a name; the keys up to `norm` are its own."),
-    (
-        "model.activation",
-        "required with `name`",
-        "What stands after each convolution and the hidden linear layer.",
-    ),
-    (
-        "model.dropout",
-        "required with `name`",
-        "Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.",
-    ),
+    ("model.activation", "relu", "What stands after each convolution and the hidden linear layer."),
+    ("model.dropout", "0", "Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1."),
     ("model.pooling", "plain", "Max-pooling window: 2 × 2 with stride 2, or 3 × 3 with stride 2."),
     ("model.norm", "batch_norm", "Normalisation after each convolution."),
     (

@@ -151,7 +151,7 @@ mod tests {
     const FUSED: Order = Order { pool_first: true, own_kernels: true };
 
     fn preset(name: PresetName) -> Preset {
-        Preset { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
+        Preset { dropout: 0.5, ..Preset::of(name) }
     }
 
     fn cost(preset: &Preset, order: Order) -> Cost {

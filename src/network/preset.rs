@@ -5,18 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::network::Activation;
 use crate::network::layer::{Conv, Layer, Units, Window};
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Preset {
     pub name: PresetName,
     pub activation: Activation,
     /// Probability that a unit of the hidden linear layer is zeroed, 0 ≤ p < 1.
     pub dropout: f64,
     /// Max-pooling window; 2×2 with stride 2 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
     /// Normalisation after each convolution; BatchNorm when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
 }
 
@@ -47,6 +44,11 @@ pub enum Norm {
 }
 
 impl Preset {
+    /// With the options that a file leaves out: ReLU, no dropout, plain pooling and BatchNorm.
+    pub fn of(name: PresetName) -> Self {
+        Self { name, activation: Activation::Relu, dropout: 0.0, pooling: None, norm: None }
+    }
+
     /// Blocks of convolution, normalisation, activation and, at the end of a group, pooling; then two linear layers with
     /// dropout between them.
     pub fn layers(&self) -> Vec<Layer> {

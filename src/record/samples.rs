@@ -7,9 +7,7 @@ use crate::clock::{Phase, PhaseTimes};
 use crate::dataset;
 use crate::digest::Digest;
 use crate::experiment::Trial;
-use crate::experiment::config::{
-    Activation, Config, Data, Model, Optim, OptimName, Preset, PresetName, Train,
-};
+use crate::experiment::config::{Config, Data, Model, Optim, OptimName, Preset, PresetName, Train};
 use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::machine::Environment;
 use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
@@ -20,39 +18,10 @@ pub fn trial(seed: u64) -> Trial {
     let digest = Digest::of(b"data");
     let set = dataset::Name::mnist();
     let config = Config {
-        data: Data { set, digest, validation: 0.2, train_limit: None, eval_limit: None, normalise: None },
-        model: Model::Preset(Preset {
-            name: PresetName::SimpleCnn,
-            activation: Activation::Relu,
-            dropout: 0.5,
-            pooling: None,
-            norm: None,
-        }),
-        optim: Optim {
-            name: OptimName::Adam,
-            lr: 1e-3,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: None,
-            schedule: None,
-            milestones: None,
-            gamma: None,
-            warm_up: None,
-            decay: None,
-            clip: None,
-        },
-        train: Train {
-            batch: 64,
-            epochs: 1,
-            max_steps: None,
-            target_loss: None,
-            patience: None,
-            min_delta: None,
-            micro_batch: None,
-            label_smoothing: None,
-            replicate: None,
-        },
+        data: Data { digest, ..Data::of(set) },
+        model: Model::Preset(Preset { dropout: 0.5, ..Preset::of(PresetName::SimpleCnn) }),
+        optim: Optim::of(OptimName::Adam, 1e-3),
+        train: Train { batch: 64, epochs: 1, ..Train::default() },
         augment: None,
     };
     Trial { config, seed: Seed(seed) }

@@ -108,11 +108,12 @@ fn entry(
     })
 }
 
+/// Of `claims.csv`.
+pub const CLAIMS_HEADER: &str = "experiment,profile,claim,says,verdict,evidence,estimate,low,high,unit,margin,seeds,effect_size,seeds_more,evidence_verdict";
+
 /// One line a comparison: what was claimed, what was found, and the verdict on it.
 pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
-    let mut text = String::from(
-        "experiment,profile,claim,says,verdict,evidence,estimate,low,high,unit,margin,seeds,effect_size,seeds_more,evidence_verdict\n",
-    );
+    let mut text = format!("{CLAIMS_HEADER}\n");
     entries.iter().for_each(|entry| text.push_str(&entry.csv));
     text.into_bytes()
 }

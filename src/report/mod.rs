@@ -5,6 +5,7 @@
 
 mod cell;
 mod claims;
+pub mod columns;
 mod device;
 mod explained;
 mod figure;

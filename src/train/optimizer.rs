@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::experiment::config::{Decay, Optim, OptimName};
+use crate::experiment::config::{BETAS, Decay, EPS, Optim, OptimName};
 use crate::experiment::plan::OptimizerForm;
 use crate::train::TrainError;
 use crate::train::chain::Named;
@@ -145,7 +145,8 @@ fn clip(params: &[Tensor], most: f64) -> Result<(), TrainError> {
 
 impl Adam {
     fn new(config: &Optim, form: OptimizerForm, params: &[Tensor]) -> Result<Self, TchError> {
-        let Optim { lr, betas: [beta1, beta2], eps, weight_decay, .. } = *config;
+        let Optim { lr, weight_decay, .. } = *config;
+        let ([beta1, beta2], eps) = (config.betas.unwrap_or(BETAS), config.eps.unwrap_or(EPS));
         // zeros_like keeps the parameter's memory format.
         let zeros =
             || params.iter().map(|param| param.f_detach()?.f_zeros_like()).collect::<Result<Vec<_>, _>>();
@@ -244,20 +245,7 @@ mod tests {
     use super::*;
 
     fn config(name: OptimName) -> Optim {
-        Optim {
-            name,
-            lr: 0.1,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: None,
-            schedule: None,
-            milestones: None,
-            gamma: None,
-            warm_up: None,
-            decay: None,
-            clip: None,
-        }
+        Optim::of(name, 0.1)
     }
 
     /// A parameter of three ones, stepped `steps` times down the slopes 2, −0.5 and 30.

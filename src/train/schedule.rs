@@ -58,20 +58,7 @@ mod tests {
     }
 
     fn optim(schedule: Option<Schedule>, lr: f64) -> Optim {
-        Optim {
-            name: OptimName::Sgd,
-            lr,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: None,
-            schedule,
-            milestones: None,
-            gamma: None,
-            warm_up: None,
-            decay: None,
-            clip: None,
-        }
+        Optim { schedule, ..Optim::of(OptimName::Sgd, lr) }
     }
 
     /// Expected: `MultiStepLR([3, 5], gamma=0.1)` from 0.1, and the same behind four steps of warm-up.

@@ -69,17 +69,7 @@ mod tests {
 
     /// Feeds validation losses until they end or training stops: the epochs judged, and the one that was kept.
     fn judged(patience: u32, min_delta: Option<f64>, losses: &[f64]) -> (u32, u32) {
-        let train = Train {
-            batch: 1,
-            epochs: 1,
-            max_steps: None,
-            target_loss: None,
-            patience: Some(patience),
-            min_delta,
-            micro_batch: None,
-            label_smoothing: None,
-            replicate: None,
-        };
+        let train = Train { batch: 1, epochs: 1, patience: Some(patience), min_delta, ..Train::default() };
         let mut stopping = Stopping::new(&train).unwrap();
         let mut epochs = 0;
         for (epoch, &loss) in (0..).zip(losses) {

@@ -9,7 +9,29 @@ use serde_json::Value;
 
 pub struct Workspace(tempfile::TempDir);
 
+/// The text between the fences of a page, in order, each with its language.
+pub fn fenced(page: &str) -> Vec<(&str, &str)> {
+    let inside = page.split("```").skip(1).step_by(2);
+    inside.filter_map(|block| block.split_once('\n')).collect()
+}
+
+/// Those of one language.
+pub fn blocks<'t>(page: &'t str, language: &str) -> Vec<&'t str> {
+    fenced(page).into_iter().filter(|(of, _)| *of == language).map(|(_, block)| block).collect()
+}
+
 impl Workspace {
+    /// With the repository's examples in it.
+    pub fn with_examples(experiment: &str) -> Self {
+        let workspace = Self::new(experiment);
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        std::fs::create_dir(workspace.path().join("examples")).unwrap();
+        for file in std::fs::read_dir(examples).unwrap().map(|file| file.unwrap().path()) {
+            std::fs::copy(&file, workspace.path().join("examples").join(file.file_name().unwrap())).unwrap();
+        }
+        workspace
+    }
+
     pub fn new(experiment: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("experiments")).unwrap();

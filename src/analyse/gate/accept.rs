@@ -52,8 +52,15 @@ pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, 
     if let Some(mixed) = mixed(&all, |sample| sample.environment_class.clone()) {
         return Err(AcceptError::MixedEnvironments(mixed));
     }
-    if let Some(mixed) = mixed(&all, |sample| format!("{} {}", sample.plan.name, sample.plan_hash.short())) {
-        return Err(AcceptError::MixedPlans(mixed));
+    let named = |sample: &Sample| format!("{} {}", sample.plan.name, sample.plan_hash.short());
+    // Apart from what the arms vary all have one plan, and of one arm all have the same.
+    let apart = |sample: &Sample| format!("{:?}", asked.varied.apart_from(&sample.plan));
+    if mixed(&all, apart).is_some() {
+        return Err(AcceptError::MixedPlans(mixed(&all, named).unwrap_or_default()));
+    }
+    for (_, _, by_seed) in &chosen {
+        let of_arm: Vec<&Sample> = by_seed.values().copied().collect();
+        mixed(&of_arm, named).map_or(Ok(()), |mixed| Err(AcceptError::MixedPlans(mixed)))?;
     }
     let plan = BaselinePlan {
         name: first.plan.name,
@@ -61,7 +68,11 @@ pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, 
         threads: first.plan.threads,
         hash: first.plan_hash,
     };
-    let arms = chosen.iter().map(|(label, config_hash, by_seed)| arm(label, *config_hash, by_seed));
+    let arms = chosen.iter().map(|(label, config_hash, by_seed)| {
+        // An arm is there only with a run.
+        let own = by_seed.values().next().map(|sample| sample.plan_hash).filter(|own| *own != plan.hash);
+        Ok(ArmBaseline { plan_hash: own, ..arm(label, *config_hash, by_seed)? })
+    });
     Ok(Baseline {
         experiment: asked.experiment.clone(),
         profile: asked.profile.clone(),
@@ -130,7 +141,7 @@ fn arm(
             measured: numbers.measured,
         });
     }
-    Ok(ArmBaseline { label: label.to_owned(), config_hash, images, diverged, runs })
+    Ok(ArmBaseline { label: label.to_owned(), config_hash, plan_hash: None, images, diverged, runs })
 }
 
 /// What accepting `new` would change, a line each, for people; empty where nothing but the date would.
@@ -170,6 +181,8 @@ fn arm_changes(old: &ArmBaseline, new: &ArmBaseline) -> Vec<String> {
         }
     };
     note("config".to_owned(), old.config_hash.short(), new.config_hash.short());
+    let plan = |arm: &ArmBaseline| arm.plan_hash.map_or("the file's".to_owned(), |hash| hash.short());
+    note("plan".to_owned(), plan(old), plan(new));
     note("runs".to_owned(), seeds(old), seeds(new));
     for gauge in Gauge::ALL {
         let (from, to) = (spread(old, gauge), spread(new, gauge));
@@ -212,7 +225,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::analyse::gate::finding::{Finding, Subject, Verdict};
+    use crate::analyse::gate::judge;
     use crate::analyse::gate::simulated::{self, Study};
+    use crate::experiment::PlanChange;
 
     fn stamp() -> Stamp {
         Stamp { accepted: "2026-01-02T03:04:05Z".to_owned(), false_alarm_rate: 0.01 }
@@ -252,6 +268,32 @@ mod tests {
         let mut fewer = new.clone();
         fewer.arms.pop();
         assert_eq!(changes(Some(&new), &fewer), ["arm 'arm 1' goes: the experiment has it no more"]);
+    }
+
+    /// Such an experiment was refused: a baseline was of one plan.
+    #[test]
+    fn arms_that_differ_by_plan_have_each_its_own() {
+        let mut study = Study::new(2, 1);
+        let under = |run: Sample| if run.arm == "arm 1" { simulated::under_another_plan(run) } else { run };
+        let runs: Vec<Sample> = study.samples(0..3).into_iter().map(under).collect();
+        let mixed = accept(&study.asked, stamp(), &runs).unwrap_err();
+        assert!(matches!(mixed, AcceptError::MixedPlans(_)), "{mixed}");
+        study.asked.varied = PlanChange::parse("plan.name=eager").unwrap();
+        let baseline = accept(&study.asked, stamp(), &runs).unwrap();
+        let plans: Vec<_> = baseline.arms.iter().map(|arm| baseline.plan_hash(arm)).collect();
+        assert_eq!(
+            plans,
+            [runs[0].plan.hash(), runs.iter().find(|run| run.arm == "arm 1").unwrap().plan_hash]
+        );
+        assert_eq!((baseline.arms[0].plan_hash, plans[0] == plans[1]), (None, false));
+        let read = Baseline::parse(Path::new("m1.quick.toml"), &baseline.to_toml()).unwrap();
+        assert_eq!(read, baseline);
+        // Its own plan is each arm's, so that bits are compared, and they are the same.
+        let findings = judge(&study.asked, Some(&read), &runs);
+        let bits: Vec<&Finding> =
+            findings.all.iter().filter(|finding| finding.subject == Subject::Bits).collect();
+        assert_eq!(bits.len(), 2);
+        assert!(bits.iter().all(|finding| finding.verdict == Verdict::Holds), "{bits:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::analyse::gate::finding::{
 use crate::analyse::gate::sample::{Ending, Numbers, Sample};
 use crate::analyse::gate::tolerance::Comparison;
 use crate::experiment::baseline::{ArmBaseline, Baseline, BaselineRun, Gauge};
-use crate::experiment::{ConfigHash, Experiment, ProfileName};
+use crate::experiment::{ConfigHash, Experiment, PlanChange, ProfileName};
 use crate::stream::Seed;
 
 /// What the experiment asks for as it stands now.
@@ -20,6 +20,8 @@ pub struct Asked {
     pub profile: ProfileName,
     /// Label and config of each arm, in the order of the grid.
     pub arms: Vec<(String, ConfigHash)>,
+    /// Keys of the plan that arms differ by.
+    pub varied: PlanChange,
 }
 
 /// What is known of an arm before the number of tests, and with it the rate of each, is.
@@ -39,6 +41,7 @@ impl Asked {
             named: named.to_owned(),
             profile: experiment.profile.name.clone(),
             arms: arms.map(|arm| (arm.label.clone(), arm.config.hash())).collect(),
+            varied: experiment.varied(),
         }
     }
 }
@@ -141,7 +144,7 @@ impl ArmDrafts<'_> {
             return;
         }
         let subject = Subject::Gauge(gauge);
-        let plan = self.baseline.plan.hash;
+        let plan = self.baseline.plan_hash(stored);
         let usable: Vec<&Finished> =
             finished.iter().filter(|(run, _)| gauge != Gauge::StepTime || run.plan_hash == plan).collect();
         if usable.is_empty() {
@@ -181,13 +184,13 @@ fn finished(sample: &Sample) -> Option<Finished<'_>> {
 }
 
 /// Whether the run must repeat the baseline's bit for bit, given the seed.
-fn is_alike(sample: &Sample, baseline: &Baseline) -> bool {
-    sample.environment_class == baseline.environment_class && sample.plan_hash == baseline.plan.hash
+fn is_alike(sample: &Sample, stored: &ArmBaseline, baseline: &Baseline) -> bool {
+    sample.environment_class == baseline.environment_class && sample.plan_hash == baseline.plan_hash(stored)
 }
 
 /// The run of the baseline that `sample` must repeat bit for bit.
 fn counterpart<'a>(sample: &Sample, stored: &'a ArmBaseline, baseline: &Baseline) -> Option<&'a BaselineRun> {
-    let is_counterpart = |run: &&BaselineRun| run.seed == sample.seed && is_alike(sample, baseline);
+    let is_counterpart = |run: &&BaselineRun| run.seed == sample.seed && is_alike(sample, stored, baseline);
     stored.runs.iter().find(is_counterpart)
 }
 
@@ -208,7 +211,7 @@ fn endings(stored: &ArmBaseline, baseline: &Baseline, by_seed: &BTreeMap<Seed, &
                 }
                 verdict = Some(Verdict::Inconclusive(Doubt::MayDiverge));
             }
-            Ending::Finished(_) if is_known_to_diverge && is_alike(sample, baseline) => {
+            Ending::Finished(_) if is_known_to_diverge && is_alike(sample, stored, baseline) => {
                 return Some(Verdict::Alarm(Alarm::Finished { seed }));
             }
             // Nothing is known of a finished run of this arm.

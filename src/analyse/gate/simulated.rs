@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::analyse::gate::{Asked, Ending, Numbers, Sample, Stamp, accept};
 use crate::digest::{Digest, Hasher};
-use crate::experiment::ConfigHash;
 use crate::experiment::baseline::{Baseline, Gauge};
 use crate::experiment::plan::{Device, Plan, PlanName};
+use crate::experiment::{ConfigHash, PlanChange};
 use crate::stats::inference::draws::Normal;
 use crate::stream::Seed;
 
@@ -25,7 +25,8 @@ impl Study {
         };
         let arms = (0..arms).map(arm).collect();
         let (experiment, named) = ("m1".to_owned(), "m1".to_owned());
-        let asked = Asked { experiment, named, profile: "quick".into(), arms };
+        let varied = PlanChange::default();
+        let asked = Asked { experiment, named, profile: "quick".into(), arms, varied };
         Self { asked, normal: Normal::new(stream) }
     }
 

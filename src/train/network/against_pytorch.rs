@@ -19,7 +19,7 @@ fn reference(name: PresetName, set: Name) -> serde_json::Value {
 }
 
 fn config(name: PresetName) -> Preset {
-    Preset { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
+    Preset { dropout: 0.5, ..Preset::of(name) }
 }
 
 /// Called under `GENERATOR`, for it draws.

@@ -85,7 +85,7 @@ mod tests {
     use crate::train::GENERATOR;
 
     fn config(name: PresetName) -> Preset {
-        Preset { name, activation: Activation::Relu, dropout: 0.5, pooling: None, norm: None }
+        Preset { dropout: 0.5, ..Preset::of(name) }
     }
 
     fn steps(config: &Preset, set: Name) -> Vec<Step> {

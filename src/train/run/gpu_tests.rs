@@ -6,13 +6,14 @@ use tch::{Kind, Reduction, Tensor};
 
 use super::tests::{Rows, config, data};
 use super::*;
+use crate::clock::{Clock as _, Monotonic, Phase};
 use crate::dataset::Name;
 use crate::experiment::config::{OptimName, Schedule};
 use crate::experiment::plan::{Device, MemoryFormat, PlanName};
-use crate::network::{self, Activation, Preset, PresetName, Size, infer};
+use crate::network::{self, Preset, PresetName, Size, infer};
 use crate::train::GENERATOR;
 use crate::train::evaluate::cross_entropy;
-use crate::train::network::build;
+use crate::train::network::{Mode, build};
 use crate::train::optimizer::Optimizer;
 use crate::train::shim;
 
@@ -20,7 +21,7 @@ const GPU: Device = Device::Cuda(0);
 
 /// The layers of a preset for the images of a set. Dropout is off, for its draws are the device's own.
 fn steps(name: PresetName, set: Name) -> Vec<network::Step> {
-    let preset = Preset { name, activation: Activation::Relu, dropout: 0.0, pooling: None, norm: None };
+    let preset = Preset::of(name);
     let shape = set.shape();
     let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|side| side as u64);
     infer(&preset.layers(), Size::Image { channels, height, width }, 10).unwrap()

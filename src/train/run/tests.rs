@@ -3,12 +3,14 @@
 use std::sync::PoisonError;
 
 use super::*;
+use crate::clock::Phase;
 use crate::data::Images;
 use crate::dataset::Name;
 use crate::experiment::config::{
-    Activation, Augment, Data, Model, Norm, Optim, OptimName, Preset, PresetName, Schedule, Train,
+    Augment, Data, Model, Norm, Optim, OptimName, Preset, PresetName, Schedule, Train,
 };
 use crate::experiment::plan::{Device, Loader, PlanName};
+use crate::row::ChainRow;
 use crate::train::GENERATOR;
 
 /// Of which every fifth is for validation.
@@ -88,46 +90,10 @@ pub(super) fn data() -> DataSet {
 pub(super) fn config(epochs: u32) -> Config {
     let set = Name::mnist();
     Config {
-        data: Data {
-            set,
-            digest: set.digest(),
-            validation: 0.2,
-            train_limit: None,
-            eval_limit: None,
-            normalise: None,
-        },
-        model: Model::Preset(Preset {
-            name: PresetName::SimpleCnn,
-            activation: Activation::Relu,
-            dropout: 0.5,
-            pooling: None,
-            norm: None,
-        }),
-        optim: Optim {
-            name: OptimName::Adam,
-            lr: 0.001,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: None,
-            schedule: None,
-            milestones: None,
-            gamma: None,
-            warm_up: None,
-            decay: None,
-            clip: None,
-        },
-        train: Train {
-            batch: BATCH,
-            epochs,
-            max_steps: None,
-            target_loss: None,
-            patience: None,
-            min_delta: None,
-            micro_batch: None,
-            label_smoothing: None,
-            replicate: None,
-        },
+        data: Data::of(set),
+        model: Model::Preset(Preset { dropout: 0.5, ..Preset::of(PresetName::SimpleCnn) }),
+        optim: Optim::of(OptimName::Adam, 0.001),
+        train: Train { batch: BATCH, epochs, ..Train::default() },
         augment: None,
     }
 }

@@ -1,0 +1,122 @@
+//! A config under construction: the tree of its values, which profiles and levels change by dotted key.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+use toml::Spanned;
+
+use crate::experiment::config::Config;
+use crate::experiment::located::{LocatedError, Source};
+use crate::experiment::trace::keys;
+use crate::experiment::wire::WireConfig;
+use crate::experiment::words::{plain, unknown};
+use crate::experiment::{PlanChange, ProfileName};
+
+/// A config under construction, and where each of its values was written.
+#[derive(Clone)]
+pub struct Draft {
+    tree: Value,
+    /// Places of the values that were not written in the base config.
+    places: BTreeMap<String, Range<usize>>,
+}
+
+impl Draft {
+    /// The config as a file's tables have it.
+    pub fn new(source: &Source, base: &WireConfig) -> Result<Self, LocatedError> {
+        let tree = serde_json::to_value(base).map_err(|error| source.error(None, error))?;
+        Ok(Self { tree, places: BTreeMap::new() })
+    }
+
+    fn pointer(key: &str) -> String {
+        format!("/{}", key.replace('.', "/"))
+    }
+
+    /// `key` must name a value that a config or a plan may have, or one that stands within such a value, as a layer does: a
+    /// whole section is none.
+    pub fn require(&self, source: &Source, key: &Spanned<String>) -> Result<(), LocatedError> {
+        let known = keys::<WireConfig>("");
+        let is_within = || known.iter().any(|known| key.get_ref().starts_with(&format!("{}.", known.name)));
+        let is_there = || self.tree.pointer(&Self::pointer(key.get_ref())).is_some();
+        if known.iter().any(|known| known.name == *key.get_ref()) || (is_within() && is_there()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
+        Err(source.error(Some(key.span()), unknown("config value", key.get_ref(), &known)))
+    }
+
+    /// Sets a value that `require` found, and refuses one of a kind the config cannot hold.
+    pub fn set(
+        &mut self,
+        source: &Source,
+        key: &str,
+        value: Value,
+        place: Range<usize>,
+    ) -> Result<(), LocatedError> {
+        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if let Some(Value::Object(table)) = self.tree.pointer_mut(&Self::pointer(table)) {
+            table.insert(name.to_owned(), value);
+        } else if let Some(place_in_a_list) = self.tree.pointer_mut(&Self::pointer(key)) {
+            *place_in_a_list = value;
+        }
+        self.places.insert(key.to_owned(), place.clone());
+        match serde_json::from_value::<WireConfig>(self.tree.clone()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(source.error(Some(place), format!("`{key}`: {}", plain(&error.to_string())))),
+        }
+    }
+
+    /// Lowers the number at `key` to `most`; what is absent stays so.
+    pub fn cap(
+        &mut self,
+        source: &Source,
+        key: &Spanned<String>,
+        most: &Spanned<toml::Value>,
+    ) -> Result<(), LocatedError> {
+        let value = json(source, most)?;
+        let Some(limit) = value.as_f64() else {
+            let message = format!("`{}` is capped by a number, found {value}", key.get_ref());
+            return Err(source.error(Some(most.span()), message));
+        };
+        let found = self.tree.pointer(&Self::pointer(key.get_ref())).and_then(Value::as_f64);
+        if found.is_some_and(|found| found > limit) {
+            self.set(source, key.get_ref(), value, most.span())?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(
+        self,
+        source: &Source,
+        profile: &ProfileName,
+    ) -> Result<(Config, PlanChange), LocatedError> {
+        let wire: WireConfig = serde_json::from_value(self.tree)
+            .map_err(|error| source.error(None, plain(&error.to_string())))?;
+        let plan = wire.plan.clone();
+        let config = Config::try_from(wire).and_then(|config| config.check().map(|()| config));
+        let config = config.and_then(|config| plan.check().map(|()| config)).map_err(|error| {
+            // How many images there are is for the profile to say, and whoever reads this may have asked for another.
+            let message = match &*error.key {
+                "train.batch" => format!("{error}{}", profile.under()),
+                _ => error.to_string(),
+            };
+            // A layer may have been set whole, or one of its keys.
+            let is_there = |set: &str| {
+                set == error.key
+                    || [(set, &*error.key), (&*error.key, set)].iter().any(|(outer, inner)| {
+                        inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+                    })
+            };
+            match self.places.iter().find(|(set, _)| is_there(set)) {
+                Some((_, place)) => source.error(Some(place.clone()), message),
+                None => source.error_at_key(&error.key, message),
+            }
+        })?;
+        Ok((config, plan))
+    }
+}
+
+/// A value of a file as JSON.
+pub fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedError> {
+    serde_json::to_value(value.get_ref()).map_err(|error| source.error(Some(value.span()), error))
+}
