@@ -145,6 +145,12 @@ pub struct RunArgs {
     /// Only the trial whose id starts so; `pinbench list` has the ids
     #[arg(long, value_name = "ID")]
     pub trial: Option<String>,
+    /// Train again, for its times, what is done but was not measured beside the other arms of its seed
+    ///
+    /// The arms of a seed are a block: they run one after the other, in an order drawn from the seed, and their times are
+    /// compared within it. A block that was interrupted has times hours apart.
+    #[arg(long, conflicts_with_all = ["jobs", "dry_run", "trial"])]
+    pub retime: bool,
 }
 
 #[derive(Args)]
@@ -766,7 +772,10 @@ mod tests {
                 let words: Vec<&str> = command.split_whitespace().collect();
                 seen += 1;
                 // A verb's name alone is no command, but a verb there must be.
-                if words.len() == 2 && Cli::command().find_subcommand(words[1]).is_some() {
+                let named = words[1..]
+                    .iter()
+                    .try_fold(Cli::command(), |verb, word| verb.find_subcommand(word).cloned());
+                if named.is_some() {
                     continue;
                 }
                 if let Err(error) = Cli::try_parse_from(&words) {

@@ -129,3 +129,33 @@ fn ctrl_c_ends_the_children_that_wait_and_keeps_what_is_whole() {
     let left = std::process::Command::new("pgrep").args(["-f", &format!("train --parent {own}$")]).output();
     assert_eq!(String::from_utf8(left.unwrap().stdout).unwrap(), "");
 }
+
+/// The second arm first, by hand, and the first later: the two were never measured together.
+#[test]
+fn retime_trains_a_block_again_that_was_not_measured_together() {
+    let workspace = Workspace::new(&EXPERIMENT.replace(", target_loss = 50.0", ", max_steps = 2"));
+    let run = |more: &[&str]| {
+        let (code, _, err) = workspace.run(&[&["run", "tiny", "--no-diagnostics"][..], more].concat());
+        assert_eq!(code, 0, "{err}");
+        err
+    };
+    let trials = workspace.list_with(&["list", "tiny", "--json"]);
+    assert_eq!(trials.len(), 2);
+    run(&["--trial", trials[1]["trial_id"].as_str().unwrap()]);
+    run(&[]);
+    let weights = || -> Vec<Value> {
+        let records = workspace.list_with(&["list", "tiny", "--json"]);
+        let shown = records.iter().map(|record| {
+            let (_, out, _) = workspace.run(&["show", record["run"].as_str().unwrap(), "--json"]);
+            let shown: Value = serde_json::from_str(&out).unwrap();
+            shown["runs"][0]["record"]["outcome"]["final_weights"].clone()
+        });
+        shown.collect()
+    };
+    let before = weights();
+    assert!(run(&[]).contains("2 of 2 trials done, 0 due"), "a plain run trains nothing again");
+    // Alone in its block, the arm that ran first has no place in one with the other.
+    assert!(run(&["--retime"]).contains("0 of 2 trials done, 2 due"));
+    assert_eq!(weights(), before);
+    assert!(run(&["--retime"]).contains("2 of 2 trials done, 0 due"), "now they were measured together");
+}

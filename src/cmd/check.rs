@@ -295,7 +295,7 @@ impl<'a> Bench<'a> {
             workspace: self.workspace.root.clone(),
             // The gate looks at none.
             diagnostics: Diagnostics::Off,
-            task: Task::Train { fault: self.planted },
+            task: Task::Train { fault: self.planted, again: false },
             beside: 0,
             block: None,
             command: format!("pinbench check {}{}", request.named, request.profile.option()),

@@ -25,7 +25,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         let then = format!("then the reports would be written into '{}'{explained}", args.report.display());
         return dry_run(workspace, &args.sweep, None, &then);
     }
-    let swept = sweep(workspace, &args.sweep, None)?;
+    let swept = sweep(workspace, &args.sweep, None, false)?;
     if swept.tally.interrupted {
         return Ok(swept.exit_code());
     }

@@ -13,5 +13,5 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
     if args.sweep.dry_run {
         return dry_run(workspace, &args.sweep, args.trial.as_deref(), "");
     }
-    Ok(sweep(workspace, &args.sweep, args.trial.as_deref())?.exit_code())
+    Ok(sweep(workspace, &args.sweep, args.trial.as_deref(), args.retime)?.exit_code())
 }

@@ -58,10 +58,12 @@ struct Asked<'a> {
     diagnostics: Diagnostics,
     /// Start of the one trial's id.
     trial: Option<&'a str>,
+    /// Whether blocks that were not measured together are due again.
+    retime: bool,
 }
 
 /// Stays whole: it is the order in which things have to happen, and each of its lines depends on the one before.
-pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Result<Swept> {
+pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, retime: bool) -> Result<Swept> {
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
@@ -78,6 +80,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>) -> Re
         at_once,
         diagnostics: args.diagnostics(),
         trial,
+        retime,
     };
     let mut tally = Tally::default();
     let listing = whole_runs(&store, &experiments)?;
@@ -232,6 +235,9 @@ impl<'a> Asked<'a> {
             let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
             found.extend(items(experiment, self.seeds, &self.wanted, &listing.records, holder)?);
         }
+        if self.retime {
+            schedule::retime(&mut found);
+        }
         let Some(start) = self.trial else { return Ok(found) };
         found.retain(|item| item.id.to_string().starts_with(start));
         let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
@@ -263,7 +269,7 @@ impl<'a> Asked<'a> {
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
-                task: Task::TRAIN,
+                task: Task::Train { fault: None, again: self.retime },
                 beside: self.at_once.min(due.len() as u32) - 1,
                 block: block_of(item, due),
                 command: format!("{again} --trial {}", item.id.short()),
@@ -273,11 +279,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Where the plan is what arms differ by, their times are compared within a seed: a seed is a block.
+/// Times of arms are compared within a seed: a seed is a block.
 fn block_of(item: &Item, due: &[&Item]) -> Option<Block> {
     let place =
         due.iter().filter(|other| is_of_block(other, item)).position(|other| other.key() == item.key())?;
-    item.experiment.varies_the_plan().then_some(Block { block: item.trial.seed.0, place: place as u32 })
+    (item.experiment.profile.arms.len() > 1)
+        .then_some(Block { block: item.trial.seed.0, place: place as u32 })
 }
 
 fn is_of_block(one: &Item, other: &Item) -> bool {
@@ -287,10 +294,7 @@ fn is_of_block(one: &Item, other: &Item) -> bool {
 /// Runs of a block one after the other, in an order drawn from its number: a drift of the machine then makes no arm look
 /// slower than another over the seeds.
 fn interleaved<'a, 'b>(mut due: Vec<&'b Item<'a>>) -> Vec<&'b Item<'a>> {
-    for block in due
-        .chunk_by_mut(|one, other| is_of_block(one, other))
-        .filter(|block| block[0].experiment.varies_the_plan())
-    {
+    for block in due.chunk_by_mut(|one, other| is_of_block(one, other)) {
         let order = Key::new(block[0].trial.seed, Stream::Blocks, 0, 0).permutation(block.len() as u32);
         let drawn: Vec<&Item> = order.into_iter().map(|index| block[index as usize]).collect();
         block.copy_from_slice(&drawn);

@@ -54,7 +54,8 @@ fn train_into_the_store(job: &Job, interrupt: &Interrupt) -> anyhow::Result<Exit
     };
     train::prepare_process(job.plan.threads)?;
     let environment = capture(&job.workspace, &job.plan, Some(train::torch()?));
-    if is_done(job, &store, &environment)? {
+    let again = matches!(job.task, Task::Train { again: true, .. });
+    if !again && is_done(job, &store, &environment)? {
         // Whoever had the claim before has run it since it was found to be due.
         return Ok(ExitCode::from(EXIT_BUSY));
     }

@@ -29,7 +29,7 @@ pub use error::StoreError;
 pub use listing::Listing;
 pub use measurement::{Condition, Design, Measurement, MeasurementError, Timed};
 pub use problem::{Fault, Problem};
-pub use run::{Block, GpuClock, GpuClocks, Outcome, RunId, RunRecord, Status};
+pub use run::{Block, GpuClock, GpuClocks, Outcome, RunId, RunRecord, Status, are_together};
 pub use select::{Standing, Wanted};
 pub use staging::{Abandoned, Staging};
 pub use store::Store;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -69,6 +69,26 @@ pub struct Block {
     pub block: u64,
     /// From 0.
     pub place: u32,
+}
+
+/// Between two runs of a block there is a start, and no more.
+const APART: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether these runs are one block: planned as one, none of them resumed, and each begun as soon as the one before ended.
+pub fn are_together(runs: &[&RunRecord]) -> bool {
+    let block = |run: &RunRecord| {
+        let is_whole = run.outcome.as_ref().is_some_and(|outcome| outcome.resumed.is_empty());
+        let (started, ended): (Timestamp, Timestamp) = (run.started.parse().ok()?, run.ended.parse().ok()?);
+        run.block.filter(|_| is_whole).map(|block| (started, ended, block))
+    };
+    let Some(mut times) = runs.iter().map(|run| block(run)).collect::<Option<Vec<_>>>() else { return false };
+    times.sort_unstable_by_key(|(started, ..)| *started);
+    times.windows(2).all(|pair| {
+        let ((_, ended, one), (started, _, other)) = (pair[0], pair[1]);
+        // Where each was due alone, all have the first place.
+        let is_next = one.block == other.block && one.place < other.place;
+        is_next && started.duration_since(ended) <= APART
+    })
 }
 
 /// A GPU's clock at a moment.

@@ -2,7 +2,7 @@
 
 use crate::experiment::{Arm, Experiment, Plan, PlanAsked, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass};
-use crate::record::{Holder, RunRecord, Standing, Wanted};
+use crate::record::{Holder, RunRecord, Standing, Wanted, are_together};
 
 /// One trial of a profile under the plan of its arm, and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,7 +16,15 @@ pub struct Item<'a> {
     pub standing: Standing<'a>,
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
+    /// The run that stands for it, where it is done.
+    fn run(&self) -> Option<&'a RunRecord> {
+        match self.standing {
+            Standing::Done(record) => Some(record),
+            _ => None,
+        }
+    }
+
     /// What is run: arms that differ by plan alone share a trial.
     pub fn key(&self) -> (TrialId, PlanHash) {
         (self.id, self.plan_hash)
@@ -70,6 +78,20 @@ pub fn items<'a, E>(
     definition.trials().take(kept).map(item).collect()
 }
 
+/// Makes those trials due again whose arms are all done under their seed but were not measured together. `items` are in the
+/// order of [`items`].
+pub fn retime(items: &mut [Item]) {
+    let is_same = |one: &Item, other: &Item| {
+        (&one.experiment.id, one.trial.seed) == (&other.experiment.id, other.trial.seed)
+    };
+    for block in items.chunk_by_mut(is_same) {
+        let runs: Option<Vec<&RunRecord>> = block.iter().map(Item::run).collect();
+        if runs.is_some_and(|runs| runs.len() > 1 && !are_together(&runs)) {
+            block.iter_mut().for_each(|item| item.standing = Standing::Missing);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -98,6 +120,31 @@ mod tests {
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
         assert_eq!(due, [false, false, true, true, true, true]);
         assert_eq!(found[0].arm.name, "batch 64");
+    }
+
+    #[test]
+    fn a_block_that_was_interrupted_is_due_again_for_its_times() {
+        let experiment = samples::experiment();
+        let profile = &experiment.profile;
+        let mut records: Vec<RunRecord> = Vec::new();
+        for seed in [0, 1] {
+            for (place, arm) in profile.arms.iter().enumerate() {
+                let mut record = samples::finished(arm, seed).record;
+                // The second arm of seed 1 ran three hours later.
+                let hour = 3 + if (seed, place) == (1, 1) { 3 } else { 0 };
+                record.started = format!("2026-01-02T{hour:02}:{:02}:00Z", 10 * seed + 2 * place as u64);
+                record.ended = format!("2026-01-02T{hour:02}:{:02}:00Z", 10 * seed + 2 * place as u64 + 1);
+                record.block = Some(crate::record::Block { block: seed, place: place as u32 });
+                records.push(record);
+            }
+        }
+        let plan = PlanAsked::exactly(records[0].plan.clone());
+        let wanted = super::Asked { plan: &plan, environment: None, alone: true };
+        let mut found = items(&experiment, Some(3), &wanted, &records, nobody).unwrap();
+        retime(&mut found);
+        let due: Vec<bool> = found.iter().map(Item::is_due).collect();
+        // Seed 2 was never run and is due anyway.
+        assert_eq!(due, [false, false, false, true, true, true, true, true, true]);
     }
 
     #[test]

@@ -42,7 +42,11 @@ pub struct Job {
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum Task {
     /// A run in the store, with a fault for those who want to see it found.
-    Train { fault: Option<Planted> },
+    Train {
+        fault: Option<Planted>,
+        /// Although the trial is done: for its times.
+        again: bool,
+    },
     /// Its first steps, for another program to repeat. No run is sealed.
     Export(Export),
     /// Where the time of its steps goes. No run is sealed.
@@ -53,7 +57,7 @@ pub enum Task {
 
 impl Task {
     /// A run as the trial says.
-    pub const TRAIN: Self = Self::Train { fault: None };
+    pub const TRAIN: Self = Self::Train { fault: None, again: false };
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -89,7 +93,7 @@ impl Job {
     /// The fault this run is trained with.
     pub fn fault(&self) -> Option<Planted> {
         match self.task {
-            Task::Train { fault } | Task::Time(Time { fault, .. }) => fault,
+            Task::Train { fault, .. } | Task::Time(Time { fault, .. }) => fault,
             Task::Export(_) | Task::Trace(_) => None,
         }
     }

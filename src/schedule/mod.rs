@@ -15,7 +15,7 @@ mod sweep;
 
 pub use blocks::{Blocks, BlocksError, Questions, Timer};
 pub use child::{Children, Ending, Executor};
-pub use due::{Asked, Item, items};
+pub use due::{Asked, Item, items, retime};
 pub use estimate::{Basis, Pace, together};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};

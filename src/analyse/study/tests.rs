@@ -249,9 +249,9 @@ fn a_condition_that_failed_leaves_its_hypothesis_open_and_the_others_as_they_are
     let (study, (design, layout)) = (study(), layout(PlanName::Eager, None));
     let mut measured = measure((&study, &layout, &design), 8, (0.01, 7), &faults);
     let threads = design.conditions.iter().position(|condition| condition.plan.threads == 1).unwrap();
-    for block in measured.blocks.values_mut() {
+    measured.blocks.values_mut().for_each(|block| {
         block.processes.remove(&threads);
-    }
+    });
     let explanation = Explanation::of(&study, &layout, &measured);
     assert_eq!(explanation.findings[4].verdict, Verdict::NotMeasured);
     assert_eq!(found(&explanation), ["faults", "passes"]);
