@@ -772,7 +772,10 @@ mod tests {
                 let words: Vec<&str> = command.split_whitespace().collect();
                 seen += 1;
                 // A verb's name alone is no command, but a verb there must be.
-                if words.len() == 2 && Cli::command().find_subcommand(words[1]).is_some() {
+                let named = words[1..]
+                    .iter()
+                    .try_fold(Cli::command(), |verb, word| verb.find_subcommand(word).cloned());
+                if named.is_some() {
                     continue;
                 }
                 if let Err(error) = Cli::try_parse_from(&words) {

@@ -19,10 +19,10 @@ use crate::cmd::sweep::sweep;
 pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     if args.sweep.dry_run {
         let explained = match args.sweep.experiments.is_empty() {
-            true => format!("`pinbench explain {STUDY}` would run, and "),
+            true => format!(", and `pinbench explain {STUDY}` would run where its experiment is among these"),
             false => String::new(),
         };
-        let then = format!("then {explained}the reports would be written into '{}'", args.report.display());
+        let then = format!("then the reports would be written into '{}'{explained}", args.report.display());
         return dry_run(workspace, &args.sweep, None, &then);
     }
     let swept = sweep(workspace, &args.sweep, None, false)?;
@@ -34,7 +34,8 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         None => Choice::Fullest(Some(swept.plan.base.name)),
     };
     let listing = swept.store.records()?;
-    let (made, is_interrupted) = explanation(workspace, args, &swept.experiments)?;
+    // What went wrong there is said at the end: the pages of what was trained are made in any case.
+    let explained = explanation(workspace, args, &swept.experiments);
     let reporter = Reporter {
         workspace,
         store: Some(&swept.store),
@@ -45,6 +46,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     };
     let written = reporter.write(&swept.experiments, &choice, Some((&swept.plan.base, swept.at_once)))?;
     take_away(&written.leads).iter().for_each(|line| workspace.note(line));
+    let (made, is_interrupted) = explained?;
     if let Some(made) = &made {
         made.says.iter().for_each(|line| workspace.note(line));
         print(&made.page.display().to_string())?;
