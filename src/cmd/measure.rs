@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use pinbench::analyse::timing::{Look, Measured, disturbed};
 use pinbench::data;
@@ -182,6 +182,7 @@ impl Progress {
 pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::process::ExitCode> {
     use std::process::ExitCode;
 
+    use anyhow::Context as _;
     use pinbench::record::{Outcome, Rows, RunId, Status, Store};
     use pinbench::schedule::{EXIT_INTERRUPTED, EXIT_SEALED, Event};
     use pinbench::train::{self, Ending, Options};
