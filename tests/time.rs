@@ -125,7 +125,7 @@ fn ctrl_c_ends_the_children_that_wait_and_keeps_what_is_whole() {
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = parent.wait().unwrap();
     assert!(rest.iter().any(|line| line.contains("what follows is of")), "{rest:?}");
-    assert_eq!(status.code(), Some(0), "{rest:?}");
+    assert_eq!(status.code(), Some(130), "{rest:?}");
     let left = std::process::Command::new("pgrep").args(["-f", &format!("train --parent {own}$")]).output();
     assert_eq!(String::from_utf8(left.unwrap().stdout).unwrap(), "");
 }

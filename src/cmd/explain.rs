@@ -15,7 +15,7 @@ use pinbench::experiment::{Experiment, Plan, PlanChange};
 use pinbench::planted::Planted;
 use pinbench::record::{Design, Measurement, MeasurementError, RunRecord};
 use pinbench::report::study;
-use pinbench::schedule::{EXIT_INTERRUPTED, Interrupt};
+use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
 
 use crate::cmd::console::print;
@@ -178,18 +178,17 @@ fn measured(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<(PathBuf
         text::duration(asked.budget)
     ));
     asked.keep()?;
-    // From here on: until now Ctrl-C ends the process at once, and nothing is lost by it.
-    let interrupt = Interrupt::install_in_child()?;
     let has_curve = study.curve.is_some() && layout.demonstration.is_none();
     let budget = if has_curve { asked.budget.mul_f64(1.0 - FOR_THE_CURVE) } else { asked.budget };
     let mut wanted = |measured: &Measured| wanted(study, layout, measured);
-    let Some(measured) = measure::measure(workspace, design, folder, budget, &mut wanted)? else {
+    let Some(taken) = measure::measure(workspace, design, folder, budget, &mut wanted)? else {
         return Ok(None);
     };
-    if has_curve && !interrupt.is_asked() {
-        asked.curve(&measured, asked.budget.saturating_sub(began.elapsed()))?;
+    let mut is_interrupted = taken.is_interrupted;
+    if has_curve && !is_interrupted {
+        is_interrupted = asked.curve(&taken.measured, asked.budget.saturating_sub(began.elapsed()))?;
     }
-    Ok(Some((asked.folder, interrupt.is_asked())))
+    Ok(Some((asked.folder, is_interrupted)))
 }
 
 fn asked<'a>(workspace: &'a Workspace, args: &ExplainArgs) -> Result<(Asked<'a>, Design)> {
@@ -237,10 +236,11 @@ impl Asked<'_> {
         fs::write(folder.join(LAYOUT), layout).with_context(writing)
     }
 
-    /// The study's curve, as it is and with the main cause removed, where one was found and the time suffices.
-    fn curve(&self, measured: &Measured, left: Duration) -> Result<()> {
+    /// The study's curve, as it is and with the main cause removed, where one was found and the time suffices. Whether
+    /// somebody interrupted it.
+    fn curve(&self, measured: &Measured, left: Duration) -> Result<bool> {
         let explanation = Explanation::of(&self.study, &self.layout, measured);
-        let Some(removal) = explanation.removal(&self.study) else { return Ok(()) };
+        let Some(removal) = explanation.removal(&self.study) else { return Ok(false) };
         let design = layout::curve(&self.study, &self.experiments[1], &self.layout.base, &removal)
             .map_err(|error| WrongUsage(error.to_string()))?;
         let us: Vec<f64> = measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
@@ -254,7 +254,7 @@ impl Asked<'_> {
                 text::duration(Duration::from_secs_f64(needed)),
                 text::duration(left)
             ));
-            return Ok(());
+            return Ok(false);
         }
         self.workspace.note(&format!(
             "the curve over `{}`, once",
@@ -262,8 +262,8 @@ impl Asked<'_> {
         ));
         // One block, whatever it takes.
         let folder = self.folder.join(CURVE);
-        measure::measure(self.workspace, design, &folder, Duration::ZERO, &mut |_| Vec::new())?;
-        Ok(())
+        let taken = measure::measure(self.workspace, design, &folder, Duration::ZERO, &mut |_| Vec::new())?;
+        Ok(taken.is_none_or(|taken| taken.is_interrupted))
     }
 }
 

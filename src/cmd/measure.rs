@@ -28,6 +28,13 @@ const SPAN: Duration = Duration::from_millis(400);
 /// Folder of the measurements beside a store.
 const FOLDER: &str = "measurements";
 
+/// What was measured.
+pub struct Taken {
+    pub measured: Measured,
+    /// Somebody ended it before its time.
+    pub is_interrupted: bool,
+}
+
 /// Measures the conditions of `design` into `folder` until the budget is spent. After each planned look `wanted` says which
 /// conditions are still needed; none ends the measurement. `None` where somebody interrupted before a block was whole.
 pub fn measure(
@@ -36,7 +43,7 @@ pub fn measure(
     folder: &Path,
     budget: Duration,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
-) -> Result<Option<Measured>> {
+) -> Result<Option<Taken>> {
     sweep::require_torch()?;
     for condition in &design.conditions {
         sweep::require_device(&condition.plan)?;
@@ -73,7 +80,7 @@ pub fn measure(
         let blocks = text::plural(measured.blocks.len(), "whole block");
         workspace.note(&format!("interrupted: what follows is of {blocks}"));
     }
-    Ok(Some(measured))
+    Ok(Some(Taken { measured, is_interrupted: measuring.interrupted }))
 }
 
 /// A folder for a measurement of now, beside the store.

@@ -85,6 +85,7 @@ fn plan_name(name: &str) -> Result<PlanChange, String> {
 }
 
 pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
     let (measured, folder) = match &args.from {
         Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone()),
         None => {
@@ -95,7 +96,12 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             // All of them until the end: the budget is short, and an interval that is looked at once needs no care.
             let mut all = |measured: &Measured| (0..measured.design.conditions.len()).collect();
             match measure::measure(workspace, design, &folder, budget, &mut all)? {
-                Some(measured) => (measured, folder),
+                Some(taken) => {
+                    if taken.is_interrupted {
+                        code = ExitCode::from(EXIT_INTERRUPTED);
+                    }
+                    (taken.measured, folder)
+                }
                 None => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
             }
         }
@@ -113,7 +119,7 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
         workspace.note(&format!("page: {}", page.display()));
     }
     workspace.note(&format!("kept in {}", folder.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What measured it.
