@@ -45,6 +45,7 @@ pub enum Task {
     Train {
         fault: Option<Planted>,
         /// Although the trial is done: for its times.
+        #[serde(default)]
         again: bool,
     },
     /// Its first steps, for another program to repeat. No run is sealed.
