@@ -23,7 +23,9 @@ use crate::cmd::{Workspace, data as sets, sweep};
 const LEAST_STEPS: u64 = 5;
 const MOST_STEPS: u64 = 400;
 /// Long enough for a median over many steps where they are short.
-const SPAN: Duration = Duration::from_millis(400);
+const SPAN: Duration = Duration::from_millis(600);
+/// A turn is at least as long, and at least a step.
+const TURN: Duration = Duration::from_millis(100);
 
 /// Folder of the measurements beside a store.
 const FOLDER: &str = "measurements";
@@ -121,6 +123,7 @@ fn job(
             least_steps: LEAST_STEPS,
             most_steps: MOST_STEPS,
             span_ms: SPAN.as_millis() as u64,
+            turn_ms: TURN.as_millis() as u64,
             fault: condition.fault,
             environment: Box::new(environment.clone()),
         }),
@@ -225,7 +228,7 @@ pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::proce
         steal_share: watched.steal_share,
         others_cpu_s: watched.others_cpu_s,
         watched_ns: Some(watched.time.as_nanos() as u64),
-        resumed: Vec::new(),
+        resumed: steps.resumed,
         reference_ns: None,
         gpu_clocks: None,
     });
@@ -248,47 +251,82 @@ mod steps {
     use pinbench::schedule::{EXIT_INTERRUPTED, Event, Interrupt, Time};
     use pinbench::train::{Control, Observer, Started};
 
-    /// Waits for its turn, and stops when there are enough steps.
+    /// Waits for its turns, and stops when there are enough steps.
     pub struct Steps<'a> {
         time: &'a Time,
         interrupt: &'a Interrupt,
         pub rows: Vec<StepRow>,
-        began: Option<(Timestamp, Instant, Watch)>,
+        /// Steps that were done when a turn after the first began.
+        pub resumed: Vec<u64>,
+        started: Option<Timestamp>,
+        turn: Option<(Instant, Watch)>,
+        /// Of the turns that have ended.
+        turns: Vec<Watched>,
     }
 
     impl<'a> Steps<'a> {
         pub fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
-            Self { time, interrupt, rows: Vec::new(), began: None }
+            let (rows, resumed, turns) = (Vec::new(), Vec::new(), Vec::new());
+            Self { time, interrupt, rows, resumed, started: None, turn: None, turns }
         }
 
-        /// When the steps began, and what happened beside them until now.
+        /// When the first turn began, and what happened beside all of them.
         pub fn stop(&mut self) -> Option<(Timestamp, Watched)> {
-            self.began.take().map(|(started, _, watch)| (started, watch.stop()))
+            self.end_turn();
+            let time: Duration = self.turns.iter().map(|turn| turn.time).sum();
+            let stolen = |turn: &Watched| Some(turn.steal_share? * turn.time.as_secs_f64());
+            let steal: Option<f64> = self.turns.iter().map(stolen).sum();
+            let others: Option<f64> = self.turns.iter().map(|turn| turn.others_cpu_s).sum();
+            let steal_share = steal.map(|steal| steal / time.as_secs_f64().max(1e-9));
+            Some((self.started?, Watched { time, steal_share, others_cpu_s: others }))
+        }
+
+        fn end_turn(&mut self) {
+            self.turns.extend(self.turn.take().map(|(_, watch)| watch.stop()));
+        }
+
+        fn wait_for_turn(&mut self) {
+            crate::cmd::train::say(&Event::Ready);
+            let mut line = String::new();
+            let told = io::stdin().read_line(&mut line);
+            if told.is_err() || line.trim() != "go" {
+                // Its turn never came: the parent ends, or the measurement was interrupted. Nothing was written.
+                std::process::exit(i32::from(EXIT_INTERRUPTED));
+            }
+            self.turn = Some((Instant::now(), Watch::start()));
         }
 
         fn is_enough(&self) -> bool {
             let Time { least_steps, most_steps, span_ms, .. } = *self.time;
             let steps = self.rows.len() as u64;
-            let passed = self.began.as_ref().map_or(Duration::ZERO, |(_, began, _)| began.elapsed());
+            let ended: Duration = self.turns.iter().map(|turn| turn.time).sum();
+            let passed = ended + self.passed();
             steps >= most_steps || (steps >= least_steps && passed >= Duration::from_millis(span_ms))
+        }
+
+        /// Of this turn.
+        fn passed(&self) -> Duration {
+            self.turn.as_ref().map_or(Duration::ZERO, |(began, _)| began.elapsed())
         }
     }
 
     impl Observer for Steps<'_> {
         fn started(&mut self, _: &Started) {
-            crate::cmd::train::say(&Event::Ready);
-            let mut line = String::new();
-            let told = io::stdin().read_line(&mut line);
-            if told.is_err() || line.trim() != "go" {
-                // Its turn never came: the parent ends, or the measurement was interrupted. Nothing was begun.
-                std::process::exit(i32::from(EXIT_INTERRUPTED));
-            }
-            self.began = Some((Timestamp::now(), Instant::now(), Watch::start()));
+            self.wait_for_turn();
+            self.started = Some(Timestamp::now());
         }
 
         fn stepped(&mut self, row: &StepRow) -> Control {
             self.rows.push(*row);
-            if self.interrupt.is_asked() || self.is_enough() { Control::Stop } else { Control::Continue }
+            if self.interrupt.is_asked() || self.is_enough() {
+                return Control::Stop;
+            }
+            if self.passed() >= Duration::from_millis(self.time.turn_ms) {
+                self.end_turn();
+                self.resumed.push(row.step + 1);
+                self.wait_for_turn();
+            }
+            Control::Continue
         }
 
         fn measured(&mut self, _: &EpochRow) {}

@@ -16,8 +16,9 @@ const ATTEMPTS: u32 = 2;
 
 /// Times processes, one after the other. A trait so that blocks can be tested without processes.
 pub trait Timer {
-    /// Makes a process for each of `jobs` ready, then times each in this order; `ended` is told of each by its index.
-    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending)) -> io::Result<()>;
+    /// Makes a process for each of `jobs` ready, then times them in turns; `ended` is told of each by its index, with the time
+    /// it took by itself.
+    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending, Duration)) -> io::Result<()>;
 }
 
 /// What decides which conditions are measured, and what becomes of what was.
@@ -112,12 +113,8 @@ impl Blocks<'_> {
             for group in order.chunks(READY_AT_ONCE) {
                 let job = |(place, condition): (u32, &usize)| (self.job)(*condition, Block { block, place });
                 let jobs: Vec<Job> = (place..).zip(group).map(job).collect();
-                let (mut since, mut ended) = (Instant::now(), Vec::new());
-                self.timer.time(&jobs, &mut |index, ending| {
-                    let now = Instant::now();
-                    ended.push((index, ending, now - since));
-                    since = now;
-                })?;
+                let mut ended = Vec::new();
+                self.timer.time(&jobs, &mut |index, ending, took| ended.push((index, ending, took)))?;
                 for (index, ending, took) in ended {
                     if ending == Ending::Interrupted {
                         return Ok(false);
@@ -200,7 +197,7 @@ mod tests {
     }
 
     impl<F: Fn(usize, u64) -> Ending> Timer for Scripted<'_, F> {
-        fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending)) -> io::Result<()> {
+        fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending, Duration)) -> io::Result<()> {
             self.at_once.set(self.at_once.get().max(jobs.len()));
             for (index, job) in jobs.iter().enumerate() {
                 let condition: usize = job.experiment.parse().unwrap();
@@ -215,7 +212,7 @@ mod tests {
                     other => other,
                 };
                 let stops = ending == Ending::Interrupted;
-                ended(index, ending);
+                ended(index, ending, Duration::ZERO);
                 if stops {
                     break;
                 }

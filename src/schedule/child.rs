@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::record::{RunId, Status};
 use crate::schedule::blocks::Timer;
@@ -74,16 +75,21 @@ impl Children {
 
 /// Passes events to `observer` until the child closes its output; returns the ending that one of them was.
 fn follow(events: mpsc::Receiver<Event>, observer: &mut dyn FnMut(&Event)) -> Option<Ending> {
-    let mut said = None;
+    let mut last = None;
     for event in events {
         observer(&event);
-        match event {
-            Event::Sealed { run, status } => said = Some(Ending::Sealed { run, status }),
-            Event::Done => said = Some(Ending::Done),
-            _ => {}
-        }
+        last = said(event).or(last);
     }
-    said
+    last
+}
+
+/// The ending that an event is.
+fn said(event: Event) -> Option<Ending> {
+    match event {
+        Event::Sealed { run, status } => Some(Ending::Sealed { run, status }),
+        Event::Done => Some(Ending::Done),
+        _ => None,
+    }
 }
 
 /// A child that has its job. It waits for nobody unless its task says so.
@@ -94,6 +100,8 @@ struct Started<'a> {
     readers: Vec<JoinHandle<String>>,
     /// Open for as long as the child may be told to go.
     input: Option<ChildStdin>,
+    /// What it said last of all, where it has.
+    said: Option<Ending>,
 }
 
 impl Children {
@@ -109,18 +117,20 @@ impl Children {
             let _ = input.write_all(&[serde_json::to_vec(job)?, b"\n".to_vec()].concat());
         }
         let readers = [errors, output].into_iter().flatten().collect();
-        Ok(Started { child, adopted, events, readers, input })
+        Ok(Started { child, adopted, events, readers, input, said: None })
     }
 }
 
 impl Started<'_> {
-    /// Waits until the child is ready, or gone.
-    fn wait_until_ready(&self) {
+    /// Waits until the child is ready for a turn; `false` once it has ended.
+    fn is_ready(&mut self) -> bool {
         while let Ok(event) = self.events.recv() {
-            if event == Event::Ready {
-                return;
+            match event {
+                Event::Ready => return true,
+                event => self.said = said(event).or(self.said.take()),
             }
         }
+        false
     }
 
     fn go(&mut self) {
@@ -133,7 +143,7 @@ impl Started<'_> {
     /// The child reads that nothing more will be said, and ends if it waits for it.
     fn finish(mut self, interrupt: &Interrupt, observer: &mut dyn FnMut(&Event)) -> io::Result<Ending> {
         drop(self.input.take());
-        let said = follow(self.events, observer);
+        let said = follow(self.events, observer).or(self.said);
         drop(self.adopted);
         let status = self.child.wait()?;
         let tail = self.readers.into_iter().map(joined).collect::<String>();
@@ -149,19 +159,54 @@ impl Executor for Children {
 }
 
 impl Timer for Children {
-    /// Loading libtorch and the data takes longer than a few steps: all children do that at once, and are then timed one
-    /// after the other while the rest sleep.
-    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending)) -> io::Result<()> {
+    /// Loading libtorch and the data takes longer than a few steps: all children do that at once. Then they have turns of a few
+    /// steps, there and back again, while the others sleep: what a neighbour does to this machine for a second, it does to
+    /// all of them.
+    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending, Duration)) -> io::Result<()> {
+        let began = Instant::now();
         let started: Vec<Started> = jobs.iter().map(|job| self.start(job)).collect::<io::Result<_>>()?;
-        started.iter().for_each(Started::wait_until_ready);
-        for (index, mut child) in started.into_iter().enumerate() {
-            if !self.interrupt.is_asked() {
-                child.go();
+        let mut waiting: Vec<Turn> = started
+            .into_iter()
+            .enumerate()
+            .map(|(index, child)| Turn { index, child, took: Duration::ZERO })
+            .collect();
+        let mut is_first = true;
+        while !waiting.is_empty() {
+            let mut still = Vec::new();
+            for mut turn in waiting {
+                let since = Instant::now();
+                if !is_first && !self.interrupt.is_asked() {
+                    turn.child.go();
+                }
+                // Before its first turn each says that it is ready, and on a signal ends.
+                if turn.child.is_ready() && !self.interrupt.is_asked() {
+                    turn.took += since.elapsed();
+                    still.push(turn);
+                    continue;
+                }
+                let Turn { index, child, took } = turn;
+                let ending = child.finish(&self.interrupt, &mut |_| {})?;
+                ended(index, ending, took + since.elapsed());
             }
-            ended(index, child.finish(&self.interrupt, &mut |_| {})?);
+            if is_first {
+                let each = began.elapsed() / jobs.len().max(1) as u32;
+                still.iter_mut().for_each(|turn| turn.took = each);
+                is_first = false;
+            } else {
+                still.reverse();
+            }
+            waiting = still;
         }
         Ok(())
     }
+}
+
+/// A child among others that have turns.
+struct Turn<'a> {
+    index: usize,
+    child: Started<'a>,
+    /// Making it ready, and its turns so far.
+    took: Duration,
 }
 
 fn joined(reader: JoinHandle<String>) -> String {

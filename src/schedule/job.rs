@@ -85,6 +85,8 @@ pub struct Time {
     pub least_steps: u64,
     pub most_steps: u64,
     pub span_ms: u64,
+    /// A turn is as long or a step, whichever is longer: then the process waits until it is told to go on.
+    pub turn_ms: u64,
     pub fault: Option<Planted>,
     /// Captured once by the parent, but for the threads, which are the plan's.
     pub environment: Box<Environment>,

@@ -1,5 +1,7 @@
 //! What a step cost in one process.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Phase;
 use crate::record::LoadedRun;
 use crate::row::StepRow;
@@ -57,8 +59,10 @@ impl Cost {
     /// `None` of a run with fewer than [`LEAST_STEPS`] steps to count.
     pub fn of(run: &LoadedRun) -> Option<Self> {
         let batch = run.record.trial.config.train.batch;
-        let whole = run.steps.iter().filter(|step| step.images == batch && step.times.total_ns > 0);
-        let whole: Vec<&StepRow> = whole.collect();
+        let first = first_of_turns(run);
+        let is_whole =
+            |step: &&StepRow| step.images == batch && step.times.total_ns > 0 && !first.contains(&step.step);
+        let whole: Vec<&StepRow> = run.steps.iter().filter(is_whole).collect();
         let dropped = warm_up(&whole.iter().map(|step| step.times.total_ns).collect::<Vec<_>>());
         let full = &whole[dropped..];
         if batch == 0 || full.len() < LEAST_STEPS {
@@ -94,6 +98,14 @@ impl Cost {
     pub fn phase_us_per_image(&self, phase: Phase) -> f64 {
         self.part_us_per_image[phase as usize]
     }
+}
+
+/// The first step of each turn after the first, where turns are of several steps: caches then hold what others have left
+/// there. Where one step is a turn, it is long against that.
+fn first_of_turns(run: &LoadedRun) -> BTreeSet<u64> {
+    let resumed = run.record.outcome.as_ref().map_or(&[][..], |outcome| &outcome.resumed);
+    let is_short = |step: &u64| resumed.contains(&(step + 1)) || step + 1 == run.steps.len() as u64;
+    resumed.iter().copied().filter(|step| !is_short(step)).collect()
 }
 
 fn part_ns(step: &StepRow, part: usize) -> u64 {
@@ -143,6 +155,20 @@ mod tests {
         assert_eq!(Cost::of(&steps(0)), None);
         assert_eq!(Cost::of(&steps(LEAST_STEPS as u64)), None);
         assert!(Cost::of(&steps(LEAST_STEPS as u64 + 1)).is_some());
+    }
+
+    #[test]
+    fn the_first_step_of_a_turn_of_several_does_not_count() {
+        let mut steps: Vec<StepRow> = (0..12).map(|index| step(index, 64, 2_000_000)).collect();
+        (steps[4], steps[8]) = (step(4, 64, 5_000_000), step(8, 64, 5_000_000));
+        let mut run = run(steps);
+        let of = |run: &LoadedRun| Cost::of(run).unwrap().steps;
+        assert_eq!(of(&run), 11);
+        run.record.outcome.as_mut().unwrap().resumed = vec![4, 8];
+        assert_eq!(of(&run), 9);
+        // Each step a turn of its own.
+        run.record.outcome.as_mut().unwrap().resumed = (1..12).collect();
+        assert_eq!(of(&run), 11);
     }
 
     #[test]
