@@ -159,12 +159,13 @@ mod tests {
 
     #[test]
     fn the_first_step_of_a_turn_of_several_does_not_count() {
-        let mut steps: Vec<StepRow> = (0..12).map(|index| step(index, 64, 2_000_000)).collect();
-        (steps[4], steps[8]) = (step(4, 64, 5_000_000), step(8, 64, 5_000_000));
+        let mut steps: Vec<StepRow> =
+            (0..12).map(|index| step(index, 64, 2_000_000 + 1000 * (index % 2))).collect();
+        (steps[8], steps[10]) = (step(8, 64, 5_000_000), step(10, 64, 5_000_000));
         let mut run = run(steps);
         let of = |run: &LoadedRun| Cost::of(run).unwrap().steps;
         assert_eq!(of(&run), 11);
-        run.record.outcome.as_mut().unwrap().resumed = vec![4, 8];
+        run.record.outcome.as_mut().unwrap().resumed = vec![8, 10];
         assert_eq!(of(&run), 9);
         // Each step a turn of its own.
         run.record.outcome.as_mut().unwrap().resumed = (1..12).collect();
