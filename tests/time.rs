@@ -45,7 +45,11 @@ fn every_combination_is_timed_and_what_was_kept_is_printed_again() {
     assert!(out.lines().all(|line| !line.contains('|') && !line.contains('–')), "{out}");
     let again = workspace.run(&["time", "--from", "kept", "--json", "--page", "page"]);
     assert_eq!(again.0, 0, "{}", again.2);
+    // Nothing is measured anew, the machine neither.
+    assert_eq!(workspace.run(&["time", "--from", "kept", "--json"]).1, again.1);
+    assert_eq!(workspace.run(&["time", "--from", "kept"]).1, out);
     let json: Value = serde_json::from_str(&again.1).unwrap();
+    assert!(json["machine_flop_per_s"].as_f64().unwrap() > 1e9, "{json}");
     assert_eq!(json["conditions"].as_array().unwrap().len(), 5);
     for condition in json["conditions"].as_array().unwrap() {
         let ms = condition["ms_per_step"]["value"].as_f64().unwrap();

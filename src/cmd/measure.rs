@@ -179,8 +179,8 @@ impl Progress {
         }
         if block != self.block {
             let left = text::duration(budget.saturating_sub(passed));
-            let processes = text::plural(self.processes, "process").replace("processs", "processes");
-            workspace.note(&format!("block {}: {processes}; {left} left", self.block + 1));
+            let (ended, timed) = (self.block + 1, self.processes);
+            workspace.note(&format!("block {ended}: processes timed: {timed}; {left} left"));
             (self.block, self.processes) = (block, 0);
         }
         self.processes += 1;

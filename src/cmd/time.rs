@@ -1,6 +1,7 @@
 //! `pinbench time`: how fast a network's step is, where its time goes, and which of several ways is faster.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,7 +107,8 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             }
         }
     };
-    let machine = machine(&measured);
+    let machine =
+        if args.from.is_some() { kept_machine(&folder)? } else { keep_machine(&folder, &measured)? };
     if args.json {
         print_json(&timing::json(&measured, &machine))?;
     } else {
@@ -273,6 +275,26 @@ fn changed(
         change = change.then(&PlanChange::parse(&format!("{key}={value}")).map_err(wrong)?);
     }
     Ok((config, change.apply(base)))
+}
+
+/// In the folder of a measurement: it is of the machine that measured, which need not be the one that prints it again.
+const MACHINE: &str = "machine.json";
+
+fn keep_machine(folder: &Path, measured: &Measured) -> Result<Machine> {
+    let (machine, path) = (machine(measured), folder.join(MACHINE));
+    let writing = || format!("cannot write '{}'", path.display());
+    fs::write(&path, serde_json::to_string_pretty(&machine)?).with_context(writing)?;
+    Ok(machine)
+}
+
+/// What was kept; nothing where the measurement ended before.
+fn kept_machine(folder: &Path) -> Result<Machine> {
+    let path = folder.join(MACHINE);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Machine::default()),
+        text => text.with_context(|| format!("cannot read '{}'", path.display()))?,
+    };
+    serde_json::from_str(&text).with_context(|| format!("'{}'", path.display()))
 }
 
 /// What the parts of a step are measured against, where it is the processor that trains.

@@ -1,6 +1,6 @@
 //! A measurement of times as a table, as sentences and as JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tera::Context;
 
@@ -15,7 +15,8 @@ use crate::stats;
 use crate::text;
 
 /// What the machine can do; `None` where that was not measured.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Of a product of large matrices in single precision.
     pub flop_per_s: Option<f64>,
