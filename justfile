@@ -77,6 +77,10 @@ prove-gate: build fetch
 prove-explain: build fetch
     cargo test --release --test explain -- --ignored --nocapture --test-threads=1
 
+# What the rules of verdicts say where the answer is known: 200 studies of equal arms, and as many of planted effects, on real trainings
+prove-verdicts: build fetch
+    cargo test --release --lib verdict_tests -- --ignored --nocapture
+
 # What `pinbench time` finds where the answer is known: nothing in 20 A/A measurements, 3 % in 10 (needs a quiet machine for 20 minutes)
 prove-time *ARGS: build fetch
     @python3 tools/prove_time.py {{ ARGS }}

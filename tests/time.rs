@@ -165,3 +165,26 @@ fn retime_trains_a_block_again_that_was_not_measured_together() {
     assert_eq!(weights(), before);
     assert!(run(&["--retime"]).contains("2 of 2 trials done, 0 due"), "now they were measured together");
 }
+
+/// The second's shared arm was done for the first, hours before in a long sweep, so that no page could compare the second's.
+#[test]
+fn two_experiments_that_share_an_arm_both_have_times_where_they_claim_something_of_them() {
+    let short = EXPERIMENT.replace(", target_loss = 50.0", ", max_steps = 2");
+    let claim = |arms: &str| {
+        format!(
+            "\n[[claims]]\nid = \"T\"\nsays = \"a time\"\ntests = [{{ metric = \"train_minutes\", order = \"{arms}\", \
+             margin = 0.1 }}]\n"
+        )
+    };
+    let workspace = Workspace::new(&format!("{short}{}", claim("32 > 64")));
+    let other = short.replace("{ value = 64 }", "{ value = 128 }") + &claim("32 > 128");
+    std::fs::write(workspace.path().join("experiments/other.toml"), other).unwrap();
+    let (code, _, err) = workspace.run(&["run", "--no-diagnostics"]);
+    assert!(code == 0 && err.contains("4 of 4 runs finished"), "{err}");
+    let (code, _, err) = workspace.run(&["report"]);
+    assert_eq!(code, 0, "{err}");
+    let csv = std::fs::read_to_string(workspace.path().join("reports/claims.csv")).unwrap();
+    let mut rows = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let seeds = rows.next().unwrap().iter().position(|name| *name == "seeds").unwrap();
+    assert_eq!(rows.map(|row| row[seeds].to_owned()).collect::<Vec<_>>(), ["1", "1"], "{csv}");
+}

@@ -1,9 +1,8 @@
 //! What a reader must know before comparing: why runs are missing, or not comparable.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::experiment::PlanChange;
+use crate::analyse::block::{Barred, named};
 use crate::record::{LoadedRun, RunId, Status};
 use crate::stream::Seed;
 use crate::text;
@@ -14,12 +13,18 @@ const DISTURBED_SHARE: f64 = 0.05;
 /// Each says what is wrong and what to do about it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Caveat {
-    /// Counted runs were executed in different ways, given as name and hash.
-    MixedPlans(Vec<String>),
-    /// Counted runs come from machines or builds that differ in what changes time and bits.
-    MixedEnvironments(Vec<String>),
-    /// Counted runs trained so many at a time, so that each one's times are of a machine it shared.
-    SideBySide(Vec<u32>),
+    /// The times of these seeds are compared with nothing.
+    Untimed {
+        seeds: Vec<Seed>,
+        why: Barred,
+    },
+    /// The counted runs come from several machines or builds, given with their seeds. Each seed's are of one.
+    Pooled(Vec<(String, Vec<Seed>)>),
+    /// Arms that resolve to one training, which stands under the name of the first.
+    OneTraining {
+        arm: String,
+        others: Vec<String>,
+    },
     /// A run of another config was among the arm's; it is left out.
     Foreign {
         arm: String,
@@ -33,12 +38,10 @@ pub enum Caveat {
         run: RunId,
         found: String,
     },
-    /// A seed has more than one finished run; the newest counts, or one seed would weigh twice.
+    /// So many trainings have more than one finished run, and so many runs do not count, or one seed would weigh twice.
     Repeated {
-        arm: String,
-        seed: Seed,
-        counted: RunId,
-        left_out: Vec<RunId>,
+        trainings: usize,
+        left_out: usize,
     },
     /// A counted run did not have the machine to itself.
     Disturbed {
@@ -78,60 +81,19 @@ pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cor
 }
 
 impl Caveat {
-    /// Whether times must not be put side by side while this holds.
-    pub fn bars_times(&self) -> bool {
-        matches!(self, Self::MixedPlans(_) | Self::MixedEnvironments(_) | Self::SideBySide(_))
-    }
-
-    /// Why a table or figure of times is empty while this holds; a main clause.
-    pub fn why_no_times(&self) -> &'static str {
-        match self {
-            Self::SideBySide(_) => {
-                "the runs trained several at a time, so that each one's time is of a machine it shared"
-            }
-            _ => "the runs were executed under different plans or in different environments",
-        }
-    }
-
-    /// What of plans and environments keeps the times of the counted runs of all arms from being compared, where arms are
-    /// meant to differ in the keys of the plan that are `varied`.
-    pub fn of_comparison(counted: &[&LoadedRun], varied: &PlanChange) -> Vec<Self> {
-        let mut plans: Vec<(_, String)> = Vec::new();
-        for run in counted {
-            let shared = varied.apart_from(&run.record.plan);
-            if plans.iter().all(|(other, _)| *other != shared) {
-                plans.push((shared, plan(run)));
-            }
-        }
-        let class = |run: &&LoadedRun| match varied.threads {
-            // How many threads there are is then a matter of the arm and not of the machine.
-            Some(_) => run.record.environment.with_threads(0).class().to_string(),
-            None => run.record.environment_class.to_string(),
-        };
-        let classes: BTreeSet<String> = counted.iter().map(class).collect();
-        let beside = counted.iter().map(|run| run.record.beside).filter(|&beside| beside > 0);
-        let at_once: BTreeSet<u32> = beside.map(|beside| beside + 1).collect();
-        let mut caveats = Vec::new();
-        if plans.len() > 1 {
-            let names: BTreeSet<String> = plans.into_iter().map(|(_, name)| name).collect();
-            caveats.push(Self::MixedPlans(names.into_iter().collect()));
-        }
-        if classes.len() > 1 {
-            caveats.push(Self::MixedEnvironments(classes.into_iter().collect()));
-        }
-        if !at_once.is_empty() {
-            caveats.push(Self::SideBySide(at_once.into_iter().collect()));
-        }
-        caveats
-    }
-
     /// That other processes or virtual machines took the processor from a counted run. Of one that was meant to share the
     /// machine nobody needs to be told: its times are barred.
     pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
+        let share = Self::disturbance(run)?;
+        Some(Self::Disturbed { arm: arm.to_owned(), seed: run.record.trial.seed, share })
+    }
+
+    /// The share of the processor time that others took from a run that was to have the machine to itself, where it makes its
+    /// times doubtful.
+    pub fn disturbance(run: &LoadedRun) -> Option<f64> {
         let outcome = run.record.outcome.as_ref().filter(|_| run.record.is_alone())?;
         let others = outcome.others_cpu_s.zip(run.record.watched_s());
-        let share = disturbed_share(others, outcome.steal_share, run.record.environment.cores)?;
-        Some(Self::Disturbed { arm: arm.to_owned(), seed: run.record.trial.seed, share })
+        disturbed_share(others, outcome.steal_share, run.record.environment.cores)
     }
 
     /// Why a run that did not finish did not.
@@ -147,32 +109,29 @@ impl Caveat {
     }
 }
 
-fn plan(run: &LoadedRun) -> String {
-    format!("{} {}", run.record.plan.name, run.record.plan_hash.short())
-}
-
 impl fmt::Display for Caveat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MixedPlans(plans) => write!(
-                f,
-                "the runs were executed under different plans ({}), so their times are not comparable and are not \
-                 compared; run all arms under one plan",
-                plans.join("; ")
-            ),
-            Self::MixedEnvironments(classes) => write!(
-                f,
-                "the runs come from different environments ({}), so their times are not comparable and are not \
-                 compared; run all arms on one machine",
-                classes.join("; ")
-            ),
-            Self::SideBySide(jobs) => {
-                let jobs: Vec<String> = jobs.iter().map(u32::to_string).collect();
+            Self::Untimed { seeds, why } => {
+                write!(f, "the times of {} are compared with nothing: {why}; {}", named(seeds), why.advice())
+            }
+            Self::Pooled(classes) => {
+                let class = |(class, seeds): &(String, Vec<Seed>)| format!("{} on {class}", named(seeds));
+                let classes: Vec<String> = classes.iter().map(class).collect();
                 write!(
                     f,
-                    "the runs trained {} at a time, so their times are of a shared machine and are compared with \
-                     nothing; run without --jobs to measure times",
-                    jobs.join(" or ")
+                    "accuracies and losses pool runs of several machines: {}. Arms are compared within a seed, so within a \
+                     machine; times are not pooled",
+                    classes.join("; ")
+                )
+            }
+            Self::OneTraining { arm, others } => {
+                let others: Vec<String> = others.iter().map(|other| format!("'{other}'")).collect();
+                let are = if others.len() == 1 { "is" } else { "are" };
+                write!(
+                    f,
+                    "{} {are} the same training as '{arm}', and counted once, under that name",
+                    text::and(&others)
                 )
             }
             Self::Foreign { arm, run, found, expected } => write!(
@@ -182,18 +141,21 @@ impl fmt::Display for Caveat {
             Self::OtherPlan { arm, run, found } => {
                 write!(f, "run {run} was given for '{arm}' but has plan {found}; it is left out")
             }
-            Self::Repeated { arm, seed, counted, left_out } => {
-                let left_out: Vec<String> = left_out.iter().map(RunId::to_string).collect();
+            Self::Repeated { trainings, left_out } => {
+                let (have, are) =
+                    (if *trainings == 1 { "has" } else { "have" }, if *left_out == 1 { "is" } else { "are" });
                 write!(
                     f,
-                    "'{arm}' has more than one finished run of seed {seed}; the newest, {counted}, counts, and not {}",
-                    left_out.join(", ")
+                    "{} {have} more than one finished run: of a seed the newest runs that were measured together count, else \
+                     the newest of each arm, and {} {are} left out",
+                    text::plural(*trainings, "training"),
+                    text::plural(*left_out, "run")
                 )
             }
             Self::Disturbed { arm, seed, share } => write!(
                 f,
-                "'{arm}', seed {seed}: others took {} % of the processor time meanwhile, so its times are \
-                 doubtful; run it again on an idle machine",
+                "'{arm}', seed {seed}: others took {} % of the processor time meanwhile, so the times of its \
+                 seed are compared with nothing; run it again on an idle machine",
                 text::fixed(share * 100.0, 0)
             ),
             Self::Missing { arm, seeds } => {
@@ -218,55 +180,29 @@ impl fmt::Display for Caveat {
 mod tests {
     use super::*;
     use crate::analyse::samples;
-    use crate::experiment::plan::{Device, Plan, PlanName};
 
+    /// Of siblings nobody needs to be told: their times are barred.
     #[test]
-    fn runs_of_one_plan_and_environment_need_no_warning() {
-        let profile = samples::profile();
-        let runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
-        assert_eq!(Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default()), []);
+    fn siblings_are_no_disturbance() {
+        let mut run = samples::finished(&samples::profile().arms[0], 0);
+        run.record.beside = 3;
+        run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
+        assert_eq!(Caveat::of_disturbance("64", &run), None);
     }
 
     #[test]
-    fn a_second_plan_or_environment_is_named_and_bars_times() {
-        let profile = samples::profile();
-        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
-        runs[1].record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
-        runs[1].record.plan_hash = runs[1].record.plan.hash();
-        runs[1].record.environment.cores = 64;
-        runs[1].record.environment_class = runs[1].record.environment.class();
-        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default());
-        assert_eq!(caveats.len(), 2);
-        assert!(caveats.iter().all(Caveat::bars_times));
-        let text = format!("{} {}", caveats[0], caveats[1]);
-        assert!(text.contains("eager ") && text.contains("tuned ") && text.contains("64 × "), "{text}");
-    }
-
-    #[test]
-    fn plans_that_differ_by_what_the_arms_vary_bar_no_times() {
-        let profile = samples::profile();
-        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
-        let varied = PlanChange::parse("plan.workers=2").unwrap();
-        runs[1].record.plan = varied.apply(&runs[1].record.plan);
-        runs[1].record.plan_hash = runs[1].record.plan.hash();
-        let caveats = |varied: &PlanChange| Caveat::of_comparison(&[&runs[0], &runs[1]], varied);
-        assert_eq!(caveats(&PlanChange::default()).len(), 1);
-        assert_eq!(caveats(&varied), []);
-    }
-
-    #[test]
-    fn runs_that_trained_side_by_side_have_no_times_to_compare() {
-        let profile = samples::profile();
-        let mut runs = [samples::finished(&profile.arms[0], 0), samples::finished(&profile.arms[1], 0)];
-        for run in &mut runs {
-            run.record.beside = 3;
-            // Its siblings had the rest of the machine, which is no disturbance.
-            run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
-            assert_eq!(Caveat::of_disturbance("64", run), None);
-        }
-        let caveats = Caveat::of_comparison(&[&runs[0], &runs[1]], &PlanChange::default());
-        assert_eq!(caveats, [Caveat::SideBySide(vec![4])]);
-        assert!(caveats[0].bars_times() && caveats[0].to_string().contains("4 at a time"), "{}", caveats[0]);
+    fn what_is_left_out_of_a_comparison_is_said_with_what_to_do() {
+        let seeds = vec![Seed(0), Seed(2), Seed(3)];
+        let text = Caveat::Untimed { seeds: seeds.clone(), why: Barred::Apart }.to_string();
+        assert!(
+            text.contains("seeds 0, 2 and 3 are compared with nothing") && text.contains("--retime"),
+            "{text}"
+        );
+        let text = Caveat::Pooled(vec![("A".to_owned(), vec![Seed(1)]), ("B".to_owned(), seeds)]).to_string();
+        assert!(text.contains("seed 1 on A; seeds 0, 2 and 3 on B"), "{text}");
+        let others = vec!["64, linear".to_owned(), "64, root".to_owned()];
+        let text = Caveat::OneTraining { arm: "64".to_owned(), others }.to_string();
+        assert!(text.starts_with("'64, linear' and '64, root' are the same training as '64'"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Pure functions over loaded runs. Tables, figures and their wording are the report's.
 
 mod assess;
+mod block;
 mod caveat;
+mod comparison;
 pub mod confusion;
 pub mod gate;
 mod measure;
@@ -19,7 +21,8 @@ pub mod timing;
 mod verdict;
 
 pub use assess::assess;
+pub use block::Barred;
 pub use caveat::{Caveat, disturbed_share};
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use summary::{ArmRuns, ArmSummary, Differences, Spreads, Summary};
-pub use verdict::{Assessment, Evidence, Verdict};
+pub use verdict::{Assessment, Bound, Evidence, Held, Verdict};

@@ -42,6 +42,7 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
         Quantity::GradientVariance => {
             Some(last(run, Diagnostic::GradientVariance)? / f64::from(run.record.trial.config.train.batch))
         }
+        Quantity::GradientCovariance => last(run, Diagnostic::GradientVariance),
         Quantity::Sharpness => last(run, Diagnostic::HessianEigenvalue),
         Quantity::EpsilonSharpness => last(run, Diagnostic::EpsilonSharpness),
         Quantity::GradientNormFirst => layers(run, Diagnostic::GradientNorm).first().map(|(_, norm)| *norm),

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::experiment::{Arm, Experiment, Profile, Trial};
 use crate::machine::{Environment, Gpu, Torch};
-use crate::record::{LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
+use crate::record::{Block, LoadedRun, Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
 
@@ -168,6 +168,8 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
     let trial = Trial { config: arm.config.clone(), seed: Seed(seed) };
     let (plan, environment) = (Plan::named(PlanName::Tuned, 2, Device::Cpu), environment());
     let batch = arm.config.train.batch;
+    let place = arm.levels.iter().fold(0, |place, &level| 8 * place + level as u32);
+    let fraction = if place > 0 { format!(".{place:03}") } else { String::new() };
     RunRecord {
         format: 1,
         run: RunId(format!("20260102T03{seed:02}05Z-{batch}")),
@@ -181,11 +183,11 @@ pub fn record(arm: &Arm, seed: u64, steps: &[StepRow]) -> RunRecord {
         plan,
         program: None,
         beside: 0,
-        block: None,
+        block: Some(Block { block: seed, place }),
         effective: Some(Effective::sample()),
         environment_class: environment.class(),
         environment,
-        started: format!("2026-01-02T03:{seed:02}:05Z"),
+        started: format!("2026-01-02T03:{seed:02}:05{fraction}Z"),
         ended: format!("2026-01-02T03:{:02}:35Z", seed + 1),
         status: Status::Finished,
         planted: None,

@@ -1,12 +1,13 @@
 //! One experiment under one profile, summed up: for each arm its numbers over seeds, beside the first arm and beside
 //! what others reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analyse::block::{Barred, blocks, class, pick};
 use crate::analyse::caveat::Caveat;
 use crate::analyse::measure::{DeviceTiming, Measures, Score, StepTiming, WARM_UP_STEPS};
 use crate::clock::Phase;
-use crate::experiment::{Arm, Experiment, ReferenceRow};
+use crate::experiment::{Arm, Experiment, PlanChange, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::stats::Spread;
 use crate::stream::Seed;
@@ -34,6 +35,10 @@ pub struct Summary<'a> {
     pub arms: Vec<ArmSummary<'a>>,
     /// Seeds the profile asks for.
     pub seeds: Vec<Seed>,
+    /// Seeds whose runs were measured together, so that their times are compared.
+    pub timed: BTreeSet<Seed>,
+    /// The other seeds there are runs of, and why not.
+    pub barred: BTreeMap<Seed, Barred>,
     pub caveats: Vec<Caveat>,
 }
 
@@ -42,6 +47,8 @@ pub struct ArmSummary<'a> {
     /// What people call it: `batch 64`.
     pub name: String,
     pub arm: &'a Arm,
+    /// The earlier arm that is the same training: where arms are put side by side, this one is left out.
+    pub same_as: Option<usize>,
     /// All of them, by seed and then by age.
     pub runs: Vec<&'a LoadedRun>,
     /// The runs the numbers are made of, with what each measured: finished, of this arm's config, one a seed.
@@ -49,7 +56,7 @@ pub struct ArmSummary<'a> {
     /// Seeds of which there is a damaged run and none that finished.
     pub damaged: Vec<Seed>,
     pub spreads: Spreads,
-    /// Training time as a multiple of the first arm's under the same seed. `None` while times are not comparable.
+    /// Training time as a multiple of the first arm's under the same seed, of the seeds whose times are compared.
     pub relative_time: Option<Spread>,
     /// What others reported for this arm.
     pub reference: Option<&'a ReferenceRow>,
@@ -68,7 +75,7 @@ pub struct Spreads {
     pub val_loss: Option<Spread>,
     pub test_acc: Option<Spread>,
     pub test_loss: Option<Spread>,
-    /// This and all below are `None` too while times are not comparable: a mean would mix them.
+    /// This and all below are of the seeds whose times are compared.
     pub train_minutes: Option<Spread>,
     pub total_minutes: Option<Spread>,
     pub images_per_s: Option<Spread>,
@@ -98,16 +105,33 @@ impl<'a> Summary<'a> {
         let profile = &experiment.profile;
         let mut caveats = Vec::new();
         let choose = |arm: &'a Arm| Chosen::of(arm.name.clone(), arm, arms, &profile.seeds, &mut caveats);
-        let chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
+        let mut chosen: Vec<Chosen> = profile.arms.iter().map(choose).collect();
+        for seed in chosen.iter().flat_map(|arm| arm.finished.keys()).copied().collect::<BTreeSet<_>>() {
+            let of_seed: Vec<&[&LoadedRun]> =
+                chosen.iter().map(|arm| arm.finished.get(&seed).map_or(&[][..], Vec::as_slice)).collect();
+            let picked = pick(&of_seed);
+            for (arm, run) in chosen.iter_mut().zip(picked) {
+                arm.counted.extend(run.map(|run| (run, Measures::of(run))));
+            }
+        }
+        caveats.extend(repeated(&chosen));
+        for arm in &chosen {
+            let disturbed = |(run, _): &(&LoadedRun, Measures)| Caveat::of_disturbance(&arm.name, run);
+            caveats.extend(arm.counted.iter().filter_map(disturbed));
+        }
         let counted: Vec<&LoadedRun> =
             chosen.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run)).collect();
-        let barring = Caveat::of_comparison(&counted, &experiment.varied());
-        let timed = barring.is_empty();
-        caveats.splice(..0, barring);
+        let (timed, barred) = blocks(&counted, &experiment.varied());
+        let mut about_times = untimed(&barred);
+        about_times.extend(pooled(&counted, &experiment.varied()));
+        about_times.extend(one_training(&profile.arms));
+        caveats.splice(..0, about_times);
         let first = chosen.first().map(|arm| minutes_by_seed(&arm.counted)).unwrap_or_default();
         let summaries = chosen.into_iter().enumerate().map(|(index, arm)| {
             let rows = experiment.reference.iter().flat_map(|reference| &reference.rows);
-            arm.sum_up(timed, &first, rows.into_iter().find(|row| row.arm == index))
+            let same_as = same_training(&profile.arms, index);
+            let reference = rows.into_iter().find(|row| row.arm == index);
+            ArmSummary { same_as, ..arm.sum_up(&timed, &first, reference) }
         });
         let mut arms: Vec<ArmSummary> = summaries.collect();
         if let Some(unit) = arms.first_mut().and_then(|first| first.relative_time.as_mut()) {
@@ -115,21 +139,86 @@ impl<'a> Summary<'a> {
             unit.sd = None;
         }
         let reference = experiment.reference.as_ref().map(|reference| reference.name.as_str());
-        Self { reference, arms, seeds: profile.seeds.clone(), caveats }
+        Self { reference, arms, seeds: profile.seeds.clone(), timed, barred, caveats }
     }
 
-    /// Whether the runs of all arms were executed alike, each alone, so that their times may be compared.
-    pub fn times_are_comparable(&self) -> bool {
-        self.times_barred_by().is_none()
+    /// The arms, of those that are one training the first.
+    pub fn distinct(&self) -> impl Iterator<Item = &ArmSummary<'a>> {
+        self.arms.iter().filter(|arm| arm.same_as.is_none())
     }
 
-    /// The first reason why they may not.
-    pub fn times_barred_by(&self) -> Option<&Caveat> {
-        self.caveats.iter().find(|caveat| caveat.bars_times())
+    /// How many trainings the profile asks for, and how many of them there are.
+    pub fn trainings(&self) -> (usize, usize) {
+        let due = self.distinct().count() * self.seeds.len();
+        (due, self.distinct().map(|arm| arm.counted.len()).sum())
+    }
+
+    /// Why a run's times are not used: `among_arms`, beside those of other arms, or by themselves.
+    pub fn why_untimed(&self, arm: &ArmSummary, run: &LoadedRun, among_arms: bool) -> Option<String> {
+        let barred = self.barred.get(&run.record.trial.seed)?;
+        if among_arms || !barred.is_of_comparison() {
+            return Some(barred.to_string());
+        }
+        Caveat::of_disturbance(&arm.name, run).map(|_| Barred::Disturbed.to_string())
+    }
+
+    /// Why there are no times to compare; `None` where some seed has them, or nothing ran.
+    pub fn times_barred_by(&self) -> Option<&Barred> {
+        self.barred.values().next().filter(|_| self.timed.is_empty())
     }
 }
 
+/// The seeds by why their times are barred.
+fn untimed(barred: &BTreeMap<Seed, Barred>) -> Vec<Caveat> {
+    let mut by_reason: BTreeMap<&Barred, Vec<Seed>> = BTreeMap::new();
+    for (seed, why) in barred {
+        by_reason.entry(why).or_default().push(*seed);
+    }
+    // Of a disturbance each disturbed run is told with how much it was.
+    by_reason.remove(&Barred::Disturbed);
+    by_reason.into_iter().map(|(why, seeds)| Caveat::Untimed { seeds, why: why.clone() }).collect()
+}
+
+fn pooled(counted: &[&LoadedRun], varied: &PlanChange) -> Option<Caveat> {
+    let mut by_class: BTreeMap<String, BTreeSet<Seed>> = BTreeMap::new();
+    for run in counted {
+        by_class.entry(class(run, varied)).or_default().insert(run.record.trial.seed);
+    }
+    let classes: Vec<(String, Vec<Seed>)> =
+        by_class.into_iter().map(|(class, seeds)| (class, seeds.into_iter().collect())).collect();
+    (classes.len() > 1).then_some(Caveat::Pooled(classes))
+}
+
+/// The first of the arms before `index` that is trained alike.
+fn same_training(arms: &[Arm], index: usize) -> Option<usize> {
+    let key = |arm: &Arm| (arm.config.hash(), arm.varied.clone());
+    arms[..index].iter().position(|arm| key(arm) == key(&arms[index]))
+}
+
+fn one_training(arms: &[Arm]) -> Vec<Caveat> {
+    let mut by_first: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (index, arm) in arms.iter().enumerate() {
+        if let Some(first) = same_training(arms, index) {
+            by_first.entry(first).or_default().push(arm.name.clone());
+        }
+    }
+    let caveat =
+        |(first, others): (usize, Vec<String>)| Caveat::OneTraining { arm: arms[first].name.clone(), others };
+    by_first.into_iter().map(caveat).collect()
+}
+
 impl ArmSummary<'_> {
+    /// The index of the arm whose training this is, `index` being its own.
+    pub fn original(&self, index: usize) -> usize {
+        self.same_as.unwrap_or(index)
+    }
+
+    /// What is trained, whatever the arm is called and whichever experiment it is of.
+    pub fn trial(&self) -> String {
+        let plan = serde_json::to_string(&self.arm.varied).unwrap_or_default();
+        format!("{} {plan}", self.arm.config.hash().short())
+    }
+
     /// Why no warm step of the arm was timed; `None` where one was.
     pub fn why_untimed(&self) -> Option<String> {
         if self.counted.iter().any(|(_, measures)| measures.timing.is_some()) {
@@ -148,6 +237,9 @@ struct Chosen<'a> {
     name: String,
     arm: &'a Arm,
     runs: Vec<&'a LoadedRun>,
+    /// Of this arm's config and plan, by age.
+    finished: BTreeMap<Seed, Vec<&'a LoadedRun>>,
+    /// One of them for each seed.
     counted: Vec<(&'a LoadedRun, Measures)>,
     damaged: Vec<Seed>,
 }
@@ -178,32 +270,52 @@ impl<'a> Chosen<'a> {
         if !missing.is_empty() {
             caveats.push(Caveat::Missing { arm: name.clone(), seeds: missing });
         }
-        let newest = finished.into_iter().filter_map(|(seed, runs)| newest(&name, seed, &runs, caveats));
-        let counted: Vec<_> = newest.map(|run| (run, Measures::of(run))).collect();
-        caveats.extend(counted.iter().filter_map(|(run, _)| Caveat::of_disturbance(&name, run)));
-        Self { name, arm, runs, counted, damaged }
+        Self { name, arm, runs, finished, counted: Vec::new(), damaged }
+    }
+
+    /// Runs of the seeds that are counted, beyond the one that counts: by seed.
+    fn left_out(&self) -> impl Iterator<Item = usize> {
+        self.finished.values().map(|runs| runs.len() - 1).filter(|&runs| runs > 0)
     }
 
     fn sum_up(
         self,
-        timed: bool,
+        timed: &BTreeSet<Seed>,
         first: &BTreeMap<Seed, f64>,
         reference: Option<&'a ReferenceRow>,
     ) -> ArmSummary<'a> {
         let measures: Vec<&Measures> = self.counted.iter().map(|(_, measures)| measures).collect();
         let mut spreads = Spreads::of_scores(&measures);
-        if timed {
-            spreads.add_times(&measures);
-        }
+        let is_timed = |run: &LoadedRun| timed.contains(&run.record.trial.seed);
+        let of_timed = self.counted.iter().filter(|(run, _)| is_timed(run));
+        spreads.add_times(&of_timed.map(|(_, measures)| measures).collect::<Vec<_>>());
         let differences = reference.map(|row| Differences::of(&spreads, row)).unwrap_or_default();
-        let ratios = minutes_by_seed(&self.counted).into_iter().filter_map(|(seed, minutes)| {
+        let minutes = minutes_by_seed(&self.counted).into_iter().filter(|(seed, _)| timed.contains(seed));
+        let ratio = |(seed, minutes): (Seed, f64)| {
             first.get(&seed).filter(|&&first| first > 0.0).map(|first| minutes / first)
-        });
-        let ratios: Vec<f64> = ratios.collect();
-        let relative_time = if timed { Spread::of(&ratios) } else { None };
-        let Self { name, arm, runs, counted, damaged } = self;
-        ArmSummary { name, arm, runs, counted, damaged, spreads, relative_time, reference, differences }
+        };
+        let relative_time = Spread::of(&minutes.filter_map(ratio).collect::<Vec<f64>>());
+        let Self { name, arm, runs, counted, damaged, finished: _ } = self;
+        let same_as = None;
+        ArmSummary {
+            name,
+            arm,
+            same_as,
+            runs,
+            counted,
+            damaged,
+            spreads,
+            relative_time,
+            reference,
+            differences,
+        }
     }
+}
+
+fn repeated(arms: &[Chosen]) -> Option<Caveat> {
+    let trainings = arms.iter().flat_map(Chosen::left_out).count();
+    let left_out = arms.iter().flat_map(Chosen::left_out).sum();
+    (trainings > 0).then_some(Caveat::Repeated { trainings, left_out })
 }
 
 /// The runs that finished and are of the arm's config; a caveat for each other one.
@@ -233,31 +345,6 @@ fn finished_by_seed<'a>(
         }
     }
     finished
-}
-
-/// The newest of a seed's finished runs, whose names sort by age: of those that had the machine to themselves, where there
-/// are any.
-fn newest<'a>(
-    arm: &str,
-    seed: Seed,
-    runs: &[&'a LoadedRun],
-    caveats: &mut Vec<Caveat>,
-) -> Option<&'a LoadedRun> {
-    let alone = runs.iter().rev().find(|run| run.record.is_alone());
-    let newest = alone.or(runs.last()).copied()?;
-    if runs.len() > 1 {
-        caveats.push(Caveat::Repeated {
-            arm: arm.to_owned(),
-            seed,
-            counted: newest.record.run.clone(),
-            left_out: runs
-                .iter()
-                .filter(|run| run.record.run != newest.record.run)
-                .map(|run| run.record.run.clone())
-                .collect(),
-        });
-    }
-    Some(newest)
 }
 
 fn minutes_by_seed(counted: &[(&LoadedRun, Measures)]) -> BTreeMap<Seed, f64> {
@@ -397,7 +484,7 @@ mod tests {
             arm.runs.iter_mut().zip([60, 80]).for_each(|(run, percent)| samples::put_on_gpu(run, percent));
         }
         let summary = Summary::of(&experiment, &arms);
-        assert!(summary.times_are_comparable());
+        assert_eq!(summary.times_barred_by(), None);
         let behind = summary.arms[0].spreads.behind_share.unwrap();
         assert!(behind.n == 2 && (behind.mean - 0.7).abs() < 1e-9, "{behind:?}");
         assert!(summary.arms[2].spreads.device_us_per_image.is_some());
@@ -416,8 +503,9 @@ mod tests {
         assert_eq!(summary.arms[2].differences, Differences::default());
     }
 
+    /// One run under another plan takes the times of its seed and no others.
     #[test]
-    fn mixed_plans_give_no_times_but_keep_the_accuracies() {
+    fn a_seed_that_is_barred_gives_no_times_but_keeps_its_accuracies() {
         let experiment = samples::experiment();
         let profile = &experiment.profile;
         let mut arms = samples::arms(profile, &[0, 1, 2]);
@@ -425,29 +513,49 @@ mod tests {
         record.plan = Plan::named(PlanName::Eager, 2, Device::Cpu);
         record.plan_hash = record.plan.hash();
         let summary = Summary::of(&experiment, &arms);
-        assert!(!summary.times_are_comparable());
-        assert!(matches!(summary.caveats[..], [Caveat::MixedPlans(_)]), "{:?}", summary.caveats);
+        assert!(matches!(&summary.barred[&Seed(0)], Barred::Plans(_)) && summary.times_barred_by().is_none());
+        assert!(matches!(summary.caveats[..], [Caveat::Untimed { .. }]), "{:?}", summary.caveats);
         for arm in &summary.arms {
-            assert!(arm.spreads.val_acc.is_some());
-            assert_eq!((arm.spreads.train_minutes, arm.relative_time), (None, None));
-            assert_eq!(arm.spreads.images_per_s, None);
+            assert_eq!(arm.spreads.val_acc.unwrap().n, 3);
+            assert_eq!((arm.spreads.train_minutes.unwrap().n, arm.relative_time.unwrap().n), (2, 2));
+            assert_eq!(arm.spreads.images_per_s.unwrap().n, 2);
         }
     }
 
     #[test]
-    fn runs_that_trained_side_by_side_give_no_times_either() {
+    fn runs_that_trained_side_by_side_give_no_times() {
         let experiment = samples::experiment();
         let mut arms = samples::arms(&experiment.profile, &[0, 1, 2]);
         for record in arms.iter_mut().flat_map(|arm| arm.runs.iter_mut()).map(|run| &mut run.record) {
             record.beside = 1;
         }
         let summary = Summary::of(&experiment, &arms);
-        assert_eq!(summary.caveats, [Caveat::SideBySide(vec![2])]);
-        assert_eq!(summary.times_barred_by(), summary.caveats.first());
+        let (why, seeds) = (Barred::SideBySide(2), vec![Seed(0), Seed(1), Seed(2)]);
+        assert_eq!(summary.times_barred_by(), Some(&why));
+        assert_eq!(summary.caveats, [Caveat::Untimed { seeds, why }]);
         for arm in &summary.arms {
             assert!(arm.spreads.val_acc.is_some());
             assert_eq!((arm.spreads.train_minutes, arm.relative_time), (None, None));
         }
+    }
+
+    /// A factor whose level says what the file says made two arms of one training, which were ranked against each other.
+    #[test]
+    fn arms_that_are_one_training_are_one_arm() {
+        let (head, _) = samples::TOML.split_once("[[factors]]").unwrap();
+        let level = |label: &str, batch: u32| {
+            format!("{{ label = \"{label}\", set = {{ \"train.batch\" = {batch} }} }}")
+        };
+        let levels = [level("64", 64), level("again", 64), level("1024", 1024)].join(", ");
+        let profile = "[profiles.full]\nseeds = [0, 1, 2]\n";
+        let text = &format!("{head}[[factors]]\nlabel = \"batch\"\nlevels = [{levels}]\n{profile}");
+        let experiment = samples::parse(text);
+        let arms = samples::arms(&experiment.profile, &[0, 1, 2]);
+        let summary = Summary::of(&experiment, &arms);
+        assert_eq!(summary.arms.iter().map(|arm| arm.same_as).collect::<Vec<_>>(), [None, Some(0), None]);
+        assert_eq!((summary.distinct().count(), summary.trainings()), (2, (6, 6)));
+        let said = summary.caveats.iter().map(Caveat::to_string).collect::<String>();
+        assert!(said.contains("is the same training as 'batch 64'"), "{said}");
     }
 
     #[test]

@@ -9,19 +9,26 @@ use crate::stream::Seed;
 pub struct Assessment<'a> {
     pub claim: &'a Claim,
     pub verdict: Verdict,
+    /// The profile makes the setting smaller: the verdict is about that smaller one.
+    pub is_reduced: bool,
     /// One for each pair, bound or trend that was tested, in the order of the claim's tests.
     pub evidence: Vec<Evidence>,
     /// Why the verdict is not a plain one: a mistake in the claim, no runs, arms left out.
     pub remarks: Vec<String>,
+    /// How likely what the verdict found is by chance alone: of a claim of several parts the largest of what each has; of a
+    /// refuted one that of the part that refutes it, times the number of parts. `None` where nothing was measured.
+    pub p: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Verdict {
     Supported,
+    /// Some of its parts are supported and some refuted.
+    Partly,
     Refuted,
-    /// The runs do not decide it; more seeds may.
+    /// The runs do not decide it.
     Inconclusive,
-    /// There is nothing to decide it by: no runs, or the claim has a mistake.
+    /// There is nothing to decide it by: no runs, not what it needs, or the claim has a mistake.
     NotEvaluated,
 }
 
@@ -34,7 +41,8 @@ pub struct Evidence {
     pub unit: &'static str,
     /// Decimals to show.
     pub places: usize,
-    /// What each seed says: a difference, a relative difference in %, a mean or a slope.
+    /// What each seed says: a difference, a relative difference in %, a slope, or how far a mean is on the right side of a
+    /// bound.
     pub values: Vec<(Seed, f64)>,
     /// Mean of `values`.
     pub estimate: Option<f64>,
@@ -43,27 +51,168 @@ pub struct Evidence {
     pub margin: f64,
     /// The margin counts on both sides of 0: a claim of equality.
     pub is_two_sided: bool,
+    /// The values are of ratios, in %.
+    pub is_ratio: bool,
+    /// What `values` are the distances to, of a test of one arm against a value.
+    pub bound: Option<Bound>,
     /// Estimate over the standard deviation of `values`: Cohen's d of paired differences.
     pub effect_size: Option<f64>,
-    /// So many seeds more would decide it with 80 % power if the effect is as estimated; `None` when it is decided,
-    /// or when none of up to 1000 would.
-    pub seeds_more: Option<u32>,
+    /// The effect that so many seeds would have found with 80 % power at this spread, in the unit of `margin`; of an
+    /// equality, the margin within which equal arms would have been found equal.
+    pub detectable: Option<f64>,
+    /// Of a comparison of two arms.
+    pub held: Option<Held>,
+    /// The interval is wider than what it measures can be: it says nothing.
+    pub is_informative: bool,
+    /// How likely means this far on the claim's side are by chance alone.
+    pub p_supported: Option<f64>,
+    /// The same of an effect that matters, from the other side.
+    pub p_refuted: Option<f64>,
+    /// The earlier comparison of the same claim that is the same number, seen from elsewhere.
+    pub repeats: Option<usize>,
+    /// What it is a number of: comparisons with the same one are the same evidence, in whatever claim.
+    pub basis: String,
     pub verdict: Verdict,
-    /// The statistical method, for the report: `paired t, one-sided, α = 0.025`.
+    /// The statistical method, for the report: `paired t, 95 % interval`.
     pub method: &'static str,
 }
 
-impl Verdict {
-    pub const ALL: [Self; 4] = [Self::Supported, Self::Refuted, Self::Inconclusive, Self::NotEvaluated];
+/// What an arm's mean is compared with.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Bound {
+    pub value: f64,
+    /// 1 where the mean is to be above it, or near it; −1 where below.
+    pub sign: f64,
 }
 
+/// In how many seeds the first arm was above the second, and the share of seeds in which it would be, by Wilson's 95 %
+/// interval.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Held {
+    pub seeds: usize,
+    pub of: usize,
+    pub interval: (f64, f64),
+}
+
+impl Verdict {
+    pub const ALL: [Self; 5] =
+        [Self::Supported, Self::Partly, Self::Refuted, Self::Inconclusive, Self::NotEvaluated];
+
+    /// In the words of pages, which say what it is about: one of a reduced setting refutes nothing that was said of another.
+    pub fn says(self, is_reduced: bool) -> &'static str {
+        match (self, is_reduced) {
+            (Self::Supported, true) => "holds at this reduced setting",
+            (Self::Partly, true) => "holds in part at this reduced setting",
+            (Self::Refuted, true) => "does not hold at this reduced setting",
+            (Self::Supported, false) => "holds",
+            (Self::Partly, false) => "holds in part",
+            (Self::Refuted, false) => "does not hold",
+            (Self::Inconclusive, _) => "cannot be told",
+            (Self::NotEvaluated, _) => "not tested yet",
+        }
+    }
+}
+
+/// The key that programs read.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Supported => "supported",
+            Self::Partly => "partly",
             Self::Refuted => "refuted",
             Self::Inconclusive => "inconclusive",
-            Self::NotEvaluated => "not evaluated",
+            Self::NotEvaluated => "not_evaluated",
         })
+    }
+}
+
+impl Evidence {
+    /// A value as a reader knows it: of a bound the arm's own mean instead of its distance.
+    pub fn shown(&self, value: f64) -> f64 {
+        self.bound.map_or(value, |bound| bound.value + bound.sign * value)
+    }
+
+    /// One of `values`, `estimate` or `interval` in least effects that matter: of ratios by their logarithms.
+    pub fn in_margins(&self, value: f64) -> f64 {
+        let on_scale = |value: f64| if self.is_ratio { (value / 100.0).ln_1p() } else { value };
+        on_scale(value) / on_scale(self.margin)
+    }
+
+    /// The interval in such values, the lower end first.
+    pub fn shown_interval(&self) -> Option<(f64, f64)> {
+        let (low, high) = self.interval.map(|(low, high)| (self.shown(low), self.shown(high)))?;
+        Some(if low <= high { (low, high) } else { (high, low) })
+    }
+}
+
+impl Assessment<'_> {
+    /// The parts of the claim: comparisons that are one number count as one.
+    pub fn parts(&self) -> Vec<Verdict> {
+        let own = (0..self.evidence.len()).filter(|&index| self.evidence[index].repeats.is_none());
+        let part = |index| {
+            let all = self.evidence.iter().enumerate();
+            let of_part = all.filter(|(at, evidence)| *at == index || evidence.repeats == Some(index));
+            overall(&of_part.map(|(_, evidence)| evidence.verdict).collect::<Vec<_>>())
+        };
+        own.map(part).collect()
+    }
+
+    /// `2 of 3 parts hold`, of a claim that has several.
+    pub fn in_parts(&self) -> Option<String> {
+        let parts = self.parts();
+        let held = parts.iter().filter(|part| **part == Verdict::Supported).count();
+        let hold = if held == 1 { "holds" } else { "hold" };
+        (parts.len() > 1 && self.verdict != Verdict::NotEvaluated)
+            .then(|| format!("{held} of {} parts {hold}", parts.len()))
+    }
+
+    /// What its numbers are of: claims with the same one are about the same numbers.
+    pub fn basis(&self) -> Vec<&str> {
+        let mut basis: Vec<&str> = self.evidence.iter().map(|evidence| evidence.basis.as_str()).collect();
+        basis.sort_unstable();
+        basis.dedup();
+        basis
+    }
+}
+
+/// The verdict on parts that must all hold.
+pub fn overall(parts: &[Verdict]) -> Verdict {
+    let any = |verdict| parts.contains(&verdict);
+    let all = |verdict| parts.iter().all(|part| *part == verdict);
+    if parts.is_empty() || all(Verdict::NotEvaluated) {
+        Verdict::NotEvaluated
+    } else if any(Verdict::Partly) || (any(Verdict::Refuted) && any(Verdict::Supported)) {
+        Verdict::Partly
+    } else if any(Verdict::Refuted) {
+        Verdict::Refuted
+    } else if all(Verdict::Supported) {
+        Verdict::Supported
+    } else {
+        Verdict::Inconclusive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Inconclusive, NotEvaluated, Partly, Refuted, Supported};
+    use super::*;
+
+    #[test]
+    fn one_refuted_part_hides_no_supported_one() {
+        assert_eq!(overall(&[Supported, Supported]), Supported);
+        assert_eq!(overall(&[Supported, Refuted, Inconclusive]), Partly);
+        assert_eq!(overall(&[Refuted, Inconclusive]), Refuted);
+        assert_eq!(overall(&[Supported, Inconclusive]), Inconclusive);
+        assert_eq!(overall(&[Supported, NotEvaluated]), Inconclusive);
+        assert_eq!((overall(&[]), overall(&[NotEvaluated])), (NotEvaluated, NotEvaluated));
+        assert_eq!(overall(&[Partly, Supported]), Partly);
+    }
+
+    #[test]
+    fn no_verdict_of_a_reduced_setting_refutes() {
+        for verdict in Verdict::ALL {
+            assert!(verdict.says(true) != Refuted.says(false));
+        }
+        assert_eq!(Refuted.says(true), "does not hold at this reduced setting");
     }
 }

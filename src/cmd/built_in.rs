@@ -28,6 +28,7 @@ pub const EXPERIMENTS: Files = files!("experiments":
     "m2-activation"
     "m3-dropout"
     "m4-batch-budgets"
+    "m5-batch-time"
 );
 
 pub const BASELINES: Files = files!("experiments/baselines":

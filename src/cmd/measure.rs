@@ -96,7 +96,7 @@ fn timed(condition: Condition) -> Condition {
     let mut config: Config = condition.config;
     config.train.epochs = config.train.epochs.max(MOST_STEPS as u32);
     config.train.max_steps = None;
-    config.train.target_loss = None;
+    (config.train.target_loss, config.train.target_eval_loss) = (None, None);
     config.train.patience = None;
     config.train.min_delta = None;
     Condition { config, ..condition }

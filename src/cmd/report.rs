@@ -53,7 +53,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which of the runs of a profile make a page: never of two plans or two classes, whose times do not compare.
+/// Which of the runs of a profile make a page: of one plan, and of one class, but for seeds that are whole on another alone.
 pub enum Choice {
     Exactly(PlanAsked, Box<Environment>),
     /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
@@ -176,7 +176,7 @@ impl Reporter<'_> {
         let mut arms: Vec<ArmRuns> =
             profile.arms.iter().map(|arm| self.load(arm, &chosen.records, said)).collect();
         self.add_unreadable(&mut arms, profile);
-        let left_out = chosen.left_out.map(|text| text + ".");
+        let left_out = chosen.left_out;
         let downloads = Vec::new();
         Ok(Input { experiment, arms, left_out, explanations, command, downloads })
     }
@@ -219,10 +219,16 @@ impl Reporter<'_> {
         let wanted = wanted.map(|(group, _)| group.clone());
         let (chosen, others): (Vec<_>, Vec<_>) =
             groups.into_iter().partition(|(group, _)| Some(group) == wanted.as_ref());
-        Chosen {
-            records: chosen.into_iter().flat_map(|(_, records)| records).collect(),
-            left_out: left_out(others.into_iter().flat_map(|(_, records)| records)),
-        }
+        let mut records: Vec<&RunRecord> = chosen.into_iter().flat_map(|(_, records)| records).collect();
+        let (alike, others): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|((plan, _), _)| wanted.as_ref().is_some_and(|(wanted, _)| wanted == plan));
+        let alike: Vec<Vec<&RunRecord>> = alike.into_iter().map(|(_, records)| records).collect();
+        let unused = pool(&mut records, alike, profile);
+        let others = others.into_iter().flat_map(|(_, records)| records);
+        // Those trained for another experiment that shares a trial were never meant for this one.
+        let own = others.chain(unused).filter(|record| record.experiment == experiment.id);
+        Chosen { records, left_out: left_out(own) }
     }
 
     fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], said: &mut Said) -> ArmRuns<'e> {
@@ -256,6 +262,41 @@ impl Reporter<'_> {
 
 /// What runs have in common whose times compare: the plan, apart from what the arms vary, and the machine.
 type Group = ((PlanChange, Device), EnvironmentClass);
+
+/// Adds the runs of seeds that are whole on another machine and not on the one the page is of, whose own of such a seed then do
+/// not count: arms are compared within a machine. Gives back those that are not used. `others` are of the same plan, by
+/// machine.
+fn pool<'a>(
+    records: &mut Vec<&'a RunRecord>,
+    others: Vec<Vec<&'a RunRecord>>,
+    profile: &Profile,
+) -> Vec<&'a RunRecord> {
+    let has = |records: &[&RunRecord], (arm, trial): &(usize, TrialId)| {
+        let is_of =
+            |record: &&&RunRecord| record.trial_id == *trial && profile.arms[*arm].varied.is_in(&record.plan);
+        records.iter().filter(is_of).any(|record| record.status == Status::Finished)
+    };
+    let mut unused = Vec::new();
+    let mut pooled = BTreeSet::new();
+    for seed in &profile.seeds {
+        let of_seed: Vec<(usize, TrialId)> = profile
+            .trials()
+            .filter(|(_, trial)| trial.seed == *seed)
+            .map(|(arm, trial)| (arm, trial.id()))
+            .collect();
+        let is_whole = |records: &[&RunRecord]| of_seed.iter().all(|trial| has(records, trial));
+        if is_whole(records) {
+            continue;
+        }
+        let Some(other) = others.iter().find(|other| is_whole(other)) else { continue };
+        let is_of = |record: &&&RunRecord| record.trial.seed == *seed;
+        records.retain(|record| !is_of(&record));
+        records.extend(other.iter().filter(is_of));
+        pooled.extend(other.iter().filter(is_of).map(|record| &record.run));
+    }
+    unused.extend(others.into_iter().flatten().filter(|record| !pooled.contains(&record.run)));
+    unused
+}
 
 /// The greater, the rather a page is made of these runs: trials that came to their end, whether each had the machine to
 /// itself, and the newest that finished, or else that did not.

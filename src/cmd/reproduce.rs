@@ -95,7 +95,7 @@ fn take_away(leads: &[Lead]) -> Vec<String> {
     }
     let row = |lead: &Lead| {
         let counts: Vec<String> =
-            lead.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+            lead.verdicts.iter().map(|(verdict, count)| format!("{} {count}", verdict.says(false))).collect();
         vec![lead.id.clone(), counts.join(", ")]
     };
     table(&leads.iter().map(row).collect::<Vec<_>>())

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pinbench::analyse::{Caveat, Measures, Score};
-use pinbench::experiment::{Config, Experiment, PlanChange, ProfileName, Trial, TrialId};
+use pinbench::analyse::{Barred, Caveat, Measures, Score};
+use pinbench::experiment::{Config, Experiment, ProfileName, Trial, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
@@ -159,7 +159,9 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
     });
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
-    let mut doubts = Caveat::of_comparison(&[&run], &PlanChange::default());
+    let seeds = vec![record.trial.seed];
+    let beside = (record.beside > 0).then(|| Barred::SideBySide(record.beside + 1));
+    let mut doubts: Vec<Caveat> = beside.map(|why| Caveat::Untimed { seeds, why }).into_iter().collect();
     doubts.extend(Caveat::of_disturbance(arm.as_deref().unwrap_or(&record.experiment), &run));
     ShownRun {
         arm,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pinbench::data;
+use pinbench::experiment::claim::Claim;
 use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
 use pinbench::machine::Environment;
 use pinbench::record::{Block, Listing, Problem, Standing, Store};
@@ -99,7 +100,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, retim
         set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
-        let due: Vec<&Item> = interleaved(due(&found));
+        let due: Vec<&Item> = interleaved(due(&found, at_once));
         let times = asked.times(&due, &listing);
         announce(workspace, at_once, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
@@ -219,10 +220,22 @@ fn not_done(found: &[Item]) -> usize {
     found.iter().filter(is_open).count()
 }
 
-/// Each trial once under a plan, also where two experiments ask for it.
-fn due<'a, 'b>(found: &'b [Item<'a>]) -> Vec<&'b Item<'a>> {
+/// Each trial once under a plan, also where two experiments ask for it: but a block whose times a claim compares is run whole,
+/// one run after the other.
+fn due<'a, 'b>(found: &'b [Item<'a>], at_once: u32) -> Vec<&'b Item<'a>> {
     let mut seen: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
-    found.iter().filter(|item| item.is_due() && seen.insert(item.key())).collect()
+    let mut of_blocks: BTreeSet<(&str, TrialId, PlanHash)> = BTreeSet::new();
+    let is_new = |item: &&Item<'a>| {
+        let (id, plan) = item.key();
+        let is_timed = at_once == 1 && needs_times(item.experiment);
+        let is_new_of_block = is_timed && of_blocks.insert((item.experiment.id.as_str(), id, plan));
+        seen.insert((id, plan)) || is_new_of_block
+    };
+    found.iter().filter(|item| item.is_due()).filter(is_new).collect()
+}
+
+fn needs_times(experiment: &Experiment) -> bool {
+    experiment.claims.iter().any(Claim::compares_times)
 }
 
 impl<'a> Asked<'a> {
@@ -231,7 +244,10 @@ impl<'a> Asked<'a> {
         'a: 'b,
     {
         let mut found = Vec::new();
-        for experiment in self.experiments {
+        // Of experiments that share trials those measure them together that need their times.
+        let (first, then): (Vec<_>, Vec<_>) =
+            self.experiments.iter().partition(|experiment| needs_times(experiment));
+        for experiment in first.into_iter().chain(then) {
             let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
             found.extend(items(experiment, self.seeds, &self.wanted, &listing.records, holder)?);
         }
@@ -257,7 +273,10 @@ impl<'a> Asked<'a> {
     }
 
     fn jobs(&self, due: &[&Item], workspace: &Workspace, data: &Path) -> Vec<Job> {
+        let mut seen = BTreeSet::new();
         let job = |item: &&Item| {
+            // Then it is done already, for the block of another experiment.
+            let is_repeated = !seen.insert(item.key());
             let named = workspace.named(item.experiment);
             let again = command("run", &named, &item.experiment.profile.name, &item.plan, self.at_once);
             Job {
@@ -269,7 +288,7 @@ impl<'a> Asked<'a> {
                 data: data.to_owned(),
                 workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
-                task: Task::Train { fault: None, again: self.retime },
+                task: Task::Train { fault: None, again: self.retime || is_repeated },
                 beside: self.at_once.min(due.len() as u32) - 1,
                 block: block_of(item, due),
                 command: format!("{again} --trial {}", item.id.short()),

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::experiment::Arm;
-use crate::experiment::claim::{Claim, Statement, Test};
+use crate::experiment::claim::{Alike, Claim, Needs, Statement, Test};
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::metric::Metric;
+use crate::experiment::plan::PlanName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,7 +18,25 @@ pub struct WireClaim {
     pub id: Spanned<String>,
     pub says: String,
     pub tests: Spanned<Vec<Spanned<WireTest>>>,
+    pub needs: Option<WireNeeds>,
     pub note: Option<String>,
+}
+
+/// See [`Needs`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireNeeds {
+    pub updates: Option<u64>,
+    pub train_loss: Option<f64>,
+    pub plan: Option<PlanName>,
+    pub alike: Option<WireAlike>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireAlike {
+    pub metric: Spanned<String>,
+    pub within: Spanned<f64>,
 }
 
 /// One of the statements, over one metric.
@@ -28,7 +47,7 @@ pub struct WireTest {
     pub margin: Option<f64>,
     /// `A > B > C`, or the same with `<`.
     pub order: Option<Spanned<String>>,
-    /// `A = B`
+    /// `A = B`, or `A = 0.94`
     pub equal: Option<Spanned<String>>,
     /// `A > 0.97` or `A < 0.1`
     pub bound: Option<Spanned<String>>,
@@ -46,8 +65,8 @@ pub fn claims(source: &Source, wire: Vec<WireClaim>, arms: &[Arm]) -> Vec<Claim>
 }
 
 fn claim(source: &Source, wire: WireClaim, arms: &[Arm], repeated: bool) -> Claim {
-    let WireClaim { id, says, tests, note } = wire;
-    let read = || -> Result<Vec<Test>, LocatedError> {
+    let WireClaim { id, says, tests, needs: wanted, note } = wire;
+    let read = || -> Result<(Vec<Test>, Needs), LocatedError> {
         if repeated {
             let message = format!("there is a claim `{}` above: give this one another id", id.get_ref());
             return Err(source.error(Some(id.span()), message));
@@ -55,19 +74,37 @@ fn claim(source: &Source, wire: WireClaim, arms: &[Arm], repeated: bool) -> Clai
         if tests.get_ref().is_empty() {
             return Err(source.error(Some(tests.span()), "a claim needs at least one test"));
         }
-        tests.get_ref().iter().map(|wire| test(source, wire, arms)).collect()
+        let tests = tests.get_ref().iter().map(|wire| test(source, wire, arms)).collect::<Result<_, _>>()?;
+        Ok((tests, wanted.map(|wire| needs(source, wire)).transpose()?.unwrap_or_default()))
     };
-    let (tests, mistake) = match read() {
-        Ok(tests) => (tests, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+    let ((tests, needs), mistake) = match read() {
+        Ok(read) => (read, None),
+        Err(error) => (Default::default(), Some(error.to_string())),
     };
-    Claim { id: id.into_inner(), says, tests, note, mistake }
+    Claim { id: id.into_inner(), says, tests, needs, note, mistake }
+}
+
+fn needs(source: &Source, wire: WireNeeds) -> Result<Needs, LocatedError> {
+    let alike = |WireAlike { metric, within }| {
+        let place = within.span();
+        let within = Some(within.into_inner()).filter(|within| within.is_finite() && *within > 0.0);
+        let message = "`within` is the most by which the arms may differ, above 0";
+        Ok(Alike {
+            metric: read_metric(source, &metric)?,
+            within: within.ok_or_else(|| source.error(Some(place), message))?,
+        })
+    };
+    let WireNeeds { updates, train_loss, plan, alike: wanted } = wire;
+    Ok(Needs { updates, train_loss, plan, alike: wanted.map(alike).transpose()? })
+}
+
+fn read_metric(source: &Source, name: &Spanned<String>) -> Result<Metric, LocatedError> {
+    Metric::parse(name.get_ref()).map_err(|message| source.error(Some(name.span()), message))
 }
 
 fn test(source: &Source, wire: &Spanned<WireTest>, arms: &[Arm]) -> Result<Test, LocatedError> {
     let (wire, place) = (wire.get_ref(), wire.span());
-    let metric = Metric::parse(wire.metric.get_ref())
-        .map_err(|message| source.error(Some(wire.metric.span()), message))?;
+    let metric = read_metric(source, &wire.metric)?;
     let margin = wire.margin.filter(|margin| margin.is_finite() && *margin > 0.0).ok_or_else(|| {
         let message = "a test needs `margin`, the least effect that matters, above 0";
         source.error(Some(place.clone()), message)
@@ -99,14 +136,23 @@ enum Form {
 fn statement_of_text(text: &str, form: Form, arms: &[Arm]) -> Result<Statement, String> {
     match form {
         Form::Equal => match text.split('=').collect::<Vec<_>>()[..] {
-            [a, b] => {
-                let pair = different(vec![arm(a, arms)?, arm(b, arms)?], arms)?;
-                Ok(Statement::Equal(pair[0], pair[1]))
-            }
-            _ => Err(format!("'{text}': expected two arms, as in 'A = B'")),
+            [a, b] => equal(a, b, arms),
+            _ => Err(format!("'{text}': expected two arms, as in 'A = B', or an arm and a number")),
         },
         Form::Bound => bound(text, arms),
         _ => order(text, arms),
+    }
+}
+
+/// An arm may be called by a number: such a label goes before the number.
+fn equal(a: &str, b: &str, arms: &[Arm]) -> Result<Statement, String> {
+    let first = arm(a, arms)?;
+    match (arm(b, arms), b.trim().parse::<f64>()) {
+        (Err(_), Ok(number)) if number.is_finite() => Ok(Statement::Near(first, number)),
+        (second, _) => {
+            let pair = different(vec![first, second?], arms)?;
+            Ok(Statement::Equal(pair[0], pair[1]))
+        }
     }
 }
 
@@ -222,6 +268,7 @@ tests = [TESTS]
             ("order = \"none > half > half, long\"", Statement::Order(vec![0, 1, 2])),
             ("order = \"none < half, long\"", Statement::Order(vec![2, 0])),
             ("equal = \"half = none\"", Statement::Equal(1, 0)),
+            ("equal = \"half = 0.94\"", Statement::Near(1, 0.94)),
             ("bound = \"half, long > 0.97\"", Statement::Above(2, 0.97)),
             ("bound = \"none < -1e-3\"", Statement::Below(0, -1e-3)),
             ("rises = [\"none\", \"Half\"]", Statement::Rises(vec![0, 1])),
@@ -229,6 +276,24 @@ tests = [TESTS]
         ] {
             let claim = claim(&text(form));
             assert_eq!((claim.mistake, &claim.tests[0].statement), (None, &expected), "{form}");
+        }
+    }
+
+    #[test]
+    fn what_a_claim_needs_is_read_and_a_mistake_in_it_is_kept() {
+        let test = "{ metric = \"val_acc\", order = \"none > half\", margin = 0.1 }";
+        let with = |needs: &str| claim(&format!("{test}]\nneeds = {{ {needs} }}\nnote = \"\"\n#"));
+        let claim =
+            with("updates = 200, plan = \"eager\", alike = { metric = \"train_eval_loss\", within = 0.1 }");
+        assert_eq!(claim.mistake, None);
+        assert_eq!((claim.needs.updates, claim.needs.plan), (Some(200), Some(PlanName::Eager)));
+        assert!((claim.needs.alike.unwrap().within - 0.1).abs() < 1e-12);
+        for (needs, part) in [
+            ("alike = { metric = \"train_los\", within = 0.1 }", "did you mean"),
+            ("alike = { metric = \"train_loss\", within = 0.0 }", "above 0"),
+        ] {
+            let mistake = with(needs).mistake.unwrap();
+            assert!(mistake.contains(part), "{mistake}");
         }
     }
 

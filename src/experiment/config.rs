@@ -172,6 +172,10 @@ pub struct Train {
     pub max_steps: Option<u32>,
     /// End once the mean training loss of the last 6,400 images is not above this, in nats.
     pub target_loss: Option<f64>,
+    /// End once the loss in eval mode over the first 2,000 of the training images that are evaluated is not above this, in
+    /// nats; looked at every 1,280 images, or after each step of a larger batch. So arms end at a loss that is measured
+    /// alike, whatever their batch does to dropout and BatchNorm.
+    pub target_eval_loss: Option<f64>,
     /// End after so many epochs without a new best validation loss, and keep the weights of the best.
     pub patience: Option<u32>,
     /// By so much, in nats, a validation loss must fall to be a new best; 0 when absent.
@@ -296,12 +300,11 @@ impl Train {
         ] {
             check_some(key, count, |count| count >= 1, "at least 1")?;
         }
-        check_some(
-            "train.target_loss",
-            self.target_loss,
-            |loss| loss.is_finite() && loss > 0.0,
-            "a number above 0",
-        )?;
+        for (key, loss) in
+            [("train.target_loss", self.target_loss), ("train.target_eval_loss", self.target_eval_loss)]
+        {
+            check_some(key, loss, |loss| loss.is_finite() && loss > 0.0, "a number above 0")?;
+        }
         check_some(
             "train.label_smoothing",
             self.label_smoothing,

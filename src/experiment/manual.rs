@@ -67,6 +67,11 @@ const ABOUT: &[(&str, &str, &str)] = &[
         "End once the mean training loss of the last 6,400 images is not above this, in nats.",
     ),
     (
+        "train.target_eval_loss",
+        "none",
+        "End once the loss in eval mode over the first 2,000 of the training images that are evaluated is not above this, in nats; looked at every 1,280 images, or after each step of a larger batch.",
+    ),
+    (
         "train.patience",
         "none",
         "End after so many epochs without a new best validation loss, and keep the best weights.",
@@ -236,7 +241,25 @@ const AROUND: &[(&str, &[Row])] = &[
             ("id", "a text", "required: such as \"M1.a\"."),
             ("says", "a text", "required: the sentence."),
             ("tests", "a list of tables", "required: all of them must hold."),
+            ("needs", "a table", "what the runs must have come to for the claim to be judged at all; below."),
             ("note", "a text", "what a reader must know beside the verdict."),
+        ],
+    ),
+    (
+        "needs of a claim: where they are not met, it is not evaluated",
+        &[
+            ("updates", "a whole number", "optimizer steps that each run of its arms has made."),
+            ("train_loss", "a number", "a training loss in eval mode, in nats, to which each has come down."),
+            (
+                "plan",
+                "a text",
+                "the named plan its runs are under: \"eager\" for a sentence about a plain script.",
+            ),
+            (
+                "alike",
+                "a table",
+                "a `metric` in which the means of its arms lie `within` so much of each other, in the metric's unit: where arms are compared at an equal training loss.",
+            ),
         ],
     ),
     (
@@ -249,7 +272,7 @@ const AROUND: &[(&str, &[Row])] = &[
                 "required: the least effect that matters, in the metric's unit; of a metric compared by ratio, a share.",
             ),
             ("order", "a text", "\"A > B > C\", or the same with <; arms by their names."),
-            ("equal", "a text", "\"A = B\": within the margin."),
+            ("equal", "a text", "\"A = B\": within the margin; or \"A = 0.94\", a value."),
             ("bound", "a text", "\"A > 0.97\" or \"A < 0.1\"."),
             ("rises", "a list of texts", "the metric rises from each of these arms to the next."),
             ("falls", "a list of texts", "it falls."),
@@ -303,7 +326,7 @@ pub fn text() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::claims::{WireClaim, WireTest};
+    use crate::experiment::claims::{WireClaim, WireNeeds, WireTest};
     use crate::experiment::trace::names;
     use crate::experiment::wire::{
         WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
@@ -322,6 +345,7 @@ mod tests {
             names::<WireReference>(),
             names::<WireReferenceRow>(),
             names::<WireClaim>(),
+            names::<WireNeeds>(),
             names::<WireTest>(),
         ]) {
             let mut described: Vec<&str> = around.iter().map(|(name, ..)| *name).collect();

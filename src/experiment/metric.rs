@@ -35,6 +35,7 @@ pub enum Quantity {
     UpdatesToTrainLoss,
     GradientNoiseScale,
     GradientVariance,
+    GradientCovariance,
     Sharpness,
     EpsilonSharpness,
     GradientNormFirst,
@@ -87,7 +88,7 @@ pub enum Parameter {
 }
 
 impl Quantity {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ValAcc,
         Self::ValLoss,
         Self::TrainAcc,
@@ -110,6 +111,7 @@ impl Quantity {
         Self::UpdatesToTrainLoss,
         Self::GradientNoiseScale,
         Self::GradientVariance,
+        Self::GradientCovariance,
         Self::Sharpness,
         Self::EpsilonSharpness,
         Self::GradientNormFirst,
@@ -174,6 +176,9 @@ impl Quantity {
             },
             Self::GradientNoiseScale => ratio("gradient_noise_scale", "gradient noise scale", "images", 0),
             Self::GradientVariance => ratio("gradient_variance", "variance of the minibatch gradient", "", 5),
+            Self::GradientCovariance => {
+                ratio("gradient_covariance", "trace of the covariance of one image's gradient", "", 3)
+            }
             Self::Sharpness => ratio("sharpness", "largest Hessian eigenvalue", "", 2),
             Self::EpsilonSharpness => ratio("epsilon_sharpness", "ε-sharpness", "%", 3),
             Self::GradientNormFirst => {

@@ -211,24 +211,36 @@ const RECORD: &[About] = &[
 const CLAIMS: &[About] = &[
     ("experiment", "id of the experiment"),
     ("profile", "the profile it was looked at under"),
+    ("setting", "what the verdict is about: `its own`, which the file states, or a `reduced` one"),
     ("claim", "id of the claim"),
     ("says", "its sentence"),
-    ("verdict", "of the whole claim: supported, refuted, inconclusive or not evaluated"),
+    (
+        "verdict",
+        "of the whole claim: supported, partly, refuted, inconclusive or not_evaluated; about the `setting`",
+    ),
+    (
+        "q",
+        "share of false findings to expect among verdicts at least as clear (Benjamini–Hochberg over the claims that were evaluated)",
+    ),
+    ("repeats", "an earlier claim that is about the same numbers; such a one has no q of its own"),
     (
         "evidence",
         "one comparison of the claim; the columns that follow are of it and empty where there is none",
     ),
-    ("estimate", "mean over seeds, in `unit`"),
+    ("estimate", "mean over seeds, in `unit`: of a difference, or of the arm itself where it has a `bound`"),
     ("low", "lower end of the 95 % interval of that mean"),
     ("high", "upper end"),
     ("unit", "the metric's; `%` where arms are compared by ratio; empty for a pure number"),
+    ("bound", "what the arm is compared with, in `unit`; empty where arms are compared"),
     ("margin", "the least effect that matters, in `unit`"),
     ("seeds", "seeds it rests on"),
+    ("held", "of them, those in which the first arm was above the second"),
     ("effect_size", "mean over standard deviation of the seeds' differences, a pure number"),
     (
-        "seeds_more",
-        "of an inconclusive one: seeds that a new study at this mean and spread would need beyond these",
+        "detectable",
+        "the effect that so many seeds at this spread find with 80 % power, in `unit`; of an equality, the margin within which equal arms are found equal",
     ),
+    ("p", "how likely what `evidence_verdict` says comes out by chance alone"),
     ("evidence_verdict", "verdict of this comparison alone"),
 ];
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::experiment::claim::{Claim, Statement};
+use crate::experiment::claim::Claim;
 use crate::experiment::{Arm, Config};
 use crate::report::study::FORMAT;
 use crate::report::view::ExplanationView;
@@ -67,7 +67,7 @@ impl Explained {
     pub fn concerns(&self, claim: &Claim, arms: &[Arm]) -> bool {
         let Some(levels) = &self.levels else { return false };
         claim.tests.iter().filter(|test| test.metric.quantity.facts().is_timing).any(|test| {
-            let compared = compared(&test.statement);
+            let compared = test.statement.arms();
             levels.iter().all(|set| compared.iter().any(|&arm| is_at(set, &arms[arm].config)))
         })
     }
@@ -77,14 +77,6 @@ impl Explained {
 fn is_at(set: &Map<String, Value>, config: &Config) -> bool {
     let tree = serde_json::to_value(config).unwrap_or_default();
     set.iter().all(|(key, value)| tree.pointer(&format!("/{}", key.replace('.', "/"))) == Some(value))
-}
-
-fn compared(statement: &Statement) -> Vec<usize> {
-    match statement {
-        Statement::Order(arms) | Statement::Rises(arms) | Statement::Falls(arms) => arms.clone(),
-        Statement::Equal(a, b) => vec![*a, *b],
-        Statement::Above(..) | Statement::Below(..) => Vec::new(),
-    }
 }
 
 impl ExplanationView {

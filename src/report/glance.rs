@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use crate::analyse::{ArmSummary, Summary};
+use crate::analyse::{ArmSummary, Assessment, Summary, Verdict};
 use crate::experiment::Experiment;
 use crate::stats::Spread;
 use crate::text;
 
 pub fn sentences(summary: &Summary, experiment: &Experiment) -> Vec<String> {
-    let runs: usize = summary.arms.iter().map(|arm| arm.counted.len()).sum();
-    let due = summary.arms.len() * summary.seeds.len();
+    let (due, runs) = summary.trainings();
     if runs == 0 {
         return vec![format!(
             "None of {} has finished yet, so there is nothing to compare.",
@@ -35,13 +34,39 @@ pub fn sentences(summary: &Summary, experiment: &Experiment) -> Vec<String> {
     sentences.into_iter().flatten().collect()
 }
 
+/// What became of the claims, in one sentence.
+pub fn answer(assessments: &[Assessment]) -> Option<String> {
+    let is_reduced = assessments.first()?.is_reduced;
+    let group = |verdict: Verdict| {
+        let of_verdict = assessments.iter().filter(|assessment| assessment.verdict == verdict);
+        let ids: Vec<String> = of_verdict.map(|assessment| assessment.claim.id.clone()).collect();
+        // A verdict's words are of one claim.
+        let words = match (verdict, ids.len()) {
+            (_, 0) => return None,
+            (Verdict::Supported, 2..) => "hold",
+            (Verdict::Partly, 2..) => "hold in part",
+            (Verdict::Refuted, 2..) => "do not hold",
+            (Verdict::NotEvaluated, 1) => "is not tested yet",
+            (Verdict::NotEvaluated, _) => "are not tested yet",
+            _ => verdict.says(false),
+        };
+        Some(format!("{} {words} ({})", ids.len(), ids.join(", ")))
+    };
+    let groups: Vec<String> = Verdict::ALL.into_iter().filter_map(group).collect();
+    let at = if is_reduced { ", at this reduced setting" } else { "" };
+    Some(format!("Of {}{at}: {}.", text::plural(assessments.len(), "claim"), groups.join("; ")))
+}
+
 /// Arms a sentence names besides the best: more of them nobody reads.
 const MOST_NAMED: usize = 3;
 
-/// Arms that have a quantity, greatest first.
-fn ranked<'s>(summary: &'s Summary, quantity: fn(&ArmSummary) -> Option<Spread>) -> Vec<(&'s str, Spread)> {
+/// Those of the arms that have a quantity, greatest first.
+fn ranked<'s>(
+    arms: impl Iterator<Item = &'s ArmSummary<'s>>,
+    quantity: fn(&ArmSummary) -> Option<Spread>,
+) -> Vec<(&'s str, Spread)> {
     let mut ranked: Vec<(&str, Spread)> =
-        summary.arms.iter().filter_map(|arm| Some((arm.name.as_str(), quantity(arm)?))).collect();
+        arms.filter_map(|arm| Some((arm.name.as_str(), quantity(arm)?))).collect();
     ranked.sort_by(|left, right| right.1.mean.total_cmp(&left.1.mean));
     ranked
 }
@@ -49,7 +74,7 @@ fn ranked<'s>(summary: &'s Summary, quantity: fn(&ArmSummary) -> Option<Spread>)
 /// A superlative is of the arms that have the quantity: which do not, and why; a sentence of its own.
 pub fn not_among(summary: &Summary, why: impl Fn(&ArmSummary) -> Option<String>) -> Option<String> {
     let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
-    for arm in &summary.arms {
+    for arm in summary.distinct() {
         let Some(reason) = why(arm) else { continue };
         match by_reason.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(arm.name.clone()),
@@ -57,15 +82,36 @@ pub fn not_among(summary: &Summary, why: impl Fn(&ArmSummary) -> Option<String>)
         }
     }
     let group = |(reason, names): (String, Vec<String>)| match names.len() {
-        0..=MOST_NAMED => format!("{} ({reason})", and(&names)),
+        0..=MOST_NAMED => format!("{} ({reason})", text::and(&names)),
         many => format!("{} ({reason})", text::plural(many, "arm")),
     };
     let groups: Vec<String> = by_reason.into_iter().map(group).collect();
     (!groups.is_empty()).then(|| format!(" Not among them: {}.", groups.join("; ")))
 }
 
+/// Of each data set by itself: images of one say nothing about those of another.
 fn accuracy(summary: &Summary) -> Option<String> {
-    let ranked = ranked(summary, |arm| arm.spreads.val_acc);
+    let set = |arm: &ArmSummary| arm.arm.config.data.set;
+    let mut sets = Vec::new();
+    for arm in summary.distinct() {
+        if !sets.contains(&set(arm)) {
+            sets.push(set(arm));
+        }
+    }
+    let of_set = |wanted| {
+        highest(ranked(summary.distinct().filter(|arm| set(arm) == wanted), |arm| arm.spreads.val_acc))
+    };
+    let of_sets: Vec<String> = sets.into_iter().filter_map(of_set).collect();
+    let mut sentence = Some(of_sets.join(" ")).filter(|text| !text.is_empty())?;
+    sentence.extend(not_among(summary, |arm| match (arm.spreads.val_acc, arm.counted.is_empty()) {
+        (Some(_), _) => None,
+        (None, true) => Some("no finished run".to_owned()),
+        (None, false) => Some("not evaluated".to_owned()),
+    }));
+    Some(sentence)
+}
+
+fn highest(ranked: Vec<(&str, Spread)>) -> Option<String> {
     let (name, best) = ranked.first()?;
     let value = text::mean_sd(best.mean, best.sd, 4);
     let what = if ranked.len() == 1 { "Validation accuracy" } else { "Highest validation accuracy" };
@@ -77,7 +123,7 @@ fn accuracy(summary: &Summary) -> Option<String> {
         others.push(format!("further above {}", text::plural(ranked.len() - 1 - MOST_NAMED, "other arm")));
     }
     if !others.is_empty() {
-        sentence.push_str(&format!(", {}", and(&others)));
+        sentence.push_str(&format!(", {}", text::and(&others)));
     }
     sentence.push('.');
     let within = ranked[1..].iter().filter(|(_, other)| is_within(*best, *other));
@@ -87,14 +133,9 @@ fn accuracy(summary: &Summary) -> Option<String> {
     } else if !within.is_empty() {
         sentence.push_str(&format!(
             " The lead over {} is within one standard deviation between seeds.",
-            and(&within)
+            text::and(&within)
         ));
     }
-    sentence.extend(not_among(summary, |arm| match (arm.spreads.val_acc, arm.counted.is_empty()) {
-        (Some(_), _) => None,
-        (None, true) => Some("no finished run".to_owned()),
-        (None, false) => Some("not evaluated".to_owned()),
-    }));
     Some(sentence)
 }
 
@@ -115,18 +156,19 @@ fn is_within(best: Spread, other: Spread) -> bool {
 fn against(others: &str, summary: &Summary) -> Option<String> {
     let difference =
         |arm: &ArmSummary| Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), arm.name));
-    let differences: Vec<String> = summary.arms.iter().filter_map(difference).collect();
+    let differences: Vec<String> = summary.distinct().filter_map(difference).collect();
     (!differences.is_empty())
-        .then(|| format!("Against {others}, validation accuracy differs by {}.", and(&differences)))
+        .then(|| format!("Against {others}, validation accuracy differs by {}.", text::and(&differences)))
 }
 
 fn time(summary: &Summary) -> Option<String> {
-    let (first, others) = summary.arms.split_first()?;
+    let mut arms = summary.distinct();
+    let first = arms.next()?;
     let minutes = first.spreads.train_minutes?;
     let other = |arm: &ArmSummary| {
         Some(format!("{} {} times as long", arm.name, text::fixed(arm.relative_time?.mean, 2)))
     };
-    let mut others: Vec<String> = others.iter().filter_map(other).collect();
+    let mut others: Vec<String> = arms.filter_map(other).collect();
     if others.len() > MOST_NAMED {
         // The table has them all.
         others.clear();
@@ -134,17 +176,17 @@ fn time(summary: &Summary) -> Option<String> {
     let took = text::duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
     let mut sentence = format!("Training with {} took {took}", first.name);
     if !others.is_empty() {
-        sentence.push_str(&format!("; with {}", and(&others)));
+        sentence.push_str(&format!("; with {}", text::and(&others)));
     }
     sentence.push('.');
     Some(sentence)
 }
 
 fn throughput(summary: &Summary) -> Option<String> {
-    let ranked = ranked(summary, |arm| arm.spreads.images_per_s);
+    let ranked = ranked(summary.distinct(), |arm| arm.spreads.images_per_s);
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
-    let mut sentence = match (ranked.len(), summary.arms.len()) {
+    let mut sentence = match (ranked.len(), summary.distinct().count()) {
         (1, 1) => format!("Images trained a second: {}.", rate(most)),
         (1, _) => format!("Images trained a second: {fast} with {}.", rate(most)),
         _ => {
@@ -153,15 +195,6 @@ fn throughput(summary: &Summary) -> Option<String> {
     };
     sentence.extend(not_among(summary, |arm| arm.why_untimed()));
     Some(sentence)
-}
-
-/// `a, b and c`.
-fn and(parts: &[String]) -> String {
-    match parts {
-        [] => String::new(),
-        [only] => only.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::analyse::{Assessment, Summary, Verdict, assess};
+use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
 use crate::experiment::ProfileName;
-use crate::report::figure::FigureError;
+use crate::report::figure::{FigureError, strip};
 use crate::report::page::capitalised;
-use crate::report::view::{CountView, DownloadView, ExplanationView, IndexEntryView, IndexView};
+use crate::report::view::{
+    ClaimLinkView, CountView, DownloadView, ExplanationView, IndexEntryView, IndexView, ManyView,
+};
 use crate::report::{Download, Explained, Input, claims, glance};
+use crate::stats::inference;
 use crate::text;
 
 /// What the pages over all experiments say of one: little beside its runs, which need not stay in memory.
@@ -15,9 +18,26 @@ pub struct Entry {
     view: IndexEntryView,
     profile: ProfileName,
     is_full: bool,
-    verdicts: Vec<Verdict>,
-    /// Lines of the table of claims.
-    csv: String,
+    claims: Vec<Rated>,
+}
+
+/// What is kept of a claim until all are there.
+struct Rated {
+    id: String,
+    verdict: Verdict,
+    p: Option<f64>,
+    /// See [`Assessment::basis`].
+    basis: Vec<String>,
+    /// Fields of its lines in the table of claims: those of the claim up to its q, those after, and those of each evidence.
+    fields: (String, Vec<String>),
+}
+
+/// Where a claim stands among all.
+#[derive(Clone, Default)]
+struct Among {
+    q: Option<f64>,
+    /// The experiment and the claim it repeats.
+    repeats: Option<(String, String)>,
 }
 
 impl Entry {
@@ -29,8 +49,7 @@ impl Entry {
             view: entry(input, &summary, &assessments, is_made)?,
             profile: input.experiment.profile.name.clone(),
             is_full: input.experiment.profile.changes.is_empty(),
-            verdicts: assessments.iter().map(|assessment| assessment.verdict).collect(),
-            csv: csv(input, &assessments),
+            claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
         })
     }
 }
@@ -41,16 +60,18 @@ pub fn view(
     explanations: &[Explained],
     command: &str,
     downloads: &[Download],
-) -> IndexView {
+) -> Result<IndexView, FigureError> {
+    let is_reduced = !entries.is_empty() && entries.iter().all(|entry| !entry.is_full);
     let count = |verdict: Verdict| {
-        let verdicts = entries.iter().flat_map(|entry| &entry.verdicts);
+        let claims = entries.iter().flat_map(|entry| &entry.claims);
         CountView {
-            verdict: claims::verdict_view(verdict),
-            count: verdicts.filter(|found| **found == verdict).count(),
+            verdict: claims::verdict_view(verdict, is_reduced),
+            count: claims.filter(|claim| claim.verdict == verdict).count(),
         }
     };
-    let counts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive, Verdict::NotEvaluated];
-    let counts: Vec<CountView> = counts.into_iter().map(count).collect();
+    let counts: Vec<CountView> = Verdict::ALL.into_iter().map(count).collect();
+    let among = among(&entries);
+    let many = many(&entries, &among);
     let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
     let profile = match profiles.into_iter().collect::<Vec<_>>()[..] {
         [one] => one.to_string(),
@@ -58,23 +79,38 @@ pub fn view(
     };
     let is_full = entries.iter().all(|entry| entry.is_full);
     // Those that stand for themselves first, then those that answer a question.
-    let experiments = entries.into_iter().map(|entry| entry.view);
+    let has_page: Vec<String> =
+        entries.iter().filter(|entry| entry.view.has_page).map(|entry| entry.view.id.clone()).collect();
+    let mut places = among.into_iter();
+    let experiments = entries.into_iter().map(|entry| {
+        let mut view = entry.view;
+        for (claim, among) in view.claims.iter_mut().zip(places.by_ref()) {
+            claim.q = among.q.map(written_q);
+            claim.repeats = among.repeats.map(|(experiment, id)| {
+                let href = format!("{experiment}/index.html#{}", claims::anchor(&id));
+                ClaimLinkView { id, href: has_page.contains(&experiment).then_some(href) }
+            });
+        }
+        view
+    });
     let (open, own): (Vec<_>, Vec<_>) = experiments.partition(|entry| entry.question.is_some());
     let download = |download: &Download| DownloadView {
         name: download.name.clone(),
         about: download.about.clone(),
         size: text::bytes(download.bytes.len() as u64),
     };
-    IndexView {
+    Ok(IndexView {
         profile,
         is_full,
         claims: counts.iter().map(|count| count.count).sum(),
+        many,
+        ruler: strip::ruler()?,
         counts,
         explanations: explanations.iter().map(|explained| ExplanationView::of(explained, "", "")).collect(),
         experiments: own.into_iter().chain(open).collect(),
         command: command.to_owned(),
         downloads: downloads.iter().map(download).collect(),
-    }
+    })
 }
 
 fn entry(
@@ -85,8 +121,7 @@ fn entry(
 ) -> Result<IndexEntryView, FigureError> {
     let experiment = input.experiment;
     let profile = &experiment.profile;
-    let counted: usize = summary.arms.iter().map(|arm| arm.counted.len()).sum();
-    let due = summary.arms.len() * summary.seeds.len();
+    let (due, counted) = summary.trainings();
     Ok(IndexEntryView {
         id: experiment.id.clone(),
         title: experiment.title.clone(),
@@ -96,7 +131,7 @@ fn entry(
             "{} of {}, {} over {}",
             text::count(counted as u64),
             text::plural(due, "run"),
-            text::plural(summary.arms.len(), "arm"),
+            text::plural(summary.distinct().count(), "arm"),
             text::plural(summary.seeds.len(), "seed")
         ),
         left_out: input.left_out.as_deref().map(capitalised),
@@ -108,49 +143,117 @@ fn entry(
     })
 }
 
+/// Up to which q a verdict is one of those a reader may take as found.
+const LEVEL: f64 = 0.1;
+
+/// Every claim's place, in the order of the entries and their claims.
+fn among(entries: &[Entry]) -> Vec<Among> {
+    let all: Vec<(&Entry, &Rated)> =
+        entries.iter().flat_map(|entry| entry.claims.iter().map(move |claim| (entry, claim))).collect();
+    let repeats = |index: usize| {
+        let (_, claim) = all[index];
+        let is_known =
+            |(_, earlier): &&(&Entry, &Rated)| claim.basis.iter().all(|one| earlier.basis.contains(one));
+        let earlier = all[..index].iter().find(is_known).filter(|_| !claim.basis.is_empty());
+        earlier.map(|(entry, earlier)| (entry.view.id.clone(), earlier.id.clone()))
+    };
+    let mut among: Vec<Among> =
+        (0..all.len()).map(|index| Among { q: None, repeats: repeats(index) }).collect();
+    let tested: Vec<(usize, f64)> = (0..all.len())
+        .filter(|&index| among[index].repeats.is_none())
+        .filter_map(|index| Some((index, all[index].1.p?)))
+        .collect();
+    let q = inference::q_values(&tested.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+    for ((index, _), q) in tested.into_iter().zip(q) {
+        among[index].q = Some(q);
+    }
+    among
+}
+
+fn many(entries: &[Entry], among: &[Among]) -> ManyView {
+    let verdicts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| claim.verdict));
+    let tested: Vec<(Verdict, f64)> =
+        verdicts.zip(among).filter_map(|(verdict, among)| Some((verdict, among.q?))).collect();
+    let decides = |verdict| matches!(verdict, Verdict::Supported | Verdict::Partly | Verdict::Refuted);
+    let decided: Vec<f64> = tested.iter().filter(|(verdict, _)| decides(*verdict)).map(|(_, q)| *q).collect();
+    let any = inference::any_dependence(tested.len());
+    ManyView {
+        tests: tested.len(),
+        decided: decided.len(),
+        survive: decided.iter().filter(|q| **q <= LEVEL).count(),
+        survive_any_dependence: decided.iter().filter(|q| **q * any <= LEVEL).count(),
+        level: text::fixed(LEVEL * 100.0, 0),
+    }
+}
+
+/// `= 0.031`, and `< 0.001` where that would be 0.
+fn written_q(q: f64) -> String {
+    if q < 0.001 { "< 0.001".to_owned() } else { format!("= {}", text::fixed(q, 3)) }
+}
+
 /// Of `claims.csv`.
-pub const CLAIMS_HEADER: &str = "experiment,profile,claim,says,verdict,evidence,estimate,low,high,unit,margin,seeds,effect_size,seeds_more,evidence_verdict";
+pub const CLAIMS_HEADER: &str = "experiment,profile,setting,claim,says,verdict,q,repeats,evidence,estimate,low,high,unit,bound,margin,seeds,held,effect_size,detectable,p,evidence_verdict";
 
 /// One line a comparison: what was claimed, what was found, and the verdict on it.
 pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
     let mut text = format!("{CLAIMS_HEADER}\n");
-    entries.iter().for_each(|entry| text.push_str(&entry.csv));
+    let claims = entries.iter().flat_map(|entry| &entry.claims);
+    for (claim, among) in claims.zip(among(entries)) {
+        let (start, lines) = &claim.fields;
+        let repeats = among.repeats.map(|(_, id)| id).unwrap_or_default();
+        for line in lines {
+            text.push_str(&format!("{start},{},{},{line}\n", number(among.q), quoted(&repeats)));
+        }
+    }
     text.into_bytes()
 }
 
-fn csv(input: &Input, assessments: &[Assessment]) -> String {
-    let mut text = String::new();
-    for Assessment { claim, verdict, evidence, .. } in assessments {
-        let start = [
-            &input.experiment.id,
-            &input.experiment.profile.name.0,
-            &claim.id,
-            &claim.says,
-            &verdict.to_string(),
-        ]
-        .map(|field| quoted(field))
-        .join(",");
-        if evidence.is_empty() {
-            text.push_str(&format!("{start},,,,,,,,,,\n"));
-        }
-        for evidence in evidence {
-            let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-            text.push_str(&format!(
-                "{start},{},{},{},{},{},{},{},{},{},{}\n",
-                quoted(&evidence.what),
-                number(evidence.estimate),
-                number(evidence.interval.map(|(low, _)| low)),
-                number(evidence.interval.map(|(_, high)| high)),
-                quoted(evidence.unit),
-                evidence.margin,
-                evidence.values.len(),
-                number(evidence.effect_size),
-                evidence.seeds_more.map(|more| more.to_string()).unwrap_or_default(),
-                evidence.verdict
-            ));
-        }
+fn rated(input: &Input, assessment: &Assessment) -> Rated {
+    let Assessment { claim, verdict, evidence, p, is_reduced, .. } = assessment;
+    let experiment = input.experiment;
+    let setting = if *is_reduced { "reduced" } else { "its own" };
+    let start =
+        [&experiment.id, &experiment.profile.name.0, setting, &claim.id, &claim.says, &verdict.to_string()]
+            .map(quoted)
+            .join(",");
+    let lines = match evidence.is_empty() {
+        true => vec![",".repeat(12)],
+        false => evidence.iter().map(fields).collect(),
+    };
+    Rated {
+        id: claim.id.clone(),
+        verdict: *verdict,
+        p: *p,
+        basis: assessment.basis().into_iter().map(str::to_owned).collect(),
+        fields: (start, lines),
     }
-    text
+}
+
+fn fields(evidence: &Evidence) -> String {
+    let interval = evidence.shown_interval();
+    [
+        quoted(&evidence.what),
+        number(evidence.estimate.map(|value| evidence.shown(value))),
+        number(interval.map(|(low, _)| low)),
+        number(interval.map(|(_, high)| high)),
+        quoted(evidence.unit),
+        number(evidence.bound.map(|bound| bound.value)),
+        evidence.margin.to_string(),
+        evidence.values.len().to_string(),
+        evidence.held.map(|held| held.seeds.to_string()).unwrap_or_default(),
+        number(evidence.effect_size),
+        number(evidence.detectable),
+        number(match evidence.verdict {
+            Verdict::Refuted => evidence.p_refuted,
+            _ => evidence.p_supported,
+        }),
+        evidence.verdict.to_string(),
+    ]
+    .join(",")
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// RFC 4180.

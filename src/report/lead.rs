@@ -28,28 +28,33 @@ pub fn lead(input: &Input) -> Lead {
     }
 }
 
-/// `Supported: A is better than B (M1.a: +0.21, interval +0.18 to +0.24, 3 seeds).`
+/// `Holds: A is better than B (M1.a: +0.21, interval +0.18 to +0.24, 3 seeds).`
 fn sentence(assessment: &Assessment) -> String {
-    let Assessment { claim, verdict, evidence, remarks } = assessment;
+    let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     // Of a claim in several parts the one that decides, or keeps it open.
-    let decisive = evidence.iter().find(|evidence| evidence.verdict == *verdict);
+    let decisive = match verdict {
+        Verdict::Partly => Verdict::Refuted,
+        other => *other,
+    };
+    let decisive = evidence.iter().find(|evidence| evidence.verdict == decisive);
     let reason = match decisive {
-        Some(evidence) => found(evidence),
+        Some(evidence) => {
+            assessment.in_parts().into_iter().chain([found(evidence)]).collect::<Vec<_>>().join("; ")
+        }
         None => remarks.first().cloned().unwrap_or_else(|| "nothing was measured".to_owned()),
     };
     let says = claim.says.trim_end_matches('.');
-    format!("{}: {says} ({}: {reason}).", text::capital(&verdict.to_string()), claim.id)
+    format!("{}: {says} ({}: {reason}).", text::capital(verdict.says(*is_reduced)), claim.id)
 }
 
 fn found(evidence: &Evidence) -> String {
     let mut parts = vec![claims::estimate(evidence)];
     if let Some(interval) = claims::interval(evidence) {
         parts.push(format!("interval {interval}"));
+    } else if !evidence.is_informative {
+        parts.push("no information".to_owned());
     }
     parts.push(text::plural(evidence.values.len(), "seed"));
-    if let Some(more) = evidence.seeds_more {
-        parts.push(format!("about {} would decide it", text::plural(more as usize, "more seed")));
-    }
     parts.join(", ")
 }
 
@@ -83,17 +88,17 @@ mod tests {
             lead.sentences
         );
         let supported =
-            "Supported: The large batch ends behind (T.a: +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
+            "Holds: The large batch ends behind (T.a: +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
         assert_eq!(lead.sentences[1], supported);
         assert!(
-            lead.sentences[2].starts_with("Refuted: The small one does (T.b: −0.15"),
+            lead.sentences[2].starts_with("Does not hold: The small one does (T.b: −0.15"),
             "{:?}",
             lead.sentences
         );
         assert_eq!(lead.verdicts, [(Verdict::Supported, 1), (Verdict::Refuted, 1)]);
         let lead = of(&experiment, samples::arms(&experiment.profile, &[]));
         assert!(
-            lead.sentences[1].starts_with("Not evaluated: The large batch ends behind (T.a: "),
+            lead.sentences[1].starts_with("Not tested yet: The large batch ends behind (T.a: "),
             "{:?}",
             lead.sentences
         );

@@ -109,7 +109,7 @@ fn by_layer(summary: &Summary, diagnostic: Diagnostic, what: &str) -> Result<Opt
 
 /// The test images of all seeds in one matrix an arm.
 fn matrices<'s>(summary: &'s Summary) -> impl Iterator<Item = (&'s ArmSummary<'s>, Confusion, usize)> {
-    summary.arms.iter().filter_map(|arm| {
+    summary.distinct().filter_map(|arm| {
         let mut matrices = arm.counted.iter().filter_map(|(run, _)| quantity::test_confusion(run));
         let (mut sum, mut seeds) = (matrices.next()?, 1);
         for matrix in matrices {

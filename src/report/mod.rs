@@ -114,7 +114,7 @@ pub fn render_index(
         about: "every claim with its evidence and verdict, CSV".to_owned(),
         bytes: index::claims_csv(&entries),
     };
-    let view = index::view(entries, explanations, command, std::slice::from_ref(&claims));
+    let view = index::view(entries, explanations, command, std::slice::from_ref(&claims))?;
     let mut context = Context::new();
     context.insert("index", &view);
     context.insert("style", include_str!("../../templates/style.css"));
@@ -397,12 +397,12 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
         let page = text_of(&files, "index.html");
         assert!(page.contains("3 claims:") && page.contains("href=\"m1/index.html#claim-m1-a\""));
         assert!(page.contains("Not run yet under this profile."));
-        assert!(page.contains("not evaluated") && page.contains("did you mean"));
+        assert!(page.contains("not tested yet") && page.contains("did you mean"));
         for foreign in ["http:", "https:", "src=", "<link", "<script", "style=", "fill=\"#"] {
             assert!(!page[page.find("</style>").unwrap()..].contains(foreign), "{foreign}");
         }
         let lines: Vec<String> = text_of(&files, "claims.csv").lines().map(str::to_owned).collect();
-        assert!(lines[0].starts_with("experiment,profile,claim,says,verdict"));
+        assert!(lines[0].starts_with("experiment,profile,setting,claim,says,verdict,q,repeats"));
         // Two links of the chain, the mistake, the one without a value.
         assert_eq!(lines.len(), 1 + 2 + 1 + 1);
         let fields = lines[0].split(',').count();

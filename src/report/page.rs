@@ -1,10 +1,12 @@
 //! The page of one experiment, from a summary to the view its template gets.
 
-use crate::analyse::{Caveat, Summary, assess};
+use std::collections::BTreeSet;
+
+use crate::analyse::{Assessment, Caveat, Summary, Verdict, assess};
 use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
-use crate::report::figure::{FigureError, phases, relative_time};
-use crate::report::view::{ClaimView, DownloadView, ExplanationView, PageView};
+use crate::report::figure::{FigureError, by_arm, phases, relative_time};
+use crate::report::view::{ClaimView, DownloadView, ExplanationView, FigureView, PageView};
 use crate::report::{Download, Input, claims, device, glance, metrics, provenance, results, setup};
 use crate::text;
 
@@ -22,7 +24,10 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         source: experiment.source.clone(),
         profile: setup::profile(profile),
         plans: setup::plans(&summary),
-        glance: glance::sentences(&summary, input.experiment),
+        glance: glance::answer(&assess(experiment, &summary))
+            .into_iter()
+            .chain(glance::sentences(&summary, experiment))
+            .collect(),
         warnings: device::warning(&summary).into_iter().chain(warnings.into_iter().map(sentence)).collect(),
         gaps: gaps
             .into_iter()
@@ -35,12 +40,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         times: results::times(&summary)?,
         phases: results::shares(&summary)?,
         device: device::beside_host(&summary)?,
-        learning: vec![
-            loss_curve::draw(&summary, Along::Steps)?,
-            loss_curve::draw(&summary, Along::Images)?,
-            epoch_curve::draw(&summary, Metric::Accuracy)?,
-            epoch_curve::draw(&summary, Metric::Loss)?,
-        ],
+        learning: learning(&summary)?,
         metrics: metrics::scores(&summary)?,
         by_class: metrics::by_class(&summary)?,
         confusion: metrics::confusion(&summary),
@@ -55,6 +55,16 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
     })
 }
 
+/// Steps and images tell two stories only where arms differ in how many images a step has.
+fn learning(summary: &Summary) -> Result<Vec<FigureView>, FigureError> {
+    let batches: BTreeSet<u32> = summary.arms.iter().map(|arm| arm.arm.config.train.batch).collect();
+    let along: &[Along] = if batches.len() > 1 { &[Along::Steps, Along::Images] } else { &[Along::Steps] };
+    let losses = along.iter().map(|along| loss_curve::draw(summary, *along));
+    let epochs =
+        [Metric::Accuracy, Metric::Loss].into_iter().map(|metric| epoch_curve::draw(summary, metric));
+    losses.chain(epochs).collect()
+}
+
 /// Whether a caveat says that a run is not there, rather than that one must be read with care.
 fn is_gap(caveat: &Caveat) -> bool {
     matches!(
@@ -66,9 +76,13 @@ fn is_gap(caveat: &Caveat) -> bool {
 /// The claims, and beside those that are about times what explains these.
 fn claim_views(input: &Input, summary: &Summary) -> Result<Vec<ClaimView>, FigureError> {
     let arms = &input.experiment.profile.arms;
+    let assessments = assess(input.experiment, summary);
     let plan = setup::plans(summary).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
-    let mut views = claims::views(&assess(input.experiment, summary))?;
-    for (view, claim) in views.iter_mut().zip(&input.experiment.claims) {
+    let mut views = claims::views(&assessments)?;
+    for (view, Assessment { claim, verdict, .. }) in views.iter_mut().zip(&assessments) {
+        if *verdict != Verdict::NotEvaluated {
+            view.figures = by_arm::draw(claim, summary, &view.anchor)?;
+        }
         let concerning = input.explanations.iter().filter(|explained| explained.concerns(claim, arms));
         view.explanations =
             concerning.map(|explained| ExplanationView::of(explained, "../", &plan)).collect();

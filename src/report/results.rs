@@ -87,7 +87,7 @@ fn difference(arm: &ArmSummary) -> Vec<CellView> {
 }
 
 pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
-    let timed = summary.times_are_comparable();
+    let timed = summary.times_barred_by().is_none();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;
@@ -117,11 +117,14 @@ pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
         ("throughput", "images/s"),
         ("page faults", "a step"),
     ];
-    let caption = summary.times_barred_by().map_or_else(
-        || "Mean over seeds, ± one standard deviation.".to_owned(),
-        |caveat| format!("No times: {}. Each run's own time stands under Runs.", caveat.why_no_times()),
-    );
-    let caption = caption.to_owned();
+    let caption = match summary.times_barred_by() {
+        Some(barred) => format!("No times: {barred}. Each run's own time stands under Runs."),
+        None if summary.barred.is_empty() => "Mean over seeds, ± one standard deviation.".to_owned(),
+        None => format!(
+            "Mean over the seeds whose arms were measured together ({}), ± one standard deviation.",
+            text::plural(summary.timed.len(), "seed")
+        ),
+    };
     Ok(table(caption, "arm", &columns, rows))
 }
 
@@ -259,7 +262,7 @@ mod tests {
             times(&Summary::of(&experiment, &arms)).unwrap().caption
         };
         assert!(caption(&[0; 3]).starts_with("Mean over seeds"));
-        assert!(caption(&[1; 3]).contains("several at a time"));
-        assert!(caption(&[0, 1, 0]).contains("several at a time"));
+        assert!(caption(&[1; 3]).contains("trained 2 at a time"));
+        assert!(caption(&[0, 1, 0]).contains("trained 2 at a time"));
     }
 }

@@ -135,8 +135,9 @@ pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
         ),
         method(
             "relative",
-            "A run's training time divided by that of the first arm's run of the same seed; runs of one seed follow \
-             each other closely, so a machine that slows down over hours slows both."
+            "A run's training time divided by that of the first arm's run of the same seed. Times count only of seeds \
+             whose arms ran one right after the other, by one program, on one machine, alone and undisturbed: the \
+             records of the runs say so."
                 .to_owned(),
         ),
         method(
@@ -154,12 +155,13 @@ pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
         ),
         method(
             "verdict",
-            "Differences are taken within a seed. Supported: the 95 % interval of their mean (Student's t) lies above \
-             no effect, and the mean is at least the least effect that matters. Refuted: the interval lies below that \
+            "Differences are taken within a seed. Holds: the 95 % interval of their mean (Student's t) lies above \
+             no effect, and the mean is at least the least effect that matters. Does not hold: the interval lies below that \
              effect. Equal: two one-sided tests at 5 % within the margin (Schuirmann 1987). A claim of several \
-             comparisons is supported when all are, and refuted when one is, each then tested at 5 % over their \
-             number. Ratios are compared by their logarithms. More seeds: those it takes for a power of 80 % if mean \
-             and spread are as they seem."
+             comparisons holds when all do; where one does not, each being tested at 5 % over their number, the claim \
+             does not, or holds in part where others do. Otherwise it cannot be told. Ratios are compared by their logarithms. \
+             What so many seeds would have found: with a power of 80 % at this spread. The share of all seeds: \
+             Wilson's 95 % interval."
                 .to_owned(),
         ),
         method(
@@ -179,7 +181,7 @@ pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
             "noise scale, gradient variance",
             "From the gradients of parts of 64 images and of all of them, in train mode, after the first, the middle \
              and the last epoch: noise scale tr Σ / |G|², each averaged first (McCandlish et al., arXiv 1812.06162, \
-             appendix A.1); variance of a batch's gradient tr Σ / B after the last epoch."
+             appendix A.1); covariance tr Σ of one image's gradient, and variance tr Σ / B of a batch's, after the last epoch."
                 .to_owned(),
         ),
         method(

@@ -55,11 +55,35 @@ pub struct ClaimView {
     pub anchor: String,
     pub says: String,
     pub verdict: VerdictView,
+    /// `2 of 3 parts hold`, of a claim in parts.
+    pub parts: Option<String>,
+    /// On pages over all claims: the share of false findings among those that are as clear, as `= 0.031`.
+    pub q: Option<String>,
+    /// On pages over all claims: the earlier one that is about the same numbers.
+    pub repeats: Option<ClaimLinkView>,
     pub note: Option<String>,
     pub evidence: Vec<EvidenceView>,
     pub remarks: Vec<String>,
+    /// What its metrics are in each of its arms.
+    pub figures: Vec<FigureView>,
     /// What explains the times the claim is about.
     pub explanations: Vec<ExplanationView>,
+}
+
+#[derive(Serialize, Clone)]
+pub struct ClaimLinkView {
+    pub id: String,
+    /// Absent where its page is not there.
+    pub href: Option<String>,
+}
+
+/// In how many seeds one arm was above another, and the share of seeds in which it would be.
+#[derive(Serialize)]
+pub struct HeldView {
+    pub seeds: String,
+    pub of: String,
+    pub low: String,
+    pub high: String,
 }
 
 /// A link to an explanation and what it says first.
@@ -95,11 +119,19 @@ pub struct EvidenceView {
     pub what: String,
     pub estimate: String,
     pub interval: Option<String>,
+    /// What the mean of an arm is compared with.
+    pub bound: Option<String>,
     pub margin: String,
     pub seeds: String,
+    /// The interval is narrower than what it measures can be.
+    pub is_informative: bool,
+    /// It is the number of a comparison above.
+    pub is_repeated: bool,
+    pub held: Option<HeldView>,
     pub effect_size: Option<String>,
-    /// Seeds it would take to decide.
-    pub more: Option<String>,
+    /// What so many seeds would have found, of one that is not decided.
+    pub detectable: Option<String>,
+    pub is_equality: bool,
     pub method: String,
     pub verdict: VerdictView,
     /// For readers who do not see the picture.
@@ -137,11 +169,28 @@ pub struct IndexView {
     /// How many claims have which verdict.
     pub counts: Vec<CountView>,
     pub claims: usize,
+    pub many: ManyView,
+    /// The scale of all strips.
+    pub ruler: PictureView,
     /// Those that lie beside the index.
     pub explanations: Vec<ExplanationView>,
     pub experiments: Vec<IndexEntryView>,
     pub command: String,
     pub downloads: Vec<DownloadView>,
+}
+
+/// What many claims do to the verdict on one.
+#[derive(Serialize)]
+pub struct ManyView {
+    /// Claims that were evaluated, those that repeat others left out.
+    pub tests: usize,
+    /// Verdicts that decide something, of those.
+    pub decided: usize,
+    /// And with a q of at most `level`.
+    pub survive: usize,
+    /// The same whatever the claims have to do with each other.
+    pub survive_any_dependence: usize,
+    pub level: String,
 }
 
 #[derive(Serialize)]

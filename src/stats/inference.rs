@@ -48,6 +48,52 @@ pub fn values_needed(
     (effect > 0.0 && sd > 0.0).then(|| (least.max(2)..=most).find(suffices)).flatten()
 }
 
+/// How likely a mean this far above `bound`, or farther, is where the true one is `bound`: the one-sided p of Student's t.
+/// Values without spread leave no doubt either way.
+pub fn p_above(values: &[f64], bound: f64) -> Option<f64> {
+    let (mean, sd, n) = (mean(values)?, sample_sd(values)?, values.len() as f64);
+    if sd == 0.0 {
+        return Some(if mean > bound { 0.0 } else { 1.0 });
+    }
+    Some(StudentsT::new(0.0, 1.0, n - 1.0).ok()?.cdf(-(mean - bound) * n.sqrt() / sd))
+}
+
+/// The effect that a one-sided test of `n` values with deviation `sd` finds with the probability `wanted`: [`power`] solved
+/// for the effect.
+pub fn detectable(sd: f64, n: usize, alpha: f64, wanted: f64) -> Option<f64> {
+    let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
+    Some((quantile(freedom, 1.0 - alpha)? + quantile(freedom, wanted)?) * sd / (n as f64).sqrt())
+}
+
+/// The two-sided interval of a share of which `hits` of `n` are seen (Wilson, Journal of the American Statistical
+/// Association 22(158), 1927).
+pub fn share_interval(hits: usize, n: usize, alpha: f64) -> (f64, f64) {
+    let (share, n, z) = (hits as f64 / n as f64, n as f64, normal_quantile(1.0 - alpha / 2.0));
+    let (middle, shrink) = (share + z * z / (2.0 * n), 1.0 + z * z / n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    (((middle - half) / shrink).max(0.0), ((middle + half) / shrink).min(1.0))
+}
+
+/// The q of each p: the share of false findings to expect among all that are at least as clear (Benjamini and Hochberg,
+/// Journal of the Royal Statistical Society B 57(1), 1995).
+pub fn q_values(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&one, &other| p[one].total_cmp(&p[other]));
+    let mut q = vec![1.0; p.len()];
+    let mut least = 1.0_f64;
+    for (rank, &index) in order.iter().enumerate().rev() {
+        least = least.min(p[index] * p.len() as f64 / (rank + 1) as f64);
+        q[index] = least;
+    }
+    q
+}
+
+/// What a q is multiplied by where the tests may depend on each other in any way (Benjamini and Yekutieli, Annals of
+/// Statistics 29(4), 2001).
+pub fn any_dependence(tests: usize) -> f64 {
+    (1..=tests).map(|rank| 1.0 / rank as f64).sum()
+}
+
 /// The value a standard normal variable stays below with this probability.
 pub fn normal_quantile(probability: f64) -> f64 {
     Normal::standard().inverse_cdf(probability)
@@ -131,6 +177,17 @@ mod tests {
         }
     }
 
+    /// G*Power, one-sample t, one tail, α = 0.025, power 0.8: 10 values find d = 1, 34 find d = 0.5.
+    #[test]
+    fn more_values_find_smaller_effects() {
+        for (n, expected) in [(10, 1.0), (34, 0.5)] {
+            let found = detectable(1.0, n, 0.025, 0.8).unwrap();
+            assert!((found / expected - 1.0).abs() < 0.03, "{n}: {found}");
+            assert!((power(found, 1.0, n, 0.025).unwrap() - 0.8).abs() < 1e-9);
+        }
+        assert_eq!(detectable(1.0, 1, 0.025, 0.8), None);
+    }
+
     #[test]
     fn smaller_effects_need_more_values() {
         // G*Power, one-sample t, one tail, α = 0.025, power 0.8: d = 1 needs 10, d = 0.5 needs 34.
@@ -138,5 +195,35 @@ mod tests {
         assert!((33..=35).contains(&values_needed(0.5, 1.0, (2, 1000), 0.025, 0.8).unwrap()));
         assert_eq!(values_needed(0.001, 1.0, (2, 1000), 0.025, 0.8), None);
         assert_eq!(values_needed(-1.0, 1.0, (2, 1000), 0.025, 0.8), None);
+    }
+
+    /// R's `t.test(extra ~ group, data = sleep, paired = TRUE, alternative = "less")`, turned over: p = 0.001416.
+    #[test]
+    fn the_p_of_students_sleep_data_is_the_published_one() {
+        let differences = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4];
+        assert!((p_above(&differences, 0.0).unwrap() - 0.001_416).abs() < 1e-6);
+        assert_eq!(
+            (p_above(&[0.5; 3], 0.0), p_above(&[0.5; 3], 0.5), p_above(&[1.0], 0.0)),
+            (Some(0.0), Some(1.0), None)
+        );
+    }
+
+    /// R's `p.adjust(c(0.01, 0.04, 0.03, 0.5), "BH")`.
+    #[test]
+    fn q_is_what_r_adjusts_p_to() {
+        let q = q_values(&[0.01, 0.04, 0.03, 0.5]);
+        for (found, expected) in q.iter().zip([0.04, 0.053_333, 0.053_333, 0.5]) {
+            assert!((found - expected).abs() < 1e-5, "{q:?}");
+        }
+        assert!((any_dependence(4) - 25.0 / 12.0).abs() < 1e-12 && q_values(&[]).is_empty());
+    }
+
+    /// Brown, Cai and DasGupta (Statistical Science 16(2), 2001): no share of few is certain.
+    #[test]
+    fn the_share_of_five_of_five_is_not_certain() {
+        let (low, high) = share_interval(5, 5, 0.05);
+        assert!((low - 0.565_5).abs() < 1e-3 && high > 1.0 - 1e-9, "{low} {high}");
+        let (low, high) = share_interval(4, 8, 0.05);
+        assert!((low - 0.215).abs() < 1e-3 && (high - 0.785).abs() < 1e-3, "{low} {high}");
     }
 }

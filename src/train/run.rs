@@ -217,6 +217,7 @@ impl<'a> Training<'a> {
             let row = self.step(epoch)?;
             self.progress.so_far.add(&row);
             self.end.see(&row);
+            self.look(&row)?;
             let is_last = self.end.is_over || number == last;
             let tensors =
                 if Chain::sees_tensors(row.step, is_last) { self.learner.tensors() } else { vec![] };
@@ -264,6 +265,23 @@ impl<'a> Training<'a> {
         Ok(row)
     }
 
+    /// Evaluates where a training may end at a loss in eval mode, and a look is due.
+    fn look(&mut self, row: &StepRow) -> Result<(), TrainError> {
+        let Some(target) = self.config.train.target_eval_loss.filter(|_| !self.instruments.only_steps) else {
+            return Ok(());
+        };
+        if self.end.is_over || !is_look_due(row, self.config.train.batch) {
+            return Ok(());
+        }
+        let (set, indices) = self.sets.evaluated(Split::TrainEval);
+        let looked_at = indices.narrow(0, 0, LOOKED_AT.min(indices.size()[0]));
+        let began_ns = self.times.now_ns();
+        let score = evaluate(&self.learner.built.network, set, &looked_at, self.sets.classes, None)?;
+        self.times.evaluate_ns += self.times.now_ns() - began_ns;
+        self.end.is_over = score.loss <= target;
+        Ok(())
+    }
+
     /// Evaluates the weights there are on a split: its loss in nats.
     fn measure(&mut self, epoch: u32, split: Split, observer: &mut dyn Observer) -> Result<f64, TrainError> {
         let (set, indices) = self.sets.evaluated(split);
@@ -302,7 +320,19 @@ impl<'a> Training<'a> {
     }
 }
 
+/// Images evaluated at a look, and trained on between two: see `train.target_eval_loss`.
+const LOOKED_AT: i64 = 2_000;
+const LOOK_EVERY: u64 = 1_280;
+
+/// Whether this step is the first to see an image beyond a multiple of the distance between looks, counted over whole steps.
+fn is_look_due(row: &StepRow, batch: u32) -> bool {
+    let seen = |steps: u64| steps * u64::from(batch) / LOOK_EVERY;
+    seen(row.step + 1) > seen(row.step) || u64::from(batch) >= LOOK_EVERY
+}
+
 #[cfg(test)]
 mod gpu_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verdict_tests;

@@ -74,7 +74,7 @@ fn lengthened(trial: &Trial, wanted: &Wanted) -> Trial {
     let train = &mut trial.config.train;
     // An epoch of at least two steps has one that counts; twice as many, because now and then that one is hashed.
     train.epochs = 2 * (wanted.warm_up + 2 * wanted.steps) as u32;
-    (train.max_steps, train.target_loss) = (None, None);
+    (train.max_steps, train.target_loss, train.target_eval_loss) = (None, None, None);
     (train.patience, train.min_delta) = (None, None);
     trial
 }

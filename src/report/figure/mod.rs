@@ -2,6 +2,7 @@
 
 mod axis;
 mod bars;
+pub mod by_arm;
 pub mod epoch_curve;
 mod label;
 pub mod left;

@@ -43,8 +43,7 @@ pub fn name(part: usize) -> &'static str {
 pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
     let id = "phases";
     let bars: Vec<Bar> = summary
-        .arms
-        .iter()
+        .distinct()
         .filter_map(|arm| {
             let (phases, rest) = (arm.spreads.phase_us_per_image?, arm.spreads.rest_us_per_image?);
             let us = std::array::from_fn(|part| phases.get(part).unwrap_or(&rest).mean);
@@ -59,7 +58,7 @@ pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
             let missing = not_among(summary, |arm| arm.why_untimed()).unwrap_or_default();
             format!("{said}{missing}")
         }
-        Some(caveat) => format!("Not drawn: {}.", caveat.why_no_times()),
+        Some(barred) => format!("Not drawn: {barred}."),
         None => "No finished run is longer than its warm-up, so no step was timed warm.".to_owned(),
     };
     let failed = |source| FigureError { figure: id, source };

@@ -155,7 +155,8 @@ impl<'a, 's> Plot<'a, 's> {
     }
 }
 
-fn letters(ink: &Ink, h: HPos, v: VPos) -> TextStyle<'_> {
+/// Letters in the size of the page's small print.
+pub fn letters(ink: &Ink, h: HPos, v: VPos) -> TextStyle<'_> {
     // The size is the stylesheet's; plotters needs one to leave room between an axis and its labels.
     let size = 12 * UNITS_PER_PIXEL;
     TextStyle::from(("sans-serif", size).into_font()).color(&ink.0).pos(Pos::new(h, v))

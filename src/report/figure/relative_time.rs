@@ -57,7 +57,7 @@ fn describe(bars: &[Bar]) -> String {
 fn caption(bars: &[Bar], summary: &Summary) -> String {
     let Some(first) = bars.first() else {
         return match summary.times_barred_by() {
-            Some(caveat) => format!("Not drawn: {}.", caveat.why_no_times()),
+            Some(barred) => format!("Not drawn: {barred}."),
             None => "No seed has a finished run of the first arm to compare with.".to_owned(),
         };
     };

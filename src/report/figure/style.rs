@@ -111,9 +111,10 @@ impl Look {
         Self { colour, turn: (index % TURNS) as u8 }
     }
 
-    /// Every arm with its look.
+    /// Every arm with its look, of those that are one training the first.
     pub fn each<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
-        summary.arms.iter().enumerate().map(|(index, arm)| (arm, Self::new(index, arm.arm.colour)))
+        let arms = summary.arms.iter().enumerate().filter(|(_, arm)| arm.same_as.is_none());
+        arms.map(|(index, arm)| (arm, Self::new(index, arm.arm.colour)))
     }
 
     pub fn ink(self, mark: Mark) -> Ink {

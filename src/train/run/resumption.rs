@@ -39,6 +39,10 @@ impl Training<'_> {
                 self.progress.so_far.add(row);
             }
         }
+        // What the look after the last step found is not kept: it is taken again.
+        if let Some(last) = steps.last() {
+            self.look(last)?;
+        }
         (self.progress.epoch, self.progress.step) = (position.epoch, position.step);
         self.progress.chain = Chain::at(position.chain);
         (self.times.evaluate_ns, self.times.diagnose_ns) = (position.evaluate_ns, position.diagnose_ns);

@@ -200,6 +200,26 @@ fn a_target_loss_ends_the_run_within_an_epoch_once_its_window_is_full() {
     assert_eq!(rows.of(Split::Test)[0].0, 53);
 }
 
+/// Whatever the batch, and at the same step after a stop.
+#[test]
+fn a_target_loss_in_eval_mode_ends_the_run_at_the_first_look_that_finds_it() {
+    let mut easy = config(100);
+    (easy.train.target_eval_loss, easy.data.train_limit) = (Some(100.0), Some(120));
+    let (ended, rows) = trained(&easy);
+    assert_eq!(ended.steps, 1_280_u64.div_ceil(u64::from(BATCH)));
+    assert_eq!(rows.of(Split::Test).len(), 1);
+    let mut rows = Rows { stop_after: Some(ended.steps - 1), ..Rows::default() };
+    train_on(&easy, &mut rows, None).unwrap();
+    let kept = rows.kept.take().unwrap();
+    let again = train_on(&easy, &mut rows, Some(kept.state)).unwrap();
+    assert_eq!((again.steps, again.final_weights), (ended.steps, ended.final_weights));
+    // A loss that no look finds ends nothing, and to look changes nothing.
+    let (plain, _) = trained(&config(12));
+    let mut hard = config(12);
+    hard.train.target_eval_loss = Some(1e-9);
+    assert_eq!(trained(&hard).0.final_weights, plain.final_weights);
+}
+
 #[test]
 fn a_replicate_is_the_same_training() {
     let mut replicate = config(1);

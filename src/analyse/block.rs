@@ -1,0 +1,277 @@
+//! Which seeds have times that may be put side by side.
+//!
+//! A machine drifts over hours, so arms are run in blocks, one after the other within a seed, and times are compared within
+//! a block. Whether a block was one is not believed but looked up: in the stamps of its runs, the program and the machine
+//! that ran them, and in who else used the processor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::analyse::caveat::Caveat;
+use crate::experiment::PlanChange;
+use crate::record::{LoadedRun, RunId, RunRecord, are_together};
+use crate::stream::Seed;
+use crate::text;
+
+/// Why the times of a seed's runs are compared with nothing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Barred {
+    /// So many trained at a time, so that each one's times are of a machine it shared.
+    SideBySide(u32),
+    /// Its arms ran under different plans, given as name and hash.
+    Plans(Vec<String>),
+    /// Its arms ran on machines or builds that differ in what changes time.
+    Environments(Vec<String>),
+    /// Its arms ran by different builds of this program.
+    Programs,
+    /// Its arms did not follow each other closely, or were not planned to.
+    Apart,
+    /// Others used the processor while one of its arms ran.
+    Disturbed,
+    /// Most seeds ran under another plan or on another machine.
+    Elsewhere,
+}
+
+impl Barred {
+    /// Whether each run by itself is timed well all the same.
+    pub fn is_of_comparison(&self) -> bool {
+        matches!(self, Self::Programs | Self::Apart | Self::Disturbed)
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::SideBySide(_) => "run without --jobs to measure times",
+            Self::Plans(_) => "run all arms under one plan",
+            Self::Environments(_) | Self::Elsewhere => "run all arms on one machine",
+            Self::Programs | Self::Apart => "`pinbench run` with --retime measures them together",
+            Self::Disturbed => "run it again on an idle machine",
+        }
+    }
+}
+
+/// A main clause, for a table or figure that is empty.
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SideBySide(at_once) => {
+                write!(
+                    f,
+                    "the runs trained {at_once} at a time, so that each one's time is of a machine it shared"
+                )
+            }
+            Self::Plans(plans) => write!(f, "the arms ran under different plans ({})", plans.join("; ")),
+            Self::Environments(classes) => {
+                write!(f, "the arms ran in different environments ({})", classes.join("; "))
+            }
+            Self::Programs => f.write_str("the arms ran by different builds of pinbench"),
+            Self::Apart => f.write_str("the arms did not run one right after the other"),
+            Self::Disturbed => f.write_str("others used the processor meanwhile"),
+            Self::Elsewhere => {
+                f.write_str("most of the other seeds ran under another plan or on another machine")
+            }
+        }
+    }
+}
+
+/// The seeds whose times are compared, and why those of the others are not. `counted` are runs of arms that are meant to
+/// differ in the keys of the plan that are `varied`; a run may be given for several arms.
+pub fn blocks(counted: &[&LoadedRun], varied: &PlanChange) -> (BTreeSet<Seed>, BTreeMap<Seed, Barred>) {
+    let mut by_seed: BTreeMap<Seed, BTreeMap<&RunId, &LoadedRun>> = BTreeMap::new();
+    for run in counted {
+        by_seed.entry(run.record.trial.seed).or_default().insert(&run.record.run, run);
+    }
+    let mut barred = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), BTreeSet<Seed>> = BTreeMap::new();
+    for (seed, runs) in by_seed {
+        let runs: Vec<&LoadedRun> = runs.into_values().collect();
+        if let Some(why) = of_block(&runs, varied) {
+            barred.insert(seed, why);
+            continue;
+        }
+        let key = (format!("{:?}", varied.apart_from(&runs[0].record.plan)), class(runs[0], varied));
+        groups.entry(key).or_default().insert(seed);
+    }
+    // Of groups of one size that of the first seed.
+    let most = groups.values().max_by_key(|seeds| (seeds.len(), std::cmp::Reverse(seeds.first().copied())));
+    let timed = most.cloned().unwrap_or_default();
+    let elsewhere = groups.into_values().flatten().filter(|seed| !timed.contains(seed));
+    barred.extend(elsewhere.map(|seed| (seed, Barred::Elsewhere)));
+    (timed, barred)
+}
+
+/// Of each arm's finished runs of one seed, in the order of their age, the one that counts: together they are a block, where
+/// some of them are one, the newest there is; else each is the newest that had the machine to itself, or the newest.
+pub fn pick<'a>(arms: &[&[&'a LoadedRun]]) -> Vec<Option<&'a LoadedRun>> {
+    let newest = |runs: &&[&'a LoadedRun]| {
+        runs.iter().rev().find(|run| run.record.is_alone()).or(runs.last()).copied()
+    };
+    let newest: Vec<Option<&LoadedRun>> = arms.iter().map(newest).collect();
+    let mut anchors: Vec<&LoadedRun> = arms.iter().flat_map(|runs| runs.iter().copied()).collect();
+    anchors.sort_by(|one, other| other.record.run.cmp(&one.record.run));
+    // Runs of one block are neighbours by age.
+    let around = |anchor: &LoadedRun| -> Vec<Option<&'a LoadedRun>> {
+        let not_after = |runs: &&[&'a LoadedRun]| {
+            runs.iter().rev().find(|run| run.record.run <= anchor.record.run).copied()
+        };
+        arms.iter().map(not_after).collect()
+    };
+    let candidates = std::iter::once(newest.clone()).chain(anchors.into_iter().map(around));
+    candidates.into_iter().find(|runs| is_block(runs)).unwrap_or(newest)
+}
+
+fn is_block(runs: &[Option<&LoadedRun>]) -> bool {
+    let distinct: BTreeMap<&RunId, &RunRecord> =
+        runs.iter().flatten().map(|run| (&run.record.run, &run.record)).collect();
+    runs.iter().all(Option::is_some) && are_together(&distinct.into_values().collect::<Vec<_>>())
+}
+
+/// Why the times of these runs, all of one seed, are not compared.
+fn of_block(runs: &[&LoadedRun], varied: &PlanChange) -> Option<Barred> {
+    if let Some(beside) = runs.iter().map(|run| run.record.beside).max().filter(|&beside| beside > 0) {
+        return Some(Barred::SideBySide(beside + 1));
+    }
+    let shared = |run: &LoadedRun| varied.apart_from(&run.record.plan);
+    if runs.iter().any(|run| shared(run) != shared(runs[0])) {
+        let name = |run: &&LoadedRun| format!("{} {}", run.record.plan.name, run.record.plan_hash.short());
+        return Some(Barred::Plans(sorted(runs.iter().map(name))));
+    }
+    let classes = sorted(runs.iter().map(|run| class(run, varied)));
+    if classes.len() > 1 {
+        return Some(Barred::Environments(classes));
+    }
+    let records: Vec<&RunRecord> = runs.iter().map(|run| &run.record).collect();
+    if records.iter().any(|record| record.environment.binary != records[0].environment.binary) {
+        return Some(Barred::Programs);
+    }
+    if records.len() > 1 && !are_together(&records) {
+        return Some(Barred::Apart);
+    }
+    runs.iter().any(|run| Caveat::disturbance(run).is_some()).then_some(Barred::Disturbed)
+}
+
+/// Where threads are varied, how many there are is a matter of the arm and not of the machine.
+pub fn class(run: &LoadedRun, varied: &PlanChange) -> String {
+    match varied.threads {
+        Some(_) => run.record.environment.with_threads(0).class().to_string(),
+        None => run.record.environment_class.to_string(),
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// `seed 0` or `seeds 0, 1 and 2`.
+pub fn named<'a>(seeds: impl IntoIterator<Item = &'a Seed>) -> String {
+    let seeds: Vec<String> = seeds.into_iter().map(Seed::to_string).collect();
+    let s = if seeds.len() == 1 { "" } else { "s" };
+    format!("seed{s} {}", text::and(&seeds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyse::samples;
+    use crate::experiment::plan::{Device, Plan, PlanName};
+
+    /// Whole blocks of the seeds.
+    fn runs(seeds: &[u64]) -> Vec<LoadedRun> {
+        let profile = samples::profile();
+        let arms = samples::arms(&profile, seeds);
+        arms.into_iter().flat_map(|arm| arm.runs).collect()
+    }
+
+    fn of(runs: &[LoadedRun]) -> (BTreeSet<Seed>, BTreeMap<Seed, Barred>) {
+        blocks(&runs.iter().collect::<Vec<_>>(), &PlanChange::default())
+    }
+
+    /// The runs of one seed, and why its times are barred after `change` to one of them.
+    fn barred_by(change: impl Fn(&mut LoadedRun)) -> Option<Barred> {
+        let mut runs = runs(&[0, 1]);
+        change(runs.iter_mut().rfind(|run| run.record.trial.seed == Seed(1)).unwrap());
+        let (timed, mut barred) = of(&runs);
+        assert_eq!(timed.contains(&Seed(1)), barred.is_empty());
+        assert!(timed.contains(&Seed(0)), "{barred:?}");
+        barred.remove(&Seed(1))
+    }
+
+    #[test]
+    fn a_block_is_timed_only_as_far_as_its_records_bear_it_out() {
+        assert_eq!(barred_by(|_| ()), None);
+        assert_eq!(barred_by(|run| run.record.beside = 3), Some(Barred::SideBySide(4)));
+        assert_eq!(barred_by(|run| run.record.block = None), Some(Barred::Apart));
+        let hours_later = |run: &mut LoadedRun| {
+            run.record.started = "2026-01-02T19:00:00Z".to_owned();
+            run.record.ended = "2026-01-02T19:01:00Z".to_owned();
+        };
+        assert_eq!(barred_by(hours_later), Some(Barred::Apart));
+        let other_program = |run: &mut LoadedRun| {
+            run.record.environment.binary = Some(crate::digest::Digest::of(b"another"));
+        };
+        assert_eq!(barred_by(other_program), Some(Barred::Programs));
+        let busy = |run: &mut LoadedRun| {
+            let outcome = run.record.outcome.as_mut().unwrap();
+            (outcome.others_cpu_s, outcome.watched_ns) = (Some(4.0), Some(4_000_000_000));
+        };
+        assert_eq!(barred_by(busy), Some(Barred::Disturbed));
+        let under = |name| {
+            move |run: &mut LoadedRun| {
+                run.record.plan = Plan::named(name, 2, Device::Cpu);
+                run.record.plan_hash = run.record.plan.hash();
+            }
+        };
+        assert!(matches!(barred_by(under(PlanName::Eager)), Some(Barred::Plans(names)) if names.len() == 2));
+        let on = |cores| {
+            move |run: &mut LoadedRun| {
+                run.record.environment.cores = cores;
+                run.record.environment_class = run.record.environment.class();
+            }
+        };
+        assert!(matches!(barred_by(on(64)), Some(Barred::Environments(names)) if names.len() == 2));
+    }
+
+    #[test]
+    fn seeds_of_another_machine_are_left_out_and_those_of_the_most_are_compared() {
+        let mut runs = runs(&[0, 1, 2]);
+        for run in runs.iter_mut().filter(|run| run.record.trial.seed == Seed(0)) {
+            run.record.environment.cores = 64;
+            run.record.environment_class = run.record.environment.class();
+        }
+        let (timed, barred) = of(&runs);
+        assert_eq!((timed.len(), &barred[&Seed(0)]), (2, &Barred::Elsewhere));
+        assert!(!timed.contains(&Seed(0)));
+    }
+
+    /// The newest run of each arm is of two blocks where another experiment shares some of the arms: an older block that is
+    /// whole goes before it.
+    #[test]
+    fn a_whole_block_goes_before_newer_runs_of_two() {
+        let old = runs(&[0]);
+        let mut newer = old[1].clone();
+        newer.record.run = RunId("20260102T090005Z-9".to_owned());
+        newer.record.started = "2026-01-02T09:00:05Z".to_owned();
+        newer.record.ended = "2026-01-02T09:01:05Z".to_owned();
+        let arms: [&[&LoadedRun]; 3] = [&[&old[0]], &[&old[1], &newer], &[&old[2]]];
+        let picked: Vec<&RunId> = pick(&arms).into_iter().flatten().map(|run| &run.record.run).collect();
+        assert_eq!(picked, [&old[0].record.run, &old[1].record.run, &old[2].record.run]);
+        let alone: [&[&LoadedRun]; 1] = [&[&old[1], &newer]];
+        assert_eq!(pick(&alone)[0].unwrap().record.run, newer.record.run);
+        // Without one each arm's newest counts, its accuracy being as good.
+        let mut apart = old[0].clone();
+        apart.record.block = None;
+        let arms: [&[&LoadedRun]; 2] = [&[&apart], &[&old[1], &newer]];
+        assert_eq!(pick(&arms)[1].unwrap().record.run, newer.record.run);
+    }
+
+    #[test]
+    fn plans_that_differ_by_what_the_arms_vary_bar_no_times() {
+        let mut runs = runs(&[0]);
+        let varied = PlanChange::parse("plan.workers=2").unwrap();
+        runs[1].record.plan = varied.apply(&runs[1].record.plan);
+        runs[1].record.plan_hash = runs[1].record.plan.hash();
+        let runs: Vec<&LoadedRun> = runs.iter().collect();
+        assert_eq!(blocks(&runs, &varied).0.len(), 1);
+        assert_eq!(blocks(&runs, &PlanChange::default()).0.len(), 0);
+    }
+}
