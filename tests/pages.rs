@@ -79,6 +79,7 @@ fn seal(workspace: &Workspace, trial: &Trial, plan: PlanName, number: usize) -> 
     let plan = Plan::named(plan, 1, Device::Cpu);
     let record = RunRecord {
         run: RunId(format!("run-{number}")),
+        experiment: "tiny".to_owned(),
         trial_id: trial.id(),
         config_hash: trial.config.hash(),
         trial: trial.clone(),
@@ -320,4 +321,55 @@ fn a_diff_of_two_trials_is_not_graded_as_a_replay() {
     );
     let (_, json, _) = workspace.run(&["diff", "run-0", "run-1", "--json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["is_replay"], false);
+}
+
+/// A folder of experiments has a front: its question, what is found first, and an order. It is no experiment.
+#[test]
+fn an_index_leads_with_what_its_folder_says() {
+    let workspace = workspace();
+    seal_all(&workspace, "quick");
+    let front = workspace.path().join("experiments/index.toml");
+    fs::write(&front, "title = \"Is small <better>?\"\nwhy = \"A test.\"\norder = [\"twin\", \"tiny\"]\n")
+        .unwrap();
+    let (code, _, err) = workspace.run(&["report"]);
+    assert_eq!(code, 0, "{err}");
+    let index = page(&workspace, "index.html");
+    assert!(index.contains("<h1>Is small &lt;better&gt;?</h1>"), "{index}");
+    let at = |id: &str| index.find(&format!("<h3 id=\"{id}\">")).unwrap();
+    assert!(at("twin") < at("tiny"));
+    assert!(!workspace.run(&["list"]).1.contains("index"), "no experiment");
+    fs::write(&front, "title = \"Is small better?\"\nwhy = \"A test.\"\nfindigns = []\n").unwrap();
+    let (code, _, err) = workspace.run(&["report"]);
+    assert!(code == 2 && err.contains("index.toml:3:") && err.contains("findings"), "{code} {err}");
+}
+
+/// Seed 0 is whole on one machine and seed 1 on another: arms are compared within a seed, so within a machine.
+#[test]
+fn accuracies_pool_seeds_of_two_machines_and_times_do_not() {
+    let workspace = workspace();
+    let trials = trials(&workspace, "quick");
+    let seeds: BTreeSet<u64> = trials.iter().map(|trial| trial.seed.0).collect();
+    assert!(seeds.len() > 1, "{seeds:?}");
+    for (number, trial) in trials.iter().enumerate() {
+        let folder = seal(&workspace, trial, PlanName::Tuned, number);
+        if trial.seed.0 == 0 {
+            let path = folder.join("run.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let mut record: RunRecord = serde_json::from_str(&text).unwrap();
+            record.environment.cores = 96;
+            record.environment_class = record.environment.class();
+            fs::remove_dir_all(&folder).unwrap();
+            let store = Store::open(&workspace.path().join("runs")).unwrap();
+            let kept = Store::open(Path::new("tests/data/store-format-3")).unwrap();
+            let kept = kept.load(&kept.records().unwrap().records[0]).unwrap();
+            let rows = Rows { steps: kept.steps, epochs: kept.epochs, ..Rows::default() };
+            store.seal(&record, &rows).unwrap();
+        }
+    }
+    let (code, _, err) = workspace.run(&["report", "tiny"]);
+    assert_eq!(code, 0, "{err}");
+    let page = page(&workspace, "tiny/index.html");
+    assert!(page.contains("pool runs of several machines") && page.contains("96 ×"), "{page}");
+    assert!(!page.contains("has no run of seed"), "{page}");
+    assert!(page.contains("No times:"), "runs of this old store were in no block");
 }

@@ -31,6 +31,9 @@ pub const EXPERIMENTS: Files = files!("experiments":
     "m5-batch-time"
 );
 
+/// What the pages over them lead with.
+pub const FRONT: &str = include_str!("../../experiments/index.toml");
+
 pub const BASELINES: Files = files!("experiments/baselines":
     "c1-activation-shallow.smoke"
     "m1-batch-size.smoke"
@@ -56,7 +59,21 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use pinbench::experiment::front::{self, Front};
+
     use super::*;
+
+    #[test]
+    fn the_front_names_every_experiment_and_claims_that_there_are() {
+        let front = Front::parse(Path::new("index.toml"), FRONT).unwrap();
+        let mut order: Vec<&str> = front.order.iter().map(String::as_str).collect();
+        order.sort_unstable();
+        assert_eq!(order, EXPERIMENTS.iter().map(|(stem, _)| *stem).collect::<Vec<_>>());
+        for finding in front.findings.iter().filter(|finding| !finding.starts_with("explain-")) {
+            let id = format!("id = \"{finding}\"");
+            assert!(EXPERIMENTS.iter().any(|(_, text)| text.contains(&id)), "{finding}");
+        }
+    }
 
     /// An experiment is one file; here it has to be named as well, which nobody would remember.
     #[test]
@@ -70,7 +87,8 @@ mod tests {
             let mut committed = BTreeMap::new();
             for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
                 let path = entry.unwrap().path();
-                if path.extension().is_some_and(|extension| extension == "toml") {
+                let is_front = path.file_stem().is_some_and(|stem| stem == front::STEM);
+                if !is_front && path.extension().is_some_and(|extension| extension == "toml") {
                     let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
                     committed.insert(stem, fs::read_to_string(&path).unwrap());
                 }

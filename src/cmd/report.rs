@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use pinbench::analyse::ArmRuns;
+use pinbench::experiment::front::Front;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Arm, Experiment, Plan, PlanAsked, PlanChange, Profile, ProfileName, TrialId};
 use pinbench::machine::{Environment, EnvironmentClass};
@@ -103,6 +104,8 @@ impl Reporter<'_> {
     ) -> Result<Written> {
         let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
         let explanations = explanations(self.out);
+        let front = self.workspace.front()?;
+        let findings = front.as_ref().map_or(&[][..], |front| &front.findings);
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
         let mut written = Written { leads: Vec::new(), empty: Vec::new() };
         for experiment in asked {
@@ -118,14 +121,15 @@ impl Reporter<'_> {
                 written.empty.push(format!("{}{under}", experiment.id));
             }
             written.leads.push(lead(&input));
-            entries.insert(&experiment.id, Entry::of(&input, true)?);
+            entries.insert(&experiment.id, Entry::of(&input, true, findings)?);
         }
         for experiment in known.iter().filter(|known| asked.iter().all(|asked| asked.id != known.id)) {
             let input = self.input(experiment, choice, None, &[], &mut said)?;
             let is_made = self.out.join(&experiment.id).join(PAGE).exists();
-            entries.insert(&experiment.id, Entry::of(&input, is_made)?);
+            entries.insert(&experiment.id, Entry::of(&input, is_made, findings)?);
         }
-        let index = self.write_index(entries.into_values().collect(), &explanations, &named)?;
+        let index =
+            self.write_index(entries.into_values().collect(), &explanations, front.as_ref(), &named)?;
         print(&index.display().to_string())?;
         Ok(written)
     }
@@ -133,11 +137,18 @@ impl Reporter<'_> {
     /// Writes the pages over all experiments beside their folders, and returns the path of the first.
     ///
     /// `named` is how a command line names the experiments.
-    fn write_index(&self, entries: Vec<Entry>, explanations: &[Explained], named: &str) -> Result<PathBuf> {
+    fn write_index(
+        &self,
+        entries: Vec<Entry>,
+        explanations: &[Explained],
+        front: Option<&Front>,
+        named: &str,
+    ) -> Result<PathBuf> {
         let named = if named.is_empty() { String::new() } else { format!(" {named}") };
         let profile = self.profile.as_ref().map(ProfileName::option).unwrap_or_default();
         let command = format!("pinbench reproduce{named}{profile}");
-        let files = render_index(entries, explanations, &command).context("the index of the reports")?;
+        let files =
+            render_index(entries, explanations, front, &command).context("the index of the reports")?;
         let writing =
             || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
         fs::create_dir_all(self.out).with_context(writing)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use pinbench::experiment::baseline::{self, Baseline};
+use pinbench::experiment::front::{self, Front};
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::study::Study;
 use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName};
@@ -172,6 +173,20 @@ impl Workspace {
         indexed.sort_by(|left, right| left.id.cmp(&right.id));
         let words = if is_whole { Vec::new() } else { indexed.iter().map(|one| self.word(one)).collect() };
         Ok((indexed, self.shelf.with_option(words)))
+    }
+
+    /// What the pages over all experiments of the shelf lead with, where it says.
+    pub fn front(&self) -> Result<Option<Front>> {
+        let name = Path::new(front::STEM).with_extension("toml");
+        let Some(folder) = self.shelf.folder() else {
+            return Ok(Some(Front::parse(&name, built_in::FRONT).map_err(ExperimentError::from)?));
+        };
+        let path = folder.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(Front::parse(&path, &text).map_err(ExperimentError::from)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ExperimentError::Read { path: path.display().to_string(), source }.into()),
+        }
     }
 
     /// The experiment as a command line names it, with the folder that was given.
@@ -348,12 +363,13 @@ const FOLDER: &str = "experiments";
 /// Of studies.
 const STUDIES: &str = "studies";
 
-/// Stem and path of each .toml file in a folder, by stem.
+/// Stem and path of each .toml file in a folder, by stem, but for the folder's front.
 fn tomls(folder: &Path) -> std::io::Result<Known> {
     let mut found = Known::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+        let is_front = path.file_stem().is_some_and(|stem| stem == front::STEM);
+        let is_toml = !is_front && path.extension().is_some_and(|extension| extension == "toml");
         if let Some(stem) = path.file_stem().filter(|_| is_toml) {
             found.push((stem.to_string_lossy().into_owned(), Place::File(path)));
         }

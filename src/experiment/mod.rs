@@ -6,6 +6,7 @@ pub mod claim;
 mod claims;
 pub mod config;
 mod draft;
+pub mod front;
 mod identity;
 mod length;
 mod located;

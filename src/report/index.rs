@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
 use crate::experiment::ProfileName;
-use crate::report::figure::{FigureError, strip};
+use crate::experiment::front::Front;
+use crate::report::figure::{FigureError, by_arm, strip};
 use crate::report::page::capitalised;
 use crate::report::view::{
-    ClaimLinkView, CountView, DownloadView, ExplanationView, IndexEntryView, IndexView, ManyView,
+    ClaimLinkView, CountView, DownloadView, ExplanationView, FindingView, IndexEntryView, IndexView, ManyView,
 };
 use crate::report::{Download, Explained, Input, claims, glance};
 use crate::stats::inference;
@@ -42,11 +43,19 @@ struct Among {
 
 impl Entry {
     /// `is_made` says whether the experiment's own page lies beside the index: what is not there is not linked.
-    pub fn of(input: &Input, is_made: bool) -> Result<Self, FigureError> {
+    ///
+    /// `findings` are ids of claims that a reader sees first, with a figure.
+    pub fn of(input: &Input, is_made: bool, findings: &[String]) -> Result<Self, FigureError> {
         let summary = Summary::of(input.experiment, &input.arms);
         let assessments = assess(input.experiment, &summary);
+        let mut view = entry(input, &summary, &assessments, is_made)?;
+        for (view, assessment) in view.claims.iter_mut().zip(&assessments) {
+            if findings.contains(&view.id) && assessment.verdict != Verdict::NotEvaluated {
+                view.figures = by_arm::draw(assessment.claim, &summary, &format!("found-{}", view.anchor))?;
+            }
+        }
         Ok(Self {
-            view: entry(input, &summary, &assessments, is_made)?,
+            view,
             profile: input.experiment.profile.name.clone(),
             is_full: input.experiment.profile.changes.is_empty(),
             claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
@@ -58,6 +67,7 @@ impl Entry {
 pub fn view(
     entries: Vec<Entry>,
     explanations: &[Explained],
+    front: Option<&Front>,
     command: &str,
     downloads: &[Download],
 ) -> Result<IndexView, FigureError> {
@@ -78,7 +88,6 @@ pub fn view(
         _ => String::new(),
     };
     let is_full = entries.iter().all(|entry| entry.is_full);
-    // Those that stand for themselves first, then those that answer a question.
     let has_page: Vec<String> =
         entries.iter().filter(|entry| entry.view.has_page).map(|entry| entry.view.id.clone()).collect();
     let mut places = among.into_iter();
@@ -93,7 +102,9 @@ pub fn view(
         }
         view
     });
-    let (open, own): (Vec<_>, Vec<_>) = experiments.partition(|entry| entry.question.is_some());
+    let mut experiments: Vec<IndexEntryView> = experiments.collect();
+    let findings =
+        front.map_or_else(Vec::new, |front| findings(&front.findings, &mut experiments, explanations));
     let download = |download: &Download| DownloadView {
         name: download.name.clone(),
         about: download.about.clone(),
@@ -107,10 +118,48 @@ pub fn view(
         ruler: strip::ruler()?,
         counts,
         explanations: explanations.iter().map(|explained| ExplanationView::of(explained, "", "")).collect(),
-        experiments: own.into_iter().chain(open).collect(),
+        title: front.map(|front| front.title.clone()),
+        why: front.map(|front| front.why.trim().to_owned()),
+        findings,
+        experiments,
         command: command.to_owned(),
         downloads: downloads.iter().map(download).collect(),
     })
+}
+
+/// Those that stand for themselves first, then those that answer a question, unless somebody has said an order.
+pub fn ordered(mut entries: Vec<Entry>, front: Option<&Front>) -> Vec<Entry> {
+    let order = front.map_or(&[][..], |front| &front.order);
+    let place = |entry: &Entry| {
+        let said = order.iter().position(|id| *id == entry.view.id);
+        (said.unwrap_or(order.len()), entry.view.question.is_some())
+    };
+    entries.sort_by_key(place);
+    entries
+}
+
+/// Those that there is something of, each with its claim or its explanation.
+fn findings(
+    ids: &[String],
+    experiments: &mut [IndexEntryView],
+    explanations: &[Explained],
+) -> Vec<FindingView> {
+    let mut found = Vec::new();
+    for id in ids {
+        if let Some(explained) = explanations.iter().find(|explained| explained.folder == *id) {
+            let explanation = Some(ExplanationView::of(explained, "", ""));
+            found.push(FindingView { explanation, claim: None, figures: Vec::new(), href: None });
+        }
+        for entry in experiments.iter_mut() {
+            let Some(claim) = entry.claims.iter_mut().find(|claim| claim.id == *id) else { continue };
+            let figures = std::mem::take(&mut claim.figures);
+            let href = entry.has_page.then(|| format!("{}/index.html#{}", entry.id, claim.anchor));
+            if !figures.is_empty() {
+                found.push(FindingView { explanation: None, claim: Some(claim.clone()), figures, href });
+            }
+        }
+    }
+    found
 }
 
 fn entry(

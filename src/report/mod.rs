@@ -33,6 +33,7 @@ use tera::{Context, Tera};
 
 use crate::analyse::ArmRuns;
 use crate::experiment::Experiment;
+use crate::experiment::front::Front;
 use crate::report::figure::FigureError;
 
 /// What the page of one experiment is made from.
@@ -103,18 +104,21 @@ fn page_html(input: &Input) -> Result<String, ReportError> {
 
 /// The pages over all experiments: the index, the open questions, and the claims as a table to download.
 ///
-/// `entries` are of every experiment, also of those without a run; `command` runs all of it again.
+/// `entries` are of every experiment, also of those without a run; `front` is what they lead with, where somebody has said it;
+/// `command` runs all of it again.
 pub fn render_index(
     entries: Vec<Entry>,
     explanations: &[Explained],
+    front: Option<&Front>,
     command: &str,
 ) -> Result<Vec<File>, ReportError> {
+    let entries = index::ordered(entries, front);
     let claims = Download {
         name: "claims.csv".to_owned(),
         about: "every claim with its evidence and verdict, CSV".to_owned(),
         bytes: index::claims_csv(&entries),
     };
-    let view = index::view(entries, explanations, command, std::slice::from_ref(&claims))?;
+    let view = index::view(entries, explanations, front, command, std::slice::from_ref(&claims))?;
     let mut context = Context::new();
     context.insert("index", &view);
     context.insert("style", include_str!("../../templates/style.css"));
@@ -365,8 +369,8 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
 
     /// The index of experiments whose pages are all there.
     fn index(inputs: &[Input]) -> Vec<File> {
-        let entries = inputs.iter().map(|input| Entry::of(input, true).unwrap()).collect();
-        render_index(entries, &[], "pinbench reproduce").unwrap()
+        let entries = inputs.iter().map(|input| Entry::of(input, true, &[]).unwrap()).collect();
+        render_index(entries, &[], None, "pinbench reproduce").unwrap()
     }
 
     fn text_of(files: &[File], name: &str) -> String {

@@ -48,7 +48,7 @@ pub struct PageView {
 }
 
 /// A claim and what the runs say of it.
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct ClaimView {
     pub id: String,
     /// Id of its place on the page.
@@ -78,7 +78,7 @@ pub struct ClaimLinkView {
 }
 
 /// In how many seeds one arm was above another, and the share of seeds in which it would be.
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct HeldView {
     pub seeds: String,
     pub of: String,
@@ -87,7 +87,7 @@ pub struct HeldView {
 }
 
 /// A link to an explanation and what it says first.
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct ExplanationView {
     pub href: String,
     pub title: String,
@@ -106,14 +106,14 @@ pub struct PlanView {
     pub says: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct VerdictView {
     pub word: String,
     pub sign: String,
     pub class: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct EvidenceView {
     pub id: String,
     pub what: String,
@@ -174,9 +174,24 @@ pub struct IndexView {
     pub ruler: PictureView,
     /// Those that lie beside the index.
     pub explanations: Vec<ExplanationView>,
+    /// The question of all of them.
+    pub title: Option<String>,
+    pub why: Option<String>,
+    /// What a reader sees first, in an order that somebody has said.
+    pub findings: Vec<FindingView>,
     pub experiments: Vec<IndexEntryView>,
     pub command: String,
     pub downloads: Vec<DownloadView>,
+}
+
+/// A claim with its figures, or an explanation.
+#[derive(Serialize)]
+pub struct FindingView {
+    pub claim: Option<ClaimView>,
+    pub figures: Vec<FigureView>,
+    pub explanation: Option<ExplanationView>,
+    /// Of the claim, where its page is there.
+    pub href: Option<String>,
 }
 
 /// What many claims do to the verdict on one.
@@ -269,7 +284,7 @@ pub struct CellView {
 }
 
 /// A figure in two layouts, of which the stylesheet shows the one that fits.
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct FigureView {
     pub id: String,
     pub title: String,
@@ -281,7 +296,7 @@ pub struct FigureView {
     pub pictures: Option<PicturesView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct PicturesView {
     pub wide: PictureView,
     pub narrow: PictureView,
@@ -295,7 +310,7 @@ pub struct PictureView {
     pub body: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct LegendView {
     pub label: String,
     pub swatch: PictureView,
