@@ -77,7 +77,7 @@ prove-gate: build fetch
 prove-explain: build fetch
     cargo test --release --test explain -- --ignored --nocapture --test-threads=1
 
-# What the rules of verdicts say where the answer is known: 200 studies of equal arms, and as many of planted effects, on real trainings
+# What the rules of verdicts say where the answer is known: 200 studies of equal arms, and as many of planted effects, on 2,000 real trainings
 prove-verdicts: build fetch
     cargo test --release --lib verdict_tests -- --ignored --nocapture
 

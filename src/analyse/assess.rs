@@ -14,8 +14,9 @@
 //! Berger, Technometrics 24(4), 1982). Where one is refuted, each being tested at α over their number (Bonferroni), the
 //! claim is refuted, or holds in part where others are supported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analyse::block::named;
 use crate::analyse::comparison::{Comparison, Kind, widest};
 use crate::analyse::summary::Summary;
 use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall};
@@ -98,15 +99,16 @@ struct Arms<'a> {
 impl Arms<'_> {
     fn pair(&mut self, a: usize, b: usize, relation: &str, kind: Kind) -> Comparison {
         let (mut first, second) = (self.values(a, kind), self.values(b, kind));
-        for seed in first.keys().chain(second.keys()) {
-            if !(first.contains_key(seed) && second.contains_key(seed)) {
-                let text = format!(
-                    "seed {seed}: only one of {} and {} has it, left out",
-                    self.name(a),
-                    self.name(b)
-                );
-                remark(self.remarks, text);
-            }
+        let has_run = |arm: usize, seed: &Seed| {
+            self.summary.arms[arm].counted.iter().any(|(run, _)| run.record.trial.seed == *seed)
+        };
+        let seeds: BTreeSet<&Seed> = first.keys().chain(second.keys()).collect();
+        let alone: Vec<&Seed> =
+            seeds.into_iter().filter(|seed| has_run(a, seed) != has_run(b, seed)).collect();
+        if !alone.is_empty() {
+            let (one, other) = (self.name(a), self.name(b));
+            let text = format!("{}: only one of {one} and {other} has it, left out", named(alone));
+            remark(self.remarks, text);
         }
         if self.summary.arms[a].original(a) == self.summary.arms[b].original(b) {
             let text = format!("{} and {} are one training, which shows nothing", self.name(a), self.name(b));
@@ -173,7 +175,7 @@ impl Arms<'_> {
         let (metric, arm) = (self.test.metric, &self.summary.arms[arm]);
         let facts = metric.quantity.facts();
         let is_ratio = kind.is_of_arms() && facts.scale == Scale::Ratio;
-        let mut values = BTreeMap::new();
+        let (mut values, mut unusable) = (BTreeMap::new(), Vec::new());
         for (run, measures) in &arm.counted {
             let seed = run.record.trial.seed;
             if facts.is_timing
@@ -186,12 +188,12 @@ impl Arms<'_> {
             let usable = value.filter(|value| value.is_finite() && (!is_ratio || *value > 0.0));
             match usable {
                 Some(value) => drop(values.insert(seed, if is_ratio { value.ln() } else { value })),
-                None => {
-                    let found = value.map_or("none".to_owned(), |value| value.to_string());
-                    let text = format!("{}, seed {seed}: no usable {metric} ({found}), left out", arm.name);
-                    remark(self.remarks, text);
-                }
+                None => unusable.push(seed),
             }
+        }
+        if !unusable.is_empty() {
+            let text = format!("{}, {}: no usable {metric}, left out", arm.name, named(&unusable));
+            remark(self.remarks, text);
         }
         if arm.counted.is_empty() {
             remark(self.remarks, format!("{}: no finished run", arm.name));

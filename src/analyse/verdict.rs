@@ -37,6 +37,8 @@ pub enum Verdict {
 pub struct Evidence {
     /// In words: `validation accuracy: batch 64 above batch 128`.
     pub what: String,
+    /// Of one of several parts the interval that has to exclude an effect that matters, in the unit of `values`.
+    pub strict: Option<(f64, f64)>,
     /// The unit of `values`, `estimate`, `interval` and `margin`; `%` for a comparison by ratio.
     pub unit: &'static str,
     /// Decimals to show.
@@ -57,8 +59,8 @@ pub struct Evidence {
     pub bound: Option<Bound>,
     /// Estimate over the standard deviation of `values`: Cohen's d of paired differences.
     pub effect_size: Option<f64>,
-    /// The effect that so many seeds would have found with 80 % power at this spread, in the unit of `margin`; of an
-    /// equality, the margin within which equal arms would have been found equal.
+    /// The effect that so many seeds would have found with a power of 75 to 80 % at this spread, in the unit of `margin`; of
+    /// an equality, the margin within which equal arms would have been found equal.
     pub detectable: Option<f64>,
     /// Of a comparison of two arms.
     pub held: Option<Held>,
@@ -108,7 +110,7 @@ impl Verdict {
             (Self::Partly, false) => "holds in part",
             (Self::Refuted, false) => "does not hold",
             (Self::Inconclusive, _) => "cannot be told",
-            (Self::NotEvaluated, _) => "not tested yet",
+            (Self::NotEvaluated, _) => "not tested",
         }
     }
 }
@@ -140,8 +142,13 @@ impl Evidence {
 
     /// The interval in such values, the lower end first.
     pub fn shown_interval(&self) -> Option<(f64, f64)> {
-        let (low, high) = self.interval.map(|(low, high)| (self.shown(low), self.shown(high)))?;
-        Some(if low <= high { (low, high) } else { (high, low) })
+        self.interval.map(|interval| self.shown_ends(interval))
+    }
+
+    /// Both ends as a reader knows them, the lower first.
+    pub fn shown_ends(&self, (low, high): (f64, f64)) -> (f64, f64) {
+        let (low, high) = (self.shown(low), self.shown(high));
+        if low <= high { (low, high) } else { (high, low) }
     }
 }
 

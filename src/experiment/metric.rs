@@ -237,7 +237,8 @@ impl fmt::Display for Metric {
         let facts = self.quantity.facts();
         match (facts.parameter, self.at) {
             (Parameter::Epoch, Some(epoch)) => write!(f, "{} after epoch {epoch}", facts.label),
-            (Parameter::Epochs, at) => write!(f, "{}, first {} epochs", facts.label, at.unwrap_or(1.0)),
+            (Parameter::Epochs, None | Some(1.0)) => write!(f, "{}, first epoch", facts.label),
+            (Parameter::Epochs, Some(epochs)) => write!(f, "{}, first {epochs} epochs", facts.label),
             (Parameter::Loss, Some(loss)) => write!(f, "{} of {loss} nats", facts.label),
             _ => f.write_str(facts.label),
         }

@@ -70,6 +70,7 @@ fn evidence_view(evidence: &Evidence, is_reduced: bool, id: &str) -> Result<Evid
         what: evidence.what.clone(),
         estimate,
         interval,
+        strict: strict(evidence),
         bound: evidence.bound.map(|bound| amount_unsigned(evidence, bound.value)),
         margin,
         seeds,
@@ -95,6 +96,18 @@ fn evidence_view(evidence: &Evidence, is_reduced: bool, id: &str) -> Result<Evid
 
 pub fn estimate(evidence: &Evidence) -> String {
     evidence.estimate.map_or_else(|| "no value".to_owned(), |value| amount(evidence, value))
+}
+
+/// The wider interval that keeps a part of a claim from counting against it, where the one that is shown would.
+fn strict(evidence: &Evidence) -> Option<String> {
+    let is_open = evidence.verdict == Verdict::Inconclusive && evidence.is_informative;
+    let (low, high) = evidence.interval.filter(|_| is_open)?;
+    let seems_refuted = match evidence.is_two_sided {
+        true => low > evidence.margin || high < -evidence.margin,
+        false => high < evidence.margin,
+    };
+    let (low, high) = evidence.shown_ends(evidence.strict.filter(|_| seems_refuted)?);
+    Some(format!("{} to {}", written(evidence, low), with_unit(written(evidence, high), evidence.unit)))
 }
 
 /// `None` too where it would be wider than all there can be.

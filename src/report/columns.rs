@@ -238,7 +238,7 @@ const CLAIMS: &[About] = &[
     ("effect_size", "mean over standard deviation of the seeds' differences, a pure number"),
     (
         "detectable",
-        "the effect that so many seeds at this spread find with 80 % power, in `unit`; of an equality, the margin within which equal arms are found equal",
+        "the effect that so many seeds at this spread find with a power of 75 to 80 %, in `unit`; of an equality, the margin within which equal arms are found equal",
     ),
     ("p", "how likely what `evidence_verdict` says comes out by chance alone"),
     ("evidence_verdict", "verdict of this comparison alone"),

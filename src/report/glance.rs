@@ -3,11 +3,13 @@
 //! They state what was measured, with spread and n, and no verdict: one arm ahead of another by less than the spread
 //! is said to be so.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::analyse::{ArmSummary, Assessment, Summary, Verdict};
 use crate::experiment::Experiment;
-use crate::stats::Spread;
+use crate::stats::{Spread, inference};
+use crate::stream::Seed;
 use crate::text;
 
 pub fn sentences(summary: &Summary, experiment: &Experiment) -> Vec<String> {
@@ -46,8 +48,8 @@ pub fn answer(assessments: &[Assessment]) -> Option<String> {
             (Verdict::Supported, 2..) => "hold",
             (Verdict::Partly, 2..) => "hold in part",
             (Verdict::Refuted, 2..) => "do not hold",
-            (Verdict::NotEvaluated, 1) => "is not tested yet",
-            (Verdict::NotEvaluated, _) => "are not tested yet",
+            (Verdict::NotEvaluated, 1) => "is not tested",
+            (Verdict::NotEvaluated, _) => "are not tested",
             _ => verdict.says(false),
         };
         Some(format!("{} {words} ({})", ids.len(), ids.join(", ")))
@@ -55,6 +57,11 @@ pub fn answer(assessments: &[Assessment]) -> Option<String> {
     let groups: Vec<String> = Verdict::ALL.into_iter().filter_map(group).collect();
     let at = if is_reduced { ", at this reduced setting" } else { "" };
     Some(format!("Of {}{at}: {}.", text::plural(assessments.len(), "claim"), groups.join("; ")))
+}
+
+/// An arm's name in a sentence: one with a comma in it would read as two.
+fn told(name: &str) -> String {
+    if name.contains(',') { format!("“{name}”") } else { name.to_owned() }
 }
 
 /// Arms a sentence names besides the best: more of them nobody reads.
@@ -77,8 +84,8 @@ pub fn not_among(summary: &Summary, why: impl Fn(&ArmSummary) -> Option<String>)
     for arm in summary.distinct() {
         let Some(reason) = why(arm) else { continue };
         match by_reason.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, names)) => names.push(arm.name.clone()),
-            None => by_reason.push((reason, vec![arm.name.clone()])),
+            Some((_, names)) => names.push(told(&arm.name)),
+            None => by_reason.push((reason, vec![told(&arm.name)])),
         }
     }
     let group = |(reason, names): (String, Vec<String>)| match names.len() {
@@ -99,7 +106,8 @@ fn accuracy(summary: &Summary) -> Option<String> {
         }
     }
     let of_set = |wanted| {
-        highest(ranked(summary.distinct().filter(|arm| set(arm) == wanted), |arm| arm.spreads.val_acc))
+        let arms: Vec<&ArmSummary> = summary.distinct().filter(|arm| set(arm) == wanted).collect();
+        highest(&arms, ranked(arms.iter().copied(), |arm| arm.spreads.val_acc))
     };
     let of_sets: Vec<String> = sets.into_iter().filter_map(of_set).collect();
     let mut sentence = Some(of_sets.join(" ")).filter(|text| !text.is_empty())?;
@@ -111,11 +119,11 @@ fn accuracy(summary: &Summary) -> Option<String> {
     Some(sentence)
 }
 
-fn highest(ranked: Vec<(&str, Spread)>) -> Option<String> {
-    let (name, best) = ranked.first()?;
+fn highest(arms: &[&ArmSummary], ranked: Vec<(&str, Spread)>) -> Option<String> {
+    let &(name, best) = ranked.first()?;
     let value = text::mean_sd(best.mean, best.sd, 4);
     let what = if ranked.len() == 1 { "Validation accuracy" } else { "Highest validation accuracy" };
-    let mut sentence = format!("{what}: {name} with {value}");
+    let mut sentence = format!("{what}: {} with {value}", told(name));
     sentence.push_str(&format!(" over {}", text::plural(best.n, "seed")));
     let mut others: Vec<String> =
         ranked[1..].iter().take(MOST_NAMED).map(|(name, other)| lead(best.mean - other.mean, name)).collect();
@@ -126,13 +134,13 @@ fn highest(ranked: Vec<(&str, Spread)>) -> Option<String> {
         sentence.push_str(&format!(", {}", text::and(&others)));
     }
     sentence.push('.');
-    let within = ranked[1..].iter().filter(|(_, other)| is_within(*best, *other));
-    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| (*name).to_owned()).collect();
+    let within = ranked[1..].iter().filter(|(other, _)| is_by_chance(arms, name, other));
+    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| told(name)).collect();
     if best.sd.is_none() && ranked[1..].iter().any(|(_, other)| other.mean < best.mean) {
         sentence.push_str(" One seed cannot tell a difference from chance.");
     } else if !within.is_empty() {
         sentence.push_str(&format!(
-            " The lead over {} is within one standard deviation between seeds.",
+            " Within a seed the lead over {} cannot be told from chance.",
             text::and(&within)
         ));
     }
@@ -142,20 +150,29 @@ fn highest(ranked: Vec<(&str, Spread)>) -> Option<String> {
 /// `0.0012 above batch 128`, or `level with` it where four decimals show no difference.
 fn lead(difference: f64, name: &str) -> String {
     match text::fixed(difference, 4).as_str() {
-        "0.0000" => format!("level with {name}"),
-        difference => format!("{difference} above {name}"),
+        "0.0000" => format!("level with {}", told(name)),
+        difference => format!("{difference} above {}", told(name)),
     }
 }
 
-fn is_within(best: Spread, other: Spread) -> bool {
-    let sd = best.sd.unwrap_or(0.0).max(other.sd.unwrap_or(0.0));
-    best.mean - other.mean <= sd
+/// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
+fn is_by_chance(arms: &[&ArmSummary], best: &str, other: &str) -> bool {
+    let by_seed = |name: &str| -> BTreeMap<Seed, f64> {
+        let counted = arms.iter().filter(|arm| arm.name == name).flat_map(|arm| &arm.counted);
+        counted
+            .filter_map(|(run, measures)| Some((run.record.trial.seed, measures.validation?.accuracy)))
+            .collect()
+    };
+    let (best, other) = (by_seed(best), by_seed(other));
+    let lead: Vec<f64> = best.iter().filter_map(|(seed, best)| Some(best - other.get(seed)?)).collect();
+    inference::interval(&lead, 0.05).is_none_or(|(low, _)| low <= 0.0)
 }
 
 /// How far from the validation accuracy of others we came.
 fn against(others: &str, summary: &Summary) -> Option<String> {
-    let difference =
-        |arm: &ArmSummary| Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), arm.name));
+    let difference = |arm: &ArmSummary| {
+        Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), told(&arm.name)))
+    };
     let differences: Vec<String> = summary.distinct().filter_map(difference).collect();
     (!differences.is_empty())
         .then(|| format!("Against {others}, validation accuracy differs by {}.", text::and(&differences)))
@@ -166,7 +183,7 @@ fn time(summary: &Summary) -> Option<String> {
     let first = arms.next()?;
     let minutes = first.spreads.train_minutes?;
     let other = |arm: &ArmSummary| {
-        Some(format!("{} {} times as long", arm.name, text::fixed(arm.relative_time?.mean, 2)))
+        Some(format!("{} {} times as long", told(&arm.name), text::fixed(arm.relative_time?.mean, 2)))
     };
     let mut others: Vec<String> = arms.filter_map(other).collect();
     if others.len() > MOST_NAMED {
@@ -174,7 +191,7 @@ fn time(summary: &Summary) -> Option<String> {
         others.clear();
     }
     let took = text::duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
-    let mut sentence = format!("Training with {} took {took}", first.name);
+    let mut sentence = format!("Training with {} took {took}", told(&first.name));
     if !others.is_empty() {
         sentence.push_str(&format!("; with {}", text::and(&others)));
     }
@@ -185,10 +202,14 @@ fn time(summary: &Summary) -> Option<String> {
 fn throughput(summary: &Summary) -> Option<String> {
     let ranked = ranked(summary.distinct(), |arm| arm.spreads.images_per_s);
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
+    let (fast, slow) = (told(fast), told(slow));
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
-    let mut sentence = match (ranked.len(), summary.distinct().count()) {
+    let arms = summary.distinct().count();
+    let mut sentence = match (ranked.len(), arms) {
         (1, 1) => format!("Images trained a second: {}.", rate(most)),
         (1, _) => format!("Images trained a second: {fast} with {}.", rate(most)),
+        // Which has fewest is not known where one is missing.
+        (known, _) if known < arms => format!("Most images a second: {fast} with {}.", rate(most)),
         _ => {
             format!("Most images a second: {fast} with {}; fewest: {slow} with {}.", rate(most), rate(least))
         }
@@ -225,8 +246,8 @@ mod tests {
     fn the_leader_is_named_with_spread_seeds_and_distance() {
         let text = first_sentence([&[0.98, 0.99], &[0.95, 0.95], &[0.984, 0.984]]);
         let expected = "Highest validation accuracy: batch 64 with 0.9850 ± 0.0071 over 2 seeds, 0.0010 above batch 1024 \
-                        and 0.0350 above batch 128. The lead over batch 1024 is within one standard deviation between \
-                        seeds.";
+                        and 0.0350 above batch 128. Within a seed the lead over batch 1024 and batch 128 cannot be told from \
+                        chance.";
         assert_eq!(text, expected);
     }
 

@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(lead.verdicts, [(Verdict::Supported, 1), (Verdict::Refuted, 1)]);
         let lead = of(&experiment, samples::arms(&experiment.profile, &[]));
         assert!(
-            lead.sentences[1].starts_with("Not tested yet: The large batch ends behind (T.a: "),
+            lead.sentences[1].starts_with("Not tested: The large batch ends behind (T.a: "),
             "{:?}",
             lead.sentences
         );

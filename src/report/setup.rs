@@ -13,9 +13,23 @@ pub fn profile(profile: &Profile) -> ProfileView {
     ProfileView {
         name: profile.name.to_string(),
         is_full: profile.changes.is_empty(),
-        changes: profile.changes.clone(),
+        changes: profile.changes.iter().map(|change| change_of(change, &profile.arms)).collect(),
         seeds: format!("{} ({})", text::plural(seeds.len(), "seed"), seeds.join(", ")),
     }
+}
+
+/// A change as it is written, and whether levels of some arms go before it.
+fn change_of(change: &str, arms: &[Arm]) -> String {
+    let Some((key, value)) = change.split_once(" = ") else { return change.to_owned() };
+    let path = format!("/{}", key.replace('.', "/"));
+    let is_other = |arm: &Arm| {
+        let config = serde_json::to_value(&arm.config).unwrap_or_default();
+        config
+            .pointer(&path)
+            .is_some_and(|found| found.to_string().trim_matches('"') != value.trim_matches('"'))
+    };
+    let says = if arms.iter().any(is_other) { " (but for arms that say otherwise)" } else { "" };
+    format!("{change}{says}")
 }
 
 /// The plans of the runs that count, each once, in the order of their names.
@@ -160,7 +174,7 @@ pub fn methods(reference: Option<&Reference>) -> Vec<MethodView> {
              effect. Equal: two one-sided tests at 5 % within the margin (Schuirmann 1987). A claim of several \
              comparisons holds when all do; where one does not, each being tested at 5 % over their number, the claim \
              does not, or holds in part where others do. Otherwise it cannot be told. Ratios are compared by their logarithms. \
-             What so many seeds would have found: with a power of 80 % at this spread. The share of all seeds: \
+             What so many seeds would find at this spread: with a power of 75 to 80 %, the less the fewer they are. The share of all seeds: \
              Wilson's 95 % interval."
                 .to_owned(),
         ),

@@ -119,6 +119,8 @@ pub struct EvidenceView {
     pub what: String,
     pub estimate: String,
     pub interval: Option<String>,
+    /// Of a part that the interval would decide against and that is not decided: the one it has to be decided by.
+    pub strict: Option<String>,
     /// What the mean of an arm is compared with.
     pub bound: Option<String>,
     pub margin: String,

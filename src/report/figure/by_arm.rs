@@ -61,12 +61,17 @@ fn figure(
     };
     Ok(Some(FigureView {
         id,
-        title: text::capital(&metric.to_string()),
+        title: capital(&metric.to_string()),
         caption: format!("Dots: seeds. Short upright: their mean.{theirs}"),
         legend: Vec::new(),
         description: format!("{}.", lines.join("; ")),
         pictures: Some(pictures),
     }))
+}
+
+/// A sign such as ε stays as it is.
+fn capital(name: &str) -> String {
+    if name.starts_with(|first: char| first.is_ascii()) { text::capital(name) } else { name.to_owned() }
 }
 
 fn row(metric: Metric, arm: &ArmSummary, look: Look, summary: &Summary) -> Option<Row> {
