@@ -34,7 +34,7 @@ fn time(workspace: &Workspace, more: &[&str]) -> (i32, String, String) {
 #[test]
 fn every_combination_is_timed_and_what_was_kept_is_printed_again() {
     let workspace = Workspace::new(EXPERIMENT);
-    let more = ["--set", "train.batch=32,64", "--plan", "eager,tuned", "--minutes", "0.1", "--keep", "kept"];
+    let more = ["--set", "train.batch=32,64", "--plan", "eager,tuned", "--minutes", "0.25", "--keep", "kept"];
     let (code, out, err) = time(&workspace, &more);
     assert_eq!(code, 0, "{err}");
     for name in ["eager, batch 32", "eager, batch 64", "tuned, batch 32", "tuned, batch 64"] {
@@ -183,8 +183,10 @@ fn two_experiments_that_share_an_arm_both_have_times_where_they_claim_something_
     assert!(code == 0 && err.contains("4 of 4 runs finished"), "{err}");
     let (code, _, err) = workspace.run(&["report"]);
     assert_eq!(code, 0, "{err}");
-    let csv = std::fs::read_to_string(workspace.path().join("reports/claims.csv")).unwrap();
-    let mut rows = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let seeds = rows.next().unwrap().iter().position(|name| *name == "seeds").unwrap();
-    assert_eq!(rows.map(|row| row[seeds].to_owned()).collect::<Vec<_>>(), ["1", "1"], "{csv}");
+    // Other tests may disturb the machine; that the arms ran apart would be another reason.
+    for id in ["tiny", "other"] {
+        let page =
+            std::fs::read_to_string(workspace.path().join(format!("reports/{id}/index.html"))).unwrap();
+        assert!(!page.contains("the arms did not run one right after the other"), "{id}");
+    }
 }

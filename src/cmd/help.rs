@@ -18,7 +18,7 @@ arm      one setting that is compared: a point of the grid of the factors
 plan     how a trial is executed (tuned, eager, fused), which is about its times
 profile  a named size of an experiment: its seeds, and what it makes smaller
 claim    a sentence about the arms, with the tests over seeds that decide it
-verdict  what the runs say of a claim: it holds, in part or not, or cannot be told
+verdict  what the runs say of a claim: it holds, does not, or cannot be told
 margin   the least effect that matters to a claim; a smaller one counts as none
 seed     the number every random draw of a trial comes from
 block    each arm of a seed, or each condition of `time`, one after the other";

@@ -63,12 +63,15 @@ impl Explained {
         })
     }
 
-    /// Whether `claim` compares times of both levels. `arms` are those it speaks of.
+    /// Whether `claim` compares times of both levels, under no other plan than the one that was measured. `arms` are those it
+    /// speaks of.
     pub fn concerns(&self, claim: &Claim, arms: &[Arm]) -> bool {
         let Some(levels) = &self.levels else { return false };
         claim.tests.iter().filter(|test| test.metric.quantity.facts().is_timing).any(|test| {
             let compared = test.statement.arms();
-            levels.iter().all(|set| compared.iter().any(|&arm| is_at(set, &arms[arm].config)))
+            let is_of_plan = |arm: &Arm| arm.varied.name.is_none_or(|name| name.to_string() == self.plan);
+            let is_level = |set, arm: &Arm| is_of_plan(arm) && is_at(set, &arm.config);
+            levels.iter().all(|set| compared.iter().any(|&arm| is_level(set, &arms[arm])))
         })
     }
 }
@@ -98,6 +101,7 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::analyse::study::Demonstration;
+    use crate::experiment::plan::PlanName;
     use crate::report::study::tests::Sample;
 
     fn explained(demonstration: Option<Demonstration>) -> Explained {
@@ -135,6 +139,13 @@ mod tests {
             r#"{ metric = "load_share", bound = "1024 > 0.5", margin = 0.02 }"#,
         ] {
             assert!(!concerns(other, &explained(None)), "{other}");
+        }
+        // Arms that are under another plan than the one that was measured are none of its concern.
+        let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{time}]\n");
+        let mut experiment = samples::parse(&format!("{}\n{claim}", samples::TOML));
+        for (name, expected) in [(PlanName::Eager, true), (PlanName::Tuned, false)] {
+            experiment.profile.arms.iter_mut().for_each(|arm| arm.varied.name = Some(name));
+            assert_eq!(explained(None).concerns(&experiment.claims[0], &experiment.profile.arms), expected);
         }
     }
 }
