@@ -190,6 +190,7 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
     // Over files that each have a profile of their own.
     assert!(index.contains("<code>pinbench reproduce mine.toml</code>"));
     assert!(index.contains("id=\"mine\"") && !index.contains("m1-batch-size"));
+    assert!(!index.contains("two notes"), "the study's question is not that of whoever has none of its runs");
     let by_folder = page(&["study", "--experiments", "my own"], "study/index.html");
     let option = "--experiments &#39;my own&#39;";
     assert!(

@@ -329,10 +329,13 @@ fn an_index_leads_with_what_its_folder_says() {
     let workspace = workspace();
     seal_all(&workspace, "quick");
     let front = workspace.path().join("experiments/index.toml");
-    fs::write(&front, "title = \"Is small <better>?\"\nwhy = \"A test.\"\norder = [\"twin\", \"tiny\"]\n")
-        .unwrap();
+    fs::write(
+        &front,
+        "title = \"Is small <better>?\"\nwhy = \"A test.\"\norder = [\"twin\", \"tiny\", \"tinny\"]\n",
+    )
+    .unwrap();
     let (code, _, err) = workspace.run(&["report"]);
-    assert_eq!(code, 0, "{err}");
+    assert!(code == 0 && err.contains("orders 'tinny', and there is no such experiment"), "{err}");
     let index = page(&workspace, "index.html");
     assert!(index.contains("<h1>Is small &lt;better&gt;?</h1>"), "{index}");
     let at = |id: &str| index.find(&format!("<h3 id=\"{id}\">")).unwrap();

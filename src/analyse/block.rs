@@ -82,20 +82,24 @@ pub fn blocks(counted: &[&LoadedRun], varied: &PlanChange) -> (BTreeSet<Seed>, B
         by_seed.entry(run.record.trial.seed).or_default().insert(&run.record.run, run);
     }
     let mut barred = BTreeMap::new();
-    let mut groups: BTreeMap<(String, String), BTreeSet<Seed>> = BTreeMap::new();
+    let mut groups: Vec<(_, BTreeSet<Seed>)> = Vec::new();
     for (seed, runs) in by_seed {
         let runs: Vec<&LoadedRun> = runs.into_values().collect();
         if let Some(why) = of_block(&runs, varied) {
             barred.insert(seed, why);
             continue;
         }
-        let key = (format!("{:?}", varied.apart_from(&runs[0].record.plan)), class(runs[0], varied));
-        groups.entry(key).or_default().insert(seed);
+        let key = (varied.apart_from(&runs[0].record.plan), class(runs[0], varied));
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, seeds)) => drop(seeds.insert(seed)),
+            None => groups.push((key, BTreeSet::from([seed]))),
+        }
     }
     // Of groups of one size that of the first seed.
-    let most = groups.values().max_by_key(|seeds| (seeds.len(), std::cmp::Reverse(seeds.first().copied())));
+    let seeds = || groups.iter().map(|(_, seeds)| seeds);
+    let most = seeds().max_by_key(|seeds| (seeds.len(), std::cmp::Reverse(seeds.first().copied())));
     let timed = most.cloned().unwrap_or_default();
-    let elsewhere = groups.into_values().flatten().filter(|seed| !timed.contains(seed));
+    let elsewhere = seeds().flatten().copied().filter(|seed| !timed.contains(seed));
     barred.extend(elsewhere.map(|seed| (seed, Barred::Elsewhere)));
     (timed, barred)
 }

@@ -17,7 +17,9 @@ pub fn unmet(claim: &Claim, summary: &Summary, remarks: &mut Vec<String>) -> Vec
     let (mut few, mut high, mut other) = (Vec::new(), Vec::new(), Vec::new());
     for arm in claim.arms().into_iter().map(|arm| &summary.arms[arm]) {
         let name = &arm.name;
-        let updates = arm.counted.iter().map(|(run, _)| run.steps.len() as u64).min();
+        // The rows of its steps may have been taken away from a run.
+        let updates =
+            arm.counted.iter().filter_map(|(run, _)| Some(run.record.outcome.as_ref()?.steps)).min();
         let least = updates.filter(|found| needs.updates.is_some_and(|wanted| *found < wanted));
         few.extend(least.map(|found| format!("{name} has {}", text::count(found))));
         let worst = values(loss, arm).map(|(_, loss)| loss).max_by(f64::total_cmp);

@@ -89,14 +89,14 @@ impl<'a> Summary<'a> {
         let (timed, barred) = blocks(&counted, &experiment.varied());
         let mut about_times = untimed(&barred);
         about_times.extend(pooled(&counted, &experiment.varied()));
-        about_times.extend(one_training(&profile.arms));
+        let same = same_trainings(&profile.arms);
+        about_times.extend(one_training(&profile.arms, &same));
         caveats.splice(..0, about_times);
         let first = chosen.first().map(|arm| minutes_by_seed(&arm.counted)).unwrap_or_default();
         let summaries = chosen.into_iter().enumerate().map(|(index, arm)| {
             let rows = experiment.reference.iter().flat_map(|reference| &reference.rows);
-            let same_as = same_training(&profile.arms, index);
             let reference = rows.into_iter().find(|row| row.arm == index);
-            ArmSummary { same_as, ..arm.sum_up(&timed, &first, reference) }
+            ArmSummary { same_as: same[index], ..arm.sum_up(&timed, &first, reference) }
         });
         let mut arms: Vec<ArmSummary> = summaries.collect();
         if let Some(unit) = arms.first_mut().and_then(|first| first.relative_time.as_mut()) {
@@ -154,16 +154,16 @@ fn pooled(counted: &[&LoadedRun], varied: &PlanChange) -> Option<Caveat> {
     (classes.len() > 1).then_some(Caveat::Pooled(classes))
 }
 
-/// The first of the arms before `index` that is trained alike.
-fn same_training(arms: &[Arm], index: usize) -> Option<usize> {
-    let key = |arm: &Arm| (arm.config.hash(), arm.varied.clone());
-    arms[..index].iter().position(|arm| key(arm) == key(&arms[index]))
+/// For each arm the first before it that is trained alike.
+fn same_trainings(arms: &[Arm]) -> Vec<Option<usize>> {
+    let keys: Vec<_> = arms.iter().map(|arm| (arm.config.hash(), &arm.varied)).collect();
+    (0..keys.len()).map(|index| keys[..index].iter().position(|key| *key == keys[index])).collect()
 }
 
-fn one_training(arms: &[Arm]) -> Vec<Caveat> {
+fn one_training(arms: &[Arm], same: &[Option<usize>]) -> Vec<Caveat> {
     let mut by_first: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for (index, arm) in arms.iter().enumerate() {
-        if let Some(first) = same_training(arms, index) {
+    for (arm, same_as) in arms.iter().zip(same) {
+        if let Some(first) = *same_as {
             by_first.entry(first).or_default().push(arm.name.clone());
         }
     }

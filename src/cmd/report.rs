@@ -104,7 +104,7 @@ impl Reporter<'_> {
     ) -> Result<Written> {
         let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
         let explanations = explanations(self.out);
-        let front = self.workspace.front()?;
+        let front = self.workspace.front(&known)?;
         let findings = front.as_ref().map_or(&[][..], |front| &front.findings);
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
         let mut written = Written { leads: Vec::new(), empty: Vec::new() };

@@ -176,14 +176,27 @@ impl Workspace {
     }
 
     /// What the pages over all experiments of the shelf lead with, where it says.
-    pub fn front(&self) -> Result<Option<Front>> {
+    ///
+    /// That of the program is about its own experiments: it leads nobody's who has none of them among the `indexed`.
+    pub fn front(&self, indexed: &[Experiment]) -> Result<Option<Front>> {
         let name = Path::new(front::STEM).with_extension("toml");
         let Some(folder) = self.shelf.folder() else {
-            return Ok(Some(Front::parse(&name, built_in::FRONT).map_err(ExperimentError::from)?));
+            let front = Front::parse(&name, built_in::FRONT).map_err(ExperimentError::from)?;
+            return Ok(indexed.iter().any(|experiment| experiment.file.is_none()).then_some(front));
         };
         let path = folder.join(name);
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(Front::parse(&path, &text).map_err(ExperimentError::from)?)),
+            Ok(text) => {
+                let front = Front::parse(&path, &text).map_err(ExperimentError::from)?;
+                let known = self.shelf.known()?;
+                for id in front.order.iter().filter(|id| known.iter().all(|(known, _)| known != *id)) {
+                    console::warn(&format!(
+                        "'{}' orders '{id}', and there is no such experiment",
+                        path.display()
+                    ));
+                }
+                Ok(Some(front))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ExperimentError::Read { path: path.display().to_string(), source }.into()),
         }

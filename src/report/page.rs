@@ -15,6 +15,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
     let profile = &experiment.profile;
     let reference = experiment.reference.as_ref();
     let summary = Summary::of(experiment, &input.arms);
+    let assessments = assess(experiment, &summary);
     let (gaps, warnings): (Vec<&Caveat>, Vec<&Caveat>) =
         summary.caveats.iter().partition(|caveat| is_gap(caveat));
     Ok(PageView {
@@ -24,7 +25,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
         source: experiment.source.clone(),
         profile: setup::profile(profile),
         plans: setup::plans(&summary),
-        glance: glance::answer(&assess(experiment, &summary))
+        glance: glance::answer(&assessments)
             .into_iter()
             .chain(glance::sentences(&summary, experiment))
             .collect(),
@@ -34,7 +35,7 @@ pub fn view(input: &Input) -> Result<PageView, FigureError> {
             .map(sentence)
             .chain(input.left_out.iter().map(|text| capitalised(text)))
             .collect(),
-        claims: claim_views(input, &summary)?,
+        claims: claim_views(input, &summary, &assessments)?,
         results: results::learning(&summary, reference)?,
         reference: reference.map(|reference| reference.name.clone()),
         times: results::times(&summary)?,
@@ -74,12 +75,15 @@ fn is_gap(caveat: &Caveat) -> bool {
 }
 
 /// The claims, and beside those that are about times what explains these.
-fn claim_views(input: &Input, summary: &Summary) -> Result<Vec<ClaimView>, FigureError> {
+fn claim_views(
+    input: &Input,
+    summary: &Summary,
+    assessments: &[Assessment],
+) -> Result<Vec<ClaimView>, FigureError> {
     let arms = &input.experiment.profile.arms;
-    let assessments = assess(input.experiment, summary);
     let plan = setup::plans(summary).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
-    let mut views = claims::views(&assessments)?;
-    for (view, Assessment { claim, verdict, .. }) in views.iter_mut().zip(&assessments) {
+    let mut views = claims::views(assessments)?;
+    for (view, Assessment { claim, verdict, .. }) in views.iter_mut().zip(assessments) {
         if *verdict != Verdict::NotEvaluated {
             view.figures = by_arm::draw(claim, summary, &view.anchor)?;
         }
