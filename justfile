@@ -46,12 +46,61 @@ package-cuda *ARGS: build
 gpu-session *ARGS: build fetch
     @python3 tools/gpu_session.py {{ ARGS }}
 
+# Sanitizers and target_clones crash together (google/sanitizers#342), so that each set of instructions is a build of its own.
+# The Winograd kernels by themselves, under the sanitizers, once for each set of instructions: needs g++ alone
+test-kernels:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p target/kernels
+    cd src/train/shim/winograd
+    for arch in x86-64 x86-64-v3 x86-64-v4; do
+        g++ -std=c++20 -O2 -g1 -march=$arch -ffp-contract=fast -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -Wall -Wextra -Wno-psabi -pthread *.cpp -o ../../../../target/kernels/$arch &
+    done
+    wait
+    for build in x86-64:sse2 x86-64-v3:avx2 x86-64-v4:avx512vl; do
+        arch=${build%:*}
+        # A processor without those instructions would stop at the first of them.
+        if ! grep -qw "${build#*:}" /proc/cpuinfo; then
+            echo "$arch: built, and not run: this processor has no such instructions" >&2
+            continue
+        fi
+        ../../../../target/kernels/$arch
+    done
+
 # Make both packages, and run each in a root that has glibc and nothing else
 test-package: fetch
     python3 tools/package.py pack
     python3 tools/package.py pack --slim
     python3 tools/package.py try target/pinbench-*[0-9]-x86_64-linux.tar.xz --from "$(target/release/pinbench data fetch mnist --quiet)"
     python3 tools/package.py try target/pinbench-*-slim-x86_64-linux.tar.xz
+
+# Every page under FOLDER in Chromium: wide, narrow, dark, on paper and without scripts; first, that planted faults are caught
+test-pages FOLDER="reports":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    node=$(node --version 2>/dev/null || true)
+    if [[ ! "$node" =~ ^v([0-9]+) ]] || [ "${BASH_REMATCH[1]}" -lt 20 ]; then
+        echo "test-pages needs Node.js 20 or newer with npm, found '${node:-none}': install it from nodejs.org or a package archive" >&2
+        exit 2
+    fi
+    # Letters of Korean pages are measured too, and without a font for them all are the same empty box.
+    missing=()
+    command -v chromium >/dev/null || missing+=(chromium)
+    fc-list :lang=ko 2>/dev/null | grep -q . || missing+=(fonts-nanum)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        root=(); [ "$(id -u)" -eq 0 ] || root=(sudo)
+        apt-cache policy "${missing[@]}" | grep -q 'Candidate: [0-9]' || "${root[@]}" apt-get update -qq
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${missing[@]}"
+    fi
+    # Packages go under target/, where nothing is committed; the same lock file is installed once.
+    room=target/browser
+    if [ ! -d "$room/node_modules" ] || ! cmp -s tools/pages/package-lock.json "$room/package-lock.json"; then
+        mkdir -p "$room"
+        cp tools/pages/package.json tools/pages/package-lock.json tools/pages/.npmrc "$room/"
+        npm ci --prefix "$room" --ignore-scripts --no-audit --no-fund --silent || { rm -rf "$room/node_modules"; exit 2; }
+    fi
+    CHROMIUM=$(command -v chromium) NODE_PATH=$room/node_modules node tools/pages/test.js "{{ FOLDER }}" --bad tools/pages/bad
 
 # Fetch the data sets into the cache
 fetch: build
@@ -65,13 +114,47 @@ compare-pytorch ROUNDS="3": build fetch
 cross-check STEPS="50" *NETWORKS: build fetch
     @python3 tools/cross_check.py {{ STEPS }} {{ NETWORKS }}
 
-# The regression gate: fresh runs against the stored baselines, `just check --profile smoke`
+# The regression gate: fresh runs against the stored baselines, `just check m1`
 check *ARGS: build fetch
     @target/release/pinbench check {{ ARGS }}
 
-# What the gate's tests leave to a quiet machine: a step that is a fifth slower is caught
+# This tree beside a revision, in the place of baselines: bits, and step times in turn: `just against main m1 --minutes 5`
+against REV *ARGS: build fetch
+    #!/usr/bin/env bash
+    set -euo pipefail
+    root=$PWD; room=$root/target/against
+    commit=$(git rev-parse --verify --quiet --short=12 "{{ REV }}^{commit}") || {
+        echo "against: there is no revision '{{ REV }}' here; fetch it first, as by 'git fetch origin {{ REV }}'" >&2; exit 2; }
+    # The same libtorch by the same name, or torch-sys would be compiled again.
+    export LIBTORCH=${LIBTORCH:-$root/.libtorch}
+    # A build is kept: what it depends on is its name.
+    binary=$room/$commit-$(basename "$(readlink -f "$LIBTORCH")")-$(rustc --version | cut -d' ' -f2)
+    tree=$room/tree-$commit-$$
+    trap 'cd "$root"; git worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"; git worktree prune' EXIT
+    mkdir -p "$room"
+    git worktree add --quiet --detach "$tree" "$commit"
+    if [ ! -x "$binary" ]; then
+        # A target folder of its own. The first time it begins with what this tree has compiled of other packages: those that
+        # are the same are not compiled again. Cargo writes into some of the small files, so that they are copies.
+        if [ ! -d "$room/build" ]; then
+            mkdir -p "$room/build/release"
+            cp -al target/release/deps "$room/build/release/"
+            cp -a target/release/build target/release/.fingerprint "$room/build/release/"
+            find "$room/build/release" -mindepth 2 -maxdepth 2 -name '*pinbench*' -exec rm -rf {} +
+        fi
+        (cd "$tree" && CARGO_TARGET_DIR=$room/build cargo build --release)
+        cp "$room/build/release/pinbench" "$binary"
+    fi
+    target/release/pinbench check --against "$binary" --against-tree "$tree" {{ ARGS }}
+
+# What the gate finds where the answer is known: single steps in every cell with every fault, and how often honest trainings raise an alarm
 prove-gate: build fetch
-    cargo test --release --test gate -- --ignored --nocapture
+    cargo test --release --test probes honest -- --ignored --nocapture
+    cargo test --release --lib resampled -- --nocapture
+
+# What `check --against` leaves to a quiet machine: this program beside itself finds nothing, a step that is 5 % slower is found in five minutes
+prove-against: build fetch
+    cargo test --release --test against -- --ignored --nocapture
 
 # What explain's tests leave to a quiet machine: planted delays are found in their phase and sized, an A/A run finds nothing
 prove-explain: build fetch
@@ -138,6 +221,27 @@ test-cuda-build:
     said=$(target/release/pinbench run m1 --profile smoke --device cuda 2>&1) && { echo "expected a refusal, found: $said" >&2; exit 1; }
     echo "$said"
     grep -q 'has CUDA but sees no GPU' <<<"$said" || { echo "expected 'has CUDA but sees no GPU' in what it said" >&2; exit 1; }
+
+# A manifest on a Slurm of this machine, which the test brings up, disturbs and ends, and under GNU parallel (needs root; installs slurm-wlm, munge, parallel)
+test-slurm: build
+    @target/release/pinbench data fetch mnist
+    python3 tools/test_slurm.py
+
+# What `export --tensorboard` writes, read back by TensorBoard's own reader (installs it in target/tensorboard)
+test-tensorboard: build
+    #!/usr/bin/env bash
+    set -euo pipefail
+    packages=target/tensorboard; out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
+    [ -d "$packages/tensorboard" ] || python3 -m pip install --quiet --target "$packages" "tensorboard==2.20.0" "setuptools<81"
+    export PINBENCH_STORE="$out/runs" PINBENCH_LOCK_DIR="$out"
+    target/release/pinbench run m1 --profile smoke --seeds 1 --no-diagnostics
+    target/release/pinbench export m1 --profile smoke --json --out "$out"
+    target/release/pinbench export m1 --profile smoke --tensorboard --out "$out/events"
+    PYTHONPATH="$packages" python3 tools/read_tensorboard.py "$out/events" "$out/runs.json"
+
+# 10,000 runs: time and memory of list, manifest, merge and report, and what a task asks of its file system (needs 2 GB, and strace for the latter)
+prove-ten-thousand: build fetch
+    cargo test --release --test ten_thousand -- --ignored --nocapture
 
 # Licences, sources and advisories of every dependency (installs cargo-deny)
 deny:

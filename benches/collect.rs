@@ -116,6 +116,7 @@ fn page(criterion: &mut Criterion, kept: &LoadedRun) {
     }
     let command = "pinbench reproduce m1-batch-size --profile full".to_owned();
     let input = Input {
+        languages: &[pinbench::language::Language::En],
         experiment: &experiment,
         arms,
         left_out: None,

@@ -99,7 +99,7 @@ fn bench(plan: &Plan) {
 
 fn main() {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let plans = [PlanName::Eager, PlanName::Tuned, PlanName::Fused]
+    let plans = [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Winograd]
         .map(|name| Plan::named(name, threads, Device::Cpu));
     if let Ok(wanted) = std::env::var(PLAN) {
         return plans.iter().filter(|plan| plan.name.to_string() == wanted).for_each(bench);

@@ -40,6 +40,19 @@ impl Digest {
         &self.0
     }
 
+    /// As the security policies of browsers write it.
+    pub fn base64(&self) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut out = String::with_capacity(44);
+        for three in self.0.chunks(3) {
+            let bits =
+                three.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
+            // Three bytes are four letters; the last two bytes are three, and a filler.
+            out.extend((0..=three.len()).map(|letter| char::from(LETTERS[bits >> (18 - 6 * letter) & 63])));
+        }
+        out + "="
+    }
+
     /// The first 12 hex digits, as people see it.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -121,6 +134,7 @@ mod tests {
         assert_eq!(Digest::of(b"abc").to_string(), expected);
         assert_eq!(Digest::of_reader(&b"abc"[..]).unwrap(), expected.parse().unwrap());
         assert_eq!(Digest::of(b"abc").short(), &expected[..12]);
+        assert_eq!(Digest::of(b"abc").base64(), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }
 
     #[test]

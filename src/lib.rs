@@ -8,6 +8,7 @@ pub mod digest;
 pub mod experiment;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod language;
 pub mod machine;
 pub mod network;
 pub mod number;
@@ -21,4 +22,5 @@ pub mod stream;
 pub mod text;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod words;
 pub mod work;

@@ -12,7 +12,9 @@ use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
-use cli::{BaselineVerb, Cli, DataVerb, Verb};
+use cli::{Cli, Verb};
+use cmd::baseline::BaselineVerb;
+use cmd::data::DataVerb;
 use cmd::{WrongUsage, console};
 
 fn main() -> ExitCode {
@@ -38,9 +40,14 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Baseline(BaselineVerb::Accept(args)) => cmd::baseline::run(&workspace, &args),
         Verb::Time(args) => cmd::time::run(&workspace, &args),
         Verb::Explain(args) => cmd::explain::run(&workspace, &args),
+        Verb::Audit(args) => cmd::audit::run(&args),
+        Verb::Bundle(args) => cmd::bundle::run(&args),
         Verb::Export(args) => cmd::export::run(&workspace, &args),
         Verb::Trace(args) => cmd::trace::run(&workspace, &args),
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),
+        Verb::Manifest(args) => cmd::manifest::run(&workspace, &args),
+        Verb::Merge(args) => cmd::merge::run(&workspace, &args),
+        Verb::Completions(args) => cmd::completions::run(&args),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
         Verb::Data(DataVerb::Add(args)) => cmd::data::add(&workspace, &args),
@@ -49,7 +56,7 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Init(args) => cmd::init::run(&workspace, &args),
         Verb::Help(args) => cmd::help::run(&args.topic),
         #[cfg(feature = "torch")]
-        Verb::Train { parent } => cmd::train::run(parent),
+        Verb::Train { parent, patient } => cmd::train::run(parent, patient),
         #[cfg(not(feature = "torch"))]
         Verb::Train { .. } => Err(cmd::without_torch()),
     }

@@ -25,6 +25,36 @@ pub enum Planted {
     Labels,
     /// Three times the learning rate of the config.
     LearningRate,
+    /// One training label in a hundred is that of another image.
+    #[serde(rename = "labels_1")]
+    LabelsSlightly,
+    /// 1.05 and 1.001 times the learning rate of the config.
+    #[serde(rename = "learning_rate_5")]
+    LearningRateSlightly,
+    #[serde(rename = "learning_rate_01")]
+    LearningRateHardly,
+    /// None, whatever the config says.
+    WeightDecay,
+    /// BatchNorm's statistics run at half their momentum: in probes alone.
+    BatchNormMomentum,
+    /// Nine tenths of the dropout.
+    Dropout,
+    /// Dropout draws from elsewhere in its stream: in probes of a constant rate alone.
+    DropoutStream,
+    /// A hundred times Adam's ε.
+    Epsilon,
+    /// 0.99 in the place of Adam's second decay rate.
+    SecondDecay,
+    /// The short batch at the end of an epoch is left out.
+    LastBatch,
+    /// Pixels of the training file are 1 % too dark.
+    PixelScale,
+    /// Training images are a pixel further right.
+    Shift,
+    /// Odd seeds are those before them again.
+    SeedTwice,
+    /// Training images of class 3 are labelled as class 5.
+    Class,
     /// Each step takes a fifth longer.
     SlowStep,
     /// Each step takes three percent longer.
@@ -38,12 +68,26 @@ pub enum Planted {
 }
 
 impl Planted {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 25] = [
         Self::EvalDropout,
         Self::EvalWithoutBatchNorm,
         Self::Normalisation,
         Self::Labels,
         Self::LearningRate,
+        Self::LabelsSlightly,
+        Self::LearningRateSlightly,
+        Self::LearningRateHardly,
+        Self::WeightDecay,
+        Self::BatchNormMomentum,
+        Self::Dropout,
+        Self::DropoutStream,
+        Self::Epsilon,
+        Self::SecondDecay,
+        Self::LastBatch,
+        Self::PixelScale,
+        Self::Shift,
+        Self::SeedTwice,
+        Self::Class,
         Self::SlowStep,
         Self::SlowStepSlightly,
         Self::DelayLoad,
@@ -59,6 +103,20 @@ impl Planted {
             Self::Normalisation => "normalisation",
             Self::Labels => "labels",
             Self::LearningRate => "learning-rate",
+            Self::LabelsSlightly => "labels-1",
+            Self::LearningRateSlightly => "learning-rate-5",
+            Self::LearningRateHardly => "learning-rate-01",
+            Self::WeightDecay => "weight-decay",
+            Self::BatchNormMomentum => "batch-norm-momentum",
+            Self::Dropout => "dropout",
+            Self::DropoutStream => "dropout-stream",
+            Self::Epsilon => "epsilon",
+            Self::SecondDecay => "second-decay",
+            Self::LastBatch => "last-batch",
+            Self::PixelScale => "pixel-scale",
+            Self::Shift => "shift",
+            Self::SeedTwice => "seed-twice",
+            Self::Class => "class",
             Self::SlowStep => "slow-step",
             Self::SlowStepSlightly => "slow-step-3",
             Self::DelayLoad => "delay-load",
@@ -71,15 +129,11 @@ impl Planted {
     /// The phase in which it takes time; `None` where it takes none.
     pub fn phase(self) -> Option<Phase> {
         match self {
-            Self::EvalDropout
-            | Self::EvalWithoutBatchNorm
-            | Self::Normalisation
-            | Self::Labels
-            | Self::LearningRate => None,
             Self::DelayLoad => Some(Phase::Load),
             Self::DelayForward => Some(Phase::Forward),
             Self::SlowStep | Self::SlowStepSlightly | Self::DelayBackward => Some(Phase::Backward),
             Self::DelayOptimizer => Some(Phase::Optimizer),
+            _ => None,
         }
     }
 }

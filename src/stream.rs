@@ -44,6 +44,8 @@ pub enum Stream {
     Augment,
     /// The order of the runs of a block; nothing a training depends on.
     Blocks,
+    /// Images, states and directions of the gate's probes; nothing a training depends on.
+    Probe,
 }
 
 impl Stream {
@@ -57,6 +59,7 @@ impl Stream {
             Self::Diagnose => "diagnose",
             Self::Augment => "augment",
             Self::Blocks => "blocks",
+            Self::Probe => "probe",
         }
     }
 }
@@ -87,6 +90,13 @@ impl Key {
     pub fn words<const N: usize>(&self) -> [u64; N] {
         let mut random = ChaCha8Rng::from_seed(self.0);
         std::array::from_fn(|_| random.next_u64())
+    }
+
+    /// The first `len` bytes of ChaCha8 from this key, each uniform in 0…255.
+    pub fn bytes(&self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        ChaCha8Rng::from_seed(self.0).fill_bytes(&mut bytes);
+        bytes
     }
 
     /// A uniform permutation of `0..len`: Fisher and Yates over ChaCha8.

@@ -226,8 +226,34 @@ fn a_report_on_an_empty_store_renders_and_prints_its_path() {
     assert.stdout("pages/m1-batch/index.html\npages/index.html\n").stderr(said);
     let page = fs::read_to_string(workspace.path().join("pages/m1-batch/index.html")).unwrap();
     assert!(page.contains("pinbench reproduce m1-batch --profile quick"), "{page}");
-    let files = ["claims.csv", "index.html", "m1-batch", "open-questions.html"];
+    let files = [
+        "audit.py",
+        "claims.csv",
+        "index.html",
+        "index.ko.html",
+        "m1-batch",
+        "methods.html",
+        "methods.ko.html",
+        "open-questions.html",
+        "open-questions.ko.html",
+        "page.json",
+    ];
     assert_eq!(names(&workspace.path().join("pages")), files);
+    let korean = ["report", "m1", "--out", "korean", "--lang", "ko", "--quiet"];
+    let assert = pinbench(&workspace).args(korean).assert().success();
+    assert.stdout("korean/m1-batch/index.ko.html\nkorean/index.ko.html\n");
+    // A folder with a page of either language is a report, which may be replaced.
+    pinbench(&workspace).args(korean).assert().success();
+    let files = [
+        "audit.py",
+        "claims.csv",
+        "index.ko.html",
+        "m1-batch",
+        "methods.ko.html",
+        "open-questions.ko.html",
+        "page.json",
+    ];
+    assert_eq!(names(&workspace.path().join("korean")), files);
     let index = fs::read_to_string(workspace.path().join("pages/index.html")).unwrap();
     assert!(index.contains("Not run yet under this profile."));
 }

@@ -62,7 +62,9 @@ fn offers_only_what_is_described(workspace: &Workspace) {
         text.lines().next().unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
     };
     let mut names =
-        [header("study/epochs.csv"), header("study/diagnostics.csv"), header("claims.csv")].concat();
+        ["study/epochs.csv", "study/diagnostics.csv", "study/values.csv", "study/results.csv", "claims.csv"]
+            .map(header)
+            .concat();
     let records = fs::read_to_string(reports.join("study/runs.json")).unwrap();
     let records: Vec<Value> = serde_json::from_str(&records).unwrap();
     assert_eq!(records.len(), 9);
@@ -82,7 +84,9 @@ fn offers_only_what_is_described(workspace: &Workspace) {
     }
     for file in fs::read_dir(reports.join("study")).unwrap().map(|file| file.unwrap().file_name()) {
         let file = file.to_str().unwrap().to_owned();
-        assert!(file == "index.html" || columns.contains(&format!("`{file}`")), "{file}");
+        let file = file.replace("study.toml", "EXPERIMENT.toml");
+        let is_page = file.ends_with(".html");
+        assert!(is_page || columns.contains(&format!("`{file}`")), "{file}");
     }
 }
 

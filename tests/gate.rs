@@ -27,21 +27,34 @@ full = { seeds = [0] }
 const FAULTS: [&str; 5] =
     ["eval-dropout", "eval-without-batch-norm", "normalisation", "labels", "learning-rate"];
 
+/// As on a processor without AVX: another machine class, whose bits are others.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("ATEN_CPU_CAPABILITY", "default"),
+    ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+    ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
+];
+
 fn with_baseline(seeds: &str) -> Workspace {
     let workspace = Workspace::new(EXPERIMENT);
-    let accept = ["baseline", "accept", "tiny", "--profile", "smoke", "--threads", "1", "--seeds", seeds];
+    let accept = ["baseline", "accept", "tiny", "--profile", "smoke", "--seeds", seeds];
     let (code, out, err) = workspace.run(&accept);
     assert_eq!(code, 0, "{out}{err}");
     workspace
 }
 
 fn check(workspace: &Workspace, more: &[&str]) -> (i32, Value, String) {
+    check_on(workspace, &[], more)
+}
+
+fn check_on(workspace: &Workspace, machine: &[(&str, &str)], more: &[&str]) -> (i32, Value, String) {
     let json = workspace.path().join("gate.json");
     let arguments = ["check", "tiny", "--profile", "smoke", "--json", json.to_str().unwrap()];
-    let (code, out, err) = workspace.run(&[&arguments[..], more].concat());
+    let mut command = workspace.pinbench(&[&arguments[..], more].concat());
+    let output = command.envs(machine.iter().copied()).output().unwrap();
     let report =
         std::fs::read(&json).map(|bytes| serde_json::from_slice(&bytes).unwrap()).unwrap_or_default();
-    (code, report, format!("{out}{err}"))
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), report, text(&output.stdout) + &text(&output.stderr))
 }
 
 /// `subject: verdict` of every finding.
@@ -60,40 +73,54 @@ fn every_planted_fault_is_caught_bit_by_bit_and_an_honest_run_is_not() {
     assert_eq!(bits, [("bits".to_owned(), "holds".to_owned())], "{said}");
     for fault in FAULTS {
         let (code, report, said) = check(&workspace, &["--plant", fault]);
-        assert_eq!(code, 1, "{fault}: {said}");
-        assert!(findings(&report).contains(&("bits".to_owned(), "alarm".to_owned())), "{fault}: {said}");
+        // One run has no spread to call it worse by.
+        assert_eq!(code, 5, "{fault}: {said}");
+        for subject in ["step", "bits"] {
+            assert!(findings(&report).contains(&(subject.to_owned(), "alarm".to_owned())), "{fault}: {said}");
+        }
     }
 }
 
-/// Under other seeds there is only the spread to go by, as on another machine.
+/// On another class of machine every bit is another, and only single steps and means can say anything.
 #[test]
-fn every_planted_fault_is_caught_by_tolerance() {
-    let workspace = with_baseline("0-9");
-    for fault in FAULTS {
-        let (code, _, said) = check(&workspace, &["--seeds", "100-103", "--plant", fault]);
-        assert_eq!(code, 1, "{fault}: {said}");
+fn elsewhere_an_honest_run_raises_no_alarm_and_a_fault_is_changed_or_worse() {
+    let workspace = with_baseline("0-5");
+    let (code, report, said) = check_on(&workspace, &ELSEWHERE, &[]);
+    assert_eq!(code, 0, "{said}");
+    let found = findings(&report);
+    assert!(found.iter().all(|(subject, _)| subject != "bits"), "{said}");
+    assert!(found.contains(&("test_acc".to_owned(), "holds".to_owned())), "{said}");
+    // One of an evaluation, one of the data, one of the optimizer: each takes the trainings of all seeds.
+    for fault in ["eval-dropout", "labels", "learning-rate"] {
+        let (code, report, said) = check_on(&workspace, &ELSEWHERE, &["--plant", fault]);
+        assert!(findings(&report).contains(&("step".to_owned(), "alarm".to_owned())), "{fault}: {said}");
+        // What ruins an evaluation, or labels, is worse; of three times the rate that depends on the processor's rounding.
+        assert!(code == 1 || (fault == "learning-rate" && code == 5), "{fault}: {code}: {said}");
     }
 }
 
+/// A change that is meant, and is worse, went by the gate with the command that takes new numbers.
 #[test]
-fn twenty_honest_seeds_raise_no_alarm() {
-    let workspace = with_baseline("0-9");
-    let (code, report, said) = check(&workspace, &["--seeds", "200-219"]);
-    assert_ne!(code, 1, "{said}");
-    assert!(findings(&report).iter().all(|(_, verdict)| verdict != "alarm"), "{said}");
-}
-
-/// A timed test, which a busy machine can fail: `just prove-gate` runs it alone.
-#[test]
-#[ignore = "timed; run by `just prove-gate`"]
-fn a_step_that_is_a_fifth_slower_is_caught_and_an_honest_one_is_not() {
-    let workspace = with_baseline("0-9");
-    let (code, report, said) = check(&workspace, &[]);
-    assert_ne!(code, 1, "{said}");
-    assert!(findings(&report).iter().all(|(_, verdict)| verdict != "alarm"), "{said}");
-    let (code, report, said) = check(&workspace, &["--plant", "slow-step"]);
-    assert_eq!(code, 1, "{said}");
-    assert!(findings(&report).contains(&("step_time".to_owned(), "alarm".to_owned())), "{said}");
+fn what_is_worse_is_accepted_only_by_name_and_only_seeds_of_the_baseline_are_compared() {
+    let workspace = with_baseline("0-3");
+    let file = workspace.path().join("experiments/baselines/tiny.smoke.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let (code, out, err) = workspace.run(&["check", "tiny", "--profile", "smoke", "--seeds", "3,9"]);
+    assert_eq!(code, 2, "{out}{err}");
+    assert!(err.contains("seed 9 is not in the baseline") && err.contains("0, 1, 2, 3"), "{err}");
+    let slow = EXPERIMENT.replace("lr = 0.001", "lr = 0.00003");
+    std::fs::write(workspace.path().join("experiments/tiny.toml"), slow).unwrap();
+    let accept = ["baseline", "accept", "tiny", "--profile", "smoke", "--seeds", "0-3", "--trainings"];
+    let (code, out, err) = workspace.run(&accept);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(
+        out.contains("worse than the baseline") && err.contains("say --worse if that is meant"),
+        "{out}{err}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let (code, out, err) = workspace.run(&[&accept[..], &["--worse"]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), before);
 }
 
 #[test]

@@ -86,8 +86,9 @@ fn fifty_kills_at_random_moments_lose_and_change_nothing() {
 
 fn has_checkpoint(workspace: &Workspace) -> bool {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
-    // One folder a trial, in it one a checkpoint.
-    let mut trials = entries(workspace.path().join("runs/checkpoints"));
+    // One folder a shard, in it one a trial, in it one a checkpoint.
+    let shards = entries(workspace.path().join("runs/checkpoints"));
+    let mut trials = shards.flat_map(|shard| entries(shard.path()));
     trials.any(|trial| entries(trial.path()).any(|kept| kept.path().join("checkpoint.json").is_file()))
 }
 

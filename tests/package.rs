@@ -221,10 +221,10 @@ fn the_gate_names_the_file_or_the_folder_that_was_given() {
     }
     // A baseline is looked for beside the file, and the way out of a damaged one names its folder.
     fs::create_dir(folder.path().join("own/baselines")).unwrap();
-    let clone = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baselines/m1-batch-size.smoke.toml");
+    let clone = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baselines/m1-batch-size.gate.toml");
     fs::copy(clone, folder.path().join("own/baselines/mine.smoke.toml")).unwrap();
     let (code, out, err) = pinbench(folder.path(), &["check", "own/mine.toml", "--profile", "smoke"]);
-    let command = "`pinbench baseline accept m1-batch-size --profile smoke --experiments own`";
+    let command = "`pinbench baseline accept m1-batch-size --profile gate --experiments own`";
     assert!(code == 4 && out.contains(command), "{out}{err}");
 }
 

@@ -208,9 +208,12 @@ fn every_link_on_a_fresh_page_leads_somewhere() {
     let (dead, followed) = dead_links(&reports);
     assert!(dead.is_empty() && followed >= 30, "{followed} followed: {}", dead.join("\n"));
     let index = page(&workspace, "index.html");
-    // Twin has the same runs, so it has verdicts, and no page.
+    // Twin has the same runs and no page: nothing here would prove a number of it.
     assert!(index.contains("tiny/index.html#claim-t-a") && !index.contains("twin/index.html"));
-    assert!(index.contains("twin · 4 of 4 runs, 2 arms over 2 seeds · its page is not here"));
+    assert!(
+        index.contains("There are runs of it, and its page is not here: <code>pinbench report twin</code>")
+    );
+    assert!(index.contains("twin · 0 of 4 runs"));
     assert_eq!(workspace.run(&["report"]).0, 0);
     let (dead, _) = dead_links(&reports);
     assert!(dead.is_empty(), "{}", dead.join("\n"));
@@ -338,12 +341,36 @@ fn an_index_leads_with_what_its_folder_says() {
     assert!(code == 0 && err.contains("orders 'tinny', and there is no such experiment"), "{err}");
     let index = page(&workspace, "index.html");
     assert!(index.contains("<h1>Is small &lt;better&gt;?</h1>"), "{index}");
-    let at = |id: &str| index.find(&format!("<h3 id=\"{id}\">")).unwrap();
+    let at = |id: &str| index.find(&format!(" id=\"{id}\">")).unwrap();
     assert!(at("twin") < at("tiny"));
     assert!(!workspace.run(&["list"]).1.contains("index"), "no experiment");
     fs::write(&front, "title = \"Is small better?\"\nwhy = \"A test.\"\nfindigns = []\n").unwrap();
     let (code, _, err) = workspace.run(&["report"]);
     assert!(code == 2 && err.contains("index.toml:3:") && err.contains("findings"), "{code} {err}");
+}
+
+/// The Korean pages of a folder stayed, of other numbers than the English ones that were written beside them.
+#[test]
+fn a_folder_is_in_the_languages_that_were_asked_for_last() {
+    let workspace = workspace();
+    seal_all(&workspace, "quick");
+    let reports = workspace.path().join("reports");
+    let korean =
+        || html_files(&reports).iter().filter(|page| page.to_string_lossy().ends_with(".ko.html")).count();
+    assert_eq!(workspace.run(&["report"]).0, 0);
+    assert_eq!((korean(), html_files(&reports).len()), (5, 10));
+    // Twin's page is not asked for, and its links would lead nowhere.
+    assert_eq!(workspace.run(&["report", "tiny", "--lang", "en"]).0, 0);
+    assert_eq!((korean(), html_files(&reports).len()), (0, 5));
+    assert_eq!(workspace.run(&["report", "--from", "reports", "--lang", "ko,en"]).0, 0);
+    assert_eq!((korean(), html_files(&reports).len()), (5, 10));
+    let (code, out, _) = workspace.run(&["report", "--from", "reports", "--lang", "ko"]);
+    assert!(code == 0 && out.contains("reports/tiny/index.ko.html"), "{out}");
+    assert_eq!((korean(), html_files(&reports).len()), (5, 5));
+    let (dead, _) = dead_links(&reports);
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+    let (code, _, err) = workspace.run(&["audit", "reports"]);
+    assert_eq!(code, 0, "{err}");
 }
 
 /// Seed 0 is whole on one machine and seed 1 on another: arms are compared within a seed, so within a machine.

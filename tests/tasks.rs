@@ -43,7 +43,7 @@ fn with_smoke<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 fn run_folder(workspace: &Workspace, index: usize) -> PathBuf {
     let trial = workspace.list("tiny", "smoke", &SMOKE[2..])[index].clone();
     let (id, run) = (trial["trial_id"].as_str().unwrap(), trial["run"].as_str().unwrap());
-    workspace.path().join("runs/trials").join(&id[..12]).join(run)
+    workspace.path().join("runs/trials").join(&id[..2]).join(&id[..12]).join(run)
 }
 
 fn flip_bits(file: &Path) {
@@ -247,6 +247,19 @@ fn a_record_says_which_loader_and_whose_kernels_ran() {
     );
     assert_eq!(own(&effective, 1), serde_json::json!([]), "evaluation falls back to libtorch");
     assert_eq!(own(&effective, 2), serde_json::json!(["batch_norm", "relu", "max_pool"]));
+    let (_, effective) = ran("smoke", "winograd");
+    let own = [own(&effective, 0), own(&effective, 1), own(&effective, 2), own(&effective, 3)];
+    assert_eq!(own, [all.clone(), serde_json::json!([]), all, serde_json::json!(["convolution"])]);
+    let layers = &effective["layers"];
+    let passes = ["forward", "backward_data", "backward_weights"];
+    assert_eq!(passes.map(|pass| layers[0]["convolution"][pass].clone()), ["direct"; 3]);
+    assert_eq!(passes.map(|pass| layers[2]["convolution"][pass].clone()), ["winograd_f2"; 3]);
+    assert_eq!(
+        layers[3]["convolution"],
+        serde_json::json!({ "forward": "winograd_f2" }),
+        "in evaluation too"
+    );
+    let own = |effective: &Value, layer: usize| effective["layers"][layer]["own"].clone();
     let (asked, effective) = ran("quick", "tuned");
     assert_eq!(asked, "resident");
     assert_eq!(effective["loader"], serde_json::json!({ "samples": { "workers": 0, "prefetch": 0 } }));

@@ -282,7 +282,8 @@ pub fn checkpoint(bytes: &[u8]) {
     let home = tempfile::tempdir().expect("a temporary folder");
     let root = home.path().join("store");
     let store = Store::open(&root).expect("a new store");
-    let kept = root.join(format!("checkpoints/{}-{}", key.trial_id.short(), key.plan_hash.short()));
+    let trial = key.trial_id.short();
+    let kept = root.join(format!("checkpoints/{}/{trial}-{}", &trial[..2], key.plan_hash.short()));
     let folder = kept.join("run-0000005625");
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("checkpoint.json"), bytes).expect("a file");

@@ -16,7 +16,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analyse::block::named;
 use crate::analyse::comparison::{Comparison, Kind, widest};
 use crate::analyse::summary::Summary;
 use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall};
@@ -24,8 +23,10 @@ use crate::analyse::{needs, quantity};
 use crate::experiment::Experiment;
 use crate::experiment::claim::{Claim, Statement, Test};
 use crate::experiment::metric::Scale;
+use crate::language::Localised;
 use crate::stats;
 use crate::stream::Seed;
+use crate::words::Words;
 
 /// The verdict on every claim of `experiment`, in its order.
 pub fn assess<'a>(experiment: &'a Experiment, summary: &Summary) -> Vec<Assessment<'a>> {
@@ -37,7 +38,7 @@ pub fn assess<'a>(experiment: &'a Experiment, summary: &Summary) -> Vec<Assessme
 fn assess_claim<'a>(claim: &'a Claim, summary: &Summary) -> Assessment<'a> {
     let mut remarks = Vec::new();
     if let Some(mistake) = &claim.mistake {
-        remarks.push(format!("the claim cannot be evaluated: {mistake}"));
+        remarks.push(Words::each(|words| words.say("remark.mistake", &[("mistake", mistake)])));
     }
     let unmet = needs::unmet(claim, summary, &mut remarks);
     let is_judged = claim.mistake.is_none() && unmet.is_empty();
@@ -67,22 +68,22 @@ fn p(verdict: Verdict, evidence: &[Evidence]) -> Option<f64> {
     }
 }
 
-fn comparisons(test: &Test, summary: &Summary, remarks: &mut Vec<String>) -> Vec<Comparison> {
+fn comparisons(test: &Test, summary: &Summary, remarks: &mut Vec<Localised>) -> Vec<Comparison> {
     let mut arms = Arms { test, summary, remarks };
     match &test.statement {
         Statement::Order(list) => {
-            let pair = |pair: &[usize]| arms.pair(pair[0], pair[1], "above", Kind::Above);
+            let pair = |pair: &[usize]| arms.pair(pair[0], pair[1], "evidence.above", Kind::Above);
             list.windows(2).map(pair).collect()
         }
-        Statement::Equal(a, b) => vec![arms.pair(*a, *b, "equal to", Kind::Equal)],
+        Statement::Equal(a, b) => vec![arms.pair(*a, *b, "evidence.equal", Kind::Equal)],
         Statement::Above(arm, value) => {
-            vec![arms.bound(*arm, "above", Kind::Bound(Bound { value: *value, sign: 1.0 }))]
+            vec![arms.bound(*arm, "evidence.bound-above", Kind::Bound(Bound { value: *value, sign: 1.0 }))]
         }
         Statement::Below(arm, value) => {
-            vec![arms.bound(*arm, "below", Kind::Bound(Bound { value: *value, sign: -1.0 }))]
+            vec![arms.bound(*arm, "evidence.bound-below", Kind::Bound(Bound { value: *value, sign: -1.0 }))]
         }
         Statement::Near(arm, value) => {
-            vec![arms.bound(*arm, "about", Kind::Near(Bound { value: *value, sign: 1.0 }))]
+            vec![arms.bound(*arm, "evidence.bound-near", Kind::Near(Bound { value: *value, sign: 1.0 }))]
         }
         Statement::Rises(list) => vec![arms.trend(list, 1.0)],
         Statement::Falls(list) => vec![arms.trend(list, -1.0)],
@@ -93,7 +94,7 @@ fn comparisons(test: &Test, summary: &Summary, remarks: &mut Vec<String>) -> Vec
 struct Arms<'a> {
     test: &'a Test,
     summary: &'a Summary<'a>,
-    remarks: &'a mut Vec<String>,
+    remarks: &'a mut Vec<Localised>,
 }
 
 impl Arms<'_> {
@@ -106,41 +107,72 @@ impl Arms<'_> {
         let alone: Vec<&Seed> =
             seeds.into_iter().filter(|seed| has_run(a, seed) != has_run(b, seed)).collect();
         if !alone.is_empty() {
-            let (one, other) = (self.name(a), self.name(b));
-            let text = format!("{}: only one of {one} and {other} has it, left out", named(alone));
+            let seeds = |words: Words| words.seeds(alone.iter().copied());
+            let text = Words::each(|words| {
+                words.say(
+                    "remark.one-of",
+                    &[
+                        ("seeds", &seeds(words)),
+                        ("one", &self.name(a, words)),
+                        ("other", &self.name(b, words)),
+                    ],
+                )
+            });
             remark(self.remarks, text);
         }
         if self.summary.arms[a].original(a) == self.summary.arms[b].original(b) {
-            let text = format!("{} and {} are one training, which shows nothing", self.name(a), self.name(b));
+            let text = Words::each(|words| {
+                words.say(
+                    "remark.one-training",
+                    &[("one", &self.name(a, words)), ("other", &self.name(b, words))],
+                )
+            });
             remark(self.remarks, text);
             first.clear();
         }
         let difference = |(seed, value): (&Seed, &f64)| Some((*seed, value - second.get(seed)?));
         let values: Vec<(Seed, f64)> = first.iter().filter_map(difference).collect();
-        self.comparison(format!("{} {relation} {}", self.name(a), self.name(b)), kind, &[a, b], values)
+        let what = Words::each(|words| {
+            words.say(relation, &[("one", &self.name(a, words)), ("other", &self.name(b, words))])
+        });
+        self.comparison(&what, kind, &[a, b], values, |values| values[0] - values[1])
     }
 
     fn bound(&mut self, arm: usize, relation: &str, kind: Kind) -> Comparison {
         let bound = kind.bound().unwrap_or(Bound { value: 0.0, sign: 1.0 });
         let values = self.values(arm, kind).into_iter();
         let values = values.map(|(seed, value)| (seed, bound.sign * (value - bound.value))).collect();
-        self.comparison(format!("{} {relation} {}", self.name(arm), bound.value), kind, &[arm], values)
+        let what = Words::each(|words| {
+            words.say(relation, &[("arm", &self.name(arm, words)), ("value", &bound.value)])
+        });
+        self.comparison(&what, kind, &[arm], values, |values| bound.sign * (values[0] - bound.value))
     }
 
     /// The slope of least squares over the arms' ranks: the mean change from an arm to the next.
     fn trend(&mut self, list: &[usize], sign: f64) -> Comparison {
         let arms: Vec<BTreeMap<Seed, f64>> = list.iter().map(|&arm| self.values(arm, Kind::Trend)).collect();
-        let slope = |seed: &Seed| {
+        let of_seed = |seed: &Seed| {
             let values: Option<Vec<f64>> = arms.iter().map(|arm| arm.get(seed).copied()).collect();
             Some((*seed, sign * slope(&values?)))
         };
-        let values = arms[0].keys().filter_map(slope).collect();
-        let names: Vec<&str> = list.iter().map(|&arm| self.name(arm)).collect();
-        let relation = if sign > 0.0 { "rises" } else { "falls" };
-        self.comparison(format!("{relation} over {}", names.join(", ")), Kind::Trend, list, values)
+        let values = arms[0].keys().filter_map(of_seed).collect();
+        let relation = if sign > 0.0 { "evidence.rises" } else { "evidence.falls" };
+        let what = Words::each(|words| {
+            let names: Vec<&str> = list.iter().map(|&arm| self.name(arm, words)).collect();
+            words.say(relation, &[("arms", &names.join(", "))])
+        });
+        self.comparison(&what, Kind::Trend, list, values, |values| sign * slope(values))
     }
 
-    fn comparison(&self, what: String, kind: Kind, arms: &[usize], values: Vec<(Seed, f64)>) -> Comparison {
+    /// `rule` makes one number of a value an arm.
+    fn comparison(
+        &self,
+        what: &Localised,
+        kind: Kind,
+        arms: &[usize],
+        values: Vec<(Seed, f64)>,
+        rule: impl Fn(&[f64]) -> f64,
+    ) -> Comparison {
         let metric = self.test.metric;
         let means = arms.iter().filter_map(|&arm| {
             let values: Vec<f64> =
@@ -151,10 +183,14 @@ impl Arms<'_> {
         // From either side it is the same number.
         trials.sort_unstable();
         let mut comparison = Comparison {
-            what: format!("{metric}: {what}"),
+            what: Words::each(|words| {
+                let what = what.to(words.language);
+                words.say("evidence.what", &[("metric", &words.metric(metric)), ("what", &what)])
+            }),
             metric,
             kind,
             values,
+            theirs: self.theirs(arms, kind).map(|theirs| rule(&theirs)),
             margin: self.test.margin,
             widest: widest(metric, kind, &means.collect::<Vec<_>>()),
             basis: format!("{metric}: {}", trials.join(" ")),
@@ -165,8 +201,19 @@ impl Arms<'_> {
         comparison
     }
 
-    fn name(&self, arm: usize) -> &str {
-        &self.summary.arms[arm].name
+    /// The reference's number of each arm, on the scale that is tested; `None` where it lacks one.
+    fn theirs(&self, arms: &[usize], kind: Kind) -> Option<Vec<f64>> {
+        let metric = self.test.metric;
+        let is_ratio = kind.is_of_arms() && metric.quantity.facts().scale == Scale::Ratio;
+        let number = |&arm: &usize| {
+            let value = self.summary.arms[arm].reported(metric)?;
+            if is_ratio { (value > 0.0).then(|| value.ln()) } else { Some(value) }
+        };
+        arms.iter().map(number).collect()
+    }
+
+    fn name(&self, arm: usize, words: Words) -> &str {
+        self.summary.arms[arm].name.to(words.language)
     }
 
     /// The arm's values by seed, as logarithms where arms are compared by their ratio. A seed without one is remarked, and
@@ -181,7 +228,11 @@ impl Arms<'_> {
             if facts.is_timing
                 && let Some(why) = self.summary.why_untimed(arm, run, kind.is_of_arms())
             {
-                remark(self.remarks, format!("{metric}, seed {seed}: {why}, so its times are left out"));
+                let text = Words::each(|words| {
+                    let (metric, why) = (words.metric(metric), why.say(words));
+                    words.say("remark.untimed", &[("metric", &metric), ("seed", &seed), ("why", &why)])
+                });
+                remark(self.remarks, text);
                 continue;
             }
             let value = quantity::value(metric, run, measures);
@@ -192,18 +243,23 @@ impl Arms<'_> {
             }
         }
         if !unusable.is_empty() {
-            let text = format!("{}, {}: no usable {metric}, left out", arm.name, named(&unusable));
+            let text = Words::each(|words| {
+                let (name, seeds, metric) =
+                    (arm.name.to(words.language), words.seeds(&unusable), words.metric(metric));
+                words.say("remark.unusable", &[("arm", &name), ("seeds", &seeds), ("metric", &metric)])
+            });
             remark(self.remarks, text);
         }
         if arm.counted.is_empty() {
-            remark(self.remarks, format!("{}: no finished run", arm.name));
+            let name = |words: Words| arm.name.to(words.language);
+            remark(self.remarks, Words::each(|words| words.say("remark.no-run", &[("arm", &name(words))])));
         }
         values
     }
 }
 
 /// Each remark once: one arm stands in several comparisons.
-fn remark(remarks: &mut Vec<String>, text: String) {
+fn remark(remarks: &mut Vec<Localised>, text: Localised) {
     if !remarks.contains(&text) {
         remarks.push(text);
     }
@@ -246,7 +302,7 @@ mod tests {
         arms
     }
 
-    fn verdict_of(tests: &str, accuracies: &[&[f64]]) -> (Verdict, Vec<Evidence>, Vec<String>) {
+    fn verdict_of(tests: &str, accuracies: &[&[f64]]) -> (Verdict, Vec<Evidence>, Vec<Localised>) {
         let experiment = experiment(tests);
         let arms = arms(&experiment, accuracies);
         let summary = Summary::of(&experiment, &arms);
@@ -265,8 +321,22 @@ mod tests {
         let (verdict, evidence, remarks) = verdict_of(ABOVE, &[&high, &low]);
         assert_eq!((verdict, remarks), (Verdict::Supported, vec![]));
         assert!((evidence[0].estimate.unwrap() - 0.02).abs() < 1e-12);
-        assert_eq!(evidence[0].what, "validation accuracy: batch 64 above batch 128");
+        assert_eq!(evidence[0].what.en(), "validation accuracy: batch 64 above batch 128");
         assert_eq!(verdict_of(ABOVE, &[&low, &high]).0, Verdict::Refuted);
+    }
+
+    /// The samples' reference has 0.9895 for batch 64, 0.9843 for batch 128, and none for batch 1024.
+    #[test]
+    fn what_the_reference_says_is_put_as_the_comparison_puts_it() {
+        let theirs = |tests: &str| verdict_of(tests, &[&[0.95, 0.96][..]; 3]).1.remove(0).theirs;
+        let near = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-9;
+        assert!(near(theirs(ABOVE), 0.9895 - 0.9843));
+        assert!(near(theirs("{ metric = \"val_acc\", bound = \"64 > 0.98\", margin = 0.005 }"), 0.0095));
+        assert!(near(theirs("{ metric = \"val_acc\", falls = [\"64\", \"128\"], margin = 0.005 }"), 0.0052));
+        let ratio = theirs("{ metric = \"train_minutes\", order = \"64 > 128\", margin = 0.02 }");
+        assert!(near(ratio, 100.0 * (1.157 / 1.104 - 1.0)), "{ratio:?}");
+        assert_eq!(theirs("{ metric = \"val_acc\", order = \"128 > 1024\", margin = 0.005 }"), None);
+        assert_eq!(theirs("{ metric = \"val_acc@1\", order = \"64 > 128\", margin = 0.005 }"), None);
     }
 
     #[test]
@@ -342,7 +412,7 @@ mod tests {
         let found = assess(&experiment, &summary);
         assert_eq!((found[0].verdict, found[0].evidence[0].values.len()), (Verdict::Supported, 2));
         assert!(
-            found[0].remarks[0].contains("seed 0: the arms ran under different plans"),
+            found[0].remarks[0].en().contains("seed 0: the arms ran under different plans"),
             "{:?}",
             found[0].remarks
         );
@@ -353,7 +423,7 @@ mod tests {
         let summary = Summary::of(&experiment, &arms);
         let found = assess(&experiment, &summary);
         assert_eq!(found[0].verdict, Verdict::NotEvaluated);
-        assert!(found[0].remarks[0].contains("trained 2 at a time"), "{:?}", found[0].remarks);
+        assert!(found[0].remarks[0].en().contains("trained 2 at a time"), "{:?}", found[0].remarks);
     }
 
     /// Batch sizes whose runs lay hours apart were said to differ by what the machine did meanwhile.
@@ -374,7 +444,7 @@ mod tests {
     }
 
     /// The experiment with `needs` on a claim that is surely true of the arms' accuracies.
-    fn needing(needs: &str) -> (Verdict, Vec<String>) {
+    fn needing(needs: &str) -> (Verdict, Vec<Localised>) {
         let claim =
             format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\nneeds = {{ {needs} }}\ntests = [{ABOVE}]\n");
         let experiment = samples::parse(&format!("{}\n{claim}", samples::TOML));
@@ -403,14 +473,14 @@ mod tests {
         ] {
             let (verdict, remarks) = needing(needs);
             assert_eq!(verdict, Verdict::NotEvaluated, "{needs}");
-            assert!(remarks.iter().any(|remark| remark.contains(part)), "{remarks:?}");
+            assert!(remarks.iter().any(|remark| remark.en().contains(part)), "{remarks:?}");
         }
         for needs in ["updates = 40", "train_loss = 1.0", "plan = \"tuned\""] {
             assert_eq!(needing(needs), (Verdict::Supported, vec![]), "{needs}");
         }
         let (verdict, remarks) = needing("alike = { metric = \"train_eval_loss\", within = 0.9 }");
         assert_eq!(verdict, Verdict::Supported);
-        assert!(remarks[0].starts_with("compared at an equal training loss"), "{remarks:?}");
+        assert!(remarks[0].en().starts_with("compared at an equal training loss"), "{remarks:?}");
     }
 
     /// "About 0.94" was tested as "below 0.955", and 0.822 supported it.
@@ -421,7 +491,7 @@ mod tests {
         assert_eq!(found(&[0.941, 0.94, 0.942]).0, Verdict::Supported);
         let (verdict, evidence, _) = found(&[0.822, 0.825, 0.82]);
         assert_eq!(verdict, Verdict::Refuted);
-        assert_eq!(evidence[0].what, "validation accuracy: batch 64 about 0.94");
+        assert_eq!(evidence[0].what.en(), "validation accuracy: batch 64 about 0.94");
         assert!((evidence[0].shown(evidence[0].estimate.unwrap()) - 0.8223).abs() < 1e-3);
         assert_eq!(found(&[0.99, 0.991, 0.992]).0, Verdict::Refuted);
     }
@@ -450,7 +520,7 @@ mod tests {
         let summary = Summary::of(&experiment, &arms);
         let found = assess(&experiment, &summary);
         assert_eq!(
-            (found[0].verdict, found[0].in_parts().as_deref()),
+            (found[0].verdict, found[0].in_parts(Words::english()).as_deref()),
             (Verdict::Partly, Some("1 of 2 parts holds"))
         );
         let held = found[0].evidence[0].held.unwrap();
@@ -482,8 +552,8 @@ mod tests {
             verdict_of(ABOVE, &[&[0.95, 0.952, 0.949, 0.99], &[0.93, f64::NAN, 0.93]]);
         assert_eq!(verdict, Verdict::Supported);
         assert_eq!(evidence[0].values.iter().map(|(seed, _)| seed.0).collect::<Vec<_>>(), [0, 2]);
-        assert!(remarks.iter().any(|remark| remark.contains("batch 128, seed 1")), "{remarks:?}");
-        assert!(remarks.iter().any(|remark| remark.contains("seed 3: only one")), "{remarks:?}");
+        assert!(remarks.iter().any(|remark| remark.en().contains("batch 128, seed 1")), "{remarks:?}");
+        assert!(remarks.iter().any(|remark| remark.en().contains("seed 3: only one")), "{remarks:?}");
         assert_eq!(verdict_of(ABOVE, &[&[0.95, 0.96]]).0, Verdict::NotEvaluated);
     }
 
@@ -499,10 +569,11 @@ mod tests {
             let values: Vec<(Seed, f64)> =
                 high.iter().zip(&low).enumerate().map(|(seed, (a, b))| (Seed(seed as u64), a - b)).collect();
             let comparison = Comparison {
-                what: String::new(),
+                what: Localised::default(),
                 metric: experiment.claims[0].tests[0].metric,
                 kind: if tests == EQUAL { Kind::Equal } else { Kind::Above },
                 values,
+                theirs: None,
                 margin: 0.005,
                 widest: 1.0,
                 basis: String::new(),

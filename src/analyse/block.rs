@@ -5,13 +5,12 @@
 //! that ran them, and in who else used the processor.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::analyse::caveat::Caveat;
 use crate::experiment::PlanChange;
 use crate::record::{LoadedRun, RunId, RunRecord, are_together};
 use crate::stream::Seed;
-use crate::text;
+use crate::words::Words;
 
 /// Why the times of a seed's runs are compared with nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,37 +38,28 @@ impl Barred {
     }
 
     /// What to do about it.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::SideBySide(_) => "run without --jobs to measure times",
-            Self::Plans(_) => "run all arms under one plan",
-            Self::Environments(_) | Self::Elsewhere => "run all arms on one machine",
-            Self::Programs | Self::Apart => "`pinbench run` with --retime measures them together",
-            Self::Disturbed => "run it again on an idle machine",
-        }
+    pub fn advice(&self, words: Words) -> &'static str {
+        words.word(match self {
+            Self::SideBySide(_) => "caveat.advice-side-by-side",
+            Self::Plans(_) => "caveat.advice-plans",
+            Self::Environments(_) | Self::Elsewhere => "caveat.advice-environments",
+            Self::Programs | Self::Apart => "caveat.advice-retime",
+            Self::Disturbed => "caveat.advice-disturbed",
+        })
     }
-}
 
-/// A main clause, for a table or figure that is empty.
-impl fmt::Display for Barred {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// A main clause, for a table or figure that is empty.
+    pub fn say(&self, words: Words) -> String {
         match self {
-            Self::SideBySide(at_once) => {
-                write!(
-                    f,
-                    "the runs trained {at_once} at a time, so that each one's time is of a machine it shared"
-                )
-            }
-            Self::Plans(plans) => write!(f, "the arms ran under different plans ({})", plans.join("; ")),
+            Self::SideBySide(at_once) => words.say("caveat.side-by-side", &[("n", at_once)]),
+            Self::Plans(plans) => words.say("caveat.plans", &[("plans", &plans.join("; "))]),
             Self::Environments(classes) => {
-                write!(f, "the arms ran in different environments ({})", classes.join("; "))
+                words.say("caveat.environments", &[("classes", &classes.join("; "))])
             }
-            Self::Programs => f.write_str("the arms ran by different builds of pinbench"),
-            Self::Apart => f.write_str("the arms did not run one right after the other"),
-            Self::Disturbed => f.write_str("others used the processor meanwhile"),
-            Self::Elsewhere => {
-                f.write_str("most of the other seeds ran under another plan or on another machine")
-            }
+            Self::Programs => words.say("caveat.programs", &[]),
+            Self::Apart => words.say("caveat.apart", &[]),
+            Self::Disturbed => words.say("caveat.others-used", &[]),
+            Self::Elsewhere => words.say("caveat.elsewhere", &[]),
         }
     }
 }
@@ -164,13 +154,6 @@ pub fn class(run: &LoadedRun, varied: &PlanChange) -> String {
 
 fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// `seed 0` or `seeds 0, 1 and 2`.
-pub fn named<'a>(seeds: impl IntoIterator<Item = &'a Seed>) -> String {
-    let seeds: Vec<String> = seeds.into_iter().map(Seed::to_string).collect();
-    let s = if seeds.len() == 1 { "" } else { "s" };
-    format!("seed{s} {}", text::and(&seeds))
 }
 
 #[cfg(test)]

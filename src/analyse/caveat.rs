@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use crate::analyse::block::{Barred, named};
+use crate::analyse::block::Barred;
+use crate::language::Localised;
 use crate::record::{LoadedRun, RunId, Status};
 use crate::stream::Seed;
 use crate::text;
+use crate::words::Words;
 
 /// Processor time that others took, as a share of what the run could have had, from which its times are doubtful.
 const DISTURBED_SHARE: f64 = 0.05;
@@ -22,19 +24,19 @@ pub enum Caveat {
     Pooled(Vec<(String, Vec<Seed>)>),
     /// Arms that resolve to one training, which stands under the name of the first.
     OneTraining {
-        arm: String,
-        others: Vec<String>,
+        arm: Localised,
+        others: Vec<Localised>,
     },
     /// A run of another config was among the arm's; it is left out.
     Foreign {
-        arm: String,
+        arm: Localised,
         run: RunId,
         found: String,
         expected: String,
     },
     /// A run under the plan of another arm was among the arm's; it is left out.
     OtherPlan {
-        arm: String,
+        arm: Localised,
         run: RunId,
         found: String,
     },
@@ -45,27 +47,27 @@ pub enum Caveat {
     },
     /// A counted run did not have the machine to itself.
     Disturbed {
-        arm: String,
+        arm: Localised,
         seed: Seed,
         share: f64,
     },
     Missing {
-        arm: String,
+        arm: Localised,
         seeds: Vec<Seed>,
     },
     /// There is a run, and its files are not what they were when it was sealed.
     Damaged {
-        arm: String,
+        arm: Localised,
         seed: Seed,
         file: String,
     },
     Failed {
-        arm: String,
+        arm: Localised,
         seed: Seed,
         reason: String,
     },
     Diverged {
-        arm: String,
+        arm: Localised,
         seed: Seed,
         step: u64,
         loss: String,
@@ -83,9 +85,9 @@ pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cor
 impl Caveat {
     /// That other processes or virtual machines took the processor from a counted run. Of one that was meant to share the
     /// machine nobody needs to be told: its times are barred.
-    pub fn of_disturbance(arm: &str, run: &LoadedRun) -> Option<Self> {
+    pub fn of_disturbance(arm: &Localised, run: &LoadedRun) -> Option<Self> {
         let share = Self::disturbance(run)?;
-        Some(Self::Disturbed { arm: arm.to_owned(), seed: run.record.trial.seed, share })
+        Some(Self::Disturbed { arm: arm.clone(), seed: run.record.trial.seed, share })
     }
 
     /// The share of the processor time that others took from a run that was to have the machine to itself, where it makes its
@@ -97,8 +99,8 @@ impl Caveat {
     }
 
     /// Why a run that did not finish did not.
-    pub fn of_status(arm: &str, run: &LoadedRun) -> Option<Self> {
-        let (arm, seed) = (arm.to_owned(), run.record.trial.seed);
+    pub fn of_status(arm: &Localised, run: &LoadedRun) -> Option<Self> {
+        let (arm, seed) = (arm.clone(), run.record.trial.seed);
         match &run.record.status {
             Status::Finished => None,
             Status::Diverged { step, loss } => {
@@ -109,70 +111,84 @@ impl Caveat {
     }
 }
 
-impl fmt::Display for Caveat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Caveat {
+    pub fn say(&self, words: Words) -> String {
+        let to = |text: &Localised| text.to(words.language).to_owned();
         match self {
             Self::Untimed { seeds, why } => {
-                write!(f, "the times of {} are compared with nothing: {why}; {}", named(seeds), why.advice())
+                let (why, advice) = (why.say(words), why.advice(words));
+                words.say(
+                    "caveat.untimed",
+                    &[("seeds", &words.seeds(seeds)), ("why", &why), ("advice", &advice)],
+                )
             }
             Self::Pooled(classes) => {
-                let class = |(class, seeds): &(String, Vec<Seed>)| format!("{} on {class}", named(seeds));
+                let class = |(class, seeds): &(String, Vec<Seed>)| {
+                    words.say("caveat.pooled-class", &[("seeds", &words.seeds(seeds)), ("class", class)])
+                };
                 let classes: Vec<String> = classes.iter().map(class).collect();
-                write!(
-                    f,
-                    "accuracies and losses pool runs of several machines: {}. Arms are compared within a seed, so within a \
-                     machine; times are not pooled",
-                    classes.join("; ")
-                )
+                words.say("caveat.pooled", &[("classes", &words.join(&classes))])
             }
             Self::OneTraining { arm, others } => {
-                let others: Vec<String> = others.iter().map(|other| format!("'{other}'")).collect();
-                let are = if others.len() == 1 { "is" } else { "are" };
-                write!(
-                    f,
-                    "{} {are} the same training as '{arm}', and counted once, under that name",
-                    text::and(&others)
-                )
+                let quoted: Vec<String> = others.iter().map(|other| format!("'{}'", to(other))).collect();
+                let others = words.list(&quoted);
+                words.count("caveat.one-training", quoted.len(), &[("others", &others), ("arm", &to(arm))])
             }
-            Self::Foreign { arm, run, found, expected } => write!(
-                f,
-                "run {run} was given for '{arm}' but has config {found}, not {expected}; it is left out"
+            Self::Foreign { arm, run, found, expected } => words.say(
+                "caveat.foreign",
+                &[("run", run), ("arm", &to(arm)), ("found", found), ("expected", expected)],
             ),
             Self::OtherPlan { arm, run, found } => {
-                write!(f, "run {run} was given for '{arm}' but has plan {found}; it is left out")
+                words.say("caveat.other-plan", &[("run", run), ("arm", &to(arm)), ("found", found)])
             }
             Self::Repeated { trainings, left_out } => {
-                let (have, are) =
-                    (if *trainings == 1 { "has" } else { "have" }, if *left_out == 1 { "is" } else { "are" });
-                write!(
-                    f,
-                    "{} {have} more than one finished run: of a seed the newest runs that were measured together count, else \
-                     the newest of each arm, and {} {are} left out",
-                    text::plural(*trainings, "training"),
-                    text::plural(*left_out, "run")
-                )
+                let left_out = words.count("caveat.repeated-left-out", *left_out, &[]);
+                let named = words.count("word.training", *trainings, &[]);
+                words.count("caveat.repeated", *trainings, &[("trainings", &named), ("left_out", &left_out)])
             }
-            Self::Disturbed { arm, seed, share } => write!(
-                f,
-                "'{arm}', seed {seed}: others took {} % of the processor time meanwhile, so the times of its \
-                 seed are compared with nothing; run it again on an idle machine",
-                text::fixed(share * 100.0, 0)
+            Self::Disturbed { arm, seed, share } => words.say(
+                "caveat.disturbed",
+                &[("arm", &to(arm)), ("seed", seed), ("percent", &text::fixed(share * 100.0, 0))],
             ),
             Self::Missing { arm, seeds } => {
-                let seeds: Vec<String> = seeds.iter().map(Seed::to_string).collect();
-                let s = if seeds.len() == 1 { "" } else { "s" };
-                write!(f, "'{arm}' has no run of seed{s} {}", seeds.join(", "))
+                let listed = seeds.iter().map(Seed::to_string).collect::<Vec<_>>().join(", ");
+                words.count("caveat.missing", seeds.len(), &[("arm", &to(arm)), ("seeds", &listed)])
             }
-            Self::Damaged { arm, seed, file } => write!(
-                f,
-                "'{arm}', seed {seed}: its run is damaged ({file}) and does not count; run it again"
-            ),
-            Self::Failed { arm, seed, reason } => write!(f, "'{arm}', seed {seed}: failed: {reason}"),
-            Self::Diverged { arm, seed, step, loss } => write!(
-                f,
-                "'{arm}', seed {seed}: diverged at step {step}, where the loss was {loss}; it is left out of every mean"
-            ),
+            Self::Damaged { arm, seed, file } => {
+                words.say("caveat.damaged", &[("arm", &to(arm)), ("seed", seed), ("file", file)])
+            }
+            Self::Failed { arm, seed, reason } => {
+                let reason = told(reason, words);
+                words.say("caveat.failed", &[("arm", &to(arm)), ("seed", seed), ("reason", &reason)])
+            }
+            Self::Diverged { arm, seed, step, loss } => words
+                .say("caveat.diverged", &[("arm", &to(arm)), ("seed", seed), ("step", step), ("loss", loss)]),
         }
+    }
+}
+
+/// How a run ended, in the language of a page; what it said itself stays as it said it.
+fn told(reason: &str, words: Words) -> String {
+    let (how, own) = reason.find(": ").map_or((reason, ""), |at| reason.split_at(at));
+    let said = if let Some(signal) = how.strip_prefix("killed by signal ") {
+        match signal.split_once(';') {
+            Some((signal, _)) => words.say("caveat.reason-memory", &[("n", &signal)]),
+            None => words.say("caveat.reason-signal", &[("n", &signal)]),
+        }
+    } else if let Some(code) = how.strip_prefix("ended with exit code ") {
+        words.say("caveat.reason-exit", &[("n", &code)])
+    } else if how == "ended without a run" {
+        words.word("caveat.reason-none").to_owned()
+    } else {
+        how.to_owned()
+    };
+    said + own
+}
+
+/// For a terminal.
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.say(Words::english()))
     }
 }
 
@@ -187,7 +203,7 @@ mod tests {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
         run.record.beside = 3;
         run.record.outcome.as_mut().unwrap().others_cpu_s = Some(1e6);
-        assert_eq!(Caveat::of_disturbance("64", &run), None);
+        assert_eq!(Caveat::of_disturbance(&"64".into(), &run), None);
     }
 
     #[test]
@@ -200,18 +216,18 @@ mod tests {
         );
         let text = Caveat::Pooled(vec![("A".to_owned(), vec![Seed(1)]), ("B".to_owned(), seeds)]).to_string();
         assert!(text.contains("seed 1 on A; seeds 0, 2 and 3 on B"), "{text}");
-        let others = vec!["64, linear".to_owned(), "64, root".to_owned()];
-        let text = Caveat::OneTraining { arm: "64".to_owned(), others }.to_string();
+        let others = vec!["64, linear".into(), "64, root".into()];
+        let text = Caveat::OneTraining { arm: "64".into(), others }.to_string();
         assert!(text.starts_with("'64, linear' and '64, root' are the same training as '64'"), "{text}");
     }
 
     #[test]
     fn a_run_that_shared_its_machine_is_doubted() {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
-        assert_eq!(Caveat::of_disturbance("64", &run), None);
+        assert_eq!(Caveat::of_disturbance(&"64".into(), &run), None);
         let outcome = run.record.outcome.as_mut().unwrap();
         (outcome.others_cpu_s, outcome.watched_ns) = (Some(4.0), Some(4_000_000_000)); // one of its two cores
-        let text = Caveat::of_disturbance("64", &run).unwrap().to_string();
+        let text = Caveat::of_disturbance(&"64".into(), &run).unwrap().to_string();
         assert!(text.contains("others took 50 %"), "{text}");
     }
 
@@ -220,7 +236,7 @@ mod tests {
     #[test]
     fn what_others_took_is_a_share_of_the_time_they_were_watched_for() {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
-        let share = |run: &LoadedRun| match Caveat::of_disturbance("64", run) {
+        let share = |run: &LoadedRun| match Caveat::of_disturbance(&"64".into(), run) {
             Some(Caveat::Disturbed { share, .. }) => Some(share),
             _ => None,
         };

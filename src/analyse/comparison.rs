@@ -2,6 +2,7 @@
 
 use crate::analyse::verdict::{Bound, Evidence, Held, Verdict};
 use crate::experiment::metric::{Metric, Scale};
+use crate::language::Localised;
 use crate::stats::{self, inference};
 use crate::stream::Seed;
 
@@ -14,11 +15,13 @@ const WIDEST_RATIO: f64 = 100.0;
 
 /// One number a seed, and what would make it true.
 pub struct Comparison {
-    pub what: String,
+    pub what: Localised,
     pub metric: Metric,
     pub kind: Kind,
     /// On the scale that is tested: a logarithm for ratios.
     pub values: Vec<(Seed, f64)>,
+    /// What the numbers of the reference come to by the same rule.
+    pub theirs: Option<f64>,
     /// On the same scale.
     pub margin: f64,
     /// An interval wider than this, on the same scale, says nothing.
@@ -57,12 +60,13 @@ impl Kind {
         self.bound().is_none()
     }
 
+    /// Key of its name.
     fn method(self) -> &'static str {
         match self {
-            Self::Above | Self::Trend => "paired t, 95 % interval",
-            Self::Equal => "two one-sided paired t tests at 5 %",
-            Self::Bound(_) => "one-sample t, 95 % interval",
-            Self::Near(_) => "two one-sided t tests at 5 %",
+            Self::Above | Self::Trend => "evidence.paired",
+            Self::Equal => "evidence.paired-equal",
+            Self::Bound(_) => "evidence.one-sample",
+            Self::Near(_) => "evidence.one-sample-equal",
         }
     }
 }
@@ -97,6 +101,7 @@ impl Comparison {
             places: if is_ratio { 1 } else { facts.places },
             values: self.values.iter().map(|&(seed, value)| (seed, show(value))).collect(),
             estimate: stats::mean(&values).map(show),
+            theirs: self.theirs.map(show),
             interval: interval.map(|(low, high)| (show(low), show(high))),
             margin: show(self.margin),
             is_two_sided: self.kind.is_two_sided(),

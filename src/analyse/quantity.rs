@@ -52,7 +52,11 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
         }
         Quantity::SaturatedShare => mean_of_layers(run, Diagnostic::SaturatedShare),
         Quantity::DeadShare => mean_of_layers(run, Diagnostic::DeadShare),
-        Quantity::Updates => Some(run.steps.len() as f64),
+        // The rows of its steps may have been taken away from a run.
+        Quantity::Updates => Some(match &run.record.outcome {
+            Some(outcome) => outcome.steps as f64,
+            None => run.steps.len() as f64,
+        }),
         Quantity::TrainMinutes => measures.train_minutes,
         Quantity::TotalMinutes => measures.total_minutes,
         Quantity::ImagesPerS => timing.map(|timing| timing.images_per_s),

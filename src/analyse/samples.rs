@@ -96,6 +96,13 @@ pub fn finished(arm: &Arm, seed: u64) -> LoadedRun {
     LoadedRun::new(record(arm, seed, &steps), Rows { steps, epochs, ..Rows::default() })
 }
 
+/// Puts the digests of its rows into the record of a run, as the store does.
+pub fn seal(run: &mut LoadedRun) {
+    let digests = run.digests().unwrap();
+    run.record.format = crate::record::schema::FORMAT;
+    run.record.files = digests.into_iter().map(|(file, digest)| (file.to_owned(), digest)).collect();
+}
+
 /// A step of `total_ns`; its loss falls with its index.
 pub fn step(index: u64, images: u32, total_ns: u64) -> StepRow {
     let mut phases_ns = [0; Phase::ALL.len()];
@@ -243,6 +250,7 @@ pub fn environment() -> Environment {
         git: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         variables: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]),
         torch: Some(torch),
+        host: None,
         gpu: None,
     }
 }

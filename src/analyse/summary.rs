@@ -7,10 +7,13 @@ use crate::analyse::block::{Barred, blocks, class, pick};
 use crate::analyse::caveat::Caveat;
 use crate::analyse::measure::{Measures, WARM_UP_STEPS};
 use crate::analyse::spreads::{Differences, Spreads};
+use crate::experiment::metric::{Metric, Quantity};
 use crate::experiment::{Arm, Experiment, PlanChange, ReferenceRow};
+use crate::language::Localised;
 use crate::record::{LoadedRun, Status};
 use crate::stats::Spread;
 use crate::stream::Seed;
+use crate::words::Words;
 
 /// An arm and every run there is of it, finished or not.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,7 +33,7 @@ impl<'a> ArmRuns<'a> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Summary<'a> {
     /// Whose numbers stand beside those of the arms.
-    pub reference: Option<&'a str>,
+    pub reference: Option<&'a Localised>,
     /// One for each arm of the profile, in its order, also where there is no run.
     pub arms: Vec<ArmSummary<'a>>,
     /// Seeds the profile asks for.
@@ -45,7 +48,7 @@ pub struct Summary<'a> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct ArmSummary<'a> {
     /// What people call it: `batch 64`.
-    pub name: String,
+    pub name: Localised,
     pub arm: &'a Arm,
     /// The earlier arm that is the same training: where arms are put side by side, this one is left out.
     pub same_as: Option<usize>,
@@ -103,7 +106,7 @@ impl<'a> Summary<'a> {
             // The unit is 1 by definition and not by measurement: it has no spread to report.
             unit.sd = None;
         }
-        let reference = experiment.reference.as_ref().map(|reference| reference.name.as_str());
+        let reference = experiment.reference.as_ref().map(|reference| &reference.name);
         Self { reference, arms, seeds: profile.seeds.clone(), timed, barred, caveats }
     }
 
@@ -119,12 +122,12 @@ impl<'a> Summary<'a> {
     }
 
     /// Why a run's times are not used: `among_arms`, beside those of other arms, or by themselves.
-    pub fn why_untimed(&self, arm: &ArmSummary, run: &LoadedRun, among_arms: bool) -> Option<String> {
+    pub fn why_untimed(&self, arm: &ArmSummary, run: &LoadedRun, among_arms: bool) -> Option<&Barred> {
         let barred = self.barred.get(&run.record.trial.seed)?;
         if among_arms || !barred.is_of_comparison() {
-            return Some(barred.to_string());
+            return Some(barred);
         }
-        Caveat::of_disturbance(&arm.name, run).map(|_| Barred::Disturbed.to_string())
+        Caveat::of_disturbance(&arm.name, run).map(|_| &Barred::Disturbed)
     }
 
     /// Why there are no times to compare; `None` where some seed has them, or nothing ran.
@@ -161,14 +164,16 @@ fn same_trainings(arms: &[Arm]) -> Vec<Option<usize>> {
 }
 
 fn one_training(arms: &[Arm], same: &[Option<usize>]) -> Vec<Caveat> {
-    let mut by_first: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut by_first: BTreeMap<usize, Vec<Localised>> = BTreeMap::new();
     for (arm, same_as) in arms.iter().zip(same) {
         if let Some(first) = *same_as {
             by_first.entry(first).or_default().push(arm.name.clone());
         }
     }
-    let caveat =
-        |(first, others): (usize, Vec<String>)| Caveat::OneTraining { arm: arms[first].name.clone(), others };
+    let caveat = |(first, others): (usize, Vec<Localised>)| Caveat::OneTraining {
+        arm: arms[first].name.clone(),
+        others,
+    };
     by_first.into_iter().map(caveat).collect()
 }
 
@@ -178,6 +183,19 @@ impl ArmSummary<'_> {
         self.same_as.unwrap_or(index)
     }
 
+    /// What the reference says of the arm, where it speaks of the same quantity at the same moment.
+    pub fn reported(&self, metric: Metric) -> Option<f64> {
+        let row = self.reference.filter(|_| metric.at.is_none())?;
+        match metric.quantity {
+            Quantity::TrainAcc => row.train_acc,
+            Quantity::ValAcc => row.val_acc,
+            Quantity::TrainLoss => row.train_loss,
+            Quantity::ValLoss => row.val_loss,
+            Quantity::TrainMinutes => row.minutes,
+            _ => None,
+        }
+    }
+
     /// What is trained, whatever the arm is called and whichever experiment it is of.
     pub fn trial(&self) -> String {
         let plan = serde_json::to_string(&self.arm.varied).unwrap_or_default();
@@ -185,21 +203,21 @@ impl ArmSummary<'_> {
     }
 
     /// Why no warm step of the arm was timed; `None` where one was.
-    pub fn why_untimed(&self) -> Option<String> {
+    pub fn why_untimed(&self, words: Words) -> Option<String> {
         if self.counted.iter().any(|(_, measures)| measures.timing.is_some()) {
             return None;
         }
         let steps = self.counted.iter().map(|(run, _)| run.steps.len()).max();
         Some(match steps {
-            None => "no finished run".to_owned(),
-            Some(steps) => format!("too few steps: {steps}, needs more than {WARM_UP_STEPS}"),
+            None => words.say("remark.no-finished-run", &[]),
+            Some(steps) => words.say("remark.too-few-steps", &[("steps", &steps), ("least", &WARM_UP_STEPS)]),
         })
     }
 }
 
 /// An arm's runs, and which of them count.
 struct Chosen<'a> {
-    name: String,
+    name: Localised,
     arm: &'a Arm,
     runs: Vec<&'a LoadedRun>,
     /// Of this arm's config and plan, by age.
@@ -211,7 +229,7 @@ struct Chosen<'a> {
 
 impl<'a> Chosen<'a> {
     fn of(
-        name: String,
+        name: Localised,
         arm: &'a Arm,
         arms: &'a [ArmRuns<'a>],
         seeds: &[Seed],
@@ -285,7 +303,7 @@ fn repeated(arms: &[Chosen]) -> Option<Caveat> {
 
 /// The runs that finished and are of the arm's config; a caveat for each other one.
 fn finished_by_seed<'a>(
-    name: &str,
+    name: &Localised,
     arm: &Arm,
     runs: &[&'a LoadedRun],
     caveats: &mut Vec<Caveat>,
@@ -296,13 +314,13 @@ fn finished_by_seed<'a>(
         let record = &run.record;
         if !arm.varied.is_in(&record.plan) {
             caveats.push(Caveat::OtherPlan {
-                arm: name.to_owned(),
+                arm: name.clone(),
                 run: record.run.clone(),
                 found: record.plan.to_string(),
             });
         } else if record.config_hash != expected {
             let (found, expected) = (record.config_hash.short(), expected.short());
-            caveats.push(Caveat::Foreign { arm: name.to_owned(), run: record.run.clone(), found, expected });
+            caveats.push(Caveat::Foreign { arm: name.clone(), run: record.run.clone(), found, expected });
         } else if record.status == Status::Finished {
             finished.entry(record.trial.seed).or_default().push(run);
         } else {

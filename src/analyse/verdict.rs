@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::experiment::claim::Claim;
+use crate::language::Localised;
 use crate::stream::Seed;
+use crate::words::Words;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Assessment<'a> {
@@ -14,7 +16,7 @@ pub struct Assessment<'a> {
     /// One for each pair, bound or trend that was tested, in the order of the claim's tests.
     pub evidence: Vec<Evidence>,
     /// Why the verdict is not a plain one: a mistake in the claim, no runs, arms left out.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Localised>,
     /// How likely what the verdict found is by chance alone: of a claim of several parts the largest of what each has; of a
     /// refuted one that of the part that refutes it, times the number of parts. `None` where nothing was measured.
     pub p: Option<f64>,
@@ -36,7 +38,7 @@ pub enum Verdict {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Evidence {
     /// In words: `validation accuracy: batch 64 above batch 128`.
-    pub what: String,
+    pub what: Localised,
     /// Of one of several parts the interval that has to exclude an effect that matters, in the unit of `values`.
     pub strict: Option<(f64, f64)>,
     /// The unit of `values`, `estimate`, `interval` and `margin`; `%` for a comparison by ratio.
@@ -48,6 +50,8 @@ pub struct Evidence {
     pub values: Vec<(Seed, f64)>,
     /// Mean of `values`.
     pub estimate: Option<f64>,
+    /// What the numbers of the reference come to by the same rule, where it has them for every arm of the comparison.
+    pub theirs: Option<f64>,
     /// Two-sided 95 % confidence interval; `None` below two seeds.
     pub interval: Option<(f64, f64)>,
     pub margin: f64,
@@ -75,7 +79,7 @@ pub struct Evidence {
     /// What it is a number of: comparisons with the same one are the same evidence, in whatever claim.
     pub basis: String,
     pub verdict: Verdict,
-    /// The statistical method, for the report: `paired t, 95 % interval`.
+    /// The key of the statistical method's name, such as `paired t, 95 % interval`.
     pub method: &'static str,
 }
 
@@ -101,17 +105,17 @@ impl Verdict {
         [Self::Supported, Self::Partly, Self::Refuted, Self::Inconclusive, Self::NotEvaluated];
 
     /// In the words of pages, which say what it is about: one of a reduced setting refutes nothing that was said of another.
-    pub fn says(self, is_reduced: bool) -> &'static str {
-        match (self, is_reduced) {
-            (Self::Supported, true) => "holds at this reduced setting",
-            (Self::Partly, true) => "holds in part at this reduced setting",
-            (Self::Refuted, true) => "does not hold at this reduced setting",
-            (Self::Supported, false) => "holds",
-            (Self::Partly, false) => "holds in part",
-            (Self::Refuted, false) => "does not hold",
-            (Self::Inconclusive, _) => "cannot be told",
-            (Self::NotEvaluated, _) => "not tested",
-        }
+    pub fn says(self, is_reduced: bool, words: Words) -> &'static str {
+        words.word(match (self, is_reduced) {
+            (Self::Supported, true) => "verdict.supported-reduced",
+            (Self::Partly, true) => "verdict.partly-reduced",
+            (Self::Refuted, true) => "verdict.refuted-reduced",
+            (Self::Supported, false) => "verdict.supported",
+            (Self::Partly, false) => "verdict.partly",
+            (Self::Refuted, false) => "verdict.refuted",
+            (Self::Inconclusive, _) => "verdict.inconclusive",
+            (Self::NotEvaluated, _) => "verdict.not-evaluated",
+        })
     }
 }
 
@@ -165,12 +169,11 @@ impl Assessment<'_> {
     }
 
     /// `2 of 3 parts hold`, of a claim that has several.
-    pub fn in_parts(&self) -> Option<String> {
+    pub fn in_parts(&self, words: Words) -> Option<String> {
         let parts = self.parts();
         let held = parts.iter().filter(|part| **part == Verdict::Supported).count();
-        let hold = if held == 1 { "holds" } else { "hold" };
         (parts.len() > 1 && self.verdict != Verdict::NotEvaluated)
-            .then(|| format!("{held} of {} parts {hold}", parts.len()))
+            .then(|| words.count("verdict.parts", held, &[("all", &parts.len())]))
     }
 
     /// What its numbers are of: claims with the same one are about the same numbers.
@@ -218,8 +221,8 @@ mod tests {
     #[test]
     fn no_verdict_of_a_reduced_setting_refutes() {
         for verdict in Verdict::ALL {
-            assert!(verdict.says(true) != Refuted.says(false));
+            assert!(verdict.says(true, Words::english()) != Refuted.says(false, Words::english()));
         }
-        assert_eq!(Refuted.says(true), "does not hold at this reduced setting");
+        assert_eq!(Refuted.says(true, Words::english()), "does not hold at this reduced setting");
     }
 }

@@ -4,8 +4,9 @@
 //! file. A test says what is missing here.
 
 macro_rules! files {
-    ($folder:literal: $($stem:literal)*) => {
-        &[$(($stem, include_str!(concat!("../../", $folder, "/", $stem, ".toml")))),*]
+    ($folder:literal: $($stem:literal)*) => { files!($folder, ".toml": $($stem)*) };
+    ($folder:literal, $suffix:literal: $($stem:literal)*) => {
+        &[$(($stem, include_str!(concat!("../../", $folder, "/", $stem, $suffix)))),*]
     };
 }
 
@@ -34,9 +35,43 @@ pub const EXPERIMENTS: Files = files!("experiments":
 /// What the pages over them lead with.
 pub const FRONT: &str = include_str!("../../experiments/index.toml");
 
+/// What single steps of them give.
+pub const PROBES: Files = files!("experiments/baselines", ".probes.json":
+    "c1-activation-shallow.quick"
+    "c2-activation-deep.quick"
+    "c3-activation-deep-reduced.quick"
+    "f1-learning-rate.quick"
+    "f2-tanh-relu.quick"
+    "f3-dropout-fashion.quick"
+    "f4-early-stopping.quick"
+    "f5-relu-variants.quick"
+    "f6-metrics.quick"
+    "f7-augmentation.quick"
+    "f8-alexnet.quick"
+    "m1-batch-size.quick"
+    "m2-activation.quick"
+    "m3-dropout.quick"
+    "m4-batch-budgets.quick"
+    "m5-batch-time.quick"
+);
+
 pub const BASELINES: Files = files!("experiments/baselines":
-    "c1-activation-shallow.smoke"
-    "m1-batch-size.smoke"
+    "c1-activation-shallow.gate"
+    "c2-activation-deep.gate"
+    "c3-activation-deep-reduced.gate"
+    "f1-learning-rate.gate"
+    "f2-tanh-relu.gate"
+    "f3-dropout-fashion.gate"
+    "f4-early-stopping.gate"
+    "f5-relu-variants.gate"
+    "f6-metrics.gate"
+    "f7-augmentation.gate"
+    "f8-alexnet.gate"
+    "m1-batch-size.gate"
+    "m2-activation.gate"
+    "m3-dropout.gate"
+    "m4-batch-budgets.gate"
+    "m5-batch-time.gate"
 );
 
 pub const EXAMPLES: Files = files!("examples":
@@ -78,19 +113,19 @@ mod tests {
     /// An experiment is one file; here it has to be named as well, which nobody would remember.
     #[test]
     fn every_file_of_the_repository_is_built_in() {
-        for (folder, built_in) in [
-            ("experiments", EXPERIMENTS),
-            ("experiments/baselines", BASELINES),
-            ("examples", EXAMPLES),
-            ("studies", STUDIES),
+        for (folder, suffix, built_in) in [
+            ("experiments", ".toml", EXPERIMENTS),
+            ("experiments/baselines", ".toml", BASELINES),
+            ("experiments/baselines", ".probes.json", PROBES),
+            ("examples", ".toml", EXAMPLES),
+            ("studies", ".toml", STUDIES),
         ] {
             let mut committed = BTreeMap::new();
             for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
                 let path = entry.unwrap().path();
-                let is_front = path.file_stem().is_some_and(|stem| stem == front::STEM);
-                if !is_front && path.extension().is_some_and(|extension| extension == "toml") {
-                    let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-                    committed.insert(stem, fs::read_to_string(&path).unwrap());
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if let Some(stem) = name.strip_suffix(suffix).filter(|stem| *stem != front::STEM) {
+                    committed.insert(stem.to_owned(), fs::read_to_string(&path).unwrap());
                 }
             }
             let ours: Vec<(&str, &str)> =

@@ -4,47 +4,103 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
-use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanChange, ProfileName, Trial};
+use pinbench::experiment::plan::Device;
+use pinbench::experiment::probe::{self as probes, ProbeFile};
+use pinbench::experiment::{Arm, Experiment, Plan, PlanAsked, PlanChange, ProfileName, Trial};
 use pinbench::planted::Planted;
 use pinbench::record::{Listing, Store};
 use pinbench::report::gate;
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep, Task};
+use pinbench::schedule::{
+    Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Job, Pace, Sweep, Task, together,
+};
 use pinbench::stream::Seed;
 use pinbench::text;
 
-use crate::cli::CheckArgs;
+use crate::cli::SeedList;
+use crate::cmd::against::{self, AgainstArgs};
 use crate::cmd::console::{print, say, warn};
 use crate::cmd::progress::Progress;
-use crate::cmd::{Workspace, data as sets, sweep};
+use crate::cmd::{Workspace, WrongUsage, data as sets, probe, sweep};
+
+/// So many seeds are trained unless they look worse.
+const FIRST_SEEDS: usize = 3;
+
+/// Compare fresh runs with the stored baselines: the gate of a pipeline
+///
+/// Asks single steps first, which tell on any machine, without statistics, whether this tree still trains the same. Then it
+/// trains every arm of a baseline under a few of its seeds. On a machine of the same class every bit of weights, losses and
+/// accuracies is compared; elsewhere each run with the baseline's of the same seed, and the mean difference is held to the
+/// margin the file states. Where it lies beyond, all seeds are trained and decide. Too good is changed, and no regression.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench check                                       every baseline there is
+  pinbench check --profile gate --markdown \"$GITHUB_STEP_SUMMARY\"
+  pinbench check m1 --profile gate --junit target/gate.xml --json target/gate.json
+  pinbench check m1 --seeds 0-11                       all seeds at once
+  pinbench check m1 --against ../old/pinbench          beside another build
+
+Exit codes, of all baselines together, with a line for each reason:
+  0  every baseline holds
+  1  regressed: worse over all seeds, or diverged twice
+  3  inconclusive: too few seeds for the stated effect, or it did not recur
+  4  nothing measured or not comparable: a baseline is missing, stale or orphaned
+  5  changed: this tree trains something else, and nothing says it is worse")]
+pub struct CheckArgs {
+    /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    /// Only baselines of this profile [default: every baseline]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Seeds of the baseline to train first, such as 0-4 or 3,7 [default: its first three]
+    #[arg(long, value_name = "LIST")]
+    pub seeds: Option<SeedList>,
+    /// Write Markdown, for the summary of a job
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Train with a fault, to see it found
+    #[arg(long = "plant", value_name = "FAULT", hide = true)]
+    pub planted: Option<Planted>,
+    #[command(flatten)]
+    pub against: AgainstArgs,
+}
+
+impl CheckArgs {
+    /// `None`: any.
+    pub fn profile(&self) -> Option<ProfileName> {
+        self.profile.as_deref().map(ProfileName::from)
+    }
+}
 
 pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
-    let (cases, mut files) = cases(workspace, args)?;
+    if let Some(binary) = &args.against.against {
+        return against::run(workspace, args, binary);
+    }
+    let Cases { cases, probed, mut files } = cases(workspace, args)?;
     let mut bench = Bench::new(workspace, args.planted)?;
-    let first = cases.iter().map(|case| case.first(args)).collect::<Vec<_>>();
-    let Some(store) = bench.train(&first)? else { return Ok(interrupted()) };
-    let mut judged = Vec::new();
-    for (case, asked) in cases.iter().zip(&first) {
-        judged.push(judge(&case.asked, Some(&case.baseline), &samples(&store, asked)?));
+    if !probed.is_empty() {
+        workspace
+            .note(&format!("asking {} for single steps", text::plural(probe::count(&probed), "network")));
     }
-    let again: Vec<Vec<Request>> = cases.iter().zip(&judged).zip(&first).map(reruns).collect();
-    if again.iter().any(|requests| !requests.is_empty()) {
-        workspace.note("an alarm counts only if it recurs: running its arms again");
-    }
-    for ((case, findings), requests) in cases.iter().zip(judged).zip(&again) {
-        let mut all = Vec::new();
-        for request in requests {
-            let Some(store) = bench.train(std::slice::from_ref(request))? else { return Ok(interrupted()) };
-            all.extend(judge(&case.asked, Some(&case.baseline), &samples(&store, request)?).all);
-        }
-        files.push(confirm(findings.clone(), &Findings { all, ..findings }));
-    }
+    let probes = probe::check(workspace, &probed, args.planted, &bench.interrupt)?;
+    let Some(probes) = probes else { return Ok(interrupted()) };
+    let Some(judged) = trained(workspace, args, &cases, &mut bench)? else { return Ok(interrupted()) };
+    files.extend(judged);
+    probes.into_iter().for_each(|findings| add(&mut files, findings));
     print(gate::table(&files).trim_end())?;
     write(args.markdown.as_deref(), || Ok(gate::markdown(&files)?))?;
     write(args.junit.as_deref(), || Ok(gate::junit(&files)?))?;
@@ -64,9 +120,70 @@ pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(exit.code()))
 }
 
+/// Findings of each baseline's trainings: of a few seeds, and of the rest where those look worse. `None` where somebody
+/// interrupted.
+fn trained(
+    workspace: &Workspace,
+    args: &CheckArgs,
+    cases: &[Case],
+    bench: &mut Bench,
+) -> Result<Option<Vec<Findings>>> {
+    let first = cases.iter().map(|case| case.first(args)).collect::<Result<Vec<Request>>>()?;
+    let Some(store) = bench.train(&first)? else { return Ok(None) };
+    let mut runs = Vec::new();
+    for request in &first {
+        runs.push(samples(&store, request)?);
+    }
+    let look = |runs: &[Vec<Sample>]| -> Vec<Findings> {
+        cases.iter().zip(runs).map(|(case, runs)| judge(&case.asked, Some(&case.baseline), runs)).collect()
+    };
+    let wanted = |judged: &[Findings], kind: Rerun| -> Vec<Request> {
+        let each = cases.iter().zip(judged).zip(&first);
+        let wanted: Vec<Request> =
+            each.map(|((case, findings), first)| case.again(findings, first, kind)).collect();
+        if wanted.iter().any(|request| !request.trials.is_empty()) {
+            workspace.note("an alarm counts only if more runs say so: training its arms again");
+        }
+        wanted
+    };
+    let others = wanted(&look(&runs), Rerun::OtherSeeds);
+    let Some(store) = bench.train(&others)? else { return Ok(None) };
+    for (runs, request) in runs.iter_mut().zip(&others) {
+        runs.extend(samples(&store, request)?);
+    }
+    let judged = look(&runs);
+    let same = wanted(&judged, Rerun::SameSeeds);
+    let Some(store) = bench.train(&same)? else { return Ok(None) };
+    let mut files = Vec::new();
+    for ((case, findings), request) in cases.iter().zip(judged).zip(&same) {
+        let again = judge(&case.asked, Some(&case.baseline), &samples(&store, request)?);
+        files.push(confirm(findings, &again));
+    }
+    Ok(Some(files))
+}
+
+/// What single steps say comes first: of the same file, else of the only one of the experiment, else as one of its own.
+fn add(files: &mut Vec<Findings>, probes: Findings) {
+    let of_experiment = |file: &Findings| file.experiment == probes.experiment;
+    let is_only = files.iter().filter(|file| of_experiment(file)).count() == 1;
+    let is_of = |file: &&mut Findings| of_experiment(file) && (is_only || file.profile == probes.profile);
+    match files.iter_mut().find(is_of) {
+        Some(file) => drop(file.all.splice(0..0, probes.all)),
+        None => files.push(probes),
+    }
+}
+
 fn interrupted() -> ExitCode {
     say("interrupted: nothing was judged and no run is kept; the same command starts over");
     ExitCode::from(EXIT_INTERRUPTED)
+}
+
+/// What was asked for.
+struct Cases {
+    cases: Vec<Case>,
+    probed: Vec<(Experiment, ProbeFile)>,
+    /// Findings about files that are of no use.
+    files: Vec<Findings>,
 }
 
 /// A baseline and the experiment it is of.
@@ -86,27 +203,30 @@ struct Request {
     trials: Vec<(String, Trial, Plan)>,
 }
 
-/// The baselines that were asked for, and findings about those that are of no use.
-fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Findings>)> {
-    let (mut cases, mut files) = (Vec::new(), Vec::new());
+/// The baselines and the probes that were asked for, and findings about those that are of no use.
+fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<Cases> {
+    let (mut cases, mut probed, mut files) = (Vec::new(), Vec::new(), Vec::new());
     let profile = args.profile();
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let mut known = BTreeSet::new();
     for experiment in experiments {
         known.insert(experiment.id.clone());
         let named = workspace.named(&experiment);
-        let before = cases.len() + files.len();
+        let before = cases.len() + probed.len() + files.len();
         // Under the profile that was asked for, else under each.
         let asked_for = experiment.clone();
         let each = experiment
             .each()
             .filter(|under| profile.is_none() || under.profile.name == asked_for.profile.name);
         for experiment in each {
+            match workspace.probes(&experiment) {
+                Ok(probes) => probed.extend(probes.map(|probes| (experiment.clone(), probes))),
+                Err(error) => {
+                    files.push(Findings::unreadable(&experiment.id, experiment.profile.name.clone(), error));
+                }
+            }
             match workspace.baseline(&experiment) {
-                Ok(Some(mut baseline)) => {
-                    if args.no_times {
-                        baseline.forget_times();
-                    }
+                Ok(Some(baseline)) => {
                     let asked = Asked::of(&experiment, &named);
                     cases.push(Case { experiment, asked, baseline });
                 }
@@ -117,7 +237,7 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Find
             }
         }
         // One that was named is missed, under the profile it would be accepted for.
-        if before == cases.len() + files.len() && !args.experiments.is_empty() {
+        if before == cases.len() + probed.len() + files.len() && !args.experiments.is_empty() {
             files.push(judge(&Asked::of(&experiment, &named), None, &[]));
         }
     }
@@ -125,7 +245,7 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<(Vec<Case>, Vec<Find
     if let Some(folder) = workspace.baselines().filter(|_| args.experiments.is_empty()) {
         files.extend(orphans(&folder, &known, profile.as_ref())?);
     }
-    Ok((cases, files))
+    Ok(Cases { cases, probed, files })
 }
 
 /// Baselines whose experiment is gone, and files that are no baselines.
@@ -139,7 +259,7 @@ fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName
     names.sort_unstable();
     let mut orphans = Vec::new();
     for name in names {
-        match baseline::parse_file_name(&name) {
+        match baseline::parse_file_name(&name).or_else(|| probes::parse_file_name(&name)) {
             Some((experiment, of))
                 if !known.contains(&experiment) && profile.is_none_or(|asked| *asked == of) =>
             {
@@ -156,10 +276,47 @@ fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName
 }
 
 impl Case {
-    /// Every arm under the seeds that were asked for, else under those of the baseline.
-    fn first(&self, args: &CheckArgs) -> Request {
-        let seeds = args.seeds.as_ref().map(|seeds| seeds.0.clone());
-        self.request(|arm| seeds.clone().unwrap_or_else(|| self.seeds(arm)), |_| true)
+    /// Every arm under the seeds that were asked for, else under the first of the baseline's.
+    fn first(&self, args: &CheckArgs) -> Result<Request> {
+        let Some(SeedList(asked)) = &args.seeds else {
+            return Ok(self.request(|arm| self.seeds(arm).into_iter().take(FIRST_SEEDS).collect(), |_| true));
+        };
+        for arm in &self.baseline.arms {
+            let known = self.seeds(&arm.label);
+            if let Some(seed) = asked.iter().find(|seed| !known.contains(seed)) {
+                let known: Vec<String> = known.iter().map(Seed::to_string).collect();
+                return Err(WrongUsage(format!(
+                    "seed {seed} is not in the baseline of {}, arm '{}', which has {}; a run is compared with that of its seed",
+                    self.asked.named,
+                    arm.label,
+                    known.join(", ")
+                ))
+                .into());
+            }
+        }
+        Ok(self.request(|_| asked.clone(), |_| true))
+    }
+
+    /// What has to be trained before an alarm counts: of the arms with one the rest of the seeds, or the same again.
+    fn again(&self, findings: &Findings, first: &Request, kind: Rerun) -> Request {
+        let wanted = findings.reruns();
+        let is_wanted =
+            |arm: &str| wanted.iter().any(|(label, rerun)| (label.as_str(), *rerun) == (arm, kind));
+        let trained = |arm: &str| -> Vec<Seed> {
+            first.trials.iter().filter(|(label, ..)| label == arm).map(|(_, trial, _)| trial.seed).collect()
+        };
+        let seeds = |arm: &str| match kind {
+            // Those of the first look, and any other that ended otherwise than it should.
+            Rerun::SameSeeds => {
+                let all: BTreeSet<Seed> = trained(arm).into_iter().chain(findings.seeds_named(arm)).collect();
+                all.into_iter().collect()
+            }
+            Rerun::OtherSeeds => {
+                let used = trained(arm);
+                self.seeds(arm).into_iter().filter(|seed| !used.contains(seed)).collect()
+            }
+        };
+        self.request(seeds, is_wanted)
     }
 
     fn seeds(&self, arm: &str) -> Vec<Seed> {
@@ -195,27 +352,6 @@ impl Case {
     }
 }
 
-/// What has to be run again before an alarm counts. Runs under other seeds come first: where an arm needs both, its
-/// losses are judged by those.
-fn reruns(((case, findings), first): ((&Case, &Findings), &Request)) -> Vec<Request> {
-    let wanted = findings.reruns();
-    let arms = |kind: Rerun| -> BTreeSet<&str> {
-        wanted.iter().filter(|(_, rerun)| *rerun == kind).map(|(arm, _)| arm.as_str()).collect()
-    };
-    let trained = |arm: &str| -> Vec<Seed> {
-        first.trials.iter().filter(|(label, ..)| label == arm).map(|(_, trial, _)| trial.seed).collect()
-    };
-    let fresh = |arm: &str| -> Vec<Seed> {
-        let used = trained(arm);
-        let above = case.seeds(arm).into_iter().chain(used.clone()).map(|seed| seed.0).max().unwrap_or(0);
-        (1..=used.len() as u64).map(|more| Seed(above + more)).collect()
-    };
-    let (others, same) = (arms(Rerun::OtherSeeds), arms(Rerun::SameSeeds));
-    let requests =
-        [case.request(fresh, |arm| others.contains(arm)), case.request(trained, |arm| same.contains(arm))];
-    requests.into_iter().filter(|request| !request.trials.is_empty()).collect()
-}
-
 /// The runs of a request, as the gate looks at them, in order of age.
 fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
@@ -225,6 +361,10 @@ fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
             .trials
             .iter()
             .filter(|(_, trial, plan)| (trial.id(), plan.hash()) == (record.trial_id, record.plan_hash));
+        let mut arms = arms.peekable();
+        if arms.peek().is_none() {
+            continue;
+        }
         let run = store.load(&record)?;
         samples.extend(arms.filter_map(|(arm, ..)| Sample::of(arm, &run)));
     }
@@ -248,7 +388,12 @@ impl<'a> Bench<'a> {
         Ok(Self { workspace, interrupt, _machine: machine, planted, folders: Vec::new() })
     }
 
-    /// The store with the runs; `None` when it was interrupted.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// The store with the runs, as many at a time as there are cores for: nothing is timed. `None` when it was
+    /// interrupted.
     fn train(&mut self, requests: &[Request]) -> Result<Option<Store>> {
         let folder =
             tempfile::Builder::new().prefix("pinbench-check-").tempdir().context("a folder for runs")?;
@@ -257,6 +402,8 @@ impl<'a> Bench<'a> {
         let root = std::path::absolute(data::root()?)?;
         let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial, _)| trial);
         sets::fetch_missing(self.workspace, trials().map(|trial| trial.config.data.set), &root)?;
+        let plans = requests.iter().flat_map(|request| &request.trials).map(|(.., plan)| plan);
+        let at_once = plans.map(at_once).min().unwrap_or(1);
         let mut seen = BTreeSet::new();
         let (mut jobs, mut names, mut times) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
@@ -265,19 +412,24 @@ impl<'a> Bench<'a> {
                     names.push(format!("{} {arm}, seed {}", request.experiment, trial.seed));
                     times
                         .push(Pace::of(&trial.config, plan, None, &[]).time(&trial.config, Diagnostics::Off));
-                    jobs.push(self.job(request, (trial, plan), &store, &root));
+                    let job = self.job(request, (trial, plan), &store, &root);
+                    jobs.push(Job { beside: at_once - 1, ..job });
                 }
             }
         }
         if jobs.is_empty() {
             return Ok(Some(store));
         }
-        let total: Duration = times.iter().sum();
+        let total = together(times.iter().copied(), at_once);
         let due = text::plural(jobs.len(), "run");
         self.workspace.note(&format!("{due} to train, about {} by a guess", text::duration(total)));
         let (environment, _) = self.workspace.environment(&jobs[0].plan)?;
-        let sweep =
-            Sweep { store: &store, environment: &environment, interrupt: &self.interrupt, at_once: 1 };
+        let sweep = Sweep {
+            store: &store,
+            environment: &environment,
+            interrupt: &self.interrupt,
+            at_once: at_once as usize,
+        };
         let mut progress = Progress::named(self.workspace.quiet, names, times);
         let tally = sweep.run(&jobs, &Children::of_this_program(&self.interrupt)?, &mut progress)?;
         progress.finish();
@@ -314,32 +466,45 @@ impl<'a> Bench<'a> {
         Ok(kept)
     }
 
-    /// Trains every arm of an experiment under these seeds: what a new baseline is made of.
-    pub fn samples(
-        &mut self,
-        experiment: &Experiment,
-        plan: &PlanAsked,
-        seeds: &[Seed],
-    ) -> Result<Option<Vec<Sample>>> {
-        let mut trials = Vec::new();
-        for arm in &experiment.profile.arms {
-            let plan = plan.of(arm);
-            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.clone());
-            trials.extend(seeds.iter().map(trial));
-        }
-        let named = self.workspace.named(experiment);
-        let request = Request {
-            experiment: experiment.id.clone(),
-            named,
-            profile: experiment.profile.name.clone(),
-            trials,
-        };
-        let Some(store) = self.train(std::slice::from_ref(&request))? else { return Ok(None) };
-        samples(&store, &request).map(Some)
+    /// The runs of all of these, in their order: what new baselines are made of. What several of them have in common is
+    /// trained once.
+    pub fn samples(&mut self, asked: &[Wanted]) -> Result<Option<Vec<Vec<Sample>>>> {
+        let requests: Vec<Request> = asked.iter().map(|wanted| wanted.request(self.workspace)).collect();
+        let Some(store) = self.train(&requests)? else { return Ok(None) };
+        requests.iter().map(|request| samples(&store, request)).collect::<Result<_>>().map(Some)
     }
 }
 
-fn write(path: Option<&Path>, content: impl FnOnce() -> Result<String>) -> Result<()> {
+/// Arms of an experiment to be trained under these seeds and this plan.
+pub struct Wanted<'a> {
+    pub experiment: &'a Experiment,
+    pub arms: Vec<&'a Arm>,
+    pub plan: PlanAsked,
+    /// Whatever plan an arm is of: a twin of it is under another.
+    pub is_twin: bool,
+    pub seeds: Vec<Seed>,
+}
+
+impl Wanted<'_> {
+    fn request(&self, workspace: &Workspace) -> Request {
+        let mut trials = Vec::new();
+        for arm in &self.arms {
+            let plan = if self.is_twin { self.plan.of_one(arm) } else { self.plan.of(arm) };
+            let trial = |&seed| (arm.label.clone(), Trial { config: arm.config.clone(), seed }, plan.clone());
+            trials.extend(self.seeds.iter().map(trial));
+        }
+        let (named, profile) = (workspace.named(self.experiment), self.experiment.profile.name.clone());
+        Request { experiment: self.experiment.id.clone(), named, profile, trials }
+    }
+}
+
+/// How many of such a plan train at a time.
+fn at_once(plan: &Plan) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    if plan.device == Device::Cpu { (cores / plan.threads.max(1)).max(1) } else { 1 }
+}
+
+pub(super) fn write(path: Option<&Path>, content: impl FnOnce() -> Result<String>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     if folder != Path::new("") {

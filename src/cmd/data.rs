@@ -1,20 +1,87 @@
 //! `pinbench data …`: the data sets in the cache.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use pinbench::data::add::{self, Test, Watch};
 use pinbench::data::{self, Name, Options};
 use pinbench::schedule::Interrupt;
 use pinbench::text;
 
-use crate::cli::{AddArgs, FetchArgs, VerifyArgs};
 use crate::cmd::console::{print, say, table, warn};
 use crate::cmd::progress::is_terminal;
 use crate::cmd::{EXIT_FAILURE, Workspace};
+
+#[derive(Subcommand)]
+pub enum DataVerb {
+    Fetch(FetchArgs),
+    Add(AddArgs),
+    /// List the data sets, where each is and the digest that trials carry
+    List,
+    Verify(VerifyArgs),
+}
+
+/// Get data sets into the cache, verified
+///
+/// `reproduce` and `run` do this by themselves; this is for a machine that is offline later, or for data of your own
+/// source. What counts is content: every file's SHA-256 is pinned.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench data fetch mnist
+  pinbench data fetch --from ~/Downloads/cifar-10-binary.tar.gz cifar10")]
+pub struct FetchArgs {
+    /// A set that `pinbench data list` has; all that are built in when none is given
+    #[arg(value_name = "SET")]
+    pub sets: Vec<data::Name>,
+    /// A folder or .tar.gz with the files, tried before the network; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub from: Vec<PathBuf>,
+}
+
+/// Make a data set of your own pictures
+///
+/// FOLDER holds a folder a class with PNG or JPEG files in it, or IDX, CIFAR or .npy files; or it is a NAME.pin that
+/// somebody handed on. The set becomes one file, NAME.pin, in the data cache, and experiments name it: set = "NAME".
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench data add pets ~/pictures/pets --size 64
+  pinbench data add pets ~/pets/train --test ~/pets/test --size 64x48
+  pinbench data add pets ~/Downloads/pets.pin")]
+pub struct AddArgs {
+    /// What experiments will call it: small letters, digits, `_` and `-`
+    pub name: String,
+    /// A folder of pictures or arrays, or a .pin file
+    #[arg(value_name = "FOLDER")]
+    pub from: PathBuf,
+    /// Bring every picture to so many pixels a side, or to WIDTHxHEIGHT; without it they must all have one size
+    #[arg(long, value_name = "N|WxH")]
+    pub size: Option<data::add::Size>,
+    /// A folder with the test images, laid out as FOLDER
+    #[arg(long, value_name = "FOLDER", conflicts_with = "test_share")]
+    pub test: Option<PathBuf>,
+    /// Share of each class that becomes test images [default: 0.1, where FOLDER has no test files of its own]
+    #[arg(long, value_name = "SHARE")]
+    pub test_share: Option<f64>,
+    /// Leave broken pictures out, and record their names
+    #[arg(long)]
+    pub skip_broken: bool,
+}
+
+/// Read and check every file of the data sets in the cache
+///
+/// Each run does so for its own set; this is for a doubtful disk.
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// A set that `pinbench data list` has; those in the cache when none is given
+    #[arg(value_name = "SET")]
+    pub sets: Vec<data::Name>,
+}
 
 /// Makes the user's own sets known, and returns what is wrong with those that cannot be used. Without a place for data
 /// there are none, and whoever needs one says so.

@@ -3,14 +3,34 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Args;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::record::{RunRecord, Status};
 use serde::Serialize;
 
-use crate::cli::DiffArgs;
 use crate::cmd::console::{print, print_json};
 use crate::cmd::verify::{describe, spread};
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+
+/// Compare two stored runs: the first step and tensor that differ, and what differs around them
+///
+/// When a trial came out differently, here or on another machine.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pinbench diff 20260102T030405.678901Z-4242-0 20260103T
+
+--json prints one object with the keys of `verify`'s comparison, and first and
+second, the run ids. The exit code is 0 for identical runs and 1 for others.")]
+pub struct DiffArgs {
+    /// Id of a run, or of a trial for its newest run, or the start of one
+    pub first: String,
+    /// The run to compare it with
+    pub second: String,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Documented in the help of `diff`; keys are added, never changed.
 #[derive(Serialize)]

@@ -1,10 +1,13 @@
 //! `pinbench doctor`: can this machine train, and if not, what to do.
 
+mod shared;
+
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Args;
 use pinbench::data::{self, Name};
 use pinbench::experiment::{Experiment, Length};
 use pinbench::machine::{Cuda, Environment, Gpu, GpuCounters, Torch};
@@ -12,11 +15,32 @@ use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
 
-use crate::cli::DoctorArgs;
 use crate::cmd::console::{causes, print, print_json};
 use crate::cmd::sweep::only_trial;
 use crate::cmd::workspace::torch;
 use crate::cmd::{EXIT_FAILURE, Workspace};
+
+/// Check this machine, the data sets and the store, with the next step for what is wrong
+///
+/// When something does not work, before a long sweep, and for a bug report.
+#[derive(Args)]
+#[command(after_help = "\
+--json prints an array of objects with the keys name, state (ok, warn or fail),
+value, and advice (null when ok). The exit code is 1 when training cannot work.")]
+pub struct DoctorArgs {
+    /// Read and check every file of every data set and run
+    #[arg(long)]
+    pub verify: bool,
+    /// Remove what killed runs left, and set damaged runs aside
+    #[arg(long)]
+    pub clean: bool,
+    /// What the second process does that tries the store's locks
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub probe_lock: Option<PathBuf>,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// A sweep's needs, with a margin.
 const FREE_BYTES: u64 = 1 << 30;
@@ -56,6 +80,9 @@ impl Check {
 }
 
 pub fn run(workspace: &Workspace, args: &DoctorArgs) -> Result<ExitCode> {
+    if let Some(path) = &args.probe_lock {
+        return shared::probe(path);
+    }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let torch = torch(cores);
     let environment = Environment::capture(&workspace.root, None);
@@ -304,6 +331,7 @@ fn store(workspace: &Workspace, args: &DoctorArgs) -> Vec<Check> {
         Err(error) => vec![Check::fail("store", format!("'{place}'"), causes(&error))],
     };
     checks.push(writable(&workspace.store));
+    checks.extend(shared::checks(&workspace.store));
     checks.push(free_space("free for runs", &workspace.store));
     checks
 }

@@ -12,9 +12,10 @@ use pinbench::analyse::timing::Measured;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::study::Study;
 use pinbench::experiment::{Experiment, Plan, PlanChange};
+use pinbench::language::Language;
 use pinbench::planted::Planted;
 use pinbench::record::{Design, Measurement, MeasurementError, RunRecord};
-use pinbench::report::study;
+use pinbench::report::{PAGE, study};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
 
@@ -57,7 +58,7 @@ pub struct ExplainArgs {
     /// How long to measure; a block that would end later does not begin
     #[arg(long, value_name = "N", default_value = "5", value_parser = time::minutes)]
     minutes: f64,
-    /// Base plan: eager, tuned, fused [default: the study's]
+    /// Base plan: eager, tuned, fused, winograd [default: the study's]
     #[arg(long, value_name = "NAME", value_parser = plan_name)]
     plan: Option<PlanName>,
     /// Folder the page's own folder is written into
@@ -147,12 +148,13 @@ pub fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<Made>
         records: &stored.records,
         command: &stored.command,
         folder: &shown,
-        has_index: args.out.join(report::PAGE).exists(),
+        has_index: args.out.join(PAGE).exists(),
+        languages: &Language::ALL,
     };
     let out = args.out.join(study::folder_name(&stored.study, &stored.layout));
     report::replace(&out, &study::render(&input)?)?;
     workspace.note(&format!("kept in {shown}; `pinbench explain --from` makes the page of it again"));
-    Ok(Some(Made { says: study::says(&input)?, page: out.join(report::PAGE), is_interrupted }))
+    Ok(Some(Made { says: study::says(&input), page: out.join(PAGE), is_interrupted }))
 }
 
 /// What is to be measured, and where.

@@ -1,20 +1,88 @@
 //! `pinbench export`: the first steps of a trial, with everything another program needs to repeat them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use pinbench::data;
 use pinbench::schedule::{EXIT_INTERRUPTED, Export, Job, Task};
 
-use crate::cli::ExportArgs;
+use crate::cli::{ProfileArg, TrialPlanArgs};
 use crate::cmd::console::{print, this_command};
+use crate::cmd::export_runs::Format;
 use crate::cmd::{Workspace, data as sets, sweep, task};
 
+/// Write runs as CSV, JSON or for TensorBoard, or the first steps of a trial for another program to repeat
+///
+/// The runs are all finished ones of the experiments, whatever their plan and machine. The steps are for when pinbench itself
+/// is in doubt: `just cross-check` has PyTorch repeat them and compares every bit.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench export m1 --profile smoke --csv --out /tmp/m1
+  pinbench export m1 --tensorboard --out /tmp/m1
+  pinbench export --trial 3f9a --steps 50 --out /tmp/steps
+
+--csv writes runs.csv, a line a run, and epochs.csv, a line a measurement;
+--json runs.json, which has both: experiment, profile, arm, seed, trial_id, run,
+plan_hash, environment_class, beside, started, steps, train_s, final_weights,
+epochs. --tensorboard writes an event file a run, with hyperparameters.
+
+Steps are written into DIR as:
+  trial.json          config, seed, plan, libtorch, seed of the initial weights
+                      and their SHA-256
+  steps.json          of each step: its images, the seed of its dropout, its loss
+  state.safetensors   weights and optimizer after the last of them
+  images.u8           the training file, image by image
+  labels.u16          their labels, little-endian")]
+pub struct ExportArgs {
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    /// Start of the trial's id; `pinbench list` has the ids
+    #[arg(long, value_name = "ID", required_unless_present_any = ["csv", "json", "tensorboard"])]
+    pub trial: Option<String>,
+    /// Write the runs there are as CSV
+    #[arg(long, conflicts_with_all = ["json", "tensorboard", "plan", "threads", "set", "steps"])]
+    csv: bool,
+    /// Write them as JSON
+    #[arg(long, conflicts_with_all = ["tensorboard", "plan", "threads", "set", "steps"])]
+    json: bool,
+    /// Write them as TensorBoard reads them
+    #[arg(long, conflicts_with_all = ["plan", "threads", "set", "steps"])]
+    tensorboard: bool,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: TrialPlanArgs,
+    /// Steps, from the first
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Folder the files are written into
+    #[arg(long, value_name = "DIR", required = true)]
+    pub out: PathBuf,
+}
+
+impl ExportArgs {
+    /// `None`: the first steps of a trial.
+    pub fn format(&self) -> Option<Format> {
+        let formats =
+            [(self.csv, Format::Csv), (self.json, Format::Json), (self.tensorboard, Format::TensorBoard)];
+        formats.into_iter().find_map(|(is_asked, format)| is_asked.then_some(format))
+    }
+}
+
 pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
+    if let Some(format) = args.format() {
+        return crate::cmd::export_runs::run(workspace, args, format);
+    }
     sweep::require_torch()?;
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
-    let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
+    // clap asks for it where no format was given.
+    let start = args.trial.as_deref().unwrap_or_default();
+    let (experiment, trial) = sweep::only_trial(&experiments, start)?;
     let plan = sweep::plan_of(&experiments, &trial, &args.plan.plan())?;
     let root = std::path::absolute(data::root()?)?;
     sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;

@@ -3,13 +3,27 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::CommandFactory as _;
+use clap::{Args, CommandFactory as _};
 use pinbench::experiment::manual;
 use pinbench::report::columns;
 
 use crate::cli::Cli;
 use crate::cmd::WrongUsage;
 use crate::cmd::console::print;
+
+/// Explain the words pinbench uses, an experiment's file, or a verb
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench help words
+  pinbench help experiment
+  pinbench help columns
+  pinbench help data fetch")]
+pub struct HelpArgs {
+    /// `words`, `experiment`, `columns` or a verb; everything when none is given
+    #[arg(value_name = "TOPIC")]
+    pub topic: Vec<String>,
+}
 
 const WORDS: &str = "\
 trial    one training: an arm and a seed; its id is the hash of the two

@@ -2,14 +2,27 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use pinbench::text::shell_word;
 
-use crate::cli::InitArgs;
 use crate::cmd::console::{print, say};
 use crate::cmd::{Workspace, WrongUsage};
+
+/// Write an experiment to begin with: it runs as it is, and says what each key is for
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench init && pinbench reproduce experiment.toml
+  pinbench help experiment                    every key and every metric")]
+pub struct InitArgs {
+    /// The file, which must not be there yet
+    #[arg(value_name = "FILE", default_value = "experiment.toml")]
+    pub file: PathBuf,
+}
 
 /// It runs as it is, and says beside each key what it is for.
 const FILE: &str = include_str!("../../templates/experiment.toml");

@@ -5,20 +5,56 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::Args;
 use pinbench::data;
 use pinbench::digest::Digest;
 use pinbench::experiment::{Config, Length, PlanAsked, PlanHash, ProfileName, TrialId};
 use pinbench::record::{CheckpointKept, RunId, Standing};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{self, Basis, Item, Pace, items, together};
+use pinbench::schedule::{self, Basis, Item, Paces, items, together};
 use pinbench::stream::Seed;
 use pinbench::text;
 use serde::Serialize;
 
-use crate::cli::{ListArgs, SweepArgs};
+use crate::cli::{ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
 use crate::cmd::console::{print, print_json, table, warn};
 use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, whole_runs};
 use crate::cmd::{EXIT_USAGE, Workspace};
+
+/// List every trial, where it stands and how long it takes: exactly what `run` would do
+///
+/// Trials that are missing, interrupted or failed would run; those that are done, diverged or running would not. Times
+/// are of a run from start to end: measured where there are runs like it from this machine, else guessed from others.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench list m1 --profile full
+  pinbench list --json | jq -r '.[] | select(.status == \"missing\") | .trial_id'
+
+--json prints an array of objects. Their keys stay:
+  experiment, profile, arm, seed
+  trial_id    SHA-256 of config and seed, 64 hex digits
+  config      the resolved config
+  plan_hash   SHA-256 of the plan
+  status      done, diverged, running, failed or missing
+  run         id of the run that stands for the trial, or null
+  kept_steps  steps that are done of a trial that was interrupted, or null
+  estimate_s  seconds that a run of it takes, from start to end
+  estimate_basis  measured, of runs like it on this machine, or guessed")]
+pub struct ListArgs {
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    #[command(flatten)]
+    pub plan: SweepPlanArgs,
+    #[command(flatten)]
+    pub seeds: SeedsArg,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Documented in the help of `list`; keys are added, never changed.
 #[derive(Serialize)]
@@ -156,10 +192,10 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
             count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
-    let mut looked = Vec::new();
+    let (mut looked, mut paces) = (Vec::new(), Paces::from_runs(&listing.records));
     for item in found {
         let class = wanted.class(&item.plan);
-        let pace = Pace::of(&item.trial.config, &item.plan, class.as_ref(), &listing.records);
+        let pace = paces.of(&item.trial.config, &item.plan, class.as_ref());
         let time = (pace.time(&item.trial.config, diagnostics), pace.basis);
         let kept = match &store {
             Some(store) if item.is_due() => store.kept(&item.id, &item.plan_hash)?,
@@ -194,7 +230,7 @@ fn row<'a>(looked: &'a Looked) -> Row<'a> {
     Row {
         experiment: &item.experiment.id,
         profile: item.experiment.profile.name.to_string(),
-        arm: &item.arm.name,
+        arm: item.arm.name.en(),
         seed: item.trial.seed,
         trial_id: item.id,
         config: &item.trial.config,
@@ -219,7 +255,7 @@ fn print_table<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Result<()> {
             item.experiment.id.clone(),
             item.experiment.profile.name.to_string(),
             item.id.short(),
-            item.arm.name.clone(),
+            item.arm.name.to_string(),
             item.trial.seed.to_string(),
             format!("{}, {}", text::duration(*time), basis.name()),
             status(looked),

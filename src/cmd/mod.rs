@@ -1,18 +1,27 @@
 //! The verbs: one file each, glue only.
 
+pub mod against;
+pub mod audit;
 pub mod baseline;
 mod built_in;
+pub mod bundle;
 pub mod check;
+pub mod completions;
 pub mod console;
 pub mod data;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod export;
+pub mod export_runs;
 pub mod help;
+pub mod index;
 pub mod init;
 pub mod list;
+pub mod manifest;
 pub mod measure;
+pub mod merge;
+pub mod probe;
 mod progress;
 pub mod report;
 pub mod reproduce;

@@ -1,35 +1,99 @@
 //! `pinbench report`: pages of the runs there are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use pinbench::analyse::ArmRuns;
-use pinbench::experiment::front::Front;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::{Arm, Experiment, Plan, PlanAsked, PlanChange, Profile, ProfileName, TrialId};
+use pinbench::language::{Language, Localised};
 use pinbench::machine::{Environment, EnvironmentClass};
-use pinbench::record::{Fault, Listing, Problem, RunId, RunRecord, Status, Store, bundle};
-use pinbench::report::{Download, Entry, Explained, File, Input, Lead, lead, render, render_index};
+use pinbench::record::schema::{CHAIN_FILE, STEPS_FILE};
+use pinbench::record::{Fault, Listing, LoadedRun, Problem, RunId, RunRecord, Status, Store};
+use pinbench::report::kept::index::{Index, Other};
+use pinbench::report::kept::{self, Kind};
+use pinbench::report::{Entry, Explained, File, Input, Lead, PAGE, index_pages, lead, render, render_index};
 use pinbench::stream::Seed;
-use pinbench::text;
+use pinbench::words::Words;
 
-use crate::cli::ReportArgs;
+use crate::cli::{PlanChoice, ProfileArg};
 use crate::cmd::Workspace;
 use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::command;
 
-/// Every report has it; a folder without it is not replaced.
-pub const PAGE: &str = "index.html";
-const STEPS: &str = "steps.parquet";
-/// What a folder with an explanation has beside its page.
-pub const EXPLANATION: &str = "explanation.json";
+/// Make the reports of the runs there are
+///
+/// When runs came from elsewhere, or you want the page of a sweep that is still under way. Takes the runs of the
+/// newest plan and machine, those of `--jobs` only where there are no others; trains nothing and needs no libtorch.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench report m1
+  pinbench report --profile full --plan eager --out /tmp/reports
+
+Writes DIR/EXPERIMENT/index.html and, beside it, the frames and records it is made of;
+DIR/index.html, DIR/open-questions.html, DIR/methods.html and DIR/claims.csv over all experiments.")]
+pub struct ReportArgs {
+    /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// Only runs of this plan: tuned, eager, fused, winograd or graph [default: that with most trials done]
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    plan: Option<PlanChoice>,
+    /// Folder the reports are written into, one folder an experiment [default: reports]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Languages of the pages: en, ko or both; the English ones have plain names, others lie beside them as index.ko.html
+    /// [default: en,ko; with `--from` those that the pages are in]
+    #[arg(long = "lang", value_name = "LANG", value_delimiter = ',', hide_possible_values = true)]
+    lang: Vec<LanguageChoice>,
+    /// Do without the rows of every step, for a folder that is kept in a repository: what needs them is then not shown
+    #[arg(long)]
+    pub no_steps: bool,
+    /// Read no store: make the pages in this folder again from the files beside them, in place or in --out
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiments", "name", "plan", "no_steps"])]
+    pub from: Option<PathBuf>,
+}
+
+/// Beside [`Language`], which knows no command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum LanguageChoice {
+    En,
+    Ko,
+}
+
+impl ReportArgs {
+    /// Each once, English first; `None` where nothing was said.
+    pub fn languages(&self) -> Option<&'static [Language]> {
+        let asked = |choice: &LanguageChoice| match choice {
+            LanguageChoice::En => Language::En,
+            LanguageChoice::Ko => Language::Ko,
+        };
+        let asked: Vec<Language> = self.lang.iter().map(asked).collect();
+        (!asked.is_empty()).then(|| Language::among(&asked))
+    }
+
+    pub fn plan(&self) -> Option<PlanName> {
+        self.plan.map(PlanChoice::name)
+    }
+}
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
+    if let Some(from) = &args.from {
+        return remake(from, args.out.as_deref().unwrap_or(from), args.languages());
+    }
+    let out = args.out.as_deref().unwrap_or(Path::new(DEFAULT_OUT));
     let profile = args.profile.name();
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let store = workspace.existing_store()?;
@@ -39,8 +103,9 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
         store: store.as_ref(),
         listing: &listing,
         profile,
-        out: &args.out,
+        out,
         steps: !args.no_steps,
+        languages: args.languages().unwrap_or(&Language::ALL),
     };
     let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
     if !empty.is_empty() {
@@ -50,6 +115,27 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
             workspace.store.display(),
             if empty.len() == 1 { "its page" } else { "their pages" }
         ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where pages are written that nobody has said a place for.
+const DEFAULT_OUT: &str = "reports";
+
+/// Makes every page in `from` again from the files beside it, into the same places of `out`, in the languages it is in or in
+/// others.
+fn remake(from: &Path, out: &Path, languages: Option<&'static [Language]>) -> Result<ExitCode> {
+    let pages = kept::tree(from)?;
+    for kept::Place { kind, folder } in &pages {
+        let files = kept::remake(*kind, folder, languages)?;
+        // Below `from` by construction.
+        let place = out.join(folder.strip_prefix(from).unwrap_or(folder));
+        let first = files.first().map_or(PAGE.to_owned(), |file| file.name.clone());
+        match kind {
+            Kind::Index => write_beside(&place, files)?,
+            Kind::Experiment | Kind::Explanation => replace(&place, &files)?,
+        }
+        print(&place.join(first).display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,8 +155,9 @@ pub struct Reporter<'a> {
     /// The one that was asked for.
     pub profile: Option<ProfileName>,
     pub out: &'a Path,
-    /// Whether the rows of all steps are offered beside the page: they are most of a report's bytes.
+    /// Whether pages use the rows of all steps, which then lie beside them: they are most of a report's bytes.
     pub steps: bool,
+    pub languages: &'a [Language],
 }
 
 /// What was written.
@@ -85,7 +172,7 @@ pub struct Written {
 struct Chosen<'a> {
     records: Vec<&'a RunRecord>,
     /// What is said of the others.
-    left_out: Option<String>,
+    left_out: Option<Localised>,
 }
 
 /// Warnings that were given: a run of two experiments is loaded for both.
@@ -103,68 +190,119 @@ impl Reporter<'_> {
         plan: Option<(&Plan, u32)>,
     ) -> Result<Written> {
         let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
-        let explanations = explanations(self.out);
-        let front = self.workspace.front(&known)?;
-        let findings = front.as_ref().map_or(&[][..], |front| &front.findings);
+        let (explanations, problems) = Explained::all_in(self.out);
+        problems.iter().for_each(|problem| warn(problem));
+        let mut index = Index {
+            pages: Vec::new(),
+            others: Vec::new(),
+            command: self.command(&named),
+            front: self.workspace.front(&known)?,
+            languages: self.languages.to_vec(),
+        };
+        let findings = index.front()?.map(|front| front.findings).unwrap_or_default();
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
         let mut written = Written { leads: Vec::new(), empty: Vec::new() };
         for experiment in asked {
             let mut input = self.input(experiment, choice, plan, &explanations, &mut said)?;
-            input.downloads = downloads(&input.arms)?;
-            input.downloads.retain(|download| self.steps || download.name != STEPS);
+            input.downloads = kept::experiment::downloads(&input)?;
             let files = render(&input).with_context(|| format!("the report of '{}'", experiment.id))?;
             let folder = self.out.join(&experiment.id);
             replace(&folder, &files)?;
-            print(&folder.join(PAGE).display().to_string())?;
+            print(&folder.join(self.first_page()).display().to_string())?;
             if input.arms.iter().all(|arm| arm.runs.is_empty() && arm.damaged.is_empty()) {
                 let under = experiment.profile.name.under();
                 written.empty.push(format!("{}{under}", experiment.id));
             }
             written.leads.push(lead(&input));
-            entries.insert(&experiment.id, Entry::of(&input, true, findings)?);
+            entries.insert(experiment.id.clone(), Entry::of(&input, |_| true, &findings)?);
         }
-        for experiment in known.iter().filter(|known| asked.iter().all(|asked| asked.id != known.id)) {
-            let input = self.input(experiment, choice, None, &[], &mut said)?;
-            let is_made = self.out.join(&experiment.id).join(PAGE).exists();
-            entries.insert(&experiment.id, Entry::of(&input, is_made, findings)?);
+        self.translate_others(&entries)?;
+        for (id, folder) in self.earlier(&known, &entries)? {
+            match kept::index::entry(&folder, &findings, self.languages, Path::exists) {
+                Ok(entry) => drop(entries.insert(id, entry)),
+                Err(error) => warn(&format!("left out of the index: {error}")),
+            }
         }
-        let index =
-            self.write_index(entries.into_values().collect(), &explanations, front.as_ref(), &named)?;
-        print(&index.display().to_string())?;
+        index.pages = entries.keys().cloned().collect();
+        let others = known.iter().filter(|known| !entries.contains_key(&known.id));
+        index.others = others.map(|experiment| self.without_page(experiment)).collect();
+        let files = render_index(entries.into_values().collect(), &explanations, &index)?;
+        write_beside(self.out, files)?;
+        print(&self.out.join(self.first_page()).display().to_string())?;
         Ok(written)
     }
 
-    /// Writes the pages over all experiments beside their folders, and returns the path of the first.
-    ///
+    /// Pages that lie there already are in the languages of the index: it links no others, and they link it.
+    fn translate_others(&self, made: &BTreeMap<String, Entry>) -> Result<()> {
+        let folders = match kept::index::folders(self.out) {
+            Ok(folders) => folders,
+            Err(error) => {
+                warn(&format!("pages stay in their languages: {error}"));
+                return Ok(());
+            }
+        };
+        for (name, (kind, folder)) in folders {
+            if kind == Kind::Index || made.contains_key(&name) {
+                continue;
+            }
+            let again = || match kept::languages(kind, &folder)? == self.languages {
+                true => Ok(None),
+                false => kept::remake(kind, &folder, Some(Language::among(self.languages))).map(Some),
+            };
+            match again() {
+                Ok(files) => files.iter().try_for_each(|files| replace(&folder, files))?,
+                Err(error) => warn(&format!("'{}' stays in its languages: {error}", folder.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Name of the page that a path is printed of.
+    fn first_page(&self) -> String {
+        self.languages.first().unwrap_or(&Language::En).file(PAGE)
+    }
+
     /// `named` is how a command line names the experiments.
-    fn write_index(
-        &self,
-        entries: Vec<Entry>,
-        explanations: &[Explained],
-        front: Option<&Front>,
-        named: &str,
-    ) -> Result<PathBuf> {
+    fn command(&self, named: &str) -> String {
         let named = if named.is_empty() { String::new() } else { format!(" {named}") };
         let profile = self.profile.as_ref().map(ProfileName::option).unwrap_or_default();
-        let command = format!("pinbench reproduce{named}{profile}");
-        let files =
-            render_index(entries, explanations, front, &command).context("the index of the reports")?;
-        let writing =
-            || format!("cannot write the index into '{}'; check space and permissions", self.out.display());
-        fs::create_dir_all(self.out).with_context(writing)?;
-        for File { name, bytes } in files {
-            let mut draft = tempfile::NamedTempFile::new_in(self.out).with_context(writing)?;
-            draft.write_all(&bytes).with_context(writing)?;
-            let kept = draft.persist(self.out.join(&name)).with_context(writing)?;
-            // A temporary file is its owner's alone; a page is everybody's.
-            kept.set_permissions(fs::Permissions::from_mode(0o644)).with_context(writing)?;
+        format!("pinbench reproduce{named}{profile}")
+    }
+
+    /// Pages of known experiments that were made before and stand beside the index, by id: of the same profile, if one was
+    /// asked for.
+    fn earlier(
+        &self,
+        known: &[Experiment],
+        made: &BTreeMap<String, Entry>,
+    ) -> Result<Vec<(String, PathBuf)>> {
+        let mut found = Vec::new();
+        for experiment in known.iter().filter(|known| !made.contains_key(&known.id)) {
+            let folder = self.out.join(&experiment.id);
+            if kept::kind(&folder)? == Some(Kind::Experiment)
+                && kept::experiment::profile(&folder)? == experiment.profile.name
+            {
+                found.push((experiment.id.clone(), folder));
+            }
         }
-        Ok(self.out.join(PAGE))
+        Ok(found)
+    }
+
+    fn without_page(&self, experiment: &Experiment) -> Other {
+        let profile = &experiment.profile;
+        let trials: BTreeSet<TrialId> = profile.trials().map(|(_, trial)| trial.id()).collect();
+        let records = &self.listing.records;
+        Other {
+            id: experiment.id.clone(),
+            text: experiment.text.clone(),
+            profile: profile.name.clone(),
+            is_measured: records.iter().any(|record| trials.contains(&record.trial_id)),
+        }
     }
 
     /// All but the downloads, which most readers of an input have no use for.
     fn input<'e>(
-        &self,
+        &'e self,
         experiment: &'e Experiment,
         choice: &Choice,
         plan: Option<(&Plan, u32)>,
@@ -189,18 +327,20 @@ impl Reporter<'_> {
         self.add_unreadable(&mut arms, profile);
         let left_out = chosen.left_out;
         let downloads = Vec::new();
-        Ok(Input { experiment, arms, left_out, explanations, command, downloads })
+        let languages = self.languages;
+        Ok(Input { experiment, arms, left_out, explanations, command, downloads, languages })
     }
 
     fn choose(&self, experiment: &Experiment, choice: &Choice) -> Chosen<'_> {
         let profile = &experiment.profile;
-        let trials: Vec<(&Arm, TrialId)> =
-            profile.trials().map(|(arm, trial)| (&profile.arms[arm], trial.id())).collect();
+        let mut arms_by_trial: BTreeMap<TrialId, Vec<&Arm>> = BTreeMap::new();
+        for (arm, trial) in profile.trials() {
+            arms_by_trial.entry(trial.id()).or_default().push(&profile.arms[arm]);
+        }
         let varied = experiment.varied();
         let arms_of = |record: &RunRecord| -> Vec<&Arm> {
-            let is_of =
-                |(arm, trial): &&(&Arm, TrialId)| *trial == record.trial_id && arm.varied.is_in(&record.plan);
-            trials.iter().filter(is_of).map(|(arm, _)| *arm).collect()
+            let of_trial = arms_by_trial.get(&record.trial_id).into_iter().flatten();
+            of_trial.copied().filter(|arm| arm.varied.is_in(&record.plan)).collect()
         };
         let mut groups: Vec<(Group, Vec<&RunRecord>)> = Vec::new();
         for record in self.listing.records.iter().filter(|record| record.planted.is_none()) {
@@ -246,8 +386,11 @@ impl Reporter<'_> {
         let mut found = ArmRuns::new(arm, Vec::new());
         let (Some(store), hash) = (self.store, arm.config.hash()) else { return found };
         let is_of = |record: &&&RunRecord| record.config_hash == hash && arm.varied.is_in(&record.plan);
-        for record in chosen.iter().filter(is_of) {
-            match store.load(record) {
+        let records: Vec<&RunRecord> = chosen.iter().filter(is_of).copied().collect();
+        // A page has no number of which the rows do not lie beside it, and none of a chain.
+        let undecoded: &[&str] = if self.steps { &[CHAIN_FILE] } else { &[CHAIN_FILE, STEPS_FILE] };
+        for (record, loaded) in records.iter().zip(load_all(store, &records, undecoded)) {
+            match loaded {
                 Ok(run) => found.runs.push(run),
                 Err(problem) => {
                     found.damaged.extend(damaged(record.trial.seed, &problem));
@@ -260,19 +403,43 @@ impl Reporter<'_> {
 
     /// Runs whose record itself is damaged: which trial they are of is told by the folder they lie in.
     fn add_unreadable(&self, arms: &mut [ArmRuns], profile: &Profile) {
+        let mut by_folder: BTreeMap<&OsStr, Vec<&Problem>> = BTreeMap::new();
+        for problem in &self.listing.problems {
+            if let Some(name) = problem.folder.parent().and_then(Path::file_name) {
+                by_folder.entry(name).or_default().push(problem);
+            }
+        }
+        if by_folder.is_empty() {
+            return;
+        }
         for (index, trial) in profile.trials() {
-            let folder = trial.id().short();
-            let of_trial = self.listing.problems.iter().filter(|problem| {
-                let parent = problem.folder.parent().and_then(Path::file_name);
-                parent.is_some_and(|name| name == folder.as_str())
-            });
+            let of_trial = by_folder.get(OsStr::new(&trial.id().short())).into_iter().flatten();
             arms[index].damaged.extend(of_trial.filter_map(|problem| damaged(trial.seed, problem)));
         }
     }
 }
 
+/// The runs of these records in their order, read by as many threads as there are processors: reading is most of what a report
+/// of many runs takes.
+fn load_all(store: &Store, records: &[&RunRecord], undecoded: &[&str]) -> Vec<Result<LoadedRun, Problem>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let load = |share: &[&RunRecord]| -> Vec<Result<LoadedRun, Problem>> {
+        share.iter().map(|record| store.load_without(record, undecoded)).collect()
+    };
+    thread::scope(|scope| {
+        let shares = records.chunks(records.len().div_ceil(threads).max(1));
+        let loading: Vec<_> = shares.map(|share| scope.spawn(move || load(share))).collect();
+        let loaded =
+            loading.into_iter().map(|share| share.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        loaded.flatten().collect()
+    })
+}
+
 /// What runs have in common whose times compare: the plan, apart from what the arms vary, and the machine.
 type Group = ((PlanChange, Device), EnvironmentClass);
+
+/// Records by the trial they are of.
+type ByTrial<'a> = BTreeMap<TrialId, Vec<&'a RunRecord>>;
 
 /// Adds the runs of seeds that are whole on another machine and not on the one the page is of, whose own of such a seed then do
 /// not count: arms are compared within a machine. Gives back those that are not used. `others` are of the same plan, by
@@ -282,24 +449,36 @@ fn pool<'a>(
     others: Vec<Vec<&'a RunRecord>>,
     profile: &Profile,
 ) -> Vec<&'a RunRecord> {
-    let has = |records: &[&RunRecord], (arm, trial): &(usize, TrialId)| {
-        let is_of =
-            |record: &&&RunRecord| record.trial_id == *trial && profile.arms[*arm].varied.is_in(&record.plan);
-        records.iter().filter(is_of).any(|record| record.status == Status::Finished)
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let finished = |records: &[&'a RunRecord]| {
+        let mut by_trial = ByTrial::new();
+        for record in records.iter().filter(|record| record.status == Status::Finished) {
+            by_trial.entry(record.trial_id).or_default().push(record);
+        }
+        by_trial
     };
+    let has = |by_trial: &ByTrial, (arm, trial): &(usize, TrialId)| {
+        let mut of_trial = by_trial.get(trial).into_iter().flatten();
+        of_trial.any(|record| profile.arms[*arm].varied.is_in(&record.plan))
+    };
+    let mut by_seed: BTreeMap<Seed, Vec<(usize, TrialId)>> = BTreeMap::new();
+    for (arm, trial) in profile.trials() {
+        by_seed.entry(trial.seed).or_default().push((arm, trial.id()));
+    }
+    let own = finished(records.as_slice());
+    let theirs: Vec<_> = others.iter().map(|other| finished(other)).collect();
     let mut unused = Vec::new();
     let mut pooled = BTreeSet::new();
     for seed in &profile.seeds {
-        let of_seed: Vec<(usize, TrialId)> = profile
-            .trials()
-            .filter(|(_, trial)| trial.seed == *seed)
-            .map(|(arm, trial)| (arm, trial.id()))
-            .collect();
-        let is_whole = |records: &[&RunRecord]| of_seed.iter().all(|trial| has(records, trial));
-        if is_whole(records) {
+        let of_seed = by_seed.get(seed).map_or(&[][..], Vec::as_slice);
+        let is_whole = |by_trial: &ByTrial| of_seed.iter().all(|trial| has(by_trial, trial));
+        if is_whole(&own) {
             continue;
         }
-        let Some(other) = others.iter().find(|other| is_whole(other)) else { continue };
+        let Some(index) = theirs.iter().position(is_whole) else { continue };
+        let other = &others[index];
         let is_of = |record: &&&RunRecord| record.trial.seed == *seed;
         records.retain(|record| !is_of(&record));
         records.extend(other.iter().filter(is_of));
@@ -324,14 +503,18 @@ fn rank<'a>(records: &[&'a RunRecord]) -> (usize, bool, Option<&'a RunId>, Optio
 }
 
 /// What a page of one plan does not show, without a full stop.
-fn left_out<'a>(others: impl Iterator<Item = &'a RunRecord>) -> Option<String> {
+fn left_out<'a>(others: impl Iterator<Item = &'a RunRecord>) -> Option<Localised> {
     let mut by_plan: BTreeMap<String, usize> = BTreeMap::new();
     others.for_each(|record| *by_plan.entry(record.plan.name.to_string()).or_default() += 1);
     let all: usize = by_plan.values().sum();
-    let plans: Vec<String> = by_plan.iter().map(|(plan, runs)| format!("plan {plan}: {runs}")).collect();
-    let are = if all == 1 { "is" } else { "are" };
-    let runs = text::plural(all, "run");
-    (all > 0).then(|| format!("{runs} of another plan or machine {are} left out ({})", plans.join(", ")))
+    let said = |words: Words| {
+        let plan = |(plan, runs): (&String, &usize)| {
+            words.say("caveat.left-out-plan", &[("plan", plan), ("runs", runs)])
+        };
+        let plans: Vec<String> = by_plan.iter().map(plan).collect();
+        words.count("caveat.left-out", all, &[("plans", &plans.join(", "))])
+    };
+    (all > 0).then(|| Words::each(said))
 }
 
 /// The seed and the file, if it is the run's content that is bad.
@@ -348,72 +531,9 @@ fn warn_once(text: String, said: &mut Said) {
     }
 }
 
-/// Those that lie in `out`, by folder: what is there decides, whatever it is called.
-fn explanations(out: &Path) -> Vec<Explained> {
-    let entries = fs::read_dir(out).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|folder| folder.join(PAGE).exists()).collect();
-    folders.sort();
-    let mut found = Vec::new();
-    for folder in folders {
-        let (path, name) = (folder.join(EXPLANATION), folder.file_name().unwrap_or_default());
-        // Most folders hold the page of an experiment.
-        let Ok(json) = fs::read_to_string(&path) else { continue };
-        match Explained::parse(&name.to_string_lossy(), &json) {
-            Ok(explained) => found.push(explained),
-            Err(reason) => warn(&format!("'{}' is not linked: {reason}", path.display())),
-        }
-    }
-    found
-}
-
-/// A run record, with the arm that its frames call it by.
-#[derive(serde::Serialize)]
-struct ArmRecord {
-    arm: String,
-    #[serde(flatten)]
-    record: RunRecord,
-}
-
-fn downloads(arms: &[ArmRuns]) -> Result<Vec<Download>> {
-    let labelled: Vec<bundle::Labelled> =
-        arms.iter().flat_map(|arm| arm.runs.iter().map(|run| (arm.arm.name.as_str(), run))).collect();
-    if labelled.is_empty() {
-        return Ok(Vec::new());
-    }
-    let record =
-        |&(arm, run): &bundle::Labelled<'_>| ArmRecord { arm: arm.to_owned(), record: run.record.clone() };
-    let records: Vec<ArmRecord> = labelled.iter().map(record).collect();
-    let download =
-        |name: &str, about: &str, bytes| Download { name: name.to_owned(), about: about.to_owned(), bytes };
-    let mut downloads = vec![
-        download(
-            "epochs.csv",
-            "loss and accuracy of every split after every epoch, CSV",
-            bundle::epochs_csv(&labelled)?,
-        ),
-        download("epochs.parquet", "the same, Parquet", bundle::epochs_parquet(&labelled)?),
-        download(STEPS, "every step: loss, times and counters, Parquet", bundle::steps_parquet(&labelled)?),
-        download(
-            "runs.json",
-            "the run records by arm: configs, plans, environments and digests, JSON",
-            serde_json::to_vec_pretty(&records)?,
-        ),
-    ];
-    if labelled.iter().any(|(_, run)| !run.confusion.is_empty()) {
-        let about = "confusion matrices of every split after every epoch, Parquet";
-        downloads.push(download("confusion.parquet", about, bundle::confusion_parquet(&labelled)?));
-    }
-    if labelled.iter().any(|(_, run)| !run.diagnostics.is_empty()) {
-        let about = "top-3 share, calibration, gradients, units and curvature by epoch, CSV";
-        downloads.push(download("diagnostics.csv", about, bundle::diagnostics_csv(&labelled)?));
-    }
-    Ok(downloads)
-}
-
 /// Puts `files` in place of the report in `folder`: whole, or not at all.
 pub fn replace(folder: &Path, files: &[File]) -> Result<()> {
-    let is_report = folder.join(PAGE).exists();
+    let is_report = Language::ALL.into_iter().any(|language| folder.join(language.file(PAGE)).exists());
     if folder.exists() && !is_report && fs::read_dir(folder)?.next().is_some() {
         bail!(
             "'{}' is in the way: it holds no {PAGE}, so it is no report; move it, or choose another folder",
@@ -434,6 +554,27 @@ pub fn replace(folder: &Path, files: &[File]) -> Result<()> {
         fs::write(draft.join(&file.name), &file.bytes).with_context(writing)?;
     }
     swap(&draft, folder, &old).with_context(writing)
+}
+
+/// Puts `files` of an index into `folder`, each whole, and leaves what else is there but its pages in other languages.
+fn write_beside(folder: &Path, files: Vec<File>) -> Result<()> {
+    let writing =
+        || format!("cannot write the index into '{}'; check space and permissions", folder.display());
+    fs::create_dir_all(folder).with_context(writing)?;
+    for stale in index_pages().filter(|name| files.iter().all(|file| file.name != *name)) {
+        match fs::remove_file(folder.join(stale)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(writing),
+            _ => {}
+        }
+    }
+    for File { name, bytes } in files {
+        let mut draft = tempfile::NamedTempFile::new_in(folder).with_context(writing)?;
+        draft.write_all(&bytes).with_context(writing)?;
+        let kept = draft.persist(folder.join(&name)).with_context(writing)?;
+        // A temporary file is its owner's alone; a page is everybody's.
+        kept.set_permissions(fs::Permissions::from_mode(0o644)).with_context(writing)?;
+    }
+    Ok(())
 }
 
 /// Two renames: for a moment there is no report, and never half of one.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Args;
 use pinbench::analyse::{Barred, Caveat, Measures, Score};
 use pinbench::experiment::{Config, Experiment, ProfileName, Trial, TrialId};
 use pinbench::record::{Listing, LoadedRun, Problem, Rows, RunRecord, Status, Store};
@@ -10,9 +11,33 @@ use pinbench::text;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::ShowArgs;
+use crate::cli::ProfileArg;
 use crate::cmd::console::{print, print_json, warn};
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+
+/// Show one run, or every run of a trial or an experiment: its record and its final numbers
+///
+/// When a number in a report looks odd and you want to know what exactly ran, where, and what became of it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench show 3f9a21                          every run of a trial
+  pinbench show 20260102T030405.678901Z-4242-0  one run
+  pinbench show m1 --profile smoke              every run of an experiment
+
+--json prints one object: `runs`, each with its `arm` (null where its experiment
+is not here), its `doubts` about times, its `record` and its `final` numbers
+(null where there are none), and `problems`, a list of texts.")]
+pub struct ShowArgs {
+    /// Id of a run, a trial or an experiment, or the start of one
+    #[arg(value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Documented in the help of `show`; keys are added, never changed.
 #[derive(Serialize)]
@@ -115,7 +140,7 @@ impl Named {
             trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
         };
         let (arm, _) = profile.trials().find(is_of)?;
-        Some(profile.arms[arm].name.clone())
+        Some(profile.arms[arm].name.to_string())
     }
 }
 
@@ -162,7 +187,7 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
     let seeds = vec![record.trial.seed];
     let beside = (record.beside > 0).then(|| Barred::SideBySide(record.beside + 1));
     let mut doubts: Vec<Caveat> = beside.map(|why| Caveat::Untimed { seeds, why }).into_iter().collect();
-    doubts.extend(Caveat::of_disturbance(arm.as_deref().unwrap_or(&record.experiment), &run));
+    doubts.extend(Caveat::of_disturbance(&arm.as_deref().unwrap_or(&record.experiment).into(), &run));
     ShownRun {
         arm,
         doubts: doubts.iter().map(ToString::to_string).collect(),

@@ -13,7 +13,7 @@ use pinbench::machine::Environment;
 use pinbench::record::{Block, Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{
-    self, Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Pace, Sweep, Tally, Task,
+    self, Basis, Children, EXIT_INTERRUPTED, Exclusive, Interrupt, Item, Job, Paces, Sweep, Tally, Task,
     items, together,
 };
 use pinbench::stream::{Key, Stream};
@@ -264,9 +264,10 @@ impl<'a> Asked<'a> {
     }
 
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
+        let mut paces = Paces::from_runs(&listing.records);
         let time = |item: &&Item| {
             let class = self.wanted.class(&item.plan);
-            let pace = Pace::of(&item.trial.config, &item.plan, class.as_ref(), &listing.records);
+            let pace = paces.of(&item.trial.config, &item.plan, class.as_ref());
             (pace.time(&item.trial.config, self.diagnostics), pace.basis)
         };
         due.iter().map(time).collect()

@@ -45,7 +45,7 @@ pub struct TimeArgs {
     /// Values of a key of the config or the plan to compare; may be repeated, then every combination is timed
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = setting::parse)]
     set: Vec<(String, Vec<Value>)>,
-    /// Plans to compare: eager, tuned, fused, graph [default: tuned, or what the file's [plan] says]
+    /// Plans to compare: eager, tuned, fused, winograd, graph [default: what the file's [plan] says, else winograd, and tuned on a GPU]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = plan_name)]
     plan: Vec<PlanChange>,
     /// Where to train: cpu, cuda or cuda:N
@@ -147,7 +147,7 @@ fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
     let experiment = experiments.first().ok_or_else(|| WrongUsage("no experiment was named".to_owned()))?;
     let arms = arms(workspace, experiment, &args.arm)?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let base = Plan::named(pinbench::experiment::plan::PlanName::Tuned, cores, args.device);
+    let base = Plan::by_default(cores, args.device);
     let plans = if args.plan.is_empty() { vec![PlanChange::default()] } else { args.plan.clone() };
     let mut conditions = Vec::new();
     for arm in &arms {
@@ -155,14 +155,14 @@ fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
             for settings in combinations(&args.set) {
                 let mut parts = Vec::new();
                 if arms.len() > 1 {
-                    parts.push(arm.name.clone());
+                    parts.push(arm.name.to_string());
                 }
                 if plans.len() > 1 {
                     parts.extend(plan.name.map(|name| name.to_string()));
                 }
                 let varied = |key: &str| args.set.iter().any(|(set, values)| set == key && values.len() > 1);
                 parts.extend(settings.iter().filter(|(key, _)| varied(key)).map(setting_name));
-                let name = if parts.is_empty() { arm.name.clone() } else { parts.join(", ") };
+                let name = if parts.is_empty() { arm.name.to_string() } else { parts.join(", ") };
                 let (config, plan) = changed(arm, &base, plan, &settings)?;
                 conditions.push(Condition {
                     name,
@@ -223,8 +223,8 @@ fn arms<'a>(workspace: &Workspace, experiment: &'a Experiment, asked: &[String])
         return Ok(vec![first]);
     }
     let named = |name: &String| {
-        all.iter().find(|arm| arm.name == *name || arm.label == *name).ok_or_else(|| {
-            let names: Vec<&str> = all.iter().map(|arm| arm.name.as_str()).collect();
+        all.iter().find(|arm| arm.name.en() == *name || arm.label == *name).ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|arm| arm.name.en()).collect();
             WrongUsage(format!(
                 "no arm '{name}' in '{}': expected one of {}",
                 experiment.id,

@@ -1,18 +1,50 @@
 //! `pinbench trace`: where the time of a trial's steps goes, operator by operator, and the page that says so.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use pinbench::data;
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, ProfileName, Trial};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
-use crate::cli::TraceArgs;
+use crate::cli::TrialPlanArgs;
 use crate::cmd::console::{print, this_command};
 use crate::cmd::{Workspace, WrongUsage, data as sets, sweep, task};
+
+/// Trace the steps of a trial: its time by operator, beside what this machine could do
+///
+/// When a training is slow and you want to know in which operators, and how far from the machine's own rates it is.
+/// Trains the trial for some steps as `run` does, then for as many under libtorch's profiler. A traced run is no result:
+/// it goes into no store.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench trace 3f9a
+  pinbench trace 3f9a --plan eager --out /tmp/eager
+
+Writes into DIR/trace-TRIAL:
+  index.html     time and rates of each phase, roofline, operators, counters
+  operators.csv  operator, calls, self and total time over the profiled steps
+  trace.json     every operator of these steps, for Perfetto or chrome://tracing
+Nothing else should run meanwhile.")]
+pub struct TraceArgs {
+    /// Start of the trial's id, of whatever profile; `pinbench list` has the ids
+    #[arg(value_name = "TRIAL")]
+    pub trial: String,
+    /// Steps without the profiler, and as many with it
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(5..=500))]
+    pub steps: u32,
+    #[command(flatten)]
+    pub plan: TrialPlanArgs,
+    /// Folder the trace's own folder is written into
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub out: PathBuf,
+}
 
 pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     sweep::require_torch()?;

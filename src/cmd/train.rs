@@ -11,6 +11,7 @@ use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, Watch, Watched};
 use pinbench::record::{
     Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, StoreError, Wanted,
+    compare_second,
 };
 use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job, Task};
@@ -23,8 +24,10 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Between two checkpoints inside an epoch: what a kill costs at most.
 const KEEP_EVERY: Duration = Duration::from_mins(5);
 
-pub fn run(parent: Option<u32>) -> anyhow::Result<ExitCode> {
-    let interrupt = Interrupt::install_in_child().context("signal handlers")?;
+pub fn run(parent: Option<u32>, is_patient: bool) -> anyhow::Result<ExitCode> {
+    let installed =
+        if is_patient { Interrupt::install_in_patient_child() } else { Interrupt::install_in_child() };
+    let interrupt = installed.context("signal handlers")?;
     if !ends_with(parent) {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
@@ -38,12 +41,17 @@ pub fn run(parent: Option<u32>) -> anyhow::Result<ExitCode> {
         Task::Export(export) => crate::cmd::export::child(&job, export, &interrupt),
         Task::Trace(trace) => crate::cmd::trace::child(&job, trace, &interrupt),
         Task::Time(time) => crate::cmd::measure::child(&job, time, &interrupt),
-        Task::Train { .. } => train_into_the_store(&job, &interrupt),
+        Task::Probe(task) => crate::cmd::probe::child(&job, task),
+        Task::Train { .. } | Task::Indexed => train_into_the_store(&job, &interrupt),
     }
 }
 
 fn train_into_the_store(job: &Job, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&job.store)?;
+    let mut store = Store::open(&job.store)?;
+    if job.task == Task::Indexed {
+        // The index owns the trial: a file system that cannot lock is no reason not to run.
+        store = store.without_need_of_locks();
+    }
     let _claim = match store.claim(&job.trial.id(), &job.plan.hash()) {
         Ok(claim) => claim,
         Err(error @ ClaimError::Busy { .. }) => {
@@ -53,8 +61,12 @@ fn train_into_the_store(job: &Job, interrupt: &Interrupt) -> anyhow::Result<Exit
         Err(error) => return Err(error.into()),
     };
     train::prepare_process(job.plan.threads)?;
-    let environment = capture(&job.workspace, &job.plan, Some(train::torch()?));
-    let again = matches!(job.task, Task::Train { again: true, .. });
+    let mut environment = capture(&job.workspace, &job.plan, Some(train::torch()?));
+    if job.task == Task::Indexed {
+        environment = environment.on_this_host();
+    }
+    // The parent of an index has looked, at that trial alone: a thousand tasks do not each read the whole store.
+    let again = matches!(job.task, Task::Train { again: true, .. } | Task::Indexed);
     if !again && is_done(job, &store, &environment)? {
         // Whoever had the claim before has run it since it was found to be due.
         return Ok(ExitCode::from(EXIT_BUSY));
@@ -149,6 +161,24 @@ fn execute(
     record.started = observer.started.clone();
     record.effective = Some(trained.effective.clone());
     record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, &watched));
+    if job.task == Task::Indexed
+        && let Some(earlier) = store.earlier(&record)?
+    {
+        match compare_second(&earlier, &record, &observer.rows.chain) {
+            Ok(()) => {
+                store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
+                let text = format!("run {} says the same; this one is not kept", earlier.record.run);
+                say(&Event::Note { text });
+                say(&Event::Sealed { run: earlier.record.run, status: earlier.record.status });
+                return Ok(ExitCode::from(EXIT_SEALED));
+            }
+            // What it measured is kept, as the evidence of a run that stands for nothing.
+            Err(contradiction) => {
+                (record.status, record.outcome) =
+                    (Status::Failed { reason: contradiction.to_string() }, None);
+            }
+        }
+    }
     let record = staging.seal(&record, &observer.rows)?;
     store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
     say(&Event::Sealed { run: record.run, status: record.status });

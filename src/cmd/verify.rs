@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use pinbench::analyse::Measures;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::data;
@@ -14,11 +15,40 @@ use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Interrupt, J
 use pinbench::stats::Spread;
 use serde::Serialize;
 
-use crate::cli::VerifyRunsArgs;
+use crate::cli::ProfileArg;
 use crate::cmd::console::{print, print_json, warn};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::is_path;
 use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
+
+/// Run again what is stored, in fresh processes, and grade how alike it comes out
+///
+/// When a number has to be had again. Grades: bit-identical; equal within 16 units in the last place of every step
+/// loss; statistically equivalent, which is a validation accuracy no further off than two seeds are; different. Beside
+/// the grade stands what the two environments promise. Replays are not kept.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pinbench verify 3f9a21                        the newest run of a trial
+  pinbench verify m1-batch-size --profile smoke every run of an experiment
+
+--json prints an array of objects with the keys run, trial_id and comparison:
+  grade, expected   identical, ulps, equivalent or different
+  reason            why no more than that is promised
+  parting           the first step that differs, its losses, the tensors
+  ulps, accuracy    distances; accuracy is [difference, what chance allows]
+  changes           what differs around the runs: what, first, second
+The exit code is 1 when a grade is below what is promised.")]
+pub struct VerifyRunsArgs {
+    /// Ids of runs, trials or experiments, or starts of them, or paths of experiments' files
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub profile: ProfileArg,
+    /// For scripts
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Documented in the help of `verify`; keys are added, never changed.
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::front::{self, Front};
 use pinbench::experiment::plan::Device;
+use pinbench::experiment::probe::{self, ProbeFile};
 use pinbench::experiment::study::Study;
 use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName};
 use pinbench::machine::{Environment, EnvironmentClass, Gpu, Torch};
@@ -175,14 +176,14 @@ impl Workspace {
         Ok((indexed, self.shelf.with_option(words)))
     }
 
-    /// What the pages over all experiments of the shelf lead with, where it says.
+    /// What the pages over all experiments of the shelf lead with, where it says: the text of its file, which was read.
     ///
     /// That of the program is about its own experiments: it leads nobody's who has none of them among the `indexed`.
-    pub fn front(&self, indexed: &[Experiment]) -> Result<Option<Front>> {
+    pub fn front(&self, indexed: &[Experiment]) -> Result<Option<String>> {
         let name = Path::new(front::STEM).with_extension("toml");
         let Some(folder) = self.shelf.folder() else {
-            let front = Front::parse(&name, built_in::FRONT).map_err(ExperimentError::from)?;
-            return Ok(indexed.iter().any(|experiment| experiment.file.is_none()).then_some(front));
+            let is_meant = indexed.iter().any(|experiment| experiment.file.is_none());
+            return Ok(is_meant.then(|| built_in::FRONT.to_owned()));
         };
         let path = folder.join(name);
         match fs::read_to_string(&path) {
@@ -195,7 +196,7 @@ impl Workspace {
                         path.display()
                     ));
                 }
-                Ok(Some(front))
+                Ok(Some(text))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ExperimentError::Read { path: path.display().to_string(), source }.into()),
@@ -238,9 +239,34 @@ impl Workspace {
         Ok(built_in.map(|(_, text)| Baseline::parse(Path::new(&name), text)).transpose()?)
     }
 
+    /// Where the probes of an experiment are: beside its baseline.
+    pub fn probes_path(&self, experiment: &Experiment) -> Option<PathBuf> {
+        let name = probe::file_name(&experiment.id, &experiment.profile.name);
+        Some(experiment.file.as_ref()?.parent()?.join(baseline::FOLDER).join(name))
+    }
+
+    /// The probes of an experiment, if it has any.
+    pub fn probes(&self, experiment: &Experiment) -> Result<Option<ProbeFile>, ExperimentError> {
+        if let Some(path) = self.probes_path(experiment) {
+            return ProbeFile::load(&path);
+        }
+        let name = probe::file_name(&experiment.id, &experiment.profile.name);
+        let built_in =
+            built_in::PROBES.iter().find(|(stem, _)| name.strip_suffix(".probes.json") == Some(*stem));
+        built_in.map(|(_, text)| ProbeFile::parse(&name, text)).transpose()
+    }
+
     /// Folder of the baselines on the shelf, where that is a folder.
     pub fn baselines(&self) -> Option<PathBuf> {
         Some(self.shelf.folder()?.join(baseline::FOLDER))
+    }
+
+    /// The folder of `--experiments`, where that was given, absolute.
+    pub fn given_shelf(&self) -> Option<PathBuf> {
+        match &self.shelf {
+            Shelf::Given(folder) => Some(self.root.join(folder)),
+            _ => None,
+        }
     }
 
     /// The store, made if there is none yet.

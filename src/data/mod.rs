@@ -25,4 +25,4 @@ pub use intake::Observer;
 pub use load::{DataSet, FormatError, Images, LoadError, load, place};
 pub use pack::{PackError, define_own};
 pub use root::{NoRoot, root};
-pub use split::{Limits, Split, SplitError, split};
+pub use split::{Limits, Split, SplitError, order, split};

@@ -50,6 +50,12 @@ pub fn split(len: u32, validation_share: f64, limits: Limits, seed: Seed) -> Res
     Ok(Split { train, validation })
 }
 
+/// The training images of a split in the order of an epoch.
+pub fn order(seed: Seed, epoch: u32, train: &[u32]) -> Vec<u32> {
+    let order = Key::new(seed, Stream::Order, u64::from(epoch), 0).permutation(train.len() as u32);
+    order.into_iter().map(|position| train[position as usize]).collect()
+}
+
 /// Refuses a limit above what there is: a run must not be smaller than its config says.
 fn keep(indices: &mut Vec<u32>, list: &'static str, limit: Option<u32>) -> Result<(), SplitError> {
     let Some(limit) = limit else { return Ok(()) };

@@ -23,8 +23,10 @@ use crate::text::shell_word;
 pub const FOLDER: &str = "baselines";
 /// Once in a hundred honest checks of a file, all its arms and metrics together.
 pub const FALSE_ALARM_RATE: f64 = 0.01;
+/// What a new baseline lets pass.
+pub const MARGIN: Margin = Margin { accuracy: 0.002, loss: 0.02 };
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Reviewed, stored expectations for one experiment under one profile.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,7 +42,22 @@ pub struct Baseline {
     pub accepted: String,
     /// Probability that an honest run of the whole file raises an alarm.
     pub false_alarm_rate: f64,
+    pub margin: Margin,
+    /// Other plans that its seeds were trained under, to know what rounding does.
+    pub twins: Vec<PlanName>,
+    /// Labels of arms that are not trained: single steps answer for them.
+    pub by_steps_alone: Vec<String>,
     pub arms: Vec<ArmBaseline>,
+}
+
+/// So much worse is let pass.
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Margin {
+    /// As a share of images.
+    pub accuracy: f64,
+    /// As a share of the baseline's mean loss.
+    pub loss: f64,
 }
 
 /// How its runs were executed. The hash decides; the rest is for the reader of a diff.
@@ -71,6 +88,8 @@ pub struct BaselineRun {
     pub seed: Seed,
     /// Each finite; what a run does not have is absent.
     pub values: BTreeMap<Gauge, f64>,
+    /// The same of each twin, of the quantities that are judged.
+    pub twins: Vec<BTreeMap<Gauge, f64>>,
     /// Of the final weights.
     pub weights: Digest,
     /// Over the bits of every loss and accuracy of the run's epochs.
@@ -86,18 +105,9 @@ pub enum Gauge {
     ValLoss,
     ValAcc,
     TestAcc,
-    /// Median step over the reference workload timed in the same run: a pure number.
-    StepTime,
 }
 
 impl Baseline {
-    /// Expects nothing of step times any more.
-    pub fn forget_times(&mut self) {
-        for run in self.arms.iter_mut().flat_map(|arm| &mut arm.runs) {
-            run.values.remove(&Gauge::StepTime);
-        }
-    }
-
     /// Reads and checks `path`; `None` when there is no such file.
     pub fn load(path: &Path) -> Result<Option<Self>, ExperimentError> {
         let text = match std::fs::read_to_string(path) {
@@ -162,8 +172,9 @@ pub fn accept_command(named: &str, profile: &ProfileName) -> String {
 }
 
 impl Gauge {
-    pub const ALL: [Self; 6] =
-        [Self::TrainLoss, Self::TrainAcc, Self::ValLoss, Self::ValAcc, Self::TestAcc, Self::StepTime];
+    pub const ALL: [Self; 5] = [Self::TrainLoss, Self::TrainAcc, Self::ValLoss, Self::ValAcc, Self::TestAcc];
+    /// Of which *worse* is asked. The others say the same again, and each test more makes all of them blunter.
+    pub const JUDGED: [Self; 3] = [Self::TrainLoss, Self::ValLoss, Self::TestAcc];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -172,7 +183,6 @@ impl Gauge {
             Self::ValLoss => "val_loss",
             Self::ValAcc => "val_acc",
             Self::TestAcc => "test_acc",
-            Self::StepTime => "step_time",
         }
     }
 
@@ -193,7 +203,6 @@ impl Gauge {
         match self {
             Self::TrainAcc | Self::ValAcc | Self::TestAcc => (0.0..=1.0).contains(&value),
             Self::TrainLoss | Self::ValLoss => value.is_finite() && value >= 0.0,
-            Self::StepTime => value.is_finite() && value > 0.0,
         }
     }
 
@@ -202,7 +211,6 @@ impl Gauge {
         match self {
             Self::TrainAcc | Self::ValAcc | Self::TestAcc => "a share, 0 to 1",
             Self::TrainLoss | Self::ValLoss => "a finite loss of at least 0",
-            Self::StepTime => "a finite ratio above 0",
         }
     }
 }
@@ -230,6 +238,11 @@ struct WireBaseline {
     pinbench: String,
     accepted: String,
     false_alarm_rate: Spanned<f64>,
+    margin: Spanned<Margin>,
+    #[serde(default)]
+    twins: Vec<PlanName>,
+    #[serde(default)]
+    by_steps_alone: Vec<String>,
     plan: WirePlan,
     #[serde(default)]
     arms: Vec<WireArm>,
@@ -275,9 +288,18 @@ struct WireRun {
     val_loss: Option<f64>,
     val_acc: Option<f64>,
     test_acc: Option<f64>,
-    step_time: Option<f64>,
     weights: Digest,
     measured: Digest,
+    #[serde(default)]
+    twins: Vec<WireTwin>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTwin {
+    train_loss: Option<f64>,
+    val_loss: Option<f64>,
+    test_acc: Option<f64>,
 }
 
 impl WireBaseline {
@@ -307,6 +329,14 @@ impl WireBaseline {
             );
             return Err(source.error(Some(self.false_alarm_rate.span()), message));
         }
+        let margin = *self.margin.get_ref();
+        if !(0.0..1.0).contains(&margin.accuracy) || !(0.0..1.0).contains(&margin.loss) {
+            let Margin { accuracy, loss } = margin;
+            let message = format!(
+                "`margin` is {accuracy} of an accuracy and {loss} of a loss, expected shares from 0 to 1"
+            );
+            return Err(source.error(Some(self.margin.span()), message));
+        }
         let mut arms: Vec<ArmBaseline> = Vec::new();
         for wire in self.arms {
             let place = wire.arm.span();
@@ -326,6 +356,9 @@ impl WireBaseline {
             pinbench: self.pinbench,
             accepted: self.accepted,
             false_alarm_rate,
+            margin,
+            twins: self.twins,
+            by_steps_alone: self.by_steps_alone,
             arms,
         })
     }
@@ -372,26 +405,37 @@ impl WireRun {
         place: std::ops::Range<usize>,
         command: &str,
     ) -> Result<BaselineRun, LocatedError> {
-        let mut values = BTreeMap::new();
-        for (gauge, value) in [
+        let checked = |all: &[(Gauge, Option<f64>)]| {
+            let mut values = BTreeMap::new();
+            for &(gauge, value) in all {
+                let Some(value) = value else { continue };
+                if !gauge.admits(value) {
+                    let message = format!(
+                        "`{gauge}` of seed {seed} is {value}, expected {}; run `{command}`",
+                        gauge.range()
+                    );
+                    return Err(source.error(Some(place.clone()), message));
+                }
+                values.insert(gauge, value);
+            }
+            Ok(values)
+        };
+        let values = checked(&[
             (Gauge::TrainLoss, self.train_loss),
             (Gauge::TrainAcc, self.train_acc),
             (Gauge::ValLoss, self.val_loss),
             (Gauge::ValAcc, self.val_acc),
             (Gauge::TestAcc, self.test_acc),
-            (Gauge::StepTime, self.step_time),
-        ] {
-            let Some(value) = value else { continue };
-            if !gauge.admits(value) {
-                let message = format!(
-                    "`{gauge}` of seed {seed} is {value}, expected {}; run `{command}`",
-                    gauge.range()
-                );
-                return Err(source.error(Some(place), message));
-            }
-            values.insert(gauge, value);
-        }
-        Ok(BaselineRun { seed, values, weights: self.weights, measured: self.measured })
+        ])?;
+        let twin = |twin: &WireTwin| {
+            checked(&[
+                (Gauge::TrainLoss, twin.train_loss),
+                (Gauge::ValLoss, twin.val_loss),
+                (Gauge::TestAcc, twin.test_acc),
+            ])
+        };
+        let twins = self.twins.iter().map(twin).collect::<Result<_, _>>()?;
+        Ok(BaselineRun { seed, values, twins, weights: self.weights, measured: self.measured })
     }
 }
 
@@ -409,6 +453,18 @@ impl fmt::Display for Baseline {
         writeln!(f, "pinbench = {}", Quoted(&self.pinbench))?;
         writeln!(f, "accepted = {}", Quoted(&self.accepted))?;
         writeln!(f, "false_alarm_rate = {:?} # over all arms and metrics together", self.false_alarm_rate)?;
+        let Margin { accuracy, loss } = self.margin;
+        writeln!(
+            f,
+            "margin = {{ accuracy = {accuracy:?}, loss = {loss:?} }} # so much worse is let pass; a share of the loss"
+        )?;
+        let twins: Vec<String> = self.twins.iter().map(|name| format!("\"{name}\"")).collect();
+        writeln!(f, "twins = [{}] # what rounding does is measured by them", twins.join(", "))?;
+        if !self.by_steps_alone.is_empty() {
+            let labels: Vec<String> =
+                self.by_steps_alone.iter().map(|label| Quoted(label).to_string()).collect();
+            writeln!(f, "by_steps_alone = [{}] # arms that are not trained", labels.join(", "))?;
+        }
         let BaselinePlan { name, device, threads, hash } = self.plan;
         writeln!(f, "\n[plan]\nname = \"{name}\"\ndevice = \"{device}\"\nthreads = {threads}")?;
         writeln!(f, "hash = \"{hash}\"")?;
@@ -435,14 +491,23 @@ fn write_arm(f: &mut fmt::Formatter<'_>, arm: &ArmBaseline) -> fmt::Result {
     }
     writeln!(f, "runs = [")?;
     for run in &arm.runs {
-        write!(f, "    {{ seed = {}", run.seed)?;
-        for (gauge, value) in &run.values {
-            // `Debug` of a float is the shortest text with the same bits.
-            write!(f, ", {gauge} = {value:?}")?;
-        }
-        writeln!(f, ", weights = \"{}\", measured = \"{}\" }},", run.weights, run.measured)?;
+        let (seed, values) = (run.seed, pairs(&run.values));
+        let twins: Vec<String> = run.twins.iter().map(|twin| format!("{{ {} }}", pairs(twin))).collect();
+        let twins =
+            if twins.is_empty() { String::new() } else { format!(", twins = [{}]", twins.join(", ")) };
+        let comma = if values.is_empty() { "" } else { ", " };
+        let (weights, measured) = (run.weights, run.measured);
+        writeln!(
+            f,
+            "    {{ seed = {seed}{comma}{values}, weights = \"{weights}\", measured = \"{measured}\"{twins} }},"
+        )?;
     }
     writeln!(f, "]")
+}
+
+/// `Debug` of a float is the shortest text with the same bits.
+fn pairs(values: &BTreeMap<Gauge, f64>) -> String {
+    values.iter().map(|(gauge, value)| format!("{gauge} = {value:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A basic string of TOML.

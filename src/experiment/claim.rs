@@ -2,6 +2,7 @@
 
 use crate::experiment::metric::Metric;
 use crate::experiment::plan::PlanName;
+use crate::language::Localised;
 
 /// One sentence and what would make it true.
 #[derive(Clone, PartialEq, Debug)]
@@ -9,13 +10,13 @@ pub struct Claim {
     /// Such as `M1.a`.
     pub id: String,
     /// The sentence.
-    pub says: String,
+    pub says: Localised,
     /// All of these must hold.
     pub tests: Vec<Test>,
     /// What must be so before it can be judged at all.
     pub needs: Needs,
     /// What a reader must know beside the verdict.
-    pub note: Option<String>,
+    pub note: Option<Localised>,
     /// Why the claim cannot be evaluated as written: an unknown metric, an arm that does not exist. The page shows
     /// it, so that one mistake does not hide the other claims.
     pub mistake: Option<String>,

@@ -11,15 +11,16 @@ use crate::experiment::claim::{Alike, Claim, Needs, Statement, Test};
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::metric::Metric;
 use crate::experiment::plan::PlanName;
+use crate::language::Localised;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireClaim {
     pub id: Spanned<String>,
-    pub says: String,
+    pub says: Localised,
     pub tests: Spanned<Vec<Spanned<WireTest>>>,
     pub needs: Option<WireNeeds>,
-    pub note: Option<String>,
+    pub note: Option<Localised>,
 }
 
 /// See [`Needs`].
@@ -211,10 +212,10 @@ fn different(list: Vec<usize>, arms: &[Arm]) -> Result<Vec<usize>, String> {
 /// The arm of that label or name, or else of one in another case.
 fn arm(label: &str, arms: &[Arm]) -> Result<usize, String> {
     let label = label.trim();
-    let position = arms.iter().position(|arm| arm.label == label || arm.name == label);
+    let position = arms.iter().position(|arm| arm.label == label || arm.name.en() == label);
     let is_alike = |name: &str| name.to_lowercase() == label.to_lowercase();
     let position =
-        position.or_else(|| arms.iter().position(|arm| is_alike(&arm.label) || is_alike(&arm.name)));
+        position.or_else(|| arms.iter().position(|arm| is_alike(&arm.label) || is_alike(arm.name.en())));
     position.ok_or_else(|| {
         let known: Vec<String> = arms.iter().map(|arm| format!("'{}'", arm.label)).collect();
         format!("there is no arm '{label}' (arms: {})", known.join(", "))
@@ -325,7 +326,7 @@ tests = [TESTS]
             let claim = claim(tests);
             let mistake = claim.mistake.unwrap();
             assert!(mistake.contains(part) && mistake.contains("m3.toml:25:"), "{tests}: {mistake}");
-            assert_eq!(claim.says, "a sentence");
+            assert_eq!(claim.says.en(), "a sentence");
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::experiment::located::{LocatedError, Source};
+use crate::language::Localised;
 
 /// Stem of the one file in a folder of experiments that is no experiment.
 pub const STEM: &str = "index";
@@ -15,8 +16,8 @@ pub const STEM: &str = "index";
 #[serde(deny_unknown_fields)]
 pub struct Front {
     /// The question that all of them ask.
-    pub title: String,
-    pub why: String,
+    pub title: Localised,
+    pub why: Localised,
     /// Ids of claims, and folders of explanations, that a reader sees first.
     #[serde(default)]
     pub findings: Vec<String>,
@@ -40,7 +41,7 @@ mod tests {
     fn a_front_is_read_and_a_mistake_in_it_has_its_line() {
         let path = Path::new("experiments/index.toml");
         let front = Front::parse(path, "title = \"Why?\"\nwhy = \"So.\"\norder = [\"a\"]\n").unwrap();
-        assert_eq!((front.title.as_str(), front.order.len(), front.findings.len()), ("Why?", 1, 0));
+        assert_eq!((front.title.en(), front.order.len(), front.findings.len()), ("Why?", 1, 0));
         let error =
             Front::parse(path, "title = \"Why?\"\nwhy = \"\"\nfinding = []\n").unwrap_err().to_string();
         assert!(error.contains("index.toml:3:") && error.contains("finding"), "{error}");

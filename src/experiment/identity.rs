@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::experiment::config::Config;
 use crate::experiment::plan::Plan;
+use crate::experiment::probe::Probe;
 use crate::stream::Seed;
 
 /// Raised when the *meaning* of a config changes without its values doing so, such as a fixed bug in a model.
@@ -50,6 +51,11 @@ identity!(
     PlanHash
 );
 
+identity!(
+    /// Of a probe.
+    ProbeId
+);
+
 /// One fully resolved config with one seed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +80,12 @@ impl Trial {
 impl Config {
     pub fn hash(&self) -> ConfigHash {
         ConfigHash(canonical_digest(self))
+    }
+}
+
+impl Probe {
+    pub fn id(&self) -> ProbeId {
+        ProbeId(canonical_digest(self))
     }
 }
 

@@ -107,8 +107,8 @@ const ABOUT: &[(&str, &str, &str)] = &[
     ("augment.cutout", "none", "Set a square of so many pixels a side to 0, at a random place."),
     (
         "plan.name",
-        "tuned",
-        "The named plan that the other keys change: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators, fused our own kernels where there is one.",
+        "winograd; tuned on a GPU",
+        "The named plan that the other keys change: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators, fused our own kernels where there is one, winograd those with Winograd convolutions.",
     ),
     ("plan.threads", "the machine's cores", "Threads of libtorch."),
     (
@@ -132,6 +132,16 @@ const ABOUT: &[(&str, &str, &str)] = &[
         "plan.kernels",
         "of the named plan",
         "Who computes what lies between two convolutions: libtorch, or pinbench's own kernels.",
+    ),
+    (
+        "plan.convolution",
+        "of the named plan",
+        "Who computes 3 × 3 convolutions with stride 1 and padding 1: libtorch as the formula says, or pinbench with fewer multiplications (docs/convolutions.md).",
+    ),
+    (
+        "plan.policy",
+        "1",
+        "Of the convolution `winograd`, which it chooses: version of the table that says what runs by layer and pass.",
     ),
     (
         "plan.tf32",
@@ -160,11 +170,11 @@ const AROUND: &[(&str, &[Row])] = &[
     (
         "",
         &[
-            ("title", "a text", "required: what the page is called."),
-            ("why", "a text", "why the experiment exists."),
+            ("title", "a text by language", "required: what the page is called."),
+            ("why", "a text by language", "why the experiment exists."),
             ("question", "a text", "the open question that it answers, such as \"F1\"."),
-            ("source", "a text", "where the setting comes from."),
-            ("limits", "a list of texts", "what a reader must not conclude from it."),
+            ("source", "a text by language", "where the setting comes from."),
+            ("limits", "a list of texts by language", "what a reader must not conclude from it."),
             ("data", "a table", "required: the data set; below."),
             ("model", "a table", "required: the network; below."),
             ("optim", "a table", "required: the optimizer; below."),
@@ -195,7 +205,7 @@ const AROUND: &[(&str, &[Row])] = &[
                 "a text",
                 "the dotted key of the config or the plan that varies; absent where each level sets several.",
             ),
-            ("label", "a text", "required: what the factor is called in the names of arms."),
+            ("label", "a text by language", "required: what the factor is called in the names of arms."),
             ("levels", "a list of tables", "required: two or more."),
         ],
     ),
@@ -204,7 +214,7 @@ const AROUND: &[(&str, &[Row])] = &[
         &[
             ("value", "a value", "what the factor's key is set to."),
             ("set", "a table", "for a factor without a key: values by dotted key."),
-            ("label", "a text", "what the level is called; its value when absent."),
+            ("label", "a text by language", "what the level is called; its value when absent."),
             ("colour", "a text", "green, orange, grey, blue, red, purple, teal or brown."),
         ],
     ),
@@ -219,8 +229,8 @@ const AROUND: &[(&str, &[Row])] = &[
     (
         "[reference]",
         &[
-            ("name", "a text", "whose numbers they are, as a sentence says it: \"the notes\"."),
-            ("source", "a text", "where they stand."),
+            ("name", "a text by language", "whose numbers they are, as a sentence says it: \"the notes\"."),
+            ("source", "a text by language", "where they stand."),
             ("rows", "a list of tables", "required: one for each arm that has some."),
         ],
     ),
@@ -239,10 +249,10 @@ const AROUND: &[(&str, &[Row])] = &[
         "[[claims]]",
         &[
             ("id", "a text", "required: such as \"M1.a\"."),
-            ("says", "a text", "required: the sentence."),
+            ("says", "a text by language", "required: the sentence."),
             ("tests", "a list of tables", "required: all of them must hold."),
             ("needs", "a table", "what the runs must have come to for the claim to be judged at all; below."),
-            ("note", "a text", "what a reader must know beside the verdict."),
+            ("note", "a text by language", "what a reader must know beside the verdict."),
         ],
     ),
     (
@@ -283,7 +293,8 @@ const AROUND: &[(&str, &[Row])] = &[
 /// The page, in Markdown: what `pinbench help experiment` prints and `docs/experiment.md` holds.
 pub fn text() -> String {
     let mut text = String::from(
-        "# An experiment's file\n\nTOML. Made by `pinbench help experiment`; `pinbench init` writes a file that runs as it is.\n",
+        "# An experiment's file\n\nTOML. Made by `pinbench help experiment`; `pinbench init` writes a file that runs as it is. A text by language \
+         stands in quotes, or as a table: `{ en = \"…\", ko = \"…\" }`; where a language is missing, English stands in.\n",
     );
     for (table, around) in AROUND {
         let title = if table.is_empty() { "The file" } else { table };

@@ -202,6 +202,12 @@ impl Quantity {
 }
 
 impl Metric {
+    /// As a claim names it: what [`parse`](Self::parse) reads.
+    pub fn key(self) -> String {
+        let at = self.at.map(|at| format!("@{at}")).unwrap_or_default();
+        format!("{}{at}", self.quantity.facts().name)
+    }
+
     /// Reads `name` or `name@number`; what is wrong comes back as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, at) = match text.split_once('@') {
@@ -258,7 +264,8 @@ mod tests {
             } else {
                 name.into()
             };
-            assert_eq!(Metric::parse(&text).unwrap().quantity, quantity);
+            let metric = Metric::parse(&text).unwrap();
+            assert_eq!((metric.quantity, metric.key()), (quantity, text));
         }
     }
 

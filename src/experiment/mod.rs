@@ -13,6 +13,7 @@ mod located;
 pub mod manual;
 pub mod metric;
 pub mod plan;
+pub mod probe;
 mod resolve;
 pub mod setting;
 pub mod study;
@@ -27,11 +28,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use config::Config;
-pub use identity::{ConfigHash, MAX_SEED, PlanHash, Trial, TrialId};
+pub use identity::{ConfigHash, MAX_SEED, PlanHash, ProbeId, Trial, TrialId};
 pub use length::Length;
 pub use located::LocatedError;
 pub use plan::{Plan, PlanAsked, PlanChange};
 
+use crate::language::Localised;
 use crate::stream::Seed;
 use crate::text::shell_word;
 
@@ -41,15 +43,17 @@ pub struct Experiment {
     pub id: String,
     /// Where it was read from; `None` of one that is no file.
     pub file: Option<PathBuf>,
-    pub title: String,
+    /// What was read.
+    pub text: String,
+    pub title: Localised,
     /// Why the experiment exists.
-    pub why: String,
+    pub why: Localised,
     /// Which open question it answers, such as `F1`.
     pub question: Option<String>,
     /// Where the setting comes from.
-    pub source: Option<String>,
+    pub source: Option<Localised>,
     /// What a reader must not conclude from it.
-    pub limits: Vec<String>,
+    pub limits: Vec<Localised>,
     pub factors: Vec<Factor>,
     /// The one of its profiles that it is looked at under, or the file as it stands where that has none.
     pub profile: Profile,
@@ -63,7 +67,7 @@ pub struct Experiment {
 pub struct Factor {
     /// Dotted key of the config value that varies; of a factor whose levels set several, its label.
     pub name: String,
-    pub label: String,
+    pub label: Localised,
     pub levels: Vec<Level>,
 }
 
@@ -71,7 +75,7 @@ pub struct Factor {
 pub struct Level {
     /// By which reference rows name the level; its label where it sets several values.
     pub value: serde_json::Value,
-    pub label: String,
+    pub label: Localised,
     /// What the level sets in the config, by dotted key.
     pub set: Vec<(String, serde_json::Value)>,
     pub colour: Option<Colour>,
@@ -90,10 +94,12 @@ pub struct Profile {
 /// One point of the grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
-    /// Labels of the levels, in the order of the factors: `64`, or `relu, 512`.
+    /// Labels of the levels in English, in the order of the factors: `64`, or `relu, 512`. It names the arm in files.
     pub label: String,
+    /// The same as pages show it.
+    pub shown: Localised,
     /// What people call it everywhere: `batch 64`, for `64` alone says little; with several factors its label.
-    pub name: String,
+    pub name: Localised,
     pub colour: Colour,
     /// Index of the level of each factor.
     pub levels: Vec<usize>,
@@ -108,9 +114,9 @@ pub struct Arm {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     /// Whose they are, as a sentence says it: `the notes`.
-    pub name: String,
+    pub name: Localised,
     /// Where they stand.
-    pub source: Option<String>,
+    pub source: Option<Localised>,
     pub rows: Vec<ReferenceRow>,
 }
 
@@ -204,6 +210,8 @@ pub enum ExperimentError {
     Read { path: String, source: std::io::Error },
     #[error(transparent)]
     Located(#[from] LocatedError),
+    #[error("{path}: {reason}; write it anew with `pinbench baseline accept EXPERIMENT --probes`")]
+    Probes { path: String, reason: String },
 }
 
 impl ProfileName {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{LoaderName, PlanAsked, PlanChange, bare};
+pub use change::{ConvolutionName, LoaderName, PlanAsked, PlanChange, bare};
 pub use effective::{Effective, EffectiveLayer, Fallback, Normalised, OwnOperator, Pass};
 
 /// Every knob is spelled out, so that a record says what ran even after a named plan has changed.
@@ -28,6 +28,8 @@ pub struct Plan {
     pub loader: Loader,
     #[serde(default, skip_serializing_if = "Kernels::is_stock")]
     pub kernels: Kernels,
+    #[serde(default, skip_serializing_if = "Convolution::is_direct")]
+    pub convolution: Convolution,
     /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub tf32: bool,
@@ -45,6 +47,8 @@ pub enum PlanName {
     Tuned,
     /// Tuned, with our own kernels where there is one.
     Fused,
+    /// Fused, with Winograd convolutions where they fit.
+    Winograd,
     /// Tuned, each step recorded as CUDA graphs: for a GPU.
     Graph,
 }
@@ -96,6 +100,34 @@ pub enum Kernels {
     /// pinbench: BatchNorm, ReLU and pooling in the same passes over memory, and for grey images the first convolution with
     /// them. The same function; sums are taken in another order, so it equals stock up to rounding.
     Fused,
+}
+
+/// Who computes 3×3 convolutions with stride 1 and padding 1.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Convolution {
+    /// libtorch, as the formula says.
+    #[default]
+    Direct,
+    /// pinbench, with fewer multiplications, in training and in evaluation: by layer and pass as version `policy` of
+    /// [`crate::network::convolution`]'s table says. It equals direct up to rounding.
+    Winograd { policy: u32 },
+}
+
+impl Convolution {
+    /// Version of the table, if there is one.
+    pub fn policy(self) -> Option<u32> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd { policy } => Some(policy),
+        }
+    }
+
+    // serde's signature.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_direct(&self) -> bool {
+        *self == Self::Direct
+    }
 }
 
 // serde's signature.
@@ -153,6 +185,7 @@ impl Plan {
             optimizer: OptimizerForm::Loop,
             loader: Loader::Resident,
             kernels: Kernels::Stock,
+            convolution: Convolution::Direct,
             tf32: false,
             graph: false,
         };
@@ -164,6 +197,7 @@ impl Plan {
             optimizer: OptimizerForm::Fused,
             ..eager.clone()
         };
+        let fused = || Self { kernels: Kernels::Fused, ..tuned() };
         match name {
             // What PyTorch does by itself differs there.
             PlanName::Eager if device != Device::Cpu => {
@@ -171,9 +205,17 @@ impl Plan {
             }
             PlanName::Eager => eager,
             PlanName::Tuned => tuned(),
-            PlanName::Fused => Self { kernels: Kernels::Fused, ..tuned() },
+            PlanName::Fused => fused(),
+            PlanName::Winograd => Self { convolution: Convolution::Winograd { policy: 1 }, ..fused() },
             PlanName::Graph => Self { graph: true, ..tuned() },
         }
+    }
+
+    /// The fastest there is of the named ones, where nobody says which.
+    pub fn by_default(threads: u32, device: Device) -> Self {
+        // Our own kernels are for the CPU.
+        let name = if device == Device::Cpu { PlanName::Winograd } else { PlanName::Tuned };
+        Self::named(name, threads, device)
     }
 
     /// What it has otherwise than the plan of its name.
@@ -231,6 +273,7 @@ impl fmt::Display for PlanName {
             Self::Eager => "eager",
             Self::Tuned => "tuned",
             Self::Fused => "fused",
+            Self::Winograd => "winograd",
             Self::Graph => "graph",
         })
     }
@@ -315,6 +358,23 @@ mod tests {
         assert!(cuda(Device::Cpu).is_empty());
         let expected = [("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")];
         assert_eq!(cuda(Device::Cuda(1)), expected.map(|(name, value)| (name, Some(value.to_owned()))));
+    }
+
+    /// Records of before have no such key, and their hashes stay.
+    #[test]
+    fn a_plan_says_who_computes_convolutions_where_that_is_not_libtorch() {
+        let json = |name| serde_json::to_value(Plan::named(name, 2, Device::Cpu)).unwrap();
+        for name in [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Graph] {
+            assert_eq!(json(name).get("convolution"), None, "{name}");
+        }
+        let winograd = json(PlanName::Winograd);
+        assert_eq!(winograd["convolution"], serde_json::json!({ "winograd": { "policy": 1 } }));
+        let plan: Plan = serde_json::from_value(winograd).unwrap();
+        assert_eq!(plan, Plan::named(PlanName::Winograd, 2, Device::Cpu));
+        assert_eq!(
+            Plan { convolution: Convolution::Direct, name: PlanName::Fused, ..plan },
+            Plan::named(PlanName::Fused, 2, Device::Cpu)
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::experiment::words::unknown;
 use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, PlanChange, Profile, ProfileName, Reference, ReferenceRow,
 };
+use crate::language::Localised;
 use crate::stream::Seed;
 
 /// Of a grid. The study's largest has 16.
@@ -55,6 +56,7 @@ pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     Ok(Experiment {
         id,
         file: None,
+        text: source.text.to_owned(),
         title,
         why,
         question,
@@ -83,7 +85,7 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
             base.require(source, key)?;
             key.get_ref().clone()
         }
-        None => wire.label.get_ref().clone(),
+        None => wire.label.get_ref().to_string(),
     };
     if wire.levels.get_ref().len() < 2 {
         let message = format!("factor `{name}` has fewer than two levels: there is nothing to compare");
@@ -147,7 +149,7 @@ fn check_level(
     match (&factor.key, value, label) {
         (Some(key), Some(value), _) if set.is_empty() => {
             let value = json(source, value)?;
-            let label = label.clone().unwrap_or_else(|| bare(&value));
+            let label = label.clone().unwrap_or_else(|| Localised::from(bare(&value).as_str()));
             Ok(Level { set: vec![(key.get_ref().clone(), value.clone())], value, label, colour })
         }
         (None, None, Some(label)) if !set.is_empty() => {
@@ -156,7 +158,7 @@ fn check_level(
                 Ok((key.get_ref().clone(), json(source, value)?))
             });
             let set = set.collect::<Result<_, LocatedError>>()?;
-            Ok(Level { value: Value::String(label.clone()), label: label.clone(), set, colour })
+            Ok(Level { value: Value::String(label.to_string()), label: label.clone(), set, colour })
         }
         _ => {
             let message = "a level has a `value` where its factor has a `key`; without a `key`, it has a `label` \
@@ -281,15 +283,20 @@ fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Co
         [level] => level.colour.unwrap_or(next),
         _ => next,
     };
-    let labels: Vec<&str> = chosen.iter().map(|level| level.label.as_str()).collect();
-    let label = if labels.is_empty() { "base".to_owned() } else { labels.join(", ") };
+    let labels = Localised::each(|language| {
+        let labels: Vec<&str> = chosen.iter().map(|level| level.label.to(language)).collect();
+        if labels.is_empty() { "base".to_owned() } else { labels.join(", ") }
+    });
     let is_varied = |key: &str| chosen.iter().flat_map(|level| &level.set).any(|(set, _)| set == key);
     let varied = plan.only(|key| is_varied(&format!("plan.{key}")));
     let name = match factors {
-        [factor] => format!("{} {label}", factor.label),
-        _ => label.clone(),
+        [factor] => {
+            Localised::each(|language| format!("{} {}", factor.label.to(language), labels.to(language)))
+        }
+        _ => labels.clone(),
     };
-    Arm { label, name, colour, levels, config, plan, varied }
+    let label = labels.to_string();
+    Arm { label, shown: labels, name, colour, levels, config, plan, varied }
 }
 
 fn check_reference(
@@ -304,7 +311,7 @@ fn check_reference(
         let WireReferenceRow { train_acc, val_acc, train_loss, val_loss, minutes, .. } = *row;
         rows.push(ReferenceRow { arm, train_acc, val_acc, train_loss, val_loss, minutes });
     }
-    let name = wire.name.unwrap_or_else(|| "the reference".to_owned());
+    let name = wire.name.unwrap_or_else(|| Localised::from("the reference"));
     Ok(Reference { name, source: wire.source, rows })
 }
 

@@ -14,14 +14,15 @@ use crate::clock::Phase;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::bare;
 use crate::experiment::{Config, Experiment, ExperimentError, Plan, PlanChange, words};
+use crate::language::Localised;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Study {
     /// Stem of the file name.
     pub id: String,
-    pub title: Text,
+    pub title: Localised,
     /// Why anyone asks.
-    pub why: Text,
+    pub why: Localised,
     /// What the base plan has otherwise than the named one.
     pub plan: PlanChange,
     pub low: Level,
@@ -33,21 +34,16 @@ pub struct Study {
     pub mechanisms: Vec<Mechanism>,
     pub hypotheses: Vec<Hypothesis>,
     /// What a reader must not conclude.
-    pub limits: Vec<Text>,
+    pub limits: Vec<Localised>,
     file: (PathBuf, String),
 }
-
-/// Prose, by language; English is always there.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(try_from = "WireText")]
-pub struct Text(BTreeMap<String, String>);
 
 /// One of the two settings that are compared.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
     /// As a sentence says it: `batch 128`.
-    pub name: Text,
+    pub name: Localised,
     /// Id or path; its first arm is what `set` changes.
     pub experiment: String,
     #[serde(default)]
@@ -68,7 +64,7 @@ pub struct Change {
 pub struct Reported {
     pub ratio: f64,
     /// Whose it is and of what machine, as a sentence goes on after the number.
-    pub text: Text,
+    pub text: Localised,
 }
 
 /// One key over several values, with the main cause and without: does it account for all of what is seen?
@@ -78,7 +74,7 @@ pub struct Curve {
     pub key: String,
     pub values: Vec<Value>,
     /// What the mechanism predicts for it, and what it leaves open.
-    pub says: Option<Text>,
+    pub says: Option<Localised>,
 }
 
 /// What several hypotheses are at bottom: it counts once.
@@ -86,23 +82,23 @@ pub struct Curve {
 #[serde(deny_unknown_fields)]
 pub struct Mechanism {
     pub id: String,
-    pub title: Text,
+    pub title: Localised,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Hypothesis {
     pub id: String,
-    pub title: Text,
-    pub says: Text,
+    pub title: Localised,
+    pub says: Localised,
     /// What would be seen if it were so.
-    pub predicts: Text,
+    pub predicts: Localised,
     /// Whose guess it is.
-    pub origin: Text,
+    pub origin: Localised,
     /// Id of its mechanism; `None` of one that stands alone.
     pub mechanism: Option<String>,
     pub gauges: Vec<Gauge>,
     /// What to do about it, said only where it was found to help.
-    pub advice: Option<Text>,
+    pub advice: Option<Localised>,
     pub test: Test,
 }
 
@@ -123,8 +119,8 @@ pub enum Test {
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotTestable {
-    pub why: Text,
-    pub what_would: Text,
+    pub why: Localised,
+    pub what_would: Localised,
 }
 
 /// A quantity of a process that is shown beside a hypothesis.
@@ -150,8 +146,8 @@ pub enum Gauge {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireStudy {
-    title: Text,
-    why: Text,
+    title: Localised,
+    why: Localised,
     #[serde(default)]
     plan: PlanChange,
     low: Level,
@@ -163,55 +159,27 @@ struct WireStudy {
     mechanisms: Vec<Mechanism>,
     hypotheses: Vec<WireHypothesis>,
     #[serde(default)]
-    limits: Vec<Text>,
+    limits: Vec<Localised>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireHypothesis {
     id: String,
-    title: Text,
-    says: Text,
-    predicts: Text,
-    origin: Text,
+    title: Localised,
+    says: Localised,
+    predicts: Localised,
+    origin: Localised,
     mechanism: Option<String>,
     #[serde(default)]
     gauges: Vec<Gauge>,
-    advice: Option<Text>,
+    advice: Option<Localised>,
     given: Option<Change>,
     remove: Option<Change>,
     phases: Option<Vec<Phase>>,
     not_testable: Option<NotTestable>,
     #[serde(default)]
     restates: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a text in quotes, or texts by language, as in { en = \"…\", ko = \"…\" }")]
-enum WireText {
-    One(String),
-    Many(BTreeMap<String, String>),
-}
-
-impl TryFrom<WireText> for Text {
-    type Error = &'static str;
-
-    fn try_from(wire: WireText) -> Result<Self, Self::Error> {
-        match wire {
-            WireText::One(text) => Ok(Self(BTreeMap::from([(ENGLISH.to_owned(), text)]))),
-            WireText::Many(texts) if texts.contains_key(ENGLISH) => Ok(Self(texts)),
-            WireText::Many(_) => Err("a text by language needs the key `en`, as in { en = \"…\" }"),
-        }
-    }
-}
-
-const ENGLISH: &str = "en";
-
-/// In English.
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.get(ENGLISH).map(String::as_str).unwrap_or_default().trim())
-    }
 }
 
 impl TryFrom<BTreeMap<String, Value>> for Change {
@@ -512,7 +480,7 @@ restates = true
             ("id = \"input\"", "id = \"pages\"", [":44:1", "two hypotheses have the id 'pages'"]),
             ("ratio = 1.13", "ratio = -1", [":7:", "expected a number above 0"]),
             ("1024 } }\nsource", "64 } }\nsource", [":6:1", "there is nothing to compare"]),
-            ("{ en =", "{ de =", [":3:", "needs the key `en`"]),
+            ("ko = \"시험", "de = \"시험", [":3:", "unknown key `de` (known: en, ko)"]),
             ("[64, 256, 1024]", "[64]", [":8:", "two values or more"]),
         ] {
             let error = error(from, to);

@@ -11,17 +11,18 @@ use crate::experiment::claims::WireClaim;
 use crate::experiment::config::{
     Augment, Config, Data, Impossible, Model, Normalise, Optim, Train, VALIDATION, present,
 };
+use crate::language::Localised;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireExperiment {
-    pub title: String,
+    pub title: Localised,
     #[serde(default)]
-    pub why: String,
+    pub why: Localised,
     pub question: Option<String>,
-    pub source: Option<String>,
+    pub source: Option<Localised>,
     #[serde(default)]
-    pub limits: Vec<String>,
+    pub limits: Vec<Localised>,
     pub data: WireData,
     pub model: Model,
     pub optim: Optim,
@@ -83,7 +84,7 @@ fn validation() -> f64 {
 pub struct WireFactor {
     /// Dotted key of the config value that varies; absent where each level sets several.
     pub key: Option<Spanned<String>>,
-    pub label: Spanned<String>,
+    pub label: Spanned<Localised>,
     pub levels: Spanned<Vec<Spanned<WireLevel>>>,
 }
 
@@ -96,7 +97,7 @@ pub struct WireLevel {
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     /// Shown instead of the value.
-    pub label: Option<String>,
+    pub label: Option<Localised>,
     pub colour: Option<super::Colour>,
 }
 
@@ -115,8 +116,8 @@ pub struct WireProfile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireReference {
-    pub name: Option<String>,
-    pub source: Option<String>,
+    pub name: Option<Localised>,
+    pub source: Option<Localised>,
     pub rows: Vec<WireReferenceRow>,
 }
 

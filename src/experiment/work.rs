@@ -10,6 +10,7 @@ impl From<&Plan> for Order {
         Self {
             pool_first: plan.pooling == Pooling::BeforeMonotoneActivation,
             own_kernels: plan.kernels == Kernels::Fused,
+            convolution: plan.convolution.policy(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// `None` when built without libtorch.
     pub torch: Option<Torch>,
+    /// Name of the machine; kept of tasks of a manifest alone, whose machines are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The device of the plan, where that is a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -136,8 +139,14 @@ impl Environment {
             git: git_revision(workspace),
             variables: variables(),
             torch,
+            host: None,
             gpu: None,
         }
+    }
+
+    /// The same, saying on which machine.
+    pub fn on_this_host(self) -> Self {
+        Self { host: sysinfo::System::host_name().ok(), ..self }
     }
 
     /// The environment of a run of so many threads on the same machine.

@@ -47,7 +47,7 @@ pub fn of(steps: &[Step], order: Order) -> Cost {
 
 /// Multiply–adds of a forward pass over one image, whatever the plan.
 pub fn multiply_adds(steps: &[Step]) -> u64 {
-    of(steps, Order { pool_first: false, own_kernels: false }).macs
+    of(steps, Order { pool_first: false, own_kernels: false, convolution: None }).macs
 }
 
 impl Cost {
@@ -146,9 +146,9 @@ mod tests {
     use super::*;
     use crate::network::{Activation, Norm, Pooling, Preset, PresetName, infer};
 
-    const EAGER: Order = Order { pool_first: false, own_kernels: false };
-    const TUNED: Order = Order { pool_first: true, own_kernels: false };
-    const FUSED: Order = Order { pool_first: true, own_kernels: true };
+    const EAGER: Order = Order { pool_first: false, own_kernels: false, convolution: None };
+    const TUNED: Order = Order { pool_first: true, ..EAGER };
+    const FUSED: Order = Order { own_kernels: true, ..TUNED };
 
     fn preset(name: PresetName) -> Preset {
         Preset { dropout: 0.5, ..Preset::of(name) }

@@ -4,6 +4,7 @@
 //! The call sequence is [`Model::layers`] → [`infer`] → [`passes`] and [`cost::of`].
 
 mod activation;
+pub mod convolution;
 pub mod cost;
 mod layer;
 mod passes;
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;
+pub use convolution::{Algorithm, Algorithms};
 pub use layer::{Conv, Layer, Shortcut, Units, Window};
 pub use passes::{Order, OwnKernels, Pass, passes};
 pub use preset::{Norm, Pooling, Preset, PresetName};

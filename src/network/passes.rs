@@ -9,6 +9,8 @@ pub struct Order {
     pub pool_first: bool,
     /// Train with our own kernels where there is one.
     pub own_kernels: bool,
+    /// Version of the table that says which convolutions are computed by our own kernels; none without.
+    pub convolution: Option<u32>,
 }
 
 /// What is computed next of a sequence of steps, by their indices.
@@ -164,7 +166,7 @@ mod tests {
     fn ordered(json: &str, pool_first: bool, own_kernels: bool) -> Vec<Pass> {
         let layers: Vec<Layer> = serde_json::from_str(json).unwrap();
         let steps = infer(&layers, Size::Image { channels: 1, height: 28, width: 28 }, 10).unwrap();
-        passes(&steps, Order { pool_first, own_kernels })
+        passes(&steps, Order { pool_first, own_kernels, convolution: None })
     }
 
     fn stock(step: usize, in_place: bool) -> Pass {

@@ -157,10 +157,16 @@ impl Store {
 
     /// The same of every trial that has a checkpoint.
     pub fn all_kept(&self) -> Result<Vec<CheckpointKept>, StoreError> {
-        let folders = self.names(&self.checkpoints())?;
+        let inside = |folder: PathBuf| -> Result<Vec<PathBuf>, StoreError> {
+            Ok(self.names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
+        };
+        let mut folders = inside(self.checkpoints())?;
+        if self.is_sharded() {
+            folders = folders.into_iter().map(inside).collect::<Result<Vec<_>, _>>()?.concat();
+        }
         let mut kept = Vec::new();
-        for name in folders {
-            kept.extend(self.newest_kept(&self.checkpoints().join(name))?);
+        for folder in folders {
+            kept.extend(self.newest_kept(&folder)?);
         }
         Ok(kept)
     }
@@ -220,14 +226,14 @@ impl Store {
 
     fn read_checkpoint(&self, folder: &Path) -> Result<Read, Problem> {
         let Some(wire) = self.read_wire(folder)? else { return Ok(Read::OfAnotherVersion) };
-        let rows = self.rows_in(folder, &wire.files, wire.format)?;
+        let rows = self.rows_in(folder, &wire.files, wire.format, &[])?;
         let state = self.verified_in(folder, &wire.files, STATE_FILE)?;
         let Wire { key, started, step, resumed, peak_rss_bytes, .. } = wire;
         Ok(Read::Whole(Box::new(Checkpoint { key, started, step, resumed, peak_rss_bytes, state, rows })))
     }
 
     fn checkpoint_folder(&self, trial: &TrialId, plan: &PlanHash) -> PathBuf {
-        self.checkpoints().join(format!("{}-{}", trial.short(), plan.short()))
+        self.sharded(&self.checkpoints(), trial).join(format!("{}-{}", trial.short(), plan.short()))
     }
 }
 

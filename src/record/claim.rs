@@ -43,6 +43,7 @@ impl Store {
     /// Claims the trial under the plan, or says who has it. Waits for nobody.
     pub fn claim(&self, trial: &TrialId, plan: &PlanHash) -> Result<Claim, ClaimError> {
         self.ensure_folder(&self.locks())?;
+        self.ensure_folder(&self.sharded(&self.locks(), trial))?;
         let path = self.claim_path(trial, plan);
         match self.storage.try_lock(&path, &note()).map_err(StoreError::io("lock", &path))? {
             Attempt::Taken(lock) => Ok(Claim { _lock: lock }),
@@ -58,7 +59,7 @@ impl Store {
     }
 
     fn claim_path(&self, trial: &TrialId, plan: &PlanHash) -> PathBuf {
-        self.locks().join(format!("{}-{}.lock", trial.short(), plan.short()))
+        self.sharded(&self.locks(), trial).join(format!("{}-{}.lock", trial.short(), plan.short()))
     }
 }
 

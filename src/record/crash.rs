@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::record::simulated::{Failure, SimulatedDisk};
+use crate::record::storage::Storage as _;
 use crate::record::{Checkpoint, CheckpointKey, Fault, Problem, RunRecord, Store, StoreError, samples};
 use crate::row::Diagnostics;
 use crate::stream::{Key, Seed, Stream};
@@ -84,6 +85,32 @@ fn after_100_power_losses_at_random_points_readers_see_the_old_state_or_the_new(
 fn after_a_power_loss_at_every_operation_readers_see_the_old_state_or_the_new() {
     for stop in 0..=operations_of_undisturbed_work() {
         let disk = SimulatedDisk::new();
+        disk.fail_after(stop, Failure::Stopped);
+        let (sealed, _) = work(&disk);
+        for seed in 0..5 {
+            check_recovery(&disk.power_loss(seed), &sealed, &format!("seed {seed}, {stop} operations"));
+        }
+    }
+}
+
+/// The layout of stores to format 5, which a newer pinbench goes on with.
+#[test]
+fn after_a_power_loss_at_every_operation_a_store_without_shards_is_whole_too() {
+    let prepared = SimulatedDisk::new();
+    let mut folder = std::path::PathBuf::from("/");
+    for name in ["home", "someone", "runs"] {
+        prepared.create_dir(&folder.join(name)).unwrap();
+        prepared.sync_dir(&folder).unwrap();
+        folder.push(name);
+    }
+    prepared.write_new(&folder.join("store.json"), b"{\"format\":5}\n").unwrap();
+    prepared.sync_dir(&folder).unwrap();
+    let before = prepared.operations();
+    let whole = prepared.killed();
+    let trial = work(&whole).0[0].trial_id.short();
+    assert!(whole.list(&folder.join("trials")).unwrap().contains(&trial));
+    for stop in before..=whole.operations() {
+        let disk = prepared.killed();
         disk.fail_after(stop, Failure::Stopped);
         let (sealed, _) = work(&disk);
         for seed in 0..5 {

@@ -36,7 +36,8 @@ pub enum StoreError {
     NotAStore { path: PathBuf, found: String },
     #[error(
         "'{}' is damaged: expected {{\"format\":N}}, found '{found}'; if the folder is a pinbench store, write \
-         {{\"format\":1}} into that file", path.display()
+         {{\"format\":6}} into that file where the names in 'trials' have two letters, and {{\"format\":5}} where they have 12",
+        path.display()
     )]
     Marker { path: PathBuf, found: String },
     #[error("the store '{}' cannot be read: {source}", path.display())]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,24 +40,30 @@ impl Store {
     /// Every run of the store.
     pub fn records(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for name in visible(self.names(&self.trials())?) {
-            self.list_trial(&self.trials().join(name), &mut listing);
+        let folders = visible(self.names(&self.trials())?).map(|name| self.trials().join(name));
+        let mut trials: Vec<PathBuf> = folders.collect();
+        if self.is_sharded() {
+            trials = trials.iter().flat_map(|shard| self.inside(shard, &mut listing)).collect();
+        }
+        for run in trials.iter().flat_map(|trial| self.inside(trial, &mut listing)).collect::<Vec<_>>() {
+            match self.record_in(&run) {
+                Ok(Some(record)) => listing.records.push(record),
+                Ok(None) => {}
+                Err(problem) => listing.problems.push(problem),
+            }
         }
         listing.records.sort_by(|a, b| (&a.run, &a.trial_id).cmp(&(&b.run, &b.trial_id)));
         listing.problems.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(listing)
     }
 
-    fn list_trial(&self, trial: &Path, listing: &mut Listing) {
-        let runs = match self.storage.list(trial) {
-            Ok(runs) => runs,
-            Err(error) => return listing.problems.extend(problem_of_folder(trial, &error)),
-        };
-        for name in visible(runs) {
-            match self.record_in(&trial.join(name)) {
-                Ok(Some(record)) => listing.records.push(record),
-                Ok(None) => {}
-                Err(problem) => listing.problems.push(problem),
+    /// What is in a folder that was listed; nothing, or a problem, where it is none.
+    fn inside(&self, folder: &Path, listing: &mut Listing) -> Vec<PathBuf> {
+        match self.storage.list(folder) {
+            Ok(names) => visible(names).map(|name| folder.join(name)).collect(),
+            Err(error) => {
+                listing.problems.extend(problem_of_folder(folder, &error));
+                Vec::new()
             }
         }
     }
@@ -69,7 +75,7 @@ impl Store {
     }
 
     /// The verified record of the run in `folder`; `None` when the folder went away since it was listed.
-    fn record_in(&self, folder: &Path) -> Result<Option<RunRecord>, Problem> {
+    pub(super) fn record_in(&self, folder: &Path) -> Result<Option<RunRecord>, Problem> {
         let names = match self.storage.list(folder) {
             Ok(names) => names,
             Err(error) => return problem_of_folder(folder, &error).map_or(Ok(None), Err),
@@ -103,7 +109,7 @@ impl Store {
     }
 
     /// Whether the rows of the steps were taken away from the run, of which their digest is left, in the form of `sha256sum`.
-    fn is_left_out(&self, folder: &Path, name: &str, digest: Digest) -> Result<bool, Problem> {
+    pub(super) fn is_left_out(&self, folder: &Path, name: &str, digest: Digest) -> Result<bool, Problem> {
         let sum = sum_file(STEPS_FILE);
         // A folder that cannot be listed is an error of whoever reads the file.
         let names =
@@ -121,8 +127,14 @@ impl Store {
 
     /// Reads the rows of a run whose record is at hand; each file is verified before it is decoded.
     pub fn load(&self, record: &RunRecord) -> Result<LoadedRun, Problem> {
+        self.load_without(record, &[])
+    }
+
+    /// The same, but that the files in `undecoded` are only verified: who has no use for their rows saves most of the time
+    /// and nearly all of the memory.
+    pub fn load_without(&self, record: &RunRecord, undecoded: &[&str]) -> Result<LoadedRun, Problem> {
         let folder = self.folder_of(record);
-        let rows = self.rows_in(&folder, &record.files, record.format)?;
+        let rows = self.rows_in(&folder, &record.files, record.format, undecoded)?;
         Ok(LoadedRun::new(record.clone(), rows))
     }
 
@@ -132,6 +144,7 @@ impl Store {
         folder: &Path,
         files: &BTreeMap<String, Digest>,
         format: u32,
+        undecoded: &[&str],
     ) -> Result<Rows, Problem> {
         let mut rows = Rows::default();
         for &file in schema::frames(format) {
@@ -141,6 +154,9 @@ impl Store {
                 continue;
             }
             let bytes = self.verified_in(folder, files, file)?;
+            if undecoded.contains(&file) {
+                continue;
+            }
             read_frame(&mut rows, file, format, bytes)
                 .map_err(|error| Problem::new(folder, file, Fault::Frame { reason: error.to_string() }))?;
         }
@@ -176,7 +192,7 @@ impl Store {
         Ok(bytes)
     }
 
-    fn read(&self, folder: &Path, name: &str) -> Result<Vec<u8>, Problem> {
+    pub(super) fn read(&self, folder: &Path, name: &str) -> Result<Vec<u8>, Problem> {
         self.storage.read(&folder.join(name)).map_err(|error| Problem::io(folder, name, &error))
     }
 }
@@ -241,9 +257,21 @@ fn parse(folder: &Path, bytes: &[u8]) -> Result<RunRecord, Problem> {
     if format >= 5 {
         return serde_json::from_slice(bytes).map_err(json);
     }
-    let mut tree: Value = serde_json::from_slice(bytes).map_err(json)?;
+    upgraded(serde_json::from_slice(bytes).map_err(json)?).map_err(json)
+}
+
+/// A record that lies among others in a file of a page.
+pub(crate) fn parse_listed(tree: Value) -> Result<RunRecord, Fault> {
+    let json = |error: serde_json::Error| Fault::Json { reason: error.to_string() };
+    let WireFormat { format } = WireFormat::deserialize(&tree).map_err(json)?;
+    check_format(format).map_err(Fault::Format)?;
+    if format >= 5 { serde_json::from_value(tree) } else { upgraded(tree) }.map_err(json)
+}
+
+/// A record of a format before 5.
+fn upgraded(mut tree: Value) -> Result<RunRecord, serde_json::Error> {
     let is_moved = upgrade(&mut tree);
-    let mut record: RunRecord = serde_json::from_value(tree).map_err(json)?;
+    let mut record: RunRecord = serde_json::from_value(tree)?;
     if is_moved {
         record.stored_as = Some(record.trial_id);
         record.trial_id = record.trial.id();
@@ -301,8 +329,6 @@ fn check_files(folder: &Path, record: &RunRecord, names: &[String]) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::record::schema::FORMAT;
     use crate::record::{StoreError, samples};

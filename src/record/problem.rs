@@ -106,12 +106,10 @@ impl Store {
         Ok(target)
     }
 
-    /// `<trial id>-<run id>`, with a number behind it where that is taken.
+    /// The last two names of its path, `<trial id>-<run id>`, with a number behind it where that is taken.
     fn free_name(&self, folder: &Path) -> Result<String, StoreError> {
-        let inside =
-            folder.strip_prefix(self.trials()).or(folder.strip_prefix(self.path())).unwrap_or(folder);
-        let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
-        let (stem, taken) = (parts.join("-"), self.names(&self.damaged())?);
+        let parts: Vec<_> = folder.iter().map(|part| part.to_string_lossy()).collect();
+        let (stem, taken) = (parts[parts.len().saturating_sub(2)..].join("-"), self.names(&self.damaged())?);
         let is_free = |name: &String| !taken.contains(name) && !taken.contains(&format!("{name}.txt"));
         let numbered = (2..).map(|number| format!("{stem}-{number}"));
         // The numbers do not end before the names in a folder do.

@@ -11,7 +11,7 @@ use crate::experiment::config::{Config, Data, Model, Optim, OptimName, Preset, P
 use crate::experiment::plan::{Device, Effective, Plan, PlanName};
 use crate::machine::Environment;
 use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
-use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
+use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
 
 pub fn trial(seed: u64) -> Trial {
@@ -47,6 +47,7 @@ pub fn environment() -> Environment {
         git: None,
         variables: BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]),
         torch: None,
+        host: None,
         gpu: None,
     }
 }
@@ -114,6 +115,10 @@ pub fn confusion() -> Vec<ConfusionRow> {
         images: u32::from(label) * 10 + u32::from(predicted),
     };
     (1..9).map(|index| cell((index / 3, index % 3))).collect()
+}
+
+pub fn chain() -> Vec<ChainRow> {
+    (0..3).map(|step| ChainRow { step, of: String::new(), hash: step * 7 + 1 }).collect()
 }
 
 pub fn diagnostics() -> Vec<DiagnosticRow> {

@@ -2,9 +2,9 @@
 //!
 //! # When something changes
 //!
-//! [`FORMAT`] is one number for the layout of the store, `run.json` and all frames. It rises by one with
-//! every change that an older pinbench would misread, a new column included: the frames' columns are checked
-//! exactly, so that a forgotten column is an error and never a silent default.
+//! [`FORMAT`] is one number for `run.json` and all frames; where runs lie has a number of its own, in the store's
+//! marker. It rises by one with every change that an older pinbench would misread, a new column included: the frames' columns
+//! are checked exactly, so that a forgotten column is an error and never a silent default.
 //!
 //! The change that raises it also
 //! 1. keeps reading what [`OLDEST`] and later wrote: `listing` upgrades the JSON of an older `run.json` before
@@ -134,8 +134,8 @@ pub static CHAIN: [Column; 3] = [
 /// A format this pinbench does not read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnknownFormat {
-    #[error("format {found} is newer than format {FORMAT}, the latest this pinbench reads; update pinbench")]
-    Newer { found: u32 },
+    #[error("format {found} is newer than format {latest}, the latest this pinbench reads; update pinbench")]
+    Newer { found: u32, latest: u32 },
     #[error(
         "format {found} is older than format {OLDEST}, the oldest this pinbench reads; use the pinbench that \
          wrote it"
@@ -144,10 +144,14 @@ pub enum UnknownFormat {
 }
 
 pub fn check_format(found: u32) -> Result<(), UnknownFormat> {
+    check_up_to(FORMAT, found)
+}
+
+pub fn check_up_to(latest: u32, found: u32) -> Result<(), UnknownFormat> {
     match found {
-        OLDEST..=FORMAT => Ok(()),
         0..OLDEST => Err(UnknownFormat::Older { found }),
-        _ => Err(UnknownFormat::Newer { found }),
+        _ if found <= latest => Ok(()),
+        _ => Err(UnknownFormat::Newer { found, latest }),
     }
 }
 

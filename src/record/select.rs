@@ -42,13 +42,20 @@ impl Wanted {
     }
 
     /// The newest finished run. `records` are in the order of a `Listing`.
-    pub fn finished<'a>(&self, records: &'a [RunRecord]) -> Option<&'a RunRecord> {
+    pub fn finished<'a>(
+        &self,
+        records: impl IntoIterator<IntoIter = impl DoubleEndedIterator<Item = &'a RunRecord>>,
+    ) -> Option<&'a RunRecord> {
         let finished = |record: &&RunRecord| record.status == Status::Finished;
         self.newest_first(records).find(finished)
     }
 
     /// `holder` is who has the claim on the trial, if anybody.
-    pub fn standing<'a>(&self, records: &'a [RunRecord], holder: Option<Holder>) -> Standing<'a> {
+    pub fn standing<'a>(
+        &self,
+        records: impl IntoIterator<IntoIter = impl DoubleEndedIterator<Item = &'a RunRecord>>,
+        holder: Option<Holder>,
+    ) -> Standing<'a> {
         let mut failures = Vec::new();
         for record in self.newest_first(records) {
             match &record.status {
@@ -64,8 +71,11 @@ impl Wanted {
         }
     }
 
-    fn newest_first<'a>(&self, records: &'a [RunRecord]) -> impl Iterator<Item = &'a RunRecord> {
-        records.iter().rev().filter(|record| self.matches(record))
+    fn newest_first<'a>(
+        &self,
+        records: impl IntoIterator<IntoIter = impl DoubleEndedIterator<Item = &'a RunRecord>>,
+    ) -> impl Iterator<Item = &'a RunRecord> {
+        records.into_iter().rev().filter(|record| self.matches(record))
     }
 }
 

@@ -145,8 +145,7 @@ impl Staging {
         let record = RunRecord { format: FORMAT, files: self.files.clone(), ..record.clone() };
         check_name(&record.run.0)?;
         self.conclude(RECORD_FILE, &record.run, &record)?;
-        let trial = self.store.trials().join(record.trial_id.short());
-        self.publish(&trial, &record.run)?;
+        self.publish(&self.store.trial_folder(&record.trial_id), &record.run)?;
         Ok(record)
     }
 
@@ -180,26 +179,33 @@ impl Staging {
         bytes.push(b'\n');
         self.write(file, &bytes)?;
         self.write(&sum_file(file), format!("{}  {file}\n", Digest::of(&bytes)).as_bytes())?;
+        self.concluded()
+    }
+
+    /// Nothing more is written: the names in the folder are durable on return.
+    pub(super) fn concluded(&self) -> Result<(), StoreError> {
         self.store.sync(&self.folder)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(name);
         self.store.storage.write_new(&path, bytes).map_err(StoreError::io("write", &path))
     }
 
-    /// Moves the folder to `name` in `parent`, which is two levels below the root.
+    /// Moves the folder to `name` in `parent`, some levels below the root.
     ///
     /// Looking first gives the better message; that nothing is ever overwritten does not rest on it, for a
     /// rename does not replace a folder with something in it.
     pub(super) fn publish(&mut self, parent: &Path, name: &RunId) -> Result<(), StoreError> {
         let target = parent.join(&name.0);
-        let above = parent.parent().unwrap_or(self.store.path());
         // Durable before the run is in it, whoever made it: a power loss must not take a folder and keep the
         // move.
-        for (folder, parent) in [(above, self.store.path()), (parent, above)] {
-            self.store.ensure_folder(folder)?;
-            self.store.sync(parent)?;
+        let mut above = self.store.path().to_owned();
+        for part in parent.strip_prefix(&above).unwrap_or(parent) {
+            let folder = above.join(part);
+            self.store.ensure_folder(&folder)?;
+            self.store.sync(&above)?;
+            above = folder;
         }
         if self.store.names(parent)?.contains(&name.0) {
             return Err(StoreError::Exists { run: name.clone(), path: target });

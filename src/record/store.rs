@@ -1,13 +1,18 @@
 //! The store: one folder that holds every run, shared by any number of processes.
 //!
 //! ```text
-//! <store>/store.json                        {"format":1}
-//!         trials/<trial id, 12 hex>/<run id>/run.json, run.json.sha256, steps.parquet, epochs.parquet
+//! <store>/store.json                        {"format":6}
+//!         trials/ab/<trial id, 12 hex>/<run id>/run.json, run.json.sha256, steps.parquet, epochs.parquet
 //!         staging/<run id>/                 a run that is not sealed yet, or was killed before it was
-//!         checkpoints/<trial id>-<plan hash>/<run id>-<step>/checkpoint.json, state.safetensors, … of a run under way
-//!         locks/<trial id>-<plan hash>.lock who runs a trial; locks/run-<run id>.lock who writes a staging folder
+//!         checkpoints/ab/<trial id>-<plan hash>/<run id>-<step>/checkpoint.json, state.safetensors, … of a run under way
+//!         locks/ab/<trial id>-<plan hash>.lock who runs a trial; locks/run-<run id>.lock who writes a staging folder
 //!         damaged/<trial id>-<run id>/      set aside, with the reason beside it in a .txt of the same name
 //! ```
+//!
+//! `ab` is how the trial's id begins, so that no folder has as many entries as there are trials: a file system of a cluster
+//! is slow where thousands of nodes make entries in one folder. The marker says which layout a store has. One whose format is
+//! below 6 has everything one folder higher, and keeps it so, whoever writes: an older pinbench reads what a newer one adds, and
+//! no run has two places where it could be. `pinbench merge OLD --store NEW` takes its runs over.
 //!
 //! A run under `trials/` is complete and never changes: it gets there by one rename of a folder that was
 //! written and synced elsewhere (`staging`). What may be taken away from it are the rows of its steps, which are most of its
@@ -24,17 +29,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::TrialId;
-use crate::record::schema::{FORMAT, check_format};
-use crate::record::storage::{Disk, Storage};
+use crate::record::schema::check_up_to;
+use crate::record::storage::{Disk, Storage, WithoutNeedOfLocks};
 use crate::record::{RunId, RunRecord, StoreError};
 
 const MARKER: &str = "store.json";
+
+/// What the marker of a new store says.
+const LATEST: u32 = 6;
+/// Since when what is of a trial lies below the first letters of its id.
+const SHARDED: u32 = 6;
 
 /// A handle; clones are the same store.
 #[derive(Clone)]
 pub struct Store {
     root: PathBuf,
     pub(super) storage: Arc<dyn Storage>,
+    /// Of its marker.
+    format: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,23 +66,31 @@ impl Store {
     }
 
     pub(super) fn open_on(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: path.to_owned(), storage };
-        if !store.has_marker()? {
-            store.require_empty()?;
-            store.create()?;
+        let store = Self { root: path.to_owned(), storage, format: LATEST };
+        if let Some(format) = store.marker()? {
+            return Ok(Self { format, ..store });
         }
+        store.require_empty()?;
+        store.create()?;
         Ok(store)
+    }
+
+    /// The same store for a process that owns what it writes in another way: where the file system has no locks it goes on
+    /// without.
+    #[must_use]
+    pub fn without_need_of_locks(self) -> Self {
+        Self { storage: Arc::new(WithoutNeedOfLocks(self.storage)), ..self }
     }
 
     pub fn path(&self) -> &Path {
         &self.root
     }
 
-    /// Whether there is a marker, and one of a format that is read.
-    fn has_marker(&self) -> Result<bool, StoreError> {
+    /// The format that the marker says, if there is one, which is one that is read.
+    fn marker(&self) -> Result<Option<u32>, StoreError> {
         let path = self.root.join(MARKER);
         let bytes = match self.storage.read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 let file = self.root.ancestors().find(|path| path.is_file()).unwrap_or(&self.root);
                 return Err(StoreError::IsAFile { path: self.root.clone(), file: file.to_owned() });
@@ -81,8 +101,9 @@ impl Store {
             let found = String::from_utf8_lossy(&bytes).chars().take(40).collect();
             return Err(StoreError::Marker { path, found });
         };
-        check_format(format).map_err(|source| StoreError::Format { path: self.root.clone(), source })?;
-        Ok(true)
+        check_up_to(LATEST, format)
+            .map_err(|source| StoreError::Format { path: self.root.clone(), source })?;
+        Ok(Some(format))
     }
 
     /// Hidden files are nobody's content, and what begins like the marker is another process that creates the
@@ -94,7 +115,7 @@ impl Store {
         };
         match names.into_iter().find(|name| !name.starts_with('.') && !name.starts_with(MARKER)) {
             // Another process may have made the store whole between our two looks.
-            Some(found) if !self.has_marker()? => {
+            Some(found) if self.marker()?.is_none() => {
                 Err(StoreError::NotAStore { path: self.root.clone(), found })
             }
             _ => Ok(()),
@@ -107,7 +128,7 @@ impl Store {
         self.create_path(&self.root)?;
         let draft = format!("{MARKER}.{}-{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
         let draft = self.root.join(draft);
-        let bytes = format!("{{\"format\":{FORMAT}}}\n");
+        let bytes = format!("{{\"format\":{LATEST}}}\n");
         self.replace(&draft, bytes.as_bytes())?;
         let marker = self.root.join(MARKER);
         self.storage.rename(&draft, &marker).map_err(StoreError::io("write", &marker))?;
@@ -197,7 +218,22 @@ impl Store {
 
     /// Where a sealed run is.
     pub fn run_folder(&self, trial: &TrialId, run: &RunId) -> PathBuf {
-        self.trials().join(trial.short()).join(&run.0)
+        self.trial_folder(trial).join(&run.0)
+    }
+
+    /// Where the runs of a trial are.
+    pub(super) fn trial_folder(&self, trial: &TrialId) -> PathBuf {
+        self.sharded(&self.trials(), trial).join(trial.short())
+    }
+
+    /// Where in `folder` that has something of every trial the trial's is.
+    pub(super) fn sharded(&self, folder: &Path, trial: &TrialId) -> PathBuf {
+        // A short id has twelve digits.
+        if self.is_sharded() { folder.join(&trial.short()[..2]) } else { folder.to_owned() }
+    }
+
+    pub(super) fn is_sharded(&self) -> bool {
+        self.format >= SHARDED
     }
 }
 
@@ -233,7 +269,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("not/there/yet");
         Store::open(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), format!("{{\"format\":{FORMAT}}}\n"));
+        assert_eq!(std::fs::read_to_string(path.join(MARKER)).unwrap(), "{\"format\":6}\n");
         assert_eq!(samples::names(&path), [MARKER]);
         assert_eq!(Store::open(&path).unwrap().records().unwrap().records, []);
     }
@@ -262,10 +298,50 @@ mod tests {
         let error = Store::open(folder.path()).err().unwrap().to_string();
         assert!(
             error.contains("format 7")
-                && error.contains(&format!("format {FORMAT}"))
+                && error.contains(&format!("format {LATEST}"))
                 && error.contains("update"),
             "{error}"
         );
+    }
+
+    /// The layout of stores of formats 1 to 5, whose names an older pinbench reads too.
+    #[test]
+    fn a_store_without_shards_goes_on_as_it_is_and_is_merged_both_ways_with_one_that_has_them() {
+        let (old_folder, new_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(old_folder.path().join(MARKER), "{\"format\":5}\n").unwrap();
+        let [old, new] = [&old_folder, &new_folder].map(|folder| Store::open(folder.path()).unwrap());
+        let rows = samples::rows(&samples::steps(5), &samples::epochs());
+        let seal = |store: &Store, seed| {
+            let record = store.seal(&samples::record(seed, &format!("run-{seed}")), &rows).unwrap();
+            store.claim(&record.trial_id, &record.plan_hash).map(drop).unwrap();
+            record
+        };
+        let (first, second) = (seal(&old, 0), seal(&new, 1));
+        let [one, other] = [&first, &second].map(|record| record.trial_id.short());
+        let lock =
+            |record: &RunRecord| format!("{}-{}.lock", record.trial_id.short(), record.plan_hash.short());
+        assert_eq!(samples::names(&old.trials()), [one.as_str()]);
+        assert_eq!(samples::names(&old.locks()), [lock(&first)]);
+        assert_eq!(samples::names(&new.trials()), [&other[..2]]);
+        assert_eq!(samples::names(&new.trials().join(&other[..2])), [other.as_str()]);
+        assert_eq!(samples::names(&new.locks().join(&other[..2])), [lock(&second)]);
+        for (into, source) in [(&old, &new), (&new, &old)] {
+            let merged = into.merge(std::slice::from_ref(source)).unwrap().remove(0);
+            assert_eq!(
+                (merged.taken + merged.there, merged.problems.len()),
+                (source.records().unwrap().records.len(), 0)
+            );
+        }
+        for store in [&old, &new] {
+            let listing = Store::open(store.path()).unwrap().records().unwrap();
+            assert_eq!((listing.records, listing.problems), (vec![first.clone(), second.clone()], vec![]));
+            for record in [&first, &second] {
+                assert_eq!(store.check(record), Ok(()));
+                assert_eq!(store.runs_of(&record.trial_id).unwrap(), std::slice::from_ref(record));
+            }
+        }
+        assert!(samples::names(&old.trials()).iter().all(|name| name.len() == one.len()));
+        assert_eq!(std::fs::read_to_string(old_folder.path().join(MARKER)).unwrap(), "{\"format\":5}\n");
     }
 
     #[test]

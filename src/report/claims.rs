@@ -5,27 +5,30 @@ use crate::report::figure::{FigureError, strip};
 use crate::report::view::{ClaimView, EvidenceView, HeldView, VerdictView};
 use crate::stream::Seed;
 use crate::text;
+use crate::words::Words;
 
-pub fn views(assessments: &[Assessment]) -> Result<Vec<ClaimView>, FigureError> {
-    assessments.iter().map(view).collect()
+pub fn views(assessments: &[Assessment], words: Words) -> Result<Vec<ClaimView>, FigureError> {
+    assessments.iter().map(|assessment| view(assessment, words)).collect()
 }
 
-pub fn view(assessment: &Assessment) -> Result<ClaimView, FigureError> {
+pub fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, FigureError> {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     let numbered = evidence.iter().enumerate();
     let anchor = anchor(&claim.id);
     Ok(ClaimView {
         id: claim.id.clone(),
-        says: claim.says.clone(),
-        verdict: verdict_view(*verdict, *is_reduced),
-        parts: assessment.in_parts(),
+        says: claim.says.to(words.language).to_owned(),
+        verdict: verdict_view(*verdict, *is_reduced, words),
+        parts: assessment.in_parts(words),
         q: None,
         repeats: None,
-        note: claim.note.as_ref().map(|note| note.trim().to_owned()),
+        note: claim.note.as_ref().map(|note| note.to(words.language).to_owned()),
         evidence: numbered
-            .map(|(index, evidence)| evidence_view(evidence, *is_reduced, &format!("{anchor}-{index}")))
+            .map(|(index, evidence)| {
+                evidence_view(evidence, *is_reduced, &format!("{anchor}-{index}"), words)
+            })
             .collect::<Result<_, _>>()?,
-        remarks: remarks.clone(),
+        remarks: remarks.iter().map(|remark| remark.to(words.language).to_owned()).collect(),
         figures: Vec::new(),
         explanations: Vec::new(),
         anchor,
@@ -39,7 +42,7 @@ pub fn anchor(id: &str) -> String {
 }
 
 /// Words and a sign: colour never carries the verdict alone.
-pub fn verdict_view(verdict: Verdict, is_reduced: bool) -> VerdictView {
+pub fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> VerdictView {
     let (sign, class) = match verdict {
         Verdict::Supported => ("✓", "supported"),
         Verdict::Partly => ("◐", "partly"),
@@ -47,38 +50,51 @@ pub fn verdict_view(verdict: Verdict, is_reduced: bool) -> VerdictView {
         Verdict::Inconclusive => ("?", "inconclusive"),
         Verdict::NotEvaluated => ("–", "not-evaluated"),
     };
-    let word = verdict.says(is_reduced).to_owned();
+    let word = verdict.says(is_reduced, words).to_owned();
     VerdictView { word, sign: sign.to_owned(), class: class.to_owned() }
 }
 
-fn evidence_view(evidence: &Evidence, is_reduced: bool, id: &str) -> Result<EvidenceView, FigureError> {
-    let estimate = estimate(evidence);
-    let interval = interval(evidence);
-    let seeds = text::plural(evidence.values.len(), "seed");
-    let margin = amount_unsigned(evidence, evidence.margin);
-    let by_seed = |(seed, value): &(Seed, f64)| format!("seed {seed}: {}", number(evidence, *value));
-    let by_seed: Vec<String> = evidence.values.iter().map(by_seed).collect();
+fn evidence_view(
+    evidence: &Evidence,
+    is_reduced: bool,
+    id: &str,
+    words: Words,
+) -> Result<EvidenceView, FigureError> {
+    let what = evidence.what.to(words.language);
+    let estimate = estimate(evidence, words);
+    let interval = interval(evidence, words);
+    let seeds = words.count("word.seed-count", evidence.values.len(), &[]);
+    let margin = amount_unsigned(evidence, evidence.margin, words);
+    let by_seed = |(seed, value): &(Seed, f64)| {
+        words.say("evidence.seed-value", &[("seed", seed), ("value", &number(evidence, *value))])
+    };
+    let by_seed: Vec<String> = words.some(evidence.values.iter().map(by_seed));
     let is_open = evidence.verdict == Verdict::Inconclusive;
     Ok(EvidenceView {
         id: id.to_owned(),
-        description: format!(
-            "{}. {estimate}, interval {}, margin {margin}. {}.",
-            evidence.what,
-            interval.as_deref().unwrap_or("none"),
-            by_seed.join("; ")
+        description: words.say(
+            "evidence.description",
+            &[
+                ("what", &what),
+                ("estimate", &estimate),
+                ("interval", &interval.as_deref().unwrap_or(words.word("word.none"))),
+                ("margin", &margin),
+                ("seeds", &words.join(&by_seed)),
+            ],
         ),
-        what: evidence.what.clone(),
+        what: what.to_owned(),
         estimate,
         interval,
-        strict: strict(evidence),
-        bound: evidence.bound.map(|bound| amount_unsigned(evidence, bound.value)),
+        theirs: evidence.theirs.map(|value| amount(evidence, value, words)),
+        strict: strict(evidence, words),
+        bound: evidence.bound.map(|bound| amount_unsigned(evidence, bound.value, words)),
         margin,
         seeds,
         is_informative: evidence.is_informative,
         is_repeated: evidence.repeats.is_some(),
         held: evidence.held.map(|held| HeldView {
             seeds: held.seeds.to_string(),
-            of: text::plural(held.of, "seed"),
+            of: words.count("word.seed-count", held.of, &[]),
             low: text::fixed(held.interval.0, 2),
             high: text::fixed(held.interval.1, 2),
         }),
@@ -86,20 +102,26 @@ fn evidence_view(evidence: &Evidence, is_reduced: bool, id: &str) -> Result<Evid
         detectable: evidence
             .detectable
             .filter(|_| is_open && evidence.is_informative)
-            .map(|effect| amount_unsigned(evidence, effect)),
+            .map(|effect| amount_unsigned(evidence, effect, words)),
         is_equality: evidence.is_two_sided,
-        method: evidence.method.to_owned(),
-        verdict: verdict_view(evidence.verdict, is_reduced),
-        picture: strip::draw(evidence)?,
+        method: format!("{}{}", words.word(evidence.method), of_ratios(evidence, words)),
+        verdict: verdict_view(evidence.verdict, is_reduced, words),
+        picture: strip::draw(evidence, words)?,
     })
 }
 
-pub fn estimate(evidence: &Evidence) -> String {
-    evidence.estimate.map_or_else(|| "no value".to_owned(), |value| amount(evidence, value))
+/// A table beside it may have the means of both arms, of which it is not the quotient.
+fn of_ratios(evidence: &Evidence, words: Words) -> &'static str {
+    if evidence.is_ratio { words.word("evidence.of-ratios") } else { "" }
+}
+
+pub fn estimate(evidence: &Evidence, words: Words) -> String {
+    let none = || words.word("evidence.no-value").to_owned();
+    evidence.estimate.map_or_else(none, |value| amount(evidence, value, words))
 }
 
 /// The wider interval that keeps a part of a claim from counting against it, where the one that is shown would.
-fn strict(evidence: &Evidence) -> Option<String> {
+fn strict(evidence: &Evidence, words: Words) -> Option<String> {
     let is_open = evidence.verdict == Verdict::Inconclusive && evidence.is_informative;
     let (low, high) = evidence.interval.filter(|_| is_open)?;
     let seems_refuted = match evidence.is_two_sided {
@@ -107,14 +129,13 @@ fn strict(evidence: &Evidence) -> Option<String> {
         false => high < evidence.margin,
     };
     let (low, high) = evidence.shown_ends(evidence.strict.filter(|_| seems_refuted)?);
-    Some(format!("{} to {}", written(evidence, low), with_unit(written(evidence, high), evidence.unit)))
+    Some(words.range(&written(evidence, low), &with_unit(written(evidence, high), evidence, words)))
 }
 
 /// `None` too where it would be wider than all there can be.
-pub fn interval(evidence: &Evidence) -> Option<String> {
+pub fn interval(evidence: &Evidence, words: Words) -> Option<String> {
     let (low, high) = evidence.shown_interval().filter(|_| evidence.is_informative)?;
-    let low = written(evidence, low);
-    Some(format!("{low} to {}", with_unit(written(evidence, high), evidence.unit)))
+    Some(words.range(&written(evidence, low), &with_unit(written(evidence, high), evidence, words)))
 }
 
 fn number(evidence: &Evidence, value: f64) -> String {
@@ -129,16 +150,17 @@ fn written(evidence: &Evidence, shown: f64) -> String {
     }
 }
 
-fn amount(evidence: &Evidence, value: f64) -> String {
-    with_unit(number(evidence, value), evidence.unit)
+/// As numbers of the evidence are written wherever they stand.
+pub fn amount(evidence: &Evidence, value: f64, words: Words) -> String {
+    with_unit(number(evidence, value), evidence, words)
 }
 
-fn amount_unsigned(evidence: &Evidence, value: f64) -> String {
-    with_unit(text::fixed(value, evidence.places), evidence.unit)
+fn amount_unsigned(evidence: &Evidence, value: f64, words: Words) -> String {
+    with_unit(text::fixed(value, evidence.places), evidence, words)
 }
 
-fn with_unit(number: String, unit: &str) -> String {
-    match unit {
+fn with_unit(number: String, evidence: &Evidence, words: Words) -> String {
+    match words.unit(evidence.unit) {
         "" => number,
         unit => format!("{number} {unit}"),
     }

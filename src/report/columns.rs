@@ -10,6 +10,7 @@ use crate::record::RunRecord;
 use crate::record::schema::{self, Column};
 use crate::report::index::CLAIMS_HEADER;
 use crate::report::trace::OPERATORS_HEADER;
+use crate::report::values::{COLUMNS, VALUES_HEADER};
 
 /// What a column or key holds, by its name.
 type About = (&'static str, &'static str);
@@ -169,6 +170,7 @@ const RECORD: &[About] = &[
     ("environment.torch.parallel", "what it says of OpenMP, MKL and oneDNN"),
     ("environment.torch.cuda", "whether it is the flavour for GPUs and sees one"),
     ("environment.torch.kernels", "which copy of our own kernels was chosen"),
+    ("environment.host", "name of the machine, of a task of a manifest alone"),
     ("environment.gpu.name", "the GPU of the plan; absent on a CPU, as are those that follow"),
     ("environment.gpu.memory_bytes", "its memory"),
     ("environment.gpu.driver", "version of its driver"),
@@ -227,21 +229,42 @@ const CLAIMS: &[About] = &[
         "evidence",
         "one comparison of the claim; the columns that follow are of it and empty where there is none",
     ),
-    ("estimate", "mean over seeds, in `unit`: of a difference, or of the arm itself where it has a `bound`"),
+    (
+        "estimate",
+        "mean over seeds, in `unit`: of a difference, or of the arm itself where it has a `bound`; in % 100 · (exp of the mean logarithm of the ratios within a seed − 1), from their geometric mean",
+    ),
     ("low", "lower end of the 95 % interval of that mean"),
     ("high", "upper end"),
     ("unit", "the metric's; `%` where arms are compared by ratio; empty for a pure number"),
     ("bound", "what the arm is compared with, in `unit`; empty where arms are compared"),
     ("margin", "the least effect that matters, in `unit`"),
     ("seeds", "seeds it rests on"),
-    ("held", "of them, those in which the first arm was above the second"),
+    ("held", "of two seeds or more, those in which the first arm was above the second"),
     ("effect_size", "mean over standard deviation of the seeds' differences, a pure number"),
     (
         "detectable",
         "the effect that so many seeds at this spread find with a power of 75 to 80 %, in `unit`; of an equality, the margin within which equal arms are found equal",
     ),
-    ("p", "how likely what `evidence_verdict` says comes out by chance alone"),
+    (
+        "p",
+        "how likely what `evidence_verdict` says comes out by chance alone: one-sided, and of an equality the larger of its two tests; of one that is refuted times the parts of the claim that are numbers of their own, at most 1, and of a refuted equality two-sided before that",
+    ),
     ("evidence_verdict", "verdict of this comparison alone"),
+];
+
+const VALUES: &[About] = &[
+    ("arm", "name of the arm, as on the page"),
+    ("label", "of its levels alone, by which claims may name it"),
+    (
+        "trial",
+        "digest of the arm's config, and what of the plan its levels set: equal for arms that are one training",
+    ),
+    ("seed", "seed of the run"),
+    ("run", "id of the run"),
+    ("metric", "as claims name it; after an `@` the epoch, the epochs or the loss it is at"),
+    ("value", "of that run, in the metric's unit; absent where the run does not say"),
+    ("alone", "whether it counts by itself; false of times of a run that was disturbed"),
+    ("beside", "whether it counts beside other arms; false of times that were not measured together"),
 ];
 
 const OPERATORS: &[About] = &[
@@ -272,6 +295,10 @@ pub fn text() -> String {
     table(&mut text, record_keys().iter().map(|key| (key.as_str(), described_key(key))));
     text.push_str(PAGES);
     table(&mut text, LABELS.iter().copied());
+    text.push_str("\n### results.csv, results.json\n\nA row a metric of an arm, over its seeds.\n\n");
+    table(&mut text, COLUMNS.iter().copied());
+    text.push_str("\n### values.csv\n\nA row a metric of a run that counts: what the results and the verdicts are computed from.\n\n");
+    table(&mut text, VALUES_HEADER.split(',').map(|name| (name, described(VALUES, name))));
     text.push_str(
         "\n### claims.csv\n\nA row a comparison of a claim, over all experiments of a folder of reports.\n\n",
     );
@@ -290,8 +317,9 @@ cross-entropy with the natural logarithm. Accuracies are shares, 0 to 1.
 
 ## A run
 
-`runs/trials/TRIAL/RUN/` has a record and five Parquet tables, written whole or not at all (`pinbench list --json` has the ids;
-TRIAL is the first 12 digits of one). pandas, polars and DuckDB read them. A column is null only where it says so.
+`runs/trials/AB/TRIAL/RUN/` has a record and five Parquet tables, written whole or not at all (`pinbench list --json` has the
+ids; TRIAL is the first 12 digits of one, and AB the first two, which stores of before have not). pandas, polars and DuckDB read
+them. A column is null only where it says so.
 ";
 
 const PAGES: &str = "
@@ -299,13 +327,17 @@ const PAGES: &str = "
 
 | file | what |
 | --- | --- |
+| `results.csv`, `results.json` | mean and standard deviation of every metric by arm |
+| `values.csv` | every metric of every run that counts |
 | `epochs.csv`, `epochs.parquet` | the table of epochs of all runs of the page |
-| `steps.parquet` | the table of steps of all runs; `report --no-steps` leaves it out |
+| `steps.parquet` | the table of steps of all runs; `report --no-steps` does without, and shows nothing that needs it |
 | `confusion.parquet` | the confusion matrices of all runs |
-| `diagnostics.csv` | the diagnostics of all runs, where there are any |
+| `diagnostics.csv`, `diagnostics.parquet` | the diagnostics of all runs, where there are any |
 | `runs.json` | a list of the records of all runs, as `run.json`, each with the name of its `arm` |
+| `EXPERIMENT.toml` | the experiment's file, as it was |
+| `page.json` | what the page was made from beside these files, and the SHA-256 of each: `pinbench audit` makes the page again |
 
-Each row of these tables begins with three columns more:
+Each row of the tables of epochs, steps, confusion and diagnostics begins with three columns more:
 
 ";
 
@@ -369,6 +401,7 @@ fn described(all: &'static [About], name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::values::RESULTS_HEADER;
 
     #[test]
     fn every_column_is_described_and_every_description_is_of_a_column() {
@@ -380,6 +413,8 @@ mod tests {
         let split = |header: &str| header.split(',').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(names(CLAIMS), split(CLAIMS_HEADER));
         assert_eq!(names(OPERATORS), split(OPERATORS_HEADER));
+        assert_eq!(names(VALUES), split(VALUES_HEADER));
+        assert_eq!(names(&COLUMNS), split(RESULTS_HEADER));
         let of_record: Vec<String> = record_keys()
             .into_iter()
             .filter(|key| ELSEWHERE.iter().all(|(elsewhere, _)| key != elsewhere))

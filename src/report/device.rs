@@ -4,10 +4,11 @@ use crate::analyse::Summary;
 use crate::clock::Phase;
 use crate::experiment::plan::Device;
 use crate::report::figure::{FigureError, Look, phases};
-use crate::report::results::{arm_row, table};
+use crate::report::results::{arm_row, arm_table};
 use crate::report::view::{CellView, RowView, TableView};
 use crate::stats::Spread;
 use crate::text;
+use crate::words::Words;
 
 /// Behind the host by less than this share of a step, the device ends the step with it: each piece of work is done before
 /// the next is asked for.
@@ -16,16 +17,13 @@ const LAUNCHES_BELOW: f64 = 0.1;
 const DEVICE_ABOVE: f64 = 0.5;
 
 /// What must be known before anything is read; `None` where every run is the CPU's.
-pub fn warning(summary: &Summary) -> Option<String> {
+pub fn warning(summary: &Summary, words: Words) -> Option<String> {
     let mut runs = summary.arms.iter().flat_map(|arm| &arm.runs);
-    runs.any(|run| run.record.plan.device != Device::Cpu).then(|| {
-        "CUDA: the authors have run this on one kind of GPU alone; docs/gpu.md says what was checked there, and what was not."
-            .to_owned()
-    })
+    runs.any(|run| run.record.plan.device != Device::Cpu).then(|| words.say("caveat.cuda", &[]))
 }
 
 /// Host and device under each other for each arm, and what bounds its steps; `None` where no arm has device times.
-pub fn beside_host(summary: &Summary) -> Result<Option<TableView>, FigureError> {
+pub fn beside_host(summary: &Summary, words: Words) -> Result<Option<TableView>, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;
@@ -35,16 +33,20 @@ pub fn beside_host(summary: &Summary) -> Result<Option<TableView>, FigureError> 
             continue;
         };
         let mut cells = rates(&host);
-        cells.extend([CellView::spread(Some(percent(behind)), 1), CellView::word(bound(behind.mean))]);
-        rows.push(arm_row(arm, look, "host", cells)?);
+        cells.extend([
+            CellView::spread(Some(percent(behind)), 1),
+            CellView::word(words.word(bound(behind.mean))),
+        ]);
+        rows.push(arm_row(arm, look, words.word("table.host"), cells, words)?);
         let mut cells = rates(&device);
         cells.extend([CellView::default(), CellView::default()]);
-        rows.push(RowView { swatch: None, starts_group: false, ..arm_row(arm, look, "device", cells)? });
+        let row = arm_row(arm, look, words.word("table.on-device"), cells, words)?;
+        rows.push(RowView { swatch: None, starts_group: false, ..row });
     }
     let mut columns: Vec<(&str, &str)> =
-        (0..Phase::ALL.len()).map(|part| (phases::name(part), "µs an image")).collect();
-    columns.extend([("device behind", "% of a step"), ("a step is", "")]);
-    Ok((!rows.is_empty()).then(|| table(caption(summary), "arm", &columns, rows)))
+        (0..Phase::ALL.len()).map(|part| (phases::key(part), "table.us-an-image")).collect();
+    columns.extend([("table.behind", "table.of-a-step"), ("table.a-step-is", "")]);
+    Ok((!rows.is_empty()).then(|| arm_table(caption(summary, words), &columns, rows, words)))
 }
 
 fn rates(phases: &[Spread]) -> Vec<CellView> {
@@ -55,30 +57,23 @@ fn percent(share: Spread) -> Spread {
     Spread { mean: share.mean * 100.0, sd: share.sd.map(|sd| sd * 100.0), ..share }
 }
 
+/// A key of words.
 fn bound(behind_share: f64) -> &'static str {
     match behind_share {
-        share if share < LAUNCHES_BELOW => "bound by launches",
-        share if share > DEVICE_ABOVE => "bound by the device",
-        _ => "between",
+        share if share < LAUNCHES_BELOW => "table.by-launches",
+        share if share > DEVICE_ABOVE => "table.by-device",
+        _ => "table.between",
     }
 }
 
-fn caption(summary: &Summary) -> String {
+fn caption(summary: &Summary, words: Words) -> String {
     let share = |share: f64| text::fixed(share * 100.0, 0);
-    format!(
-        "Host: the time to ask for the work and, in read back, to wait until it is done. Device: the same phases on \
-         its own timeline, from event to event, gaps in which it had nothing to do included. Mean over steps and seeds \
-         without each run's warm-up, ± one standard deviation. Device behind: how much later than the host it comes to \
-         the end of the optimizer step, the median over steps. Below {} % a step is bound by launches, above {} % by \
-         the device.{}",
-        share(LAUNCHES_BELOW),
-        share(DEVICE_ABOVE),
-        gpus(summary)
-    )
+    let (launches, device) = (share(LAUNCHES_BELOW), share(DEVICE_ABOVE));
+    words.say("table.device", &[("launches", &launches), ("device", &device)]) + &gpus(summary, words)
 }
 
 /// Of the runs that count, each once.
-fn gpus(summary: &Summary) -> String {
+fn gpus(summary: &Summary, words: Words) -> String {
     let counted = summary.arms.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run));
     let mut gpus: Vec<String> = Vec::new();
     for gpu in counted.filter_map(|run| run.record.environment.gpu.as_ref()) {
@@ -87,7 +82,7 @@ fn gpus(summary: &Summary) -> String {
             gpus.push(gpu);
         }
     }
-    if gpus.is_empty() { String::new() } else { format!(" GPU: {}.", gpus.join("; ")) }
+    if gpus.is_empty() { String::new() } else { words.say("table.gpu", &[("gpus", &gpus.join("; "))]) }
 }
 
 #[cfg(test)]
@@ -116,7 +111,7 @@ mod tests {
         let experiment = samples::experiment();
         let arms = on_gpu(&experiment.profile);
         let summary = Summary::of(&experiment, &arms);
-        let table = beside_host(&summary).unwrap().unwrap();
+        let table = beside_host(&summary, Words::english()).unwrap().unwrap();
         let rows = table.rows.iter().map(|row| {
             let texts: Vec<&str> = row.cells.iter().map(|cell| cell.text.as_str()).collect();
             (row.kind.as_str(), texts.join(" "))
@@ -152,7 +147,7 @@ mod tests {
         let mut arms = samples::arms(&experiment.profile, &[0]);
         samples::put_on_gpu(&mut arms[0].runs[0], 50);
         let summary = Summary::of(&experiment, &arms);
-        assert!(beside_host(&summary).unwrap().is_none());
-        assert!(warning(&summary).is_some());
+        assert!(beside_host(&summary, Words::english()).unwrap().is_none());
+        assert!(warning(&summary, Words::english()).is_some());
     }
 }

@@ -1,11 +1,16 @@
 //! An explanation as other pages know it: from the `explanation.json` beside its page.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::experiment::claim::Claim;
 use crate::experiment::{Arm, Config};
-use crate::report::study::FORMAT;
+use crate::language::{Language, Localised};
+use crate::report::PAGE;
+use crate::report::study::wire::{self, FORMAT};
 use crate::report::view::ExplanationView;
 
 /// What its page says first, in so many sentences.
@@ -15,8 +20,10 @@ const SENTENCES: usize = 3;
 pub struct Explained {
     /// Name of the folder of its page.
     pub folder: String,
-    pub title: String,
-    pub says: Vec<String>,
+    pub title: Localised,
+    pub says: Vec<Localised>,
+    /// Whether its page is there in Korean too.
+    pub is_korean: bool,
     /// Plan it was measured under.
     pub plan: String,
     /// What the two levels set whose times it explains; absent where they are of two experiments, and in a demonstration,
@@ -32,6 +39,14 @@ struct Wire {
     high: WireLevel,
     demonstration: Option<Value>,
     says: Vec<String>,
+    /// Absent in those that older versions wrote.
+    korean: Option<WireSaid>,
+}
+
+#[derive(Deserialize)]
+struct WireSaid {
+    title: String,
+    says: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +61,29 @@ struct Format {
 }
 
 impl Explained {
+    /// Those whose pages lie in `folder`, each in a folder of its own: what is there decides, whatever it is called. And the
+    /// reasons why others cannot be linked.
+    pub fn all_in(folder: &Path) -> (Vec<Self>, Vec<String>) {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|folder| has_page(folder)).collect();
+        folders.sort();
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        for folder in folders {
+            let (path, name) = (folder.join(wire::NAME), folder.file_name().unwrap_or_default());
+            // Most folders hold the page of an experiment.
+            let Ok(json) = fs::read_to_string(&path) else { continue };
+            match Self::parse(&name.to_string_lossy(), &json) {
+                Ok(explained) => {
+                    let is_korean = explained.is_korean && folder.join(Language::Ko.file(PAGE)).exists();
+                    found.push(Self { is_korean, ..explained });
+                }
+                Err(reason) => problems.push(format!("'{}' is not linked: {reason}", path.display())),
+            }
+        }
+        (found, problems)
+    }
+
     /// `json` is what lies in `folder`.
     pub fn parse(folder: &str, json: &str) -> Result<Self, String> {
         let Format { format } = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -54,10 +92,15 @@ impl Explained {
         }
         let wire: Wire = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let is_one = wire.low.experiment == wire.high.experiment && wire.low.set != wire.high.set;
+        let korean = wire.korean;
+        let says = wire.says.into_iter().enumerate().map(|(index, said)| {
+            Localised::of(said, korean.as_ref().and_then(|korean| korean.says.get(index).cloned()))
+        });
         Ok(Self {
             folder: folder.to_owned(),
-            title: wire.title,
-            says: wire.says.into_iter().take(SENTENCES).collect(),
+            title: Localised::of(wire.title, korean.as_ref().map(|korean| korean.title.clone())),
+            says: says.take(SENTENCES).collect(),
+            is_korean: korean.is_some(),
             plan: wire.base,
             levels: (is_one && wire.demonstration.is_none()).then_some([wire.low.set, wire.high.set]),
         })
@@ -76,6 +119,10 @@ impl Explained {
     }
 }
 
+fn has_page(folder: &Path) -> bool {
+    Language::ALL.into_iter().any(|language| folder.join(language.file(PAGE)).exists())
+}
+
 /// Whether the config has all that a level sets.
 fn is_at(set: &Map<String, Value>, config: &Config) -> bool {
     let tree = serde_json::to_value(config).unwrap_or_default();
@@ -84,14 +131,15 @@ fn is_at(set: &Map<String, Value>, config: &Config) -> bool {
 
 impl ExplanationView {
     /// As seen from a page to which `up` leads from the folder of all pages, and whose runs are of `plan`.
-    pub fn of(explained: &Explained, up: &str, plan: &str) -> Self {
+    pub fn of(explained: &Explained, up: &str, plan: &str, language: Language) -> Self {
         let other = if plan == explained.plan { "" } else { plan };
+        let page = if explained.is_korean { language } else { Language::En };
         Self {
-            href: format!("{up}{}/index.html", explained.folder),
-            title: explained.title.clone(),
+            href: format!("{up}{}/{}", explained.folder, page.file(PAGE)),
+            title: explained.title.to(language).to_owned(),
             plan: explained.plan.clone(),
             other_plan: other.to_owned(),
-            says: explained.says.clone(),
+            says: explained.says.iter().map(|said| said.to(language).to_owned()).collect(),
         }
     }
 }
@@ -111,11 +159,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let explained = explained(None);
-        assert_eq!(
-            (explained.title.as_str(), explained.plan.as_str()),
-            ("Why is a large batch slow?", "eager")
+        assert_eq!((explained.title.en(), explained.plan.as_str()), ("Why is a large batch slow?", "eager"));
+        assert!(
+            explained.says[0].en().starts_with("An image with batch 1024 takes 1."),
+            "{:?}",
+            explained.says
         );
-        assert!(explained.says[0].starts_with("An image with batch 1024 takes 1."), "{:?}", explained.says);
         assert!(explained.levels.is_some());
         assert!(Explained::parse("x", "{}").is_err());
         let old = Explained::parse("x", r#"{"format":1,"base":"eager"}"#).unwrap_err();

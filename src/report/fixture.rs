@@ -4,6 +4,7 @@
 use crate::analyse::{ArmRuns, samples};
 use crate::digest::Digest;
 use crate::experiment::{Arm, Experiment, Profile};
+use crate::language::Language;
 use crate::record::{LoadedRun, Rows, RunId, Status};
 use crate::report::{Download, Input};
 use crate::row::{EpochRow, Split, StepRow};
@@ -13,7 +14,7 @@ const TRAIN_IMAGES: u32 = 48_000;
 pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a> {
     let download = |name: &str, about: &str| Download {
         name: name.to_owned(),
-        about: about.to_owned(),
+        about: about.into(),
         bytes: vec![b'x'; 4096],
     };
     Input {
@@ -22,6 +23,7 @@ pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a
         left_out: None,
         explanations: &[],
         command: "pinbench reproduce m1 --profile full".to_owned(),
+        languages: &[Language::En],
         downloads: vec![
             download("epochs.csv", "loss and accuracy of every split after every epoch, CSV"),
             download("steps.parquet", "every step, Parquet"),

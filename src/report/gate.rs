@@ -1,6 +1,7 @@
 //! What the gate found, for people and for machines: a table for a terminal, Markdown for a job summary, JUnit XML and
 //! JSON. Pure functions of the findings.
 
+pub mod against;
 mod json;
 
 use std::io::{self, Write};
@@ -10,8 +11,7 @@ use serde::Serialize;
 use tera::{Context, EscapeFn, Tera};
 
 use crate::analyse::gate::{
-    ACCURACY_EFFECT, Alarm, Comparison, Doubt, Evidence, Exit, Finding, Findings, LOSS_EFFECT, MOST_SEEDS,
-    Moved, POWER, TIME_EFFECT, Verdict,
+    Alarm, Comparison, Doubt, Evidence, Exit, Finding, Findings, Look, Moved, POWER, Subject, Verdict,
 };
 use crate::experiment::baseline::Gauge;
 use crate::report::ReportError;
@@ -51,7 +51,7 @@ struct RowView {
     fresh: String,
     shift: String,
     tolerance: String,
-    seeds_needed: String,
+    least_found: String,
     /// Empty where all is well.
     reason: String,
     is_alarm: bool,
@@ -106,6 +106,15 @@ pub fn junit(files: &[Findings]) -> Result<String, ReportError> {
     Ok(templates("junit.xml", template, ".xml", escape_xml)?.render("junit.xml", &context)?)
 }
 
+fn sign(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Holds => "✓",
+        Exit::Regressed | Exit::Changed => "✗",
+        Exit::Inconclusive => "?",
+        Exit::NotComparable => NOTHING,
+    }
+}
+
 /// As programs read it.
 fn word(exit: Exit) -> String {
     exit.to_string().replace(' ', "_")
@@ -122,12 +131,7 @@ impl FileView {
         let count = |is: fn(&RowView) -> bool| rows.iter().filter(|row| is(row)).count();
         Self {
             name: format!("{} {}", findings.experiment, findings.profile).trim_end().to_owned(),
-            sign: match exit {
-                Exit::Holds => "✓",
-                Exit::Regressed => "✗",
-                Exit::Inconclusive => "?",
-                Exit::NotComparable => NOTHING,
-            },
+            sign: sign(exit),
             verdict: exit.to_string(),
             summary: summary(findings),
             reasons: rows.iter().filter(|row| !row.reason.is_empty()).map(RowView::sentence).collect(),
@@ -163,7 +167,7 @@ impl RowView {
             fresh: nothing(),
             shift: nothing(),
             tolerance: nothing(),
-            seeds_needed: nothing(),
+            least_found: nothing(),
             reason: reason(findings, finding).unwrap_or_default(),
             is_alarm: matches!(finding.verdict, Verdict::Alarm(_)),
             is_error: matches!(finding.verdict, Verdict::NotComparable(_)),
@@ -171,11 +175,11 @@ impl RowView {
         };
         match &finding.evidence {
             Some(Evidence::Test(comparison)) => {
-                row.baseline = spread(comparison.gauge, comparison.baseline);
-                row.fresh = spread(comparison.gauge, comparison.fresh);
+                row.baseline = spread(comparison.baseline);
+                row.fresh = spread(comparison.fresh);
                 row.shift = change(comparison, comparison.shift());
                 row.tolerance = tolerance(comparison);
-                row.seeds_needed = seeds_needed(comparison);
+                row.least_found = least_found(comparison);
             }
             Some(Evidence::Bits(bits)) => {
                 row.baseline = text::plural(bits.seeds.len(), "seed");
@@ -184,6 +188,14 @@ impl RowView {
                 } else {
                     format!("{} differ", bits.differing.len())
                 };
+            }
+            None if finding.subject == Subject::Probe => {
+                row.fresh = match finding.verdict {
+                    Verdict::Holds => "within rounding",
+                    Verdict::Alarm(_) => "changed",
+                    _ => NOTHING,
+                }
+                .to_owned();
             }
             None => {}
         }
@@ -206,7 +218,7 @@ impl Counts {
     }
 }
 
-/// What the file is held to, and how many seeds would find what matters.
+/// What the file is held to, and how large a change it finds.
 fn summary(findings: &Findings) -> String {
     let tests = || {
         findings.all.iter().filter_map(|finding| match &finding.evidence {
@@ -214,30 +226,29 @@ fn summary(findings: &Findings) -> String {
             _ => None,
         })
     };
-    let Some(rate) = findings.false_alarm_rate else { return "Nothing was compared.".to_owned() };
-    let mut text =
-        format!("False-alarm rate {} over {}.", percent(rate), text::plural(tests().count(), "test"));
-    let mut needed = Vec::new();
-    for gauge in Gauge::ALL {
-        let of_gauge: Vec<Option<usize>> = tests()
-            .filter(|comparison| comparison.gauge == gauge && comparison.sd.is_some())
-            .map(Comparison::seeds_needed)
-            .collect();
-        // The arm that needs the most; beyond the greatest number there is none to name.
-        let most: Option<usize> =
-            of_gauge.iter().copied().try_fold(0_usize, |most, seeds| Some(most.max(seeds?)));
-        if !of_gauge.is_empty() {
-            needed.push(format!("{gauge} {}", written_seeds(most)));
-        }
+    let probed = findings.all.iter().filter(|finding| finding.subject == Subject::Probe).count();
+    let steps = (probed > 0).then(|| format!("Single steps of {} asked.", text::plural(probed, "arm")));
+    let Some(rate) = findings.false_alarm_rate else {
+        return steps.unwrap_or_else(|| "Nothing was compared.".to_owned());
+    };
+    let steps = steps.map_or_else(String::new, |steps| format!("{steps} "));
+    let mut text = match tests().count() {
+        0 => format!("{steps}Whole trainings are compared bit for bit."),
+        count => format!("{steps}False-alarm rate {} over {}.", percent(rate), text::plural(count, "test")),
+    };
+    let mut found = Vec::new();
+    for gauge in Gauge::JUDGED {
+        let of_gauge = tests().filter(|comparison| comparison.gauge == gauge);
+        // The arm that finds least.
+        let found_of = |comparison: &Comparison| comparison.least_found().unwrap_or(f64::INFINITY);
+        let bluntest = of_gauge.max_by(|a, b| found_of(a).total_cmp(&found_of(b)));
+        found.extend(bluntest.map(|comparison| format!("{gauge} {}", least_found(comparison))));
     }
-    if !needed.is_empty() {
+    if !found.is_empty() {
         text.push_str(&format!(
-            " Seeds to find an accuracy {} off, a loss {} or a step time {} with {} probability: {}.",
-            text::fixed(ACCURACY_EFFECT, 2),
-            percent(LOSS_EFFECT),
-            percent(TIME_EFFECT),
+            " Found with {} probability, over all seeds of the baseline: worse by {}.",
             percent(POWER),
-            needed.join(", ")
+            found.join(", ")
         ));
     }
     text
@@ -253,7 +264,13 @@ fn reason(findings: &Findings, finding: &Finding) -> Option<String> {
         Verdict::Holds => return None,
         Verdict::Alarm(alarm) => {
             let recurred = if finding.recurred { "; a rerun said the same" } else { "" };
-            format!("{}{recurred}", alarm_reason(alarm, finding, comparison))
+            let rounding = match (alarm, findings.steps_of(finding.arm.as_deref())) {
+                (Alarm::Weights, Some(Verdict::Holds)) => {
+                    "; single steps are as they were, so that this is rounding only: if it is meant, accept it"
+                }
+                _ => "",
+            };
+            format!("{}{recurred}{rounding}", alarm_reason(alarm, finding, comparison))
         }
         Verdict::Inconclusive(doubt) => doubt_reason(doubt, comparison),
         Verdict::NotComparable(bar) => bar.message(&findings.experiment, &findings.named, &findings.profile),
@@ -267,6 +284,14 @@ fn alarm_reason(alarm: &Alarm, finding: &Finding, comparison: Option<&Comparison
         Alarm::Worse => format!("{}worse than the baseline", moved()),
         Alarm::Better => format!("{}better than the baseline, which must be explained as well", moved()),
         Alarm::NotFinite { seed, value } => format!("{} under seed {seed}", text::fixed(*value, 4)),
+        Alarm::Changed(change) => {
+            format!("{change}: this tree trains something else; if it is meant, accept it")
+        }
+        Alarm::Structure { stored, found } => {
+            format!(
+                "a whole training is {found}, was {stored}: this tree trains something else; if it is meant, accept it"
+            )
+        }
         Alarm::Weights => format!("the weights differ{}", differing(finding)),
         Alarm::Measured => {
             format!("the weights are equal, but what was measured of them differs{}", differing(finding))
@@ -279,36 +304,31 @@ fn alarm_reason(alarm: &Alarm, finding: &Finding, comparison: Option<&Comparison
 }
 
 fn doubt_reason(doubt: &Doubt, comparison: Option<&Comparison>) -> String {
-    let seeds = || comparison.map_or_else(|| NOTHING.to_owned(), seeds_needed);
+    let found = || comparison.map_or_else(|| NOTHING.to_owned(), least_found);
     let moved = || comparison.map_or_else(String::new, beyond);
     match doubt {
         Doubt::OneRun => {
             "the baseline has one run, which has no spread; accept one of at least 3 seeds".to_owned()
         }
         Doubt::TooWide => format!(
-            "the tolerance is wider than the effect to be found; with {} seeds in the baseline and as many fresh runs \
-             it would be found",
-            seeds()
-        ),
-        Doubt::OtherMachine => format!(
-            "{}this may be the machine, which is not the baseline's; check there, or accept a baseline here",
-            moved()
+            "the pairs differ so much that only {} is found with {} probability; accept a baseline of more seeds, or \
+             of longer trainings",
+            found(),
+            percent(POWER)
         ),
         Doubt::MayDiverge => {
             "this arm diverges under some seeds, and the baseline does not know these; run it under its seeds"
                 .to_owned()
         }
         Doubt::DidNotRecur => format!("{}a rerun did not repeat it", moved()),
-        Doubt::NotRerun => format!("{}no rerun measured it again; run the check again", moved()),
-        Doubt::SameSeeds => {
-            format!("{}the rerun had seeds of the first run, which shows nothing new; rerun others", moved())
-        }
+        Doubt::NotRerun => format!("{}what was to be trained for it was not; run the check again", moved()),
     }
 }
 
-/// `+20.1 %, tolerance ±8.7 %: `
+/// `+20.1 % over 12 seeds, tolerance ±8.7 %: `
 fn beyond(comparison: &Comparison) -> String {
-    format!("{}, tolerance {}: ", change(comparison, comparison.shift()), tolerance(comparison))
+    let seeds = text::plural(comparison.seeds.len(), "seed");
+    format!("{} over {seeds}, tolerance {}: ", change(comparison, comparison.shift()), tolerance(comparison))
 }
 
 /// ` under seeds 0, 1; largest change of val_acc −0.0012 (seed 1)`
@@ -328,27 +348,12 @@ fn differing(finding: &Finding) -> String {
     format!(" under {noun} {}{changes}", seeds.join(", "))
 }
 
-/// Mean and deviation; of a step time, whose logarithm is compared, as a ratio again.
-fn spread(gauge: Gauge, spread: Spread) -> String {
-    if gauge != Gauge::StepTime {
-        return text::mean_sd(spread.mean, spread.sd, 4);
-    }
-    let mean = spread.mean.exp();
-    text::mean_sd(mean, spread.sd.map(|sd| mean * sd), figures(mean))
+/// Mean and deviation.
+fn spread(spread: Spread) -> String {
+    text::mean_sd(spread.mean, spread.sd, 4)
 }
 
-/// So many decimals that about four figures are shown.
-fn figures(value: f64) -> usize {
-    match value.abs() {
-        value if value < 1.0 => 4,
-        value if value < 10.0 => 3,
-        value if value < 100.0 => 2,
-        value if value < 1000.0 => 1,
-        _ => 0,
-    }
-}
-
-/// A change in the unit people compare by: points of a share, and percent of a loss or a time.
+/// A change in the unit people compare by: points of a share, and percent of a loss.
 fn change(comparison: &Comparison, shift: f64) -> String {
     match relative(comparison, shift) {
         Some(share) => format!("{} %", text::signed(100.0 * share, if share.abs() < 1.0 { 1 } else { 0 })),
@@ -369,24 +374,18 @@ fn tolerance(comparison: &Comparison) -> String {
 
 /// A difference on the scale that is compared as a share of the baseline's mean; `None` where it is no such thing.
 fn relative(comparison: &Comparison, difference: f64) -> Option<f64> {
-    match comparison.gauge {
-        Gauge::StepTime => Some(difference.exp_m1()),
-        gauge if gauge.is_loss() && comparison.baseline.mean > 0.0 => {
-            Some(difference / comparison.baseline.mean)
-        }
-        _ => None,
-    }
+    let is_share = comparison.gauge.is_loss() && comparison.baseline.mean > 0.0;
+    is_share.then(|| difference / comparison.baseline.mean)
 }
 
-fn seeds_needed(comparison: &Comparison) -> String {
-    if comparison.sd.is_none() {
-        return NOTHING.to_owned();
+/// How much worse is found; at the first look nobody knows yet how much the pairs differ.
+fn least_found(comparison: &Comparison) -> String {
+    let Some(found) = comparison.least_found() else { return NOTHING.to_owned() };
+    let about = if comparison.look == Look::First { "about " } else { "" };
+    match relative(comparison, found) {
+        Some(share) => format!("{about}{} %", text::fixed(100.0 * share, 1)),
+        None => format!("{about}{}", text::fixed(found, 4)),
     }
-    written_seeds(comparison.seeds_needed())
-}
-
-fn written_seeds(seeds: Option<usize>) -> String {
-    seeds.map_or_else(|| format!(">{MOST_SEEDS}"), |seeds| seeds.to_string())
 }
 
 fn percent(share: f64) -> String {

@@ -4,100 +4,113 @@
 //! is said to be so.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::analyse::{ArmSummary, Assessment, Summary, Verdict};
 use crate::experiment::Experiment;
+use crate::language::Localised;
 use crate::stats::{Spread, inference};
 use crate::stream::Seed;
 use crate::text;
+use crate::words::Words;
 
-pub fn sentences(summary: &Summary, experiment: &Experiment) -> Vec<String> {
+pub fn sentences(summary: &Summary, experiment: &Experiment, words: Words) -> Vec<String> {
     let (due, runs) = summary.trainings();
     if runs == 0 {
-        return vec![format!(
-            "None of {} has finished yet, so there is nothing to compare.",
-            text::plural(due, "run")
-        )];
+        return vec![words.say("glance.none", &[("runs", &words.count("word.run", due, &[]))])];
     }
     let sentences = [
-        accuracy(summary),
+        accuracy(summary, words),
         // A smaller setting is not expected to give the numbers of the whole.
         experiment
             .reference
             .as_ref()
             .filter(|_| experiment.profile.changes.is_empty())
-            .and_then(|reference| against(&reference.name, summary)),
-        time(summary),
-        throughput(summary),
-        (runs < due)
-            .then(|| format!("{} of {} count here.", text::count(runs as u64), text::plural(due, "run"))),
+            .and_then(|reference| against(reference.name.to(words.language), summary, words)),
+        (runs < due).then(|| {
+            let (n, due) = (text::count(runs as u64), words.count("word.run", due, &[]));
+            words.say("glance.count", &[("n", &n), ("runs", &due)])
+        }),
     ];
     sentences.into_iter().flatten().collect()
 }
 
+/// How long it took.
+pub fn speed(summary: &Summary, words: Words) -> Vec<String> {
+    [time(summary, words), throughput(summary, words)].into_iter().flatten().collect()
+}
+
 /// What became of the claims, in one sentence.
-pub fn answer(assessments: &[Assessment]) -> Option<String> {
+pub fn answer(assessments: &[Assessment], words: Words) -> Option<String> {
     let is_reduced = assessments.first()?.is_reduced;
     let group = |verdict: Verdict| {
         let of_verdict = assessments.iter().filter(|assessment| assessment.verdict == verdict);
         let ids: Vec<String> = of_verdict.map(|assessment| assessment.claim.id.clone()).collect();
-        // A verdict's words are of one claim.
-        let words = match (verdict, ids.len()) {
-            (_, 0) => return None,
-            (Verdict::Supported, 2..) => "hold",
-            (Verdict::Partly, 2..) => "hold in part",
-            (Verdict::Refuted, 2..) => "do not hold",
-            (Verdict::NotEvaluated, 1) => "is not tested",
-            (Verdict::NotEvaluated, _) => "are not tested",
-            _ => verdict.says(false),
+        let key = match verdict {
+            Verdict::Supported => "glance.supported",
+            Verdict::Partly => "glance.partly",
+            Verdict::Refuted => "glance.refuted",
+            Verdict::Inconclusive => "glance.inconclusive",
+            Verdict::NotEvaluated => "glance.not-evaluated",
         };
-        Some(format!("{} {words} ({})", ids.len(), ids.join(", ")))
+        (!ids.is_empty()).then(|| words.count(key, ids.len(), &[("ids", &ids.join(", "))]))
     };
     let groups: Vec<String> = Verdict::ALL.into_iter().filter_map(group).collect();
-    let at = if is_reduced { ", at this reduced setting" } else { "" };
-    Some(format!("Of {}{at}: {}.", text::plural(assessments.len(), "claim"), groups.join("; ")))
+    let key = if is_reduced { "glance.answer-reduced" } else { "glance.answer" };
+    let claims = words.count("word.claim-count", assessments.len(), &[]);
+    Some(words.say(key, &[("claims", &claims), ("groups", &words.join(&groups))]))
 }
 
 /// An arm's name in a sentence: one with a comma in it would read as two.
-fn told(name: &str) -> String {
-    if name.contains(',') { format!("“{name}”") } else { name.to_owned() }
+fn told(name: &Localised, words: Words) -> String {
+    let name = name.to(words.language);
+    if name.contains(',') { words.say("word.quoted", &[("name", &name)]) } else { name.to_owned() }
 }
 
 /// Arms a sentence names besides the best: more of them nobody reads.
 const MOST_NAMED: usize = 3;
 
+/// An arm's name and what was measured of it.
+type Ranked<'s> = (&'s Localised, Spread);
+
 /// Those of the arms that have a quantity, greatest first.
 fn ranked<'s>(
     arms: impl Iterator<Item = &'s ArmSummary<'s>>,
     quantity: fn(&ArmSummary) -> Option<Spread>,
-) -> Vec<(&'s str, Spread)> {
-    let mut ranked: Vec<(&str, Spread)> =
-        arms.filter_map(|arm| Some((arm.name.as_str(), quantity(arm)?))).collect();
+) -> Vec<Ranked<'s>> {
+    let mut ranked: Vec<Ranked> = arms.filter_map(|arm| Some((&arm.name, quantity(arm)?))).collect();
     ranked.sort_by(|left, right| right.1.mean.total_cmp(&left.1.mean));
     ranked
 }
 
 /// A superlative is of the arms that have the quantity: which do not, and why; a sentence of its own.
-pub fn not_among(summary: &Summary, why: impl Fn(&ArmSummary) -> Option<String>) -> Option<String> {
+pub fn not_among(
+    summary: &Summary,
+    why: impl Fn(&ArmSummary) -> Option<String>,
+    words: Words,
+) -> Option<String> {
     let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
     for arm in summary.distinct() {
         let Some(reason) = why(arm) else { continue };
         match by_reason.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, names)) => names.push(told(&arm.name)),
-            None => by_reason.push((reason, vec![told(&arm.name)])),
+            Some((_, names)) => names.push(told(&arm.name, words)),
+            None => by_reason.push((reason, vec![told(&arm.name, words)])),
         }
     }
     let group = |(reason, names): (String, Vec<String>)| match names.len() {
-        0..=MOST_NAMED => format!("{} ({reason})", text::and(&names)),
-        many => format!("{} ({reason})", text::plural(many, "arm")),
+        0..=MOST_NAMED => words.say("glance.reason", &[("names", &words.list(&names)), ("reason", &reason)]),
+        many => {
+            let arms = words.count("word.arm-count", many, &[]);
+            words.say("glance.reason", &[("names", &arms), ("reason", &reason)])
+        }
     };
     let groups: Vec<String> = by_reason.into_iter().map(group).collect();
-    (!groups.is_empty()).then(|| format!(" Not among them: {}.", groups.join("; ")))
+    (!groups.is_empty()).then(|| words.say("glance.not-among", &[("groups", &words.join(&groups))]))
 }
 
 /// Of each data set by itself: images of one say nothing about those of another.
-fn accuracy(summary: &Summary) -> Option<String> {
+fn accuracy(summary: &Summary, words: Words) -> Option<String> {
     let set = |arm: &ArmSummary| arm.arm.config.data.set;
     let mut sets = Vec::new();
     for arm in summary.distinct() {
@@ -107,58 +120,58 @@ fn accuracy(summary: &Summary) -> Option<String> {
     }
     let of_set = |wanted| {
         let arms: Vec<&ArmSummary> = summary.distinct().filter(|arm| set(arm) == wanted).collect();
-        highest(&arms, ranked(arms.iter().copied(), |arm| arm.spreads.val_acc))
+        highest(&arms, &ranked(arms.iter().copied(), |arm| arm.spreads.val_acc), words)
     };
     let of_sets: Vec<String> = sets.into_iter().filter_map(of_set).collect();
     let mut sentence = Some(of_sets.join(" ")).filter(|text| !text.is_empty())?;
-    sentence.extend(not_among(summary, |arm| match (arm.spreads.val_acc, arm.counted.is_empty()) {
+    let why = |arm: &ArmSummary| match (arm.spreads.val_acc, arm.counted.is_empty()) {
         (Some(_), _) => None,
-        (None, true) => Some("no finished run".to_owned()),
-        (None, false) => Some("not evaluated".to_owned()),
-    }));
+        (None, true) => Some(words.word("remark.no-finished-run").to_owned()),
+        (None, false) => Some(words.word("remark.not-evaluated").to_owned()),
+    };
+    sentence.extend(not_among(summary, why, words));
     Some(sentence)
 }
 
-fn highest(arms: &[&ArmSummary], ranked: Vec<(&str, Spread)>) -> Option<String> {
+fn highest(arms: &[&ArmSummary], ranked: &[Ranked], words: Words) -> Option<String> {
     let &(name, best) = ranked.first()?;
     let value = text::mean_sd(best.mean, best.sd, 4);
-    let what = if ranked.len() == 1 { "Validation accuracy" } else { "Highest validation accuracy" };
-    let mut sentence = format!("{what}: {} with {value}", told(name));
-    sentence.push_str(&format!(" over {}", text::plural(best.n, "seed")));
-    let mut others: Vec<String> =
-        ranked[1..].iter().take(MOST_NAMED).map(|(name, other)| lead(best.mean - other.mean, name)).collect();
+    let what = if ranked.len() == 1 { "glance.accuracy" } else { "glance.highest" };
+    let (told_name, seeds) = (told(name, words), words.count("word.seed-count", best.n, &[]));
+    let mut sentence = words.say(what, &[("arm", &told_name), ("value", &value), ("seeds", &seeds)]);
+    let lead = |(name, other): &Ranked| lead(best.mean - other.mean, name, words);
+    let mut others: Vec<String> = ranked[1..].iter().take(MOST_NAMED).map(lead).collect();
     if ranked.len() > 1 + MOST_NAMED {
-        others.push(format!("further above {}", text::plural(ranked.len() - 1 - MOST_NAMED, "other arm")));
+        let arms = words.count("word.other-arm", ranked.len() - 1 - MOST_NAMED, &[]);
+        others.push(words.say("glance.further", &[("arms", &arms)]));
     }
     if !others.is_empty() {
-        sentence.push_str(&format!(", {}", text::and(&others)));
+        sentence.push_str(&words.say("glance.leads", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
     let within = ranked[1..].iter().filter(|(other, _)| is_by_chance(arms, name, other));
-    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| told(name)).collect();
+    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| told(name, words)).collect();
     if best.sd.is_none() && ranked[1..].iter().any(|(_, other)| other.mean < best.mean) {
-        sentence.push_str(" One seed cannot tell a difference from chance.");
+        sentence.push_str(words.word("glance.one-seed"));
     } else if !within.is_empty() {
-        sentence.push_str(&format!(
-            " Within a seed the lead over {} cannot be told from chance.",
-            text::and(&within)
-        ));
+        sentence.push_str(&words.say("glance.by-chance", &[("arms", &words.list(&within))]));
     }
     Some(sentence)
 }
 
 /// `0.0012 above batch 128`, or `level with` it where four decimals show no difference.
-fn lead(difference: f64, name: &str) -> String {
+fn lead(difference: f64, name: &Localised, words: Words) -> String {
+    let arm = told(name, words);
     match text::fixed(difference, 4).as_str() {
-        "0.0000" => format!("level with {}", told(name)),
-        difference => format!("{difference} above {}", told(name)),
+        "0.0000" => words.say("glance.level", &[("arm", &arm)]),
+        difference => words.say("glance.above", &[("difference", &difference), ("arm", &arm)]),
     }
 }
 
 /// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
-fn is_by_chance(arms: &[&ArmSummary], best: &str, other: &str) -> bool {
-    let by_seed = |name: &str| -> BTreeMap<Seed, f64> {
-        let counted = arms.iter().filter(|arm| arm.name == name).flat_map(|arm| &arm.counted);
+fn is_by_chance(arms: &[&ArmSummary], best: &Localised, other: &Localised) -> bool {
+    let by_seed = |name: &Localised| -> BTreeMap<Seed, f64> {
+        let counted = arms.iter().filter(|arm| arm.name == *name).flat_map(|arm| &arm.counted);
         counted
             .filter_map(|(run, measures)| Some((run.record.trial.seed, measures.validation?.accuracy)))
             .collect()
@@ -169,52 +182,60 @@ fn is_by_chance(arms: &[&ArmSummary], best: &str, other: &str) -> bool {
 }
 
 /// How far from the validation accuracy of others we came.
-fn against(others: &str, summary: &Summary) -> Option<String> {
+fn against(others: &str, summary: &Summary, words: Words) -> Option<String> {
     let difference = |arm: &ArmSummary| {
-        Some(format!("{} for {}", text::signed(arm.differences.val_acc?, 4), told(&arm.name)))
+        let difference = text::signed(arm.differences.val_acc?, 4);
+        Some(
+            words.say("glance.against-arm", &[("difference", &difference), ("arm", &told(&arm.name, words))]),
+        )
     };
     let differences: Vec<String> = summary.distinct().filter_map(difference).collect();
-    (!differences.is_empty())
-        .then(|| format!("Against {others}, validation accuracy differs by {}.", text::and(&differences)))
+    (!differences.is_empty()).then(|| {
+        words.say("glance.against", &[("others", &others), ("differences", &words.list(&differences))])
+    })
 }
 
-fn time(summary: &Summary) -> Option<String> {
+fn time(summary: &Summary, words: Words) -> Option<String> {
     let mut arms = summary.distinct();
     let first = arms.next()?;
     let minutes = first.spreads.train_minutes?;
     let other = |arm: &ArmSummary| {
-        Some(format!("{} {} times as long", told(&arm.name), text::fixed(arm.relative_time?.mean, 2)))
+        let ratio = text::fixed(arm.relative_time?.mean, 2);
+        Some(words.say("glance.times-arm", &[("arm", &told(&arm.name, words)), ("ratio", &ratio)]))
     };
     let mut others: Vec<String> = arms.filter_map(other).collect();
     if others.len() > MOST_NAMED {
         // The table has them all.
         others.clear();
     }
-    let took = text::duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
-    let mut sentence = format!("Training with {} took {took}", told(&first.name));
+    let took = words.duration(Duration::try_from_secs_f64(minutes.mean * 60.0).ok()?);
+    let mut sentence = words.say("glance.time", &[("arm", &told(&first.name, words)), ("time", &took)]);
     if !others.is_empty() {
-        sentence.push_str(&format!("; with {}", text::and(&others)));
+        sentence.push_str(&words.say("glance.times", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
     Some(sentence)
 }
 
-fn throughput(summary: &Summary) -> Option<String> {
+fn throughput(summary: &Summary, words: Words) -> Option<String> {
     let ranked = ranked(summary.distinct(), |arm| arm.spreads.images_per_s);
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
-    let (fast, slow) = (told(fast), told(slow));
+    let (fast, slow) = (told(fast, words), told(slow, words));
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
     let arms = summary.distinct().count();
     let mut sentence = match (ranked.len(), arms) {
-        (1, 1) => format!("Images trained a second: {}.", rate(most)),
-        (1, _) => format!("Images trained a second: {fast} with {}.", rate(most)),
+        (1, 1) => words.say("glance.rate-only", &[("rate", &rate(most))]),
+        (1, _) => words.say("glance.rate-one", &[("arm", &fast), ("rate", &rate(most))]),
         // Which has fewest is not known where one is missing.
-        (known, _) if known < arms => format!("Most images a second: {fast} with {}.", rate(most)),
+        (known, _) if known < arms => words.say("glance.rate-most", &[("arm", &fast), ("rate", &rate(most))]),
         _ => {
-            format!("Most images a second: {fast} with {}; fewest: {slow} with {}.", rate(most), rate(least))
+            let (most, least) = (rate(most), rate(least));
+            let all: [(&str, &dyn Display); 4] =
+                [("fast", &fast), ("most", &most), ("slow", &slow), ("least", &least)];
+            words.say("glance.rate-both", &all)
         }
     };
-    sentence.extend(not_among(summary, |arm| arm.why_untimed()));
+    sentence.extend(not_among(summary, |arm| arm.why_untimed(words), words));
     Some(sentence)
 }
 
@@ -239,7 +260,7 @@ mod tests {
         let experiment = samples::experiment();
         let arms = arms(&experiment, accuracies);
         let summary = Summary::of(&experiment, &arms);
-        sentences(&summary, &experiment).remove(0)
+        sentences(&summary, &experiment, Words::english()).remove(0)
     }
 
     #[test]
@@ -260,7 +281,9 @@ mod tests {
         arms[2].runs[0].steps.truncate(12);
         arms[1].runs.clear();
         let summary = Summary::of(&experiment, &arms);
-        let said = sentences(&summary, &experiment).join("\n");
+        let said = [sentences(&summary, &experiment, Words::english()), speed(&summary, Words::english())]
+            .concat()
+            .join("\n");
         let rates = "Images trained a second: batch 64 with 2,424. Not among them: batch 128 (no finished run); \
                      batch 1024 (too few steps: 12, needs more than 20).";
         assert!(said.contains(rates), "{said}");
@@ -284,7 +307,7 @@ mod tests {
         let arms = arms(&experiment, [&[0.98], &[0.97], &[0.98]]);
         let summary = Summary::of(&experiment, &arms);
         let about_notes = |experiment: &Experiment| {
-            sentences(&summary, experiment).iter().any(|text| text.contains("the notes"))
+            sentences(&summary, experiment, Words::english()).iter().any(|text| text.contains("the notes"))
         };
         let small = experiment.under(&"smoke".into()).unwrap();
         assert!(about_notes(&experiment) && !about_notes(&small));

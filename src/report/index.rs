@@ -2,24 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
+use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess, quantity};
 use crate::experiment::ProfileName;
 use crate::experiment::front::Front;
+use crate::experiment::metric::{Metric, Quantity};
+use crate::language::{Language, Localised};
+use crate::report::figure::dumbbell::{self, Row};
 use crate::report::figure::{FigureError, by_arm, strip};
-use crate::report::page::capitalised;
+use crate::report::page::{capitalised, download};
 use crate::report::view::{
-    ClaimLinkView, CountView, DownloadView, ExplanationView, FindingView, IndexEntryView, IndexView, ManyView,
+    ClaimLinkView, ClaimView, CountView, ExplanationView, FigureView, FindingView, IndexEntryView, IndexView,
+    ManyView,
 };
-use crate::report::{Download, Explained, Input, claims, glance};
-use crate::stats::inference;
+use crate::report::{Download, Explained, Input, PAGE, claims, csv, glance, methods, setup};
+use crate::stats::{self, inference};
 use crate::text;
+use crate::words::Words;
 
 /// What the pages over all experiments say of one: little beside its runs, which need not stay in memory.
 pub struct Entry {
-    view: IndexEntryView,
+    views: Vec<(Language, IndexEntryView)>,
+    id: String,
+    is_question: bool,
     profile: ProfileName,
     is_full: bool,
     claims: Vec<Rated>,
+    beside: Vec<Beside>,
+}
+
+/// A number of the reference beside ours.
+struct Beside {
+    quantity: Quantity,
+    /// Of the data set: images of one say nothing about those of another.
+    set: String,
+    row: Row,
 }
 
 /// What is kept of a claim until all are there.
@@ -42,74 +58,98 @@ struct Among {
 }
 
 impl Entry {
-    /// `is_made` says whether the experiment's own page lies beside the index: what is not there is not linked.
+    /// `is_made` says whether the experiment's own page of a language lies beside the index: what is not there is not linked.
     ///
     /// `findings` are ids of claims that a reader sees first, with a figure.
-    pub fn of(input: &Input, is_made: bool, findings: &[String]) -> Result<Self, FigureError> {
+    pub fn of(
+        input: &Input,
+        is_made: impl Fn(Language) -> bool,
+        findings: &[String],
+    ) -> Result<Self, FigureError> {
         let summary = Summary::of(input.experiment, &input.arms);
         let assessments = assess(input.experiment, &summary);
-        let mut view = entry(input, &summary, &assessments, is_made)?;
-        for (view, assessment) in view.claims.iter_mut().zip(&assessments) {
-            if findings.contains(&view.id) && assessment.verdict != Verdict::NotEvaluated {
-                view.figures = by_arm::draw(assessment.claim, &summary, &format!("found-{}", view.anchor))?;
+        let mut views = Vec::new();
+        for &language in input.languages {
+            let words = Words::of(language);
+            let mut view = entry(input, &summary, &assessments, is_made(language), words)?;
+            for (view, assessment) in view.claims.iter_mut().zip(&assessments) {
+                if findings.contains(&view.id) && assessment.verdict != Verdict::NotEvaluated {
+                    let anchor = format!("found-{}", view.anchor);
+                    view.figures = by_arm::draw(assessment.claim, &summary, &anchor, words)?;
+                }
             }
+            views.push((language, view));
         }
         Ok(Self {
-            view,
+            id: input.experiment.id.clone(),
+            is_question: input.experiment.question.is_some(),
+            views,
             profile: input.experiment.profile.name.clone(),
             is_full: input.experiment.profile.changes.is_empty(),
             claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
+            beside: beside(&input.experiment.id, &summary),
         })
+    }
+
+    /// There are runs of it, and nothing that proves a number of theirs lies here.
+    pub fn measured_elsewhere(mut self) -> Self {
+        self.views.iter_mut().for_each(|(_, view)| view.is_elsewhere = true);
+        self
     }
 }
 
 /// `command` runs all of it again.
 pub fn view(
-    entries: Vec<Entry>,
+    entries: &[Entry],
     explanations: &[Explained],
     front: Option<&Front>,
     command: &str,
     downloads: &[Download],
+    words: Words,
 ) -> Result<IndexView, FigureError> {
     let is_reduced = !entries.is_empty() && entries.iter().all(|entry| !entry.is_full);
     let count = |verdict: Verdict| {
         let claims = entries.iter().flat_map(|entry| &entry.claims);
         CountView {
-            verdict: claims::verdict_view(verdict, is_reduced),
+            verdict: claims::verdict_view(verdict, is_reduced, words),
             count: claims.filter(|claim| claim.verdict == verdict).count(),
         }
     };
     let counts: Vec<CountView> = Verdict::ALL.into_iter().map(count).collect();
-    let among = among(&entries);
-    let many = many(&entries, &among);
+    let among = among(entries);
+    let many = many(entries, &among);
     let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
     let profile = match profiles.into_iter().collect::<Vec<_>>()[..] {
         [one] => one.to_string(),
         _ => String::new(),
     };
     let is_full = entries.iter().all(|entry| entry.is_full);
-    let has_page: Vec<String> =
-        entries.iter().filter(|entry| entry.view.has_page).map(|entry| entry.view.id.clone()).collect();
+    let has_page = |id: &String| {
+        let of = entries.iter().filter(|entry| entry.id == *id).flat_map(|entry| &entry.views);
+        of.into_iter().any(|(language, view)| *language == words.language && view.has_page)
+    };
     let mut places = among.into_iter();
-    let experiments = entries.into_iter().map(|entry| {
-        let mut view = entry.view;
+    let page = words.language.file(PAGE);
+    let experiments = entries.iter().filter_map(|entry| {
+        let (_, view) = entry.views.iter().find(|(language, _)| *language == words.language)?;
+        let mut view = view.clone();
         for (claim, among) in view.claims.iter_mut().zip(places.by_ref()) {
             claim.q = among.q.map(written_q);
             claim.repeats = among.repeats.map(|(experiment, id)| {
-                let href = format!("{experiment}/index.html#{}", claims::anchor(&id));
-                ClaimLinkView { id, href: has_page.contains(&experiment).then_some(href) }
+                let href = format!("{experiment}/{page}#{}", claims::anchor(&id));
+                ClaimLinkView { id, href: has_page(&experiment).then_some(href) }
             });
         }
-        view
+        let claims = view.claims.iter().cloned();
+        (view.tested, view.untested) = claims.partition(|claim| claim.verdict.class != NOT_EVALUATED);
+        view.why_untested = why_untested(&view.untested);
+        Some(view)
     });
     let mut experiments: Vec<IndexEntryView> = experiments.collect();
-    let findings =
-        front.map_or_else(Vec::new, |front| findings(&front.findings, &mut experiments, explanations));
-    let download = |download: &Download| DownloadView {
-        name: download.name.clone(),
-        about: download.about.clone(),
-        size: text::bytes(download.bytes.len() as u64),
-    };
+    let findings = front.map_or_else(Vec::new, |front| {
+        findings(&front.findings, &mut experiments, explanations, words.language)
+    });
+    let compared = |quantity| compared(quantity, entries, words);
     Ok(IndexView {
         profile,
         is_full,
@@ -117,22 +157,36 @@ pub fn view(
         many,
         ruler: strip::ruler()?,
         counts,
-        explanations: explanations.iter().map(|explained| ExplanationView::of(explained, "", "")).collect(),
-        title: front.map(|front| front.title.clone()),
-        why: front.map(|front| front.why.trim().to_owned()),
+        explanations: explanations
+            .iter()
+            .map(|explained| ExplanationView::of(explained, "", "", words.language))
+            .collect(),
+        title: front.map(|front| front.title.to(words.language).to_owned()),
+        why: front.map(|front| front.why.to(words.language).to_owned()),
         findings,
+        beside: compared(Quantity::ValAcc)?,
+        beside_more: COMPARED[1..]
+            .iter()
+            .map(|quantity| compared(*quantity))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat(),
+        is_tested: experiments.iter().any(|experiment| !experiment.tested.is_empty()),
+        is_untested: experiments.iter().any(|one| !one.untested.is_empty() || one.tested.is_empty()),
+        is_unrun: experiments.iter().any(|one| !one.has_runs && !one.is_elsewhere),
         experiments,
+        methods: methods::view(words),
         command: command.to_owned(),
-        downloads: downloads.iter().map(download).collect(),
+        downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
 }
 
-/// Those that stand for themselves first, then those that answer a question, unless somebody has said an order.
+/// By id, those that answer a question after the others, unless somebody has said an order.
 pub fn ordered(mut entries: Vec<Entry>, front: Option<&Front>) -> Vec<Entry> {
     let order = front.map_or(&[][..], |front| &front.order);
+    entries.sort_by(|one, other| one.id.cmp(&other.id));
     let place = |entry: &Entry| {
-        let said = order.iter().position(|id| *id == entry.view.id);
-        (said.unwrap_or(order.len()), entry.view.question.is_some())
+        let said = order.iter().position(|id| *id == entry.id);
+        (said.unwrap_or(order.len()), entry.is_question)
     };
     entries.sort_by_key(place);
     entries
@@ -143,17 +197,19 @@ fn findings(
     ids: &[String],
     experiments: &mut [IndexEntryView],
     explanations: &[Explained],
+    language: Language,
 ) -> Vec<FindingView> {
+    let page = language.file(PAGE);
     let mut found = Vec::new();
     for id in ids {
         if let Some(explained) = explanations.iter().find(|explained| explained.folder == *id) {
-            let explanation = Some(ExplanationView::of(explained, "", ""));
+            let explanation = Some(ExplanationView::of(explained, "", "", language));
             found.push(FindingView { explanation, claim: None, figures: Vec::new(), href: None });
         }
         for entry in experiments.iter_mut() {
             let Some(claim) = entry.claims.iter_mut().find(|claim| claim.id == *id) else { continue };
             let figures = std::mem::take(&mut claim.figures);
-            let href = entry.has_page.then(|| format!("{}/index.html#{}", entry.id, claim.anchor));
+            let href = entry.has_page.then(|| format!("{}/{page}#{}", entry.id, claim.anchor));
             if !figures.is_empty() {
                 found.push(FindingView { explanation: None, claim: Some(claim.clone()), figures, href });
             }
@@ -167,29 +223,95 @@ fn entry(
     summary: &Summary,
     assessments: &[Assessment],
     is_made: bool,
+    words: Words,
 ) -> Result<IndexEntryView, FigureError> {
     let experiment = input.experiment;
     let profile = &experiment.profile;
     let (due, counted) = summary.trainings();
     Ok(IndexEntryView {
         id: experiment.id.clone(),
-        title: experiment.title.clone(),
+        title: experiment.title.to(words.language).to_owned(),
         question: experiment.question.clone(),
-        why: experiment.why.trim().to_owned(),
-        runs: format!(
-            "{} of {}, {} over {}",
-            text::count(counted as u64),
-            text::plural(due, "run"),
-            text::plural(summary.distinct().count(), "arm"),
-            text::plural(summary.seeds.len(), "seed")
+        why: experiment.why.to(words.language).to_owned(),
+        runs: words.say(
+            "overview.runs",
+            &[
+                ("n", &text::count(counted as u64)),
+                ("runs", &words.count("word.run", due, &[])),
+                ("arms", &words.count("word.arm-count", summary.distinct().count(), &[])),
+                ("seeds", &words.count("word.seed-count", summary.seeds.len(), &[])),
+            ],
         ),
-        left_out: input.left_out.as_deref().map(capitalised),
+        left_out: input.left_out.as_ref().map(|text| capitalised(text.to(words.language))),
         has_runs: counted > 0,
         has_page: counted > 0 && is_made,
-        changes: profile.changes.join(", "),
-        glance: glance::sentences(summary, experiment).into_iter().take(1).collect(),
-        claims: claims::views(assessments)?,
+        is_elsewhere: false,
+        changes: profile.changes.iter().map(|one| setup::cap(one, words)).collect::<Vec<_>>().join(", "),
+        glance: glance::sentences(summary, experiment, words).into_iter().take(1).collect(),
+        claims: claims::views(assessments, words)?,
+        tested: Vec::new(),
+        untested: Vec::new(),
+        why_untested: Vec::new(),
     })
+}
+
+/// Class of the claims without a verdict.
+const NOT_EVALUATED: &str = "not-evaluated";
+/// Reasons that a line of the index has room for.
+const MOST_REASONS: usize = 1;
+
+fn why_untested(claims: &[ClaimView]) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for reason in claims.iter().filter_map(|claim| claim.remarks.first()).map(|remark| capitalised(remark)) {
+        if !reasons.contains(&reason) && reasons.len() < MOST_REASONS {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+/// What references have numbers of and machines do not change much: times are theirs alone.
+const COMPARED: [Quantity; 4] =
+    [Quantity::ValAcc, Quantity::TrainAcc, Quantity::ValLoss, Quantity::TrainLoss];
+
+fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
+    let short = id.split('-').next().unwrap_or(id);
+    let mut found = Vec::new();
+    for quantity in COMPARED {
+        let metric = Metric { quantity, at: None };
+        for arm in summary.distinct() {
+            let values =
+                arm.counted.iter().filter_map(|(run, measures)| quantity::value(metric, run, measures));
+            let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+            let Some((ours, theirs)) = stats::mean(&values).zip(arm.reported(metric)) else { continue };
+            let name = Localised::each(|language| format!("{short} · {}", arm.name.to(language)));
+            found.push(Beside {
+                quantity,
+                set: arm.arm.config.data.set.to_string(),
+                row: Row { name, ours, theirs },
+            });
+        }
+    }
+    found
+}
+
+/// A figure for each data set.
+fn compared(quantity: Quantity, entries: &[Entry], words: Words) -> Result<Vec<FigureView>, FigureError> {
+    let all: Vec<&Beside> =
+        entries.iter().flat_map(|entry| &entry.beside).filter(|beside| beside.quantity == quantity).collect();
+    let mut sets: Vec<&str> = Vec::new();
+    for beside in &all {
+        if !sets.contains(&beside.set.as_str()) {
+            sets.push(&beside.set);
+        }
+    }
+    let metric = Metric { quantity, at: None };
+    let figure = |set: &str| {
+        let rows: Vec<&Row> =
+            all.iter().filter(|beside| beside.set == set).map(|beside| &beside.row).collect();
+        dumbbell::draw(&rows, metric, set, words)
+    };
+    sets.into_iter().map(figure).collect()
 }
 
 /// Up to which q a verdict is one of those a reader may take as found.
@@ -201,10 +323,13 @@ fn among(entries: &[Entry]) -> Vec<Among> {
         entries.iter().flat_map(|entry| entry.claims.iter().map(move |claim| (entry, claim))).collect();
     let repeats = |index: usize| {
         let (_, claim) = all[index];
-        let is_known =
-            |(_, earlier): &&(&Entry, &Rated)| claim.basis.iter().all(|one| earlier.basis.contains(one));
+        // Of one that was not tested there are no numbers to repeat.
+        let is_known = |(_, earlier): &&(&Entry, &Rated)| {
+            earlier.verdict != Verdict::NotEvaluated
+                && claim.basis.iter().all(|one| earlier.basis.contains(one))
+        };
         let earlier = all[..index].iter().find(is_known).filter(|_| !claim.basis.is_empty());
-        earlier.map(|(entry, earlier)| (entry.view.id.clone(), earlier.id.clone()))
+        earlier.map(|(entry, earlier)| (entry.id.clone(), earlier.id.clone()))
     };
     let mut among: Vec<Among> =
         (0..all.len()).map(|index| Among { q: None, repeats: repeats(index) }).collect();
@@ -251,7 +376,7 @@ pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
         let (start, lines) = &claim.fields;
         let repeats = among.repeats.map(|(_, id)| id).unwrap_or_default();
         for line in lines {
-            text.push_str(&format!("{start},{},{},{line}\n", number(among.q), quoted(&repeats)));
+            text.push_str(&format!("{start},{},{},{line}\n", csv::number(among.q), csv::text(&repeats)));
         }
     }
     text.into_bytes()
@@ -261,10 +386,16 @@ fn rated(input: &Input, assessment: &Assessment) -> Rated {
     let Assessment { claim, verdict, evidence, p, is_reduced, .. } = assessment;
     let experiment = input.experiment;
     let setting = if *is_reduced { "reduced" } else { "its own" };
-    let start =
-        [&experiment.id, &experiment.profile.name.0, setting, &claim.id, &claim.says, &verdict.to_string()]
-            .map(quoted)
-            .join(",");
+    let start = [
+        &experiment.id,
+        &experiment.profile.name.0,
+        setting,
+        &claim.id,
+        claim.says.en(),
+        &verdict.to_string(),
+    ]
+    .map(csv::text)
+    .join(",");
     let lines = match evidence.is_empty() {
         true => vec![",".repeat(12)],
         false => evidence.iter().map(fields).collect(),
@@ -281,35 +412,22 @@ fn rated(input: &Input, assessment: &Assessment) -> Rated {
 fn fields(evidence: &Evidence) -> String {
     let interval = evidence.shown_interval();
     [
-        quoted(&evidence.what),
-        number(evidence.estimate.map(|value| evidence.shown(value))),
-        number(interval.map(|(low, _)| low)),
-        number(interval.map(|(_, high)| high)),
-        quoted(evidence.unit),
-        number(evidence.bound.map(|bound| bound.value)),
+        csv::text(evidence.what.en()),
+        csv::number(evidence.estimate.map(|value| evidence.shown(value))),
+        csv::number(interval.map(|(low, _)| low)),
+        csv::number(interval.map(|(_, high)| high)),
+        csv::text(evidence.unit),
+        csv::number(evidence.bound.map(|bound| bound.value)),
         evidence.margin.to_string(),
         evidence.values.len().to_string(),
         evidence.held.map(|held| held.seeds.to_string()).unwrap_or_default(),
-        number(evidence.effect_size),
-        number(evidence.detectable),
-        number(match evidence.verdict {
+        csv::number(evidence.effect_size),
+        csv::number(evidence.detectable),
+        csv::number(match evidence.verdict {
             Verdict::Refuted => evidence.p_refuted,
             _ => evidence.p_supported,
         }),
         evidence.verdict.to_string(),
     ]
     .join(",")
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
-}
-
-/// RFC 4180.
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
 }

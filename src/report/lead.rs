@@ -3,6 +3,7 @@
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
 use crate::report::{Input, claims, glance};
 use crate::text;
+use crate::words::Words;
 
 pub struct Lead {
     pub id: String,
@@ -15,21 +16,21 @@ pub struct Lead {
 pub fn lead(input: &Input) -> Lead {
     let summary = Summary::of(input.experiment, &input.arms);
     let assessments = assess(input.experiment, &summary);
-    let glance = glance::sentences(&summary, input.experiment).into_iter().take(1);
+    let glance = glance::sentences(&summary, input.experiment, Words::english()).into_iter().take(1);
     let count = |verdict| {
         let found = assessments.iter().filter(|assessment| assessment.verdict == verdict).count();
         (found > 0).then_some((verdict, found))
     };
     Lead {
         id: input.experiment.id.clone(),
-        title: input.experiment.title.clone(),
-        sentences: glance.chain(assessments.iter().map(sentence)).collect(),
+        title: input.experiment.title.to_string(),
+        sentences: glance.chain(assessments.iter().map(|one| sentence(one, Words::english()))).collect(),
         verdicts: Verdict::ALL.into_iter().filter_map(count).collect(),
     }
 }
 
 /// `Holds: A is better than B (M1.a: +0.21, interval +0.18 to +0.24, 3 seeds).`
-fn sentence(assessment: &Assessment) -> String {
+pub fn sentence(assessment: &Assessment, words: Words) -> String {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     // Of a claim in several parts the one that decides, or keeps it open.
     let decisive = match verdict {
@@ -38,23 +39,29 @@ fn sentence(assessment: &Assessment) -> String {
     };
     let decisive = evidence.iter().find(|evidence| evidence.verdict == decisive);
     let reason = match decisive {
-        Some(evidence) => {
-            assessment.in_parts().into_iter().chain([found(evidence)]).collect::<Vec<_>>().join("; ")
-        }
-        None => remarks.first().cloned().unwrap_or_else(|| "nothing was measured".to_owned()),
+        Some(evidence) => assessment
+            .in_parts(words)
+            .into_iter()
+            .chain([found(evidence, words)])
+            .collect::<Vec<_>>()
+            .join("; "),
+        None => remarks.first().map_or_else(
+            || words.word("remark.nothing").to_owned(),
+            |remark| remark.to(words.language).to_owned(),
+        ),
     };
-    let says = claim.says.trim_end_matches('.');
-    format!("{}: {says} ({}: {reason}).", text::capital(verdict.says(*is_reduced)), claim.id)
+    let says = claim.says.to(words.language).trim_end_matches('.');
+    format!("{}: {says} ({}: {reason}).", text::capital(verdict.says(*is_reduced, words)), claim.id)
 }
 
-fn found(evidence: &Evidence) -> String {
-    let mut parts = vec![claims::estimate(evidence)];
-    if let Some(interval) = claims::interval(evidence) {
-        parts.push(format!("interval {interval}"));
+fn found(evidence: &Evidence, words: Words) -> String {
+    let mut parts = vec![claims::estimate(evidence, words)];
+    if let Some(interval) = claims::interval(evidence, words) {
+        parts.push(words.say("evidence.interval", &[("interval", &interval)]));
     } else if !evidence.is_informative {
-        parts.push("no information".to_owned());
+        parts.push(words.word("evidence.uninformative").to_owned());
     }
-    parts.push(text::plural(evidence.values.len(), "seed"));
+    parts.push(words.count("word.seed-count", evidence.values.len(), &[]));
     parts.join(", ")
 }
 

@@ -5,49 +5,49 @@ use crate::analyse::{ArmSummary, Summary, quantity};
 use crate::dataset::Name;
 use crate::experiment::metric::{Metric, Quantity};
 use crate::report::figure::{FigureError, Look};
-use crate::report::results::{arm_row, table};
+use crate::report::results::{arm_row, arm_table, table};
 use crate::report::view::{CellView, ConfusionRowView, ConfusionView, HeatView, RowView, TableView};
 use crate::row::Diagnostic;
 use crate::stats::Spread;
 use crate::text;
+use crate::words::Words;
 
-const SCORES: [(Quantity, &str, &str); 6] = [
-    (Quantity::TestAcc, "accuracy", "test"),
-    (Quantity::TestTop3, "top-3 accuracy", "test"),
-    (Quantity::TestPrecision, "precision", "macro, test"),
-    (Quantity::TestRecall, "recall", "macro, test"),
-    (Quantity::TestF1, "F1", "macro, test"),
-    (Quantity::TestEce, "calibration error", "test"),
+/// A quantity and the keys of its column's name and unit.
+type Column = (Quantity, &'static str, &'static str);
+
+const SCORES: [Column; 6] = [
+    (Quantity::TestAcc, "table.accuracy", "table.test"),
+    (Quantity::TestTop3, "table.top3", "table.test"),
+    (Quantity::TestPrecision, "table.precision", "table.macro-test"),
+    (Quantity::TestRecall, "table.recall", "table.macro-test"),
+    (Quantity::TestF1, "F1", "table.macro-test"),
+    (Quantity::TestEce, "table.calibration", "table.test"),
 ];
 
-const DIAGNOSTICS: [(Quantity, &str, &str); 8] = [
-    (Quantity::Roughness, "roughness", "nats"),
-    (Quantity::GradientNoiseScale, "noise scale", "images"),
-    (Quantity::GradientVariance, "gradient variance", "of a batch"),
-    (Quantity::GradientNormRatio, "gradient norm", "first / last layer"),
-    (Quantity::SaturatedShare, "saturated", "share"),
-    (Quantity::DeadShare, "dead", "share"),
-    (Quantity::Sharpness, "sharpness", "largest eigenvalue"),
-    (Quantity::EpsilonSharpness, "ε-sharpness", "%"),
+const DIAGNOSTICS: [Column; 8] = [
+    (Quantity::Roughness, "table.roughness", "nats"),
+    (Quantity::GradientNoiseScale, "table.noise-scale", "table.images"),
+    (Quantity::GradientVariance, "table.gradient-variance", "table.of-a-batch"),
+    (Quantity::GradientNormRatio, "table.gradient-norm", "table.first-last"),
+    (Quantity::SaturatedShare, "table.saturated", "table.share"),
+    (Quantity::DeadShare, "table.dead", "table.share"),
+    (Quantity::Sharpness, "table.sharpness", "table.largest-eigenvalue"),
+    (Quantity::EpsilonSharpness, "table.epsilon-sharpness", "%"),
 ];
 
 /// Nothing where no run was scored so.
-pub fn scores(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
-    let caption =
-        "On the test images with the weights the run ended with: mean over seeds, ± one standard deviation.";
-    quantities(summary, caption, &SCORES[1..], &SCORES)
+pub fn scores(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+    quantities(summary, "table.scores", &SCORES[1..], &SCORES, words)
 }
 
-pub fn diagnostics(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
-    let caption = "At the end of training: mean over seeds, ± one standard deviation. How each is measured stands \
-                   under Methods.";
-    let mut tables = quantities(summary, caption, &DIAGNOSTICS[1..], &DIAGNOSTICS)?;
+pub fn diagnostics(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+    let mut tables = quantities(summary, "table.diagnostics", &DIAGNOSTICS[1..], &DIAGNOSTICS, words)?;
     for (diagnostic, what) in [
-        (Diagnostic::GradientNorm, "2-norm of the gradient of each layer's weights"),
-        (Diagnostic::SaturatedShare, "Share of saturated activations, layer by layer"),
-        (Diagnostic::DeadShare, "Share of dead units, layer by layer"),
+        (Diagnostic::GradientNorm, "table.layer-norms"),
+        (Diagnostic::SaturatedShare, "table.layer-saturated"),
+        (Diagnostic::DeadShare, "table.layer-dead"),
     ] {
-        tables.extend(by_layer(summary, diagnostic, what)?);
+        tables.extend(by_layer(summary, diagnostic, what, words)?);
     }
     Ok(tables)
 }
@@ -56,25 +56,22 @@ pub fn diagnostics(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
 fn quantities(
     summary: &Summary,
     caption: &str,
-    wanted: &[(Quantity, &str, &str)],
-    columns: &[(Quantity, &str, &str)],
+    wanted: &[Column],
+    columns: &[Column],
+    words: Words,
 ) -> Result<Vec<TableView>, FigureError> {
-    let is_there = |(quantity, ..): &(Quantity, &str, &str)| {
-        summary.arms.iter().any(|arm| spread(arm, *quantity).is_some())
-    };
+    let is_there = |(quantity, ..): &Column| summary.arms.iter().any(|arm| spread(arm, *quantity).is_some());
     if !wanted.iter().any(is_there) {
         return Ok(Vec::new());
     }
     let columns: Vec<_> = columns.iter().filter(|column| is_there(column)).collect();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
-        let cell = |column: &&(Quantity, &str, &str)| {
-            CellView::spread(spread(arm, column.0), column.0.facts().places)
-        };
-        rows.push(arm_row(arm, look, "", columns.iter().map(cell).collect())?);
+        let cell = |column: &&Column| CellView::spread(spread(arm, column.0), column.0.facts().places);
+        rows.push(arm_row(arm, look, "", columns.iter().map(cell).collect(), words)?);
     }
     let heads: Vec<(&str, &str)> = columns.iter().map(|(_, name, unit)| (*name, *unit)).collect();
-    Ok(vec![table(caption.to_owned(), "arm", &heads, rows)])
+    Ok(vec![arm_table(words.say(caption, &[]), &heads, rows, words)])
 }
 
 fn spread(arm: &ArmSummary, quantity: Quantity) -> Option<Spread> {
@@ -84,7 +81,12 @@ fn spread(arm: &ArmSummary, quantity: Quantity) -> Option<Spread> {
 }
 
 /// A column a layer, of the arms that have the diagnostic.
-fn by_layer(summary: &Summary, diagnostic: Diagnostic, what: &str) -> Result<Option<TableView>, FigureError> {
+fn by_layer(
+    summary: &Summary,
+    diagnostic: Diagnostic,
+    what: &str,
+    words: Words,
+) -> Result<Option<TableView>, FigureError> {
     let mut layers: Vec<&str> = Vec::new();
     for (run, _) in summary.arms.iter().flat_map(|arm| &arm.counted) {
         for (layer, _) in quantity::layers(run, diagnostic) {
@@ -100,16 +102,16 @@ fn by_layer(summary: &Summary, diagnostic: Diagnostic, what: &str) -> Result<Opt
             let values: Vec<f64> = values.filter(|(name, _)| name == layer).map(|(_, value)| value).collect();
             CellView::spread(Spread::of(&values), 4)
         };
-        rows.push(arm_row(arm, look, "", layers.iter().map(of_layer).collect())?);
+        rows.push(arm_row(arm, look, "", layers.iter().map(of_layer).collect(), words)?);
     }
     let heads: Vec<(&str, &str)> = layers.iter().map(|layer| (*layer, "")).collect();
-    let caption = format!("{what}, at the end of training: mean over seeds, ± one standard deviation.");
-    Ok((!layers.is_empty()).then(|| table(caption, "arm", &heads, rows)))
+    let caption = words.say("table.by-layer", &[("what", &words.word(what))]);
+    Ok((!layers.is_empty()).then(|| arm_table(caption, &heads, rows, words)))
 }
 
 /// The test images of all seeds in one matrix an arm.
 fn matrices<'s>(summary: &'s Summary) -> impl Iterator<Item = (&'s ArmSummary<'s>, Confusion, usize)> {
-    summary.distinct().filter_map(|arm| {
+    Look::each(summary).filter_map(|(arm, _)| {
         let mut matrices = arm.counted.iter().filter_map(|(run, _)| quantity::test_confusion(run));
         let (mut sum, mut seeds) = (matrices.next()?, 1);
         for matrix in matrices {
@@ -129,7 +131,7 @@ const MOST_COLUMNS: usize = 20;
 /// Rows of what stands in place of them.
 const WORST: usize = 20;
 
-pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
+pub fn confusion(summary: &Summary, words: Words) -> Vec<ConfusionView> {
     let view = |(arm, matrix, seeds): (&ArmSummary, Confusion, usize)| {
         let name = |class: usize| set(arm).class_name(class as u16).to_owned();
         let cell = |label: usize, predicted: usize| {
@@ -143,12 +145,8 @@ pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
             cells: (0..matrix.classes()).map(|predicted| cell(label, predicted)).collect(),
         };
         ConfusionView {
-            name: arm.name.clone(),
-            caption: format!(
-                "Test images by class (rows) and by predicted class (columns), added up over {}. The darker, the \
-                 larger the share of its row.",
-                text::plural(seeds, "seed")
-            ),
+            name: arm.name.to(words.language).to_owned(),
+            caption: words.say("table.confusion", &[("seeds", &words.count("word.seed-count", seeds, &[]))]),
             classes: (0..matrix.classes()).map(name).collect(),
             rows: (0..matrix.classes()).map(row).collect(),
         }
@@ -159,35 +157,37 @@ pub fn confusion(summary: &Summary) -> Vec<ConfusionView> {
 /// A score of one class.
 type ClassScore = fn(&Confusion, usize) -> f64;
 
-pub fn by_class(summary: &Summary) -> Result<Vec<TableView>, FigureError> {
-    let scores: [(&str, ClassScore); 3] =
-        [("Precision", Confusion::precision), ("Recall", Confusion::recall), ("F1", Confusion::f1)];
+pub fn by_class(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+    let scores: [(&str, ClassScore); 3] = [
+        ("table.class-precision", Confusion::precision),
+        ("table.class-recall", Confusion::recall),
+        ("table.class-f1", Confusion::f1),
+    ];
     let looks: Vec<(&ArmSummary, Look)> = Look::each(summary).collect();
     let mut tables = Vec::new();
     for (what, score) in scores {
-        let (mut rows, mut heads) = (Vec::new(), Vec::new());
+        // Arms of another data set have other classes, so a table of their own.
+        let mut by_classes: Vec<(Vec<&str>, Vec<RowView>)> = Vec::new();
         for (arm, matrix, _) in matrices(summary).filter(|(_, matrix, _)| matrix.classes() <= MOST_COLUMNS) {
             let classes = 0..matrix.classes();
-            heads = classes.clone().map(|class| set(arm).class_name(class as u16)).collect();
+            let heads: Vec<&str> = classes.clone().map(|class| set(arm).class_name(class as u16)).collect();
             let cells =
                 classes.map(|class| CellView::number(text::fixed(score(&matrix, class), 4))).collect();
-            if let Some((_, look)) = looks.iter().find(|(other, _)| other.name == arm.name) {
-                rows.push(arm_row(arm, *look, "", cells)?);
+            let Some((_, look)) = looks.iter().find(|(other, _)| other.name == arm.name) else { continue };
+            let row = arm_row(arm, *look, "", cells, words)?;
+            match by_classes.iter_mut().find(|(known, _)| *known == heads) {
+                Some((_, rows)) => rows.push(row),
+                None => by_classes.push((heads, vec![row])),
             }
         }
-        if !rows.is_empty() {
+        for (heads, rows) in by_classes {
             let heads: Vec<(&str, &str)> = heads.iter().map(|head| (*head, "")).collect();
-            tables.push(table(
-                format!("{what} by class, over the test images of all seeds."),
-                "arm",
-                &heads,
-                rows,
-            ));
+            tables.push(arm_table(words.say(what, &[]), &heads, rows, words));
         }
     }
     for (arm, matrix, _) in matrices(summary).filter(|(_, matrix, _)| matrix.classes() > MOST_COLUMNS) {
-        tables.push(most_confused(arm, &matrix));
-        tables.push(worst_classes(arm, &matrix));
+        tables.push(most_confused(arm, &matrix, words));
+        tables.push(worst_classes(arm, &matrix, words));
     }
     Ok(tables)
 }
@@ -198,7 +198,7 @@ fn class_row(arm: &ArmSummary, class: usize, cells: Vec<CellView>) -> RowView {
     RowView { class: String::new(), swatch: None, name, kind: String::new(), starts_group: true, cells }
 }
 
-fn most_confused(arm: &ArmSummary, matrix: &Confusion) -> TableView {
+fn most_confused(arm: &ArmSummary, matrix: &Confusion, words: Words) -> TableView {
     let pairs = matrix.most_confused(WORST);
     let row = |&(label, predicted, images): &(usize, usize, u64)| {
         let share = images as f64 / matrix.support(label).max(1) as f64;
@@ -206,17 +206,17 @@ fn most_confused(arm: &ArmSummary, matrix: &Confusion) -> TableView {
         let numbers = [text::count(images), text::fixed(share, 4)].map(CellView::number);
         class_row(arm, label, std::iter::once(other).chain(numbers).collect())
     };
-    let caption = format!(
-        "The {} most confused of {} classes, {}: over the test images of all seeds.",
-        text::plural(pairs.len(), "pair"),
-        matrix.classes(),
-        arm.name
-    );
-    let columns = [("taken for", ""), ("images", ""), ("share", "of the class")];
-    table(caption, "class", &columns, pairs.iter().map(row).collect())
+    let rows = pairs.iter().map(row).collect();
+    let (named, classes) = (words.count("word.pair", pairs.len(), &[]), matrix.classes());
+    let arm = arm.name.to(words.language);
+    let caption =
+        words.say("table.most-confused", &[("pairs", &named), ("classes", &classes), ("arm", &arm)]);
+    let columns = ["table.taken-for", "table.images", "table.share"].map(|key| words.word(key));
+    let columns = [(columns[0], ""), (columns[1], ""), (columns[2], words.word("table.of-the-class"))];
+    table(caption, words.word("word.class"), &columns, rows)
 }
 
-fn worst_classes(arm: &ArmSummary, matrix: &Confusion) -> TableView {
+fn worst_classes(arm: &ArmSummary, matrix: &Confusion, words: Words) -> TableView {
     let mut classes: Vec<(usize, f64)> =
         (0..matrix.classes()).map(|class| (class, matrix.f1(class))).collect();
     classes.sort_by(|(_, one), (_, other)| one.total_cmp(other));
@@ -227,11 +227,10 @@ fn worst_classes(arm: &ArmSummary, matrix: &Confusion) -> TableView {
         cells.push(CellView::number(text::count(matrix.support(class))));
         class_row(arm, class, cells)
     };
-    let caption = format!(
-        "The {WORST} of {} classes with the lowest F1, {}: over the test images of all seeds.",
-        matrix.classes(),
-        arm.name
-    );
-    let columns = [("F1", ""), ("precision", ""), ("recall", ""), ("images", "")];
-    table(caption, "class", &columns, classes.iter().map(row).collect())
+    let rows = classes.iter().map(row).collect();
+    let (count, arm) = (matrix.classes(), arm.name.to(words.language));
+    let caption = words.say("table.worst", &[("n", &WORST), ("classes", &count), ("arm", &arm)]);
+    let columns =
+        ["F1", "table.precision", "table.recall", "table.images"].map(|key| (words.word_or(key), ""));
+    table(caption, words.word("word.class"), &columns, rows)
 }

@@ -1,11 +1,14 @@
-//! Pages of results: one folder an experiment, that needs no network, no script and no server.
+//! Pages of results: one folder an experiment, that needs no network and no server, and whose one script may be missing.
 //!
 //! `Input → Summary → view → page`: what is computed is the summary's, what is written is the view's, where it
 //! stands is the template's. Everything is pure and in a fixed order: the same input gives the same bytes.
 
+pub mod audit;
+pub mod bundle;
 mod cell;
 mod claims;
 pub mod columns;
+mod csv;
 mod device;
 mod explained;
 mod figure;
@@ -14,7 +17,9 @@ mod fixture;
 pub mod gate;
 mod glance;
 mod index;
+pub mod kept;
 mod lead;
+mod methods;
 mod metrics;
 mod page;
 mod provenance;
@@ -23,18 +28,27 @@ mod setup;
 pub mod study;
 pub mod timing;
 pub mod trace;
+mod values;
 mod view;
 
 pub use explained::Explained;
 pub use index::Entry;
 pub use lead::{Lead, lead};
 
-use tera::{Context, Tera};
+use std::fmt::Display;
 
-use crate::analyse::ArmRuns;
+use tera::{Context, Kwargs, State, Tera, Value};
+
+use crate::analyse::{ArmRuns, Summary, assess};
+use crate::digest::Digest;
 use crate::experiment::Experiment;
-use crate::experiment::front::Front;
+use crate::language::{Language, Localised};
+use crate::record::frame::FrameError;
 use crate::report::figure::FigureError;
+use crate::report::kept::KeptError;
+use crate::report::kept::index::Index;
+use crate::report::view::LanguageView;
+use crate::words::Words;
 
 /// What the page of one experiment is made from.
 pub struct Input<'a> {
@@ -42,13 +56,15 @@ pub struct Input<'a> {
     /// Every run there is of each arm of its profile, finished or not; an arm may be absent.
     pub arms: Vec<ArmRuns<'a>>,
     /// Which runs of the profile are not among them, being of another plan or machine.
-    pub left_out: Option<String>,
+    pub left_out: Option<Localised>,
     /// Those that lie beside the page's folder.
     pub explanations: &'a [Explained],
     /// Runs the whole experiment again.
     pub command: String,
     /// Files that are offered beside the page, in this order.
     pub downloads: Vec<Download>,
+    /// The page is made in each of these.
+    pub languages: &'a [Language],
 }
 
 /// A file to offer beside a page.
@@ -57,7 +73,7 @@ pub struct Download {
     /// A plain file name: it will lie in the page's own folder.
     pub name: String,
     /// What is in it, in a few words.
-    pub about: String,
+    pub about: Localised,
     pub bytes: Vec<u8>,
 }
 
@@ -76,75 +92,173 @@ pub enum ReportError {
     Template(#[from] tera::Error),
     #[error("download '{0}' cannot lie beside the page: expected a plain file name that no other file has")]
     Download(String),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("a file beside the page cannot be written: {0}")]
+    Encode(String),
 }
 
-const PAGE: &str = "index.html";
+impl ReportError {
+    fn json(error: serde_json::Error) -> Self {
+        Self::Encode(error.to_string())
+    }
+}
+
+impl Download {
+    /// `about` is a key of [`Words`].
+    fn of(name: &str, about: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), about: Words::each(|words| words.say(about, &[])), bytes }
+    }
+}
+
+/// The English page of a folder; those of other languages lie beside it.
+pub const PAGE: &str = "index.html";
 const QUESTIONS: &str = "open-questions.html";
+/// Beside the index, for all pages of the folder.
+const METHODS: &str = "methods.html";
+
+/// Names of all pages that an index may have, in whatever language.
+pub fn index_pages() -> impl Iterator<Item = String> {
+    let names = [PAGE, QUESTIONS, METHODS];
+    Language::ALL.into_iter().flat_map(move |language| names.map(|name| language.file(name)))
+}
 
 /// The page and its downloads.
 pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
-    let mut files = vec![File { name: PAGE.to_owned(), bytes: page_html(input)?.into_bytes() }];
-    for Download { name, bytes, .. } in &input.downloads {
+    let summary = Summary::of(input.experiment, &input.arms);
+    let assessments = assess(input.experiment, &summary);
+    let mut pages = Vec::new();
+    for &language in input.languages {
+        let words = Words::of(language);
+        let mut context = context(PAGE, language, input.languages);
+        context.insert("page", &page::view(input, &summary, &assessments, words)?);
+        let page = templates(words)?.render("experiment.html", &context)?;
+        pages.push(File { name: language.file(PAGE), bytes: page.into_bytes() });
+    }
+    for (index, Download { name, .. }) in input.downloads.iter().enumerate() {
         let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
-        if !is_plain || files.iter().any(|file| file.name == *name) {
+        let is_taken = pages.iter().any(|page| page.name == *name)
+            || input.downloads[..index].iter().any(|other| other.name == *name);
+        if !is_plain || is_taken {
             return Err(ReportError::Download(name.clone()));
         }
-        files.push(File { name: name.clone(), bytes: bytes.clone() });
     }
-    Ok(files)
+    Ok(with_downloads(pages, input.downloads.clone()))
 }
 
-fn page_html(input: &Input) -> Result<String, ReportError> {
-    let view = page::view(input)?;
+/// What every page is given: its language, its name in it, and where the others are.
+fn context(name: &str, language: Language, languages: &[Language]) -> Context {
+    let others = languages.iter().filter(|other| **other != language).map(|other| LanguageView {
+        tag: other.tag().to_owned(),
+        name: other.name().to_owned(),
+        file: other.file(name),
+    });
     let mut context = Context::new();
-    context.insert("page", &view);
+    context.insert("lang", language.tag());
+    context.insert("languages", &others.collect::<Vec<LanguageView>>());
+    // What a link to a page leads to that is of the same language.
+    context.insert("index", &language.file(PAGE));
+    context.insert("questions", &language.file(QUESTIONS));
+    context.insert("methods", &language.file(METHODS));
     context.insert("style", include_str!("../../templates/style.css"));
-    Ok(templates()?.render("experiment.html", &context)?)
+    context
 }
 
-/// The pages over all experiments: the index, the open questions, and the claims as a table to download.
+fn with_downloads(pages: Vec<File>, downloads: Vec<Download>) -> Vec<File> {
+    let files = downloads.into_iter().map(|Download { name, bytes, .. }| File { name, bytes });
+    pages.into_iter().chain(files).collect()
+}
+
+/// The pages over all pages of a folder: the index, the open questions, what all take for known, and the claims as a table to
+/// download.
 ///
-/// `entries` are of every experiment, also of those without a run; `front` is what they lead with, where somebody has said it;
-/// `command` runs all of it again.
+/// `pages` are the entries of those that lie there; what has none is named by `index`.
 pub fn render_index(
-    entries: Vec<Entry>,
+    pages: Vec<Entry>,
     explanations: &[Explained],
-    front: Option<&Front>,
-    command: &str,
-) -> Result<Vec<File>, ReportError> {
-    let entries = index::ordered(entries, front);
+    index: &Index,
+) -> Result<Vec<File>, KeptError> {
+    let front = index.front()?;
+    let entries = index::ordered(pages.into_iter().chain(index.others()?).collect(), front.as_ref());
     let claims = Download {
         name: "claims.csv".to_owned(),
-        about: "every claim with its evidence and verdict, CSV".to_owned(),
+        about: Words::each(|words| words.say("overview.claims-csv", &[])),
         bytes: index::claims_csv(&entries),
     };
-    let view = index::view(entries, explanations, front, command, std::slice::from_ref(&claims))?;
-    let mut context = Context::new();
-    context.insert("index", &view);
-    context.insert("style", include_str!("../../templates/style.css"));
-    let templates = templates()?;
-    let mut files = vec![File { name: claims.name, bytes: claims.bytes }];
-    for (name, template) in [(PAGE, "index.html"), (QUESTIONS, "open-questions.html")] {
-        files.push(File { name: name.to_owned(), bytes: templates.render(template, &context)?.into_bytes() });
+    let second = Download::of("audit.py", "download.audit", include_bytes!("../../tools/audit.py").to_vec());
+    let downloads = kept::index::downloads(index, &[claims, second])?;
+    let mut pages = Vec::new();
+    for &language in &index.languages {
+        let words = Words::of(language);
+        let view = index::view(&entries, explanations, front.as_ref(), &index.command, &downloads, words);
+        let view = view.map_err(ReportError::from)?;
+        let templates = templates(words).map_err(ReportError::from)?;
+        for (name, template) in
+            [(PAGE, "index.html"), (QUESTIONS, "open-questions.html"), (METHODS, "methods.html")]
+        {
+            let mut context = context(name, language, &index.languages);
+            context.insert("overview", &view);
+            let page = templates.render(template, &context).map_err(ReportError::from)?;
+            pages.push(File { name: language.file(name), bytes: page.into_bytes() });
+        }
     }
+    let files = with_downloads(pages, downloads);
     Ok(files)
 }
 
 /// The templates are part of the program. Their names end in `.html`, by which tera escapes what is put into them.
-fn templates() -> Result<Tera, tera::Error> {
+///
+/// In them `say(key="…", name=value)` is a text of `words`: HTML as it stands, its values escaped. `plain(key="…")`
+/// is one that is none, for what is given to a component as any other text.
+fn templates(words: Words) -> Result<Tera, tera::Error> {
     let mut tera = Tera::new();
+    tera.register_function("say", move |values: Kwargs, _: &State| said(words, &values));
+    let plain = move |values: Kwargs, _: &State| Ok::<_, tera::Error>(words.word(values.must_get("key")?));
+    tera.register_function("plain", plain);
     tera.add_raw_templates([
         ("base.html", include_str!("../../templates/base.html")),
         ("parts.html", include_str!("../../templates/parts.html")),
         ("experiment.html", include_str!("../../templates/experiment.html")),
         ("index.html", include_str!("../../templates/index.html")),
+        ("methods.html", include_str!("../../templates/methods.html")),
         ("open-questions.html", include_str!("../../templates/open-questions.html")),
         ("study.html", include_str!("../../templates/study.html")),
-        ("study.txt", include_str!("../../templates/study.txt")),
         ("timing.html", include_str!("../../templates/timing.html")),
         ("trace.html", include_str!("../../templates/trace.html")),
     ])?;
+    let context = tera.global_context();
+    context.insert("script", SCRIPT);
+    context.insert("policy", &policy());
     Ok(tera)
+}
+
+/// What every page runs, and nothing else.
+const SCRIPT: &str = include_str!("../../templates/script.js");
+
+/// What a browser lets a page do: show itself and run the one script of this digest, and ask nobody for anything.
+fn policy() -> String {
+    // The element's content, to the letter: templates/base.html puts a line break before the script.
+    let script = Digest::of(format!("\n{SCRIPT}").as_bytes()).base64();
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; \
+         form-action 'none'"
+    )
+}
+
+fn said(words: Words, values: &Kwargs) -> Result<Value, tera::Error> {
+    let key: &str = values.must_get("key")?;
+    let mut escaped = Vec::new();
+    for (name, value) in values.iter() {
+        let mut text = Vec::new();
+        match value.is_safe() {
+            true => text.extend(value.to_string().into_bytes()),
+            false => tera::escape_html(&value.to_string(), &mut text).map_err(tera::Error::message)?,
+        }
+        escaped.push((name.to_string(), String::from_utf8_lossy(&text).into_owned()));
+    }
+    let values: Vec<(&str, &dyn Display)> =
+        escaped.iter().map(|(name, text)| (name.as_str(), text as &dyn Display)).collect();
+    Ok(Value::safe_string(&words.say(key, &values)))
 }
 
 #[cfg(test)]
@@ -157,6 +271,36 @@ mod tests {
 
     fn html(input: &Input) -> String {
         String::from_utf8(render(input).unwrap().swap_remove(0).bytes).unwrap()
+    }
+
+    /// `page` without the script that every page has once, as its last element; what else is script is left in.
+    pub fn without_script(page: &str) -> String {
+        let end = format!("<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
+        page.strip_suffix(&end).unwrap_or_else(|| panic!("the script does not end the page")).to_owned()
+    }
+
+    /// A page whose policy names another digest than its script's has neither sorting nor values, and says so nowhere.
+    #[test]
+    fn the_policy_lets_exactly_the_script_of_the_page_run() {
+        let experiment = samples::experiment();
+        let page = html(&fixture::input(&experiment, samples::arms(&experiment.profile, &[0])));
+        let script = page.split_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
+        let digest = Digest::of(script.as_bytes()).base64();
+        let attribute = page.split_once("Content-Security-Policy\" content=\"").unwrap().1;
+        let policy = &attribute[..attribute.find('"').unwrap()];
+        let allowed = policy.split("; ").find(|part| part.starts_with("script-src")).unwrap();
+        assert_eq!(allowed, format!("script-src 'sha256-{digest}'"));
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("http"), "{policy}");
+        let at = |part: &str| page.find(part).unwrap();
+        assert!(at("Content-Security-Policy") < at("<style>"), "it holds only for what comes after it");
+    }
+
+    #[test]
+    fn the_script_is_a_few_kilobytes_and_asks_nobody() {
+        assert!(SCRIPT.len() < 7_000, "{} bytes", SCRIPT.len());
+        for foreign in ["http", "fetch(", "XMLHttpRequest", "import", "innerHTML", "eval", "</"] {
+            assert!(!SCRIPT.contains(foreign), "{foreign}");
+        }
     }
 
     /// `text` with every digest replaced, so that a snapshot does not move with the data set's.
@@ -202,7 +346,10 @@ mod tests {
         let profile = &experiment.profile;
         let mut arms = fixture::study(profile, &[0, 1, 2]);
         fixture::cut(&mut arms[1].runs[2], Status::Failed { reason: "killed by signal 9".to_owned() }, 700);
-        let view = page::view(&fixture::input(&experiment, arms)).unwrap();
+        let input = fixture::input(&experiment, arms);
+        let summary = Summary::of(&experiment, &input.arms);
+        let assessments = assess(&experiment, &summary);
+        let view = page::view(&input, &summary, &assessments, Words::english()).unwrap();
         let mut json = serde_json::to_value(&view).unwrap();
         without_pictures(&mut json);
         insta::assert_snapshot!(without_digests(&serde_json::to_string_pretty(&json).unwrap()));
@@ -214,8 +361,46 @@ mod tests {
         let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
         let style = include_str!("../../templates/style.css");
-        assert!(page.contains(style));
-        insta::assert_snapshot!(without_digests(&page.replace(style, "")));
+        assert!(page.contains(style) && page.contains(SCRIPT));
+        // Either may change without a word of a page, and the policy's digest goes with the script.
+        let page = page.replace(style, "").replace(SCRIPT, "").replace(&policy(), "");
+        insta::assert_snapshot!(without_digests(&page));
+    }
+
+    /// 10,000 runs made a page of 15 MB.
+    #[test]
+    fn a_page_of_many_runs_shows_some_and_says_where_all_of_them_are() {
+        let experiment = samples::experiment();
+        let seeds: Vec<u64> = (0..150).collect();
+        let mut input = fixture::input(&experiment, samples::arms(&experiment.profile, &seeds));
+        input.downloads = kept::experiment::downloads(&input).unwrap();
+        let page = html(&input);
+        for file in ["values.csv", "runs.json"] {
+            let said =
+                format!("250 rows are left out here; all of them are in <a href=\"{file}\">{file}</a>.");
+            assert!(page.contains(&said), "{said}");
+        }
+        assert!(page.contains("some of the seeds"), "thin lines");
+        assert!(page.len() < 1_000_000, "{}", page.len());
+    }
+
+    #[test]
+    fn a_page_of_many_arms_shows_some_and_says_how_many_it_leaves_out() {
+        let levels: Vec<String> = (1..=50).map(|batch| format!("{{ value = {batch} }}")).collect();
+        let text = format!(
+            "title = \"many\"\nwhy = \"a wide grid\"\n\
+             data = {{ set = \"mnist\", validation = 0.2 }}\n\
+             model = {{ name = \"simple_cnn\" }}\n\
+             optim = {{ name = \"adam\", lr = 0.001 }}\n\
+             train = {{ batch = 64, epochs = 1 }}\n\
+             [[factors]]\nkey = \"train.batch\"\nlabel = \"batch\"\nlevels = [{}]\n\
+             [profiles]\nfull = {{ seeds = [0] }}\n",
+            levels.join(", ")
+        );
+        let experiment = Experiment::parse(std::path::Path::new("many.toml"), &text).unwrap();
+        let page = html(&fixture::input(&experiment, vec![]));
+        assert!(page.contains("10 arms are left out here.") && page.contains("10 arms are not drawn."));
+        assert!(!page.contains("href=\"results.csv\""), "a file that is not there");
     }
 
     #[test]
@@ -253,8 +438,8 @@ mod tests {
         let mut input = fixture::input(&experiment, arms);
         input.command = script.to_owned();
         input.downloads[0].name = format!("{}.csv", script.replace('/', ""));
-        input.downloads[0].about = script.to_owned();
-        let page = html(&input);
+        input.downloads[0].about = script.into();
+        let page = without_script(&html(&input));
         assert!(!page.contains("<script"), "{}", &page[page.find("<script").unwrap()..][..200]);
         assert!(page.matches("&lt;script&gt;").count() > 20);
     }
@@ -264,6 +449,7 @@ mod tests {
         let experiment = samples::experiment();
         let profile = &experiment.profile;
         let page = html(&fixture::input(&experiment, samples::arms(profile, &[0, 1])));
+        let page = without_script(&page);
         let body = &page[page.find("</style>").unwrap()..];
         for foreign in
             ["http:", "https:", "src=", "<link", "<script", "url(", "style=", "fill=\"#", "stroke=\"#"]
@@ -369,8 +555,15 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
 
     /// The index of experiments whose pages are all there.
     fn index(inputs: &[Input]) -> Vec<File> {
-        let entries = inputs.iter().map(|input| Entry::of(input, true, &[]).unwrap()).collect();
-        render_index(entries, &[], None, "pinbench reproduce").unwrap()
+        let entries = inputs.iter().map(|input| Entry::of(input, |_| true, &[]).unwrap()).collect();
+        let index = Index {
+            pages: inputs.iter().map(|input| input.experiment.id.clone()).collect(),
+            others: Vec::new(),
+            command: "pinbench reproduce".to_owned(),
+            front: None,
+            languages: vec![Language::En],
+        };
+        render_index(entries, &[], &index).unwrap()
     }
 
     fn text_of(files: &[File], name: &str) -> String {
@@ -398,7 +591,7 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
         let inputs =
             [fixture::input(&with, fixture::study(profile, &[0, 1, 2])), fixture::input(&without, vec![])];
         let files = index(&inputs);
-        let page = text_of(&files, "index.html");
+        let page = without_script(&text_of(&files, "index.html"));
         assert!(page.contains("3 claims:") && page.contains("href=\"m1/index.html#claim-m1-a\""));
         assert!(page.contains("Not run yet under this profile."));
         assert!(page.contains("not tested") && page.contains("did you mean"));
@@ -425,6 +618,45 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
         assert_eq!(page.matches("<h2 id=\"F1\">").count(), 1);
         assert_eq!(page.matches("<h2").count(), 1);
         assert!(page.contains("m1/index.html"));
+    }
+
+    /// What a text says where no value is: a page in another language has none of it.
+    fn is_english(page: &str) -> Vec<&'static str> {
+        let (english, korean) = (Words::english(), Words::of(Language::Ko));
+        let own = english.keys().map(|key| (english.word(key), korean.word(key)));
+        let own =
+            own.filter(|(english, korean)| english != korean && english.len() > 12 && !english.contains('{'));
+        own.map(|(english, _)| english).filter(|text| page.contains(text)).collect()
+    }
+
+    #[test]
+    fn pages_in_korean_lie_beside_the_english_ones_and_are_korean_throughout() {
+        let experiment = with_claims();
+        let arms = fixture::study(&experiment.profile, &[0, 1, 2]);
+        let input =
+            Input { languages: &Language::ALL, downloads: vec![], ..fixture::input(&experiment, arms) };
+        let mut files = render(&input).unwrap();
+        let entries = vec![Entry::of(&input, |_| true, &["M1.a".to_owned()]).unwrap()];
+        let index = Index {
+            pages: vec![experiment.id.clone()],
+            others: Vec::new(),
+            command: "pinbench reproduce".to_owned(),
+            front: None,
+            languages: Language::ALL.to_vec(),
+        };
+        let of_all = render_index(entries, &[], &index).unwrap();
+        assert!(
+            text_of(&files, "index.html")
+                .contains("<a href=\"index.ko.html\" lang=\"ko\" hreflang=\"ko\">한국어</a>")
+        );
+        assert!(text_of(&of_all, "index.ko.html").contains("href=\"m1/index.ko.html#claim-m1-a\""));
+        assert!(text_of(&of_all, "index.ko.html").contains("href=\"open-questions.ko.html\""));
+        files.extend(of_all);
+        for page in files.iter().filter(|file| file.name.ends_with(".ko.html")) {
+            let text = String::from_utf8(page.bytes.clone()).unwrap();
+            assert!(text.contains("<html lang=\"ko\">") && text.contains("hreflang=\"en\">English</a>"));
+            assert_eq!(is_english(&text), Vec::<&str>::new(), "{}", page.name);
+        }
     }
 
     #[test]
@@ -492,9 +724,11 @@ tests = [{ metric = "sharpness", order = "1024 > 64", margin = 0.1 }]
             ("small", &small, samples::arms(&small.profile, &[0])),
             ("empty", &experiment, vec![]),
         ] {
-            let input = fixture::input(experiment, arms);
+            let input = Input { languages: &Language::ALL, ..fixture::input(experiment, arms) };
             std::fs::create_dir_all(folder.join(name)).unwrap();
-            std::fs::write(folder.join(name).join(PAGE), html(&input)).unwrap();
+            for file in render(&input).unwrap() {
+                std::fs::write(folder.join(name).join(file.name), file.bytes).unwrap();
+            }
         }
     }
 }

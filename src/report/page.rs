@@ -2,67 +2,118 @@
 
 use std::collections::BTreeSet;
 
-use crate::analyse::{Assessment, Caveat, Summary, Verdict, assess};
+use crate::analyse::{Assessment, Caveat, Summary, Verdict};
+use crate::language::Localised;
 use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
-use crate::report::figure::{FigureError, by_arm, phases, relative_time};
-use crate::report::view::{ClaimView, DownloadView, ExplanationView, FigureView, PageView};
-use crate::report::{Download, Input, claims, device, glance, metrics, provenance, results, setup};
+use crate::report::figure::{FigureError, Look, by_arm, phases, relative_time, strip};
+use crate::report::view::{
+    ClaimView, DownloadView, ExplanationView, FigureView, LeftOutView, PageView, ProvenanceView, TableView,
+};
+use crate::report::{Download, Input, claims, device, glance, lead, metrics, provenance, results, setup};
 use crate::text;
+use crate::words::Words;
 
-pub fn view(input: &Input) -> Result<PageView, FigureError> {
+pub fn view(
+    input: &Input,
+    summary: &Summary,
+    assessments: &[Assessment],
+    words: Words,
+) -> Result<PageView, FigureError> {
     let experiment = input.experiment;
     let profile = &experiment.profile;
     let reference = experiment.reference.as_ref();
-    let summary = Summary::of(experiment, &input.arms);
-    let assessments = assess(experiment, &summary);
+    let to = |text: &Localised| text.to(words.language).to_owned();
     let (gaps, warnings): (Vec<&Caveat>, Vec<&Caveat>) =
         summary.caveats.iter().partition(|caveat| is_gap(caveat));
+    let claims = claim_views(input, summary, assessments, words)?;
+    let arms = summary.distinct().count().saturating_sub(Look::MOST);
+    // What a table leaves out, and the file that has all of it, where there is one.
+    let cut = |table: TableView, left_out: usize, what: &str, file: &str| {
+        let is_there = input.downloads.iter().any(|download| download.name == file);
+        let left_out = (left_out > 0).then(|| LeftOutView {
+            what: words.count(what, left_out, &[]),
+            file: is_there.then(|| file.to_owned()),
+        });
+        TableView { left_out, ..table }
+    };
+    let of_arms = |table: TableView| cut(table, arms, "word.arm-count", "results.csv");
+    let all_of_arms = |tables: Vec<TableView>, file: &str| -> Vec<TableView> {
+        tables.into_iter().map(|table| cut(table, arms, "word.arm-count", file)).collect()
+    };
+    let drawn = |figure: FigureView| match arms {
+        0 => figure,
+        _ => {
+            let arms = words.count("word.arm-count", arms, &[]);
+            let left_out = words.say("figure.arms-left-out", &[("arms", &arms)]);
+            FigureView { caption: figure.caption.clone() + &left_out, ..figure }
+        }
+    };
+    let (runs, more_runs) = results::runs(summary, words)?;
+    let provenance = provenance::view(summary, &input.command, words)?;
+    let recorded: usize = Look::all(summary).map(|(arm, _)| arm.runs.len()).sum();
+    let unrecorded = recorded - provenance.runs.rows.len();
     Ok(PageView {
         id: experiment.id.clone(),
-        title: experiment.title.clone(),
-        why: experiment.why.clone(),
-        source: experiment.source.clone(),
-        profile: setup::profile(profile),
-        plans: setup::plans(&summary),
-        glance: glance::answer(&assessments)
+        title: to(&experiment.title),
+        why: to(&experiment.why),
+        source: experiment.source.as_ref().map(to),
+        profile: setup::profile(profile, words),
+        plans: setup::plans(summary, words),
+        glance: glance::answer(assessments, words)
             .into_iter()
-            .chain(glance::sentences(&summary, experiment))
+            .chain(decided(assessments, words))
+            .chain(glance::sentences(summary, experiment, words))
             .collect(),
-        warnings: device::warning(&summary).into_iter().chain(warnings.into_iter().map(sentence)).collect(),
-        gaps: gaps
+        warnings: device::warning(summary, words).into_iter().chain(sentences(&warnings, words)).collect(),
+        gaps: sentences(&gaps, words)
             .into_iter()
-            .map(sentence)
-            .chain(input.left_out.iter().map(|text| capitalised(text)))
+            .chain(input.left_out.iter().map(|text| capitalised(text.to(words.language))))
             .collect(),
-        claims: claim_views(input, &summary, &assessments)?,
-        results: results::learning(&summary, reference)?,
-        reference: reference.map(|reference| reference.name.clone()),
-        times: results::times(&summary)?,
-        phases: results::shares(&summary)?,
-        device: device::beside_host(&summary)?,
-        learning: learning(&summary)?,
-        metrics: metrics::scores(&summary)?,
-        by_class: metrics::by_class(&summary)?,
-        confusion: metrics::confusion(&summary),
-        diagnostics: metrics::diagnostics(&summary)?,
-        timing: vec![relative_time::draw(&summary)?, phases::draw(&summary)?],
-        setup: setup::facts(&profile.arms),
-        methods: setup::methods(experiment.reference.as_ref()),
-        limits: experiment.limits.clone(),
-        runs: results::runs(&summary)?,
-        provenance: provenance::view(&summary, &input.command)?,
-        downloads: input.downloads.iter().map(download).collect(),
+        has_theirs: claims.iter().flat_map(|claim| &claim.evidence).any(|evidence| evidence.theirs.is_some()),
+        claims,
+        ruler: strip::ruler()?,
+        results: of_arms(results::learning(summary, reference, words)?),
+        reference: reference.map(|reference| to(&reference.name)),
+        speed: glance::speed(summary, words),
+        times: of_arms(results::times(summary, words)?),
+        phases: of_arms(results::shares(summary, words)?),
+        device: device::beside_host(summary, words)?.map(of_arms),
+        learning: learning(summary, words)?.into_iter().map(drawn).collect(),
+        metrics: all_of_arms(metrics::scores(summary, words)?, "confusion.parquet"),
+        by_class: all_of_arms(metrics::by_class(summary, words)?, "confusion.parquet"),
+        confusion: metrics::confusion(summary, words),
+        diagnostics: all_of_arms(metrics::diagnostics(summary, words)?, "diagnostics.csv"),
+        timing: [relative_time::draw(summary, words)?, phases::draw(summary, words)?].map(drawn).into(),
+        setup: setup::facts(&profile.arms, words),
+        limits: experiment.limits.iter().map(to).collect(),
+        runs: cut(runs, more_runs, "word.row", "values.csv"),
+        provenance: ProvenanceView {
+            arms: cut(provenance.arms, arms, "word.arm-count", "runs.json"),
+            runs: cut(provenance.runs, unrecorded, "word.row", "runs.json"),
+            ..provenance
+        },
+        downloads: input.downloads.iter().map(|one| download(one, words)).collect(),
     })
 }
 
+/// Of the claims that are decided, so many are said in words before the scoreboard has them all.
+const MOST_SAID: usize = 3;
+
+fn decided<'s>(assessments: &'s [Assessment], words: Words) -> impl Iterator<Item = String> + 's {
+    let is_decided = |assessment: &&Assessment| {
+        matches!(assessment.verdict, Verdict::Supported | Verdict::Partly | Verdict::Refuted)
+    };
+    assessments.iter().filter(is_decided).take(MOST_SAID).map(move |one| lead::sentence(one, words))
+}
+
 /// Steps and images tell two stories only where arms differ in how many images a step has.
-fn learning(summary: &Summary) -> Result<Vec<FigureView>, FigureError> {
+fn learning(summary: &Summary, words: Words) -> Result<Vec<FigureView>, FigureError> {
     let batches: BTreeSet<u32> = summary.arms.iter().map(|arm| arm.arm.config.train.batch).collect();
     let along: &[Along] = if batches.len() > 1 { &[Along::Steps, Along::Images] } else { &[Along::Steps] };
-    let losses = along.iter().map(|along| loss_curve::draw(summary, *along));
+    let losses = along.iter().map(|along| loss_curve::draw(summary, *along, words));
     let epochs =
-        [Metric::Accuracy, Metric::Loss].into_iter().map(|metric| epoch_curve::draw(summary, metric));
+        [Metric::Accuracy, Metric::Loss].into_iter().map(|metric| epoch_curve::draw(summary, metric, words));
     losses.chain(epochs).collect()
 }
 
@@ -79,34 +130,45 @@ fn claim_views(
     input: &Input,
     summary: &Summary,
     assessments: &[Assessment],
+    words: Words,
 ) -> Result<Vec<ClaimView>, FigureError> {
     let arms = &input.experiment.profile.arms;
-    let plan = setup::plans(summary).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
-    let mut views = claims::views(assessments)?;
+    let plan = setup::plans(summary, words).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
+    let mut views = claims::views(assessments, words)?;
+    let mut said = BTreeSet::new();
     for (view, Assessment { claim, verdict, .. }) in views.iter_mut().zip(assessments) {
         if *verdict != Verdict::NotEvaluated {
-            view.figures = by_arm::draw(claim, summary, &view.anchor)?;
+            view.figures = by_arm::draw(claim, summary, &view.anchor, words)?;
         }
         let concerning = input.explanations.iter().filter(|explained| explained.concerns(claim, arms));
-        view.explanations =
-            concerning.map(|explained| ExplanationView::of(explained, "../", &plan)).collect();
+        view.explanations = concerning
+            .map(|explained| ExplanationView::of(explained, "../", &plan, words.language))
+            .collect();
+        // What it says is said beside the first claim that it concerns.
+        let again = view.explanations.iter_mut().filter(|one| !said.insert(one.href.clone()));
+        again.for_each(|one| one.says.clear());
     }
     Ok(views)
 }
 
-fn sentence(caveat: &Caveat) -> String {
-    capitalised(&caveat.to_string())
+/// Caveats of one kind that a page tells one by one.
+const MOST_CAVEATS: usize = 50;
+
+fn sentences(caveats: &[&Caveat], words: Words) -> Vec<String> {
+    let told = caveats.iter().take(MOST_CAVEATS).map(|caveat| capitalised(&caveat.say(words)));
+    let more = caveats.len().saturating_sub(MOST_CAVEATS);
+    told.chain((more > 0).then(|| words.count("page.more-caveats", more, &[]))).collect()
 }
 
-/// A message, which is lower case, as a sentence of a page.
+/// A message, which is lower case and has no full stop, as a sentence of a page.
 pub fn capitalised(message: &str) -> String {
     format!("{}.", text::capital(message))
 }
 
-fn download(download: &Download) -> DownloadView {
+pub fn download(download: &Download, words: Words) -> DownloadView {
     DownloadView {
         name: download.name.clone(),
-        about: download.about.clone(),
+        about: download.about.to(words.language).to_owned(),
         size: text::bytes(download.bytes.len() as u64),
     }
 }

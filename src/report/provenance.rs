@@ -8,29 +8,35 @@ use crate::experiment::plan::{Effective, bare};
 use crate::record::{LoadedRun, RunRecord};
 use crate::report::cell::NOTHING;
 use crate::report::figure::{FigureError, Look};
-use crate::report::results::{arm_row, table};
+use crate::report::results::{MOST_RUNS, arm_row, arm_table};
 use crate::report::view::{CellView, FactView, ProvenanceView, TableView};
 use crate::text;
+use crate::words::Words;
 
-pub fn view(summary: &Summary, command: &str) -> Result<ProvenanceView, FigureError> {
+pub fn view(summary: &Summary, command: &str, words: Words) -> Result<ProvenanceView, FigureError> {
     let runs: Vec<&RunRecord> =
         summary.arms.iter().flat_map(|arm| &arm.runs).map(|run| &run.record).collect();
     let each = summary.arms.iter().flat_map(|arm| {
         arm.runs.iter().map(|run| FactView {
-            name: format!("{}, seed {}", arm.name, run.record.trial.seed),
+            name: words.say(
+                "fact.trial",
+                &[("arm", &arm.name.to(words.language)), ("seed", &run.record.trial.seed)],
+            ),
             value: run.record.command.clone(),
             varies: false,
         })
     });
+    // What the others are of stands in the record of each.
+    let each = each.take(MOST_RUNS);
     let torch = |run: &RunRecord| run.environment.torch.as_ref().map(|torch| torch.parallel.clone());
     Ok(ProvenanceView {
         command: command.to_owned(),
         commands: each.collect(),
-        environment: environment(&runs),
+        environment: environment(&runs, words),
         parallel: distinct(runs.iter().filter_map(|run| torch(run)).filter(|text| !text.is_empty())),
-        plan: plan(&runs),
-        arms: arms(summary)?,
-        runs: run_table(summary)?,
+        plan: plan(&runs, words),
+        arms: arms(summary, words)?,
+        runs: run_table(summary, words)?,
     })
 }
 
@@ -55,68 +61,81 @@ fn fact(name: &str, values: impl Iterator<Item = String>) -> FactView {
     }
 }
 
-pub fn environment(runs: &[&RunRecord]) -> Vec<FactView> {
-    let unknown = || "unknown".to_owned();
-    let of = |name, value: &dyn Fn(&RunRecord) -> String| fact(name, runs.iter().map(|run| value(run)));
+pub fn environment(runs: &[&RunRecord], words: Words) -> Vec<FactView> {
+    let unknown = || words.word("fact.unknown").to_owned();
+    let of = |name: &str, value: &dyn Fn(&RunRecord) -> String| {
+        fact(words.word_or(name), runs.iter().map(|run| value(run)))
+    };
     let torch = |run: &RunRecord, value: &dyn Fn(&crate::machine::Torch) -> String| {
-        run.environment.torch.as_ref().map_or_else(|| "none".to_owned(), value)
+        run.environment.torch.as_ref().map_or_else(|| words.word("word.none").to_owned(), value)
     };
     let variables = |run: &RunRecord| {
         let pairs = run.environment.variables.iter().map(|(name, value)| format!("{name}={value}"));
         let pairs: Vec<String> = pairs.collect();
-        if pairs.is_empty() { "none set".to_owned() } else { pairs.join(" ") }
+        if pairs.is_empty() { words.word("fact.none-set").to_owned() } else { pairs.join(" ") }
     };
     vec![
-        of("processor", &|run| run.environment.cpu.clone()),
-        of("cores", &|run| run.environment.cores.to_string()),
-        of("threads of libtorch", &|run| torch(run, &|torch| torch.threads.to_string())),
-        of("memory", &|run| run.environment.memory_bytes.map_or_else(unknown, text::bytes)),
-        of("kernel", &|run| run.environment.kernel.clone()),
-        of("system", &|run| run.environment.os.clone()),
-        of("huge pages", &|run| run.environment.huge_pages.clone()),
+        of("fact.processor", &|run| run.environment.cpu.clone()),
+        of("fact.cores", &|run| run.environment.cores.to_string()),
+        of("fact.threads", &|run| torch(run, &|torch| torch.threads.to_string())),
+        of("fact.memory", &|run| run.environment.memory_bytes.map_or_else(unknown, text::bytes)),
+        of("fact.kernel", &|run| run.environment.kernel.clone()),
+        of("fact.system", &|run| run.environment.os.clone()),
+        of("fact.huge-pages", &|run| run.environment.huge_pages.clone()),
         of("libtorch", &|run| torch(run, &|torch| torch.version.clone())),
-        of("its instruction set", &|run| torch(run, &|torch| torch.capability.clone())),
+        of("fact.instructions", &|run| torch(run, &|torch| torch.capability.clone())),
         of("rustc", &|run| run.environment.rustc.clone()),
         of("pinbench", &|run| run.environment.pinbench.clone()),
-        of("git revision", &|run| run.environment.git.clone().unwrap_or_else(unknown)),
-        of("program, SHA-256", &|run| {
-            run.environment.binary.map_or_else(unknown, |digest| digest.to_string())
-        }),
-        of("variables", &variables),
-        of("class", &|run| run.environment_class.to_string()),
+        of("fact.git", &|run| run.environment.git.clone().unwrap_or_else(unknown)),
+        of("fact.program", &|run| run.environment.binary.map_or_else(unknown, |digest| digest.to_string())),
+        of("fact.variables", &variables),
+        of("fact.class", &|run| run.environment_class.to_string()),
     ]
 }
 
 /// Every knob, so that nothing about how the runs were executed is left to a name.
-fn plan(runs: &[&RunRecord]) -> Vec<FactView> {
+fn plan(runs: &[&RunRecord], words: Words) -> Vec<FactView> {
     let Some(first) = runs.first() else { return Vec::new() };
     let knobs = knobs(&first.plan);
     let names = knobs.iter().map(|(name, _)| name.clone());
+    // Thousands of runs have a plan or two.
+    let mut plans: Vec<&Plan> = Vec::new();
+    for run in runs {
+        if !plans.contains(&&run.plan) {
+            plans.push(&run.plan);
+        }
+    }
     let value = |plan: &Plan, name: &str| {
         let knobs = self::knobs(plan);
         knobs.into_iter().find(|(knob, _)| knob == name).map_or_else(String::new, |(_, value)| value)
     };
     let mut facts: Vec<FactView> =
-        names.map(|name| fact(&name, runs.iter().map(|run| value(&run.plan, &name)))).collect();
-    facts.push(fact("plan hash", runs.iter().map(|run| run.plan_hash.to_string())));
+        names.map(|name| fact(&name, plans.iter().map(|plan| value(plan, &name)))).collect();
+    facts.push(fact(words.word("fact.plan-hash"), runs.iter().map(|run| run.plan_hash.to_string())));
     let effective = || runs.iter().filter_map(|run| run.effective.as_ref());
     if effective().next().is_some() {
-        facts.push(fact("loader that ran", effective().map(|effective| effective.loader.to_string())));
-        facts.push(fact("own kernels that ran", effective().map(own_kernels)));
+        facts
+            .push(fact(words.word("fact.loader"), effective().map(|effective| effective.loader.to_string())));
+        facts.push(fact(
+            words.word("fact.kernels"),
+            effective().map(|effective| own_kernels(effective, words)),
+        ));
     }
     facts
 }
 
 /// `conv1 in training: convolution, batch_norm`, and so on for each layer and pass in which there were any.
-fn own_kernels(effective: &Effective) -> String {
+fn own_kernels(effective: &Effective, words: Words) -> String {
     let own = effective.layers.iter().filter(|layer| !layer.own.is_empty());
     let layers: Vec<String> = own
         .map(|layer| {
             let operators: Vec<String> = layer.own.iter().map(name_of).collect();
-            format!("{} in {}: {}", layer.layer, name_of(&layer.pass), operators.join(", "))
+            let (pass, operators) = (name_of(&layer.pass), operators.join(", "));
+            words
+                .say("fact.kernel-in", &[("layer", &layer.layer), ("pass", &pass), ("operators", &operators)])
         })
         .collect();
-    if layers.is_empty() { "none".to_owned() } else { layers.join("; ") }
+    if layers.is_empty() { words.word("word.none").to_owned() } else { layers.join("; ") }
 }
 
 /// As it is called in a record.
@@ -141,37 +160,33 @@ pub fn leaves(value: &Value) -> Vec<(String, String)> {
 }
 
 /// The identity of each arm.
-fn arms(summary: &Summary) -> Result<TableView, FigureError> {
+fn arms(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let cells = vec![CellView::word(arm.arm.config.hash().to_string())];
-        rows.push(arm_row(arm, look, "", cells)?);
+        rows.push(arm_row(arm, look, "", cells, words)?);
     }
-    let caption =
-        "SHA-256 over the canonical JSON of an arm's config; with the seed it gives the trial ids below.";
-    Ok(table(caption.to_owned(), "arm", &[("config hash", "")], rows))
+    Ok(arm_table(words.say("table.hash-about", &[]), &[("table.config-hash", "")], rows, words))
 }
 
-fn run_table(summary: &Summary) -> Result<TableView, FigureError> {
+fn run_table(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
-    for (arm, look) in Look::each(summary) {
-        for run in &arm.runs {
-            rows.push(arm_row(arm, look, "", run_cells(run))?);
-        }
+    let runs = Look::all(summary).flat_map(|(arm, look)| arm.runs.iter().map(move |run| (arm, look, run)));
+    for (arm, look, run) in runs.take(MOST_RUNS) {
+        rows.push(arm_row(arm, look, "", run_cells(run), words)?);
     }
     let columns = [
-        ("seed", ""),
-        ("trial", ""),
-        ("run", ""),
-        ("started", "ended, UTC"),
-        ("load before", "1 min"),
-        ("steal", "%"),
-        ("others' CPU", "s"),
-        ("peak memory", ""),
-        ("final weights", "initial, SHA-256"),
+        ("word.seed", ""),
+        ("table.trial", ""),
+        ("table.run", ""),
+        ("table.started", "table.ended"),
+        ("table.load", "table.minute"),
+        ("table.steal", "%"),
+        ("table.others-cpu", "s"),
+        ("table.peak-memory", ""),
+        ("table.final-weights", "table.initial"),
     ];
-    let caption = "What else the machine did meanwhile, and what the runs started and ended with.".to_owned();
-    Ok(table(caption, "arm", &columns, rows))
+    Ok(arm_table(words.say("table.meanwhile", &[]), &columns, rows, words))
 }
 
 fn run_cells(run: &LoadedRun) -> Vec<CellView> {

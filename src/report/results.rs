@@ -1,5 +1,7 @@
 //! The tables of what came out: learning beside the numbers of others, and time.
 
+use std::collections::BTreeSet;
+
 use crate::analyse::{ArmSummary, Summary, WARM_UP_STEPS};
 use crate::experiment::{Reference, ReferenceRow};
 use crate::record::{LoadedRun, Status};
@@ -7,40 +9,47 @@ use crate::report::figure::{FigureError, Look, phases, swatch};
 use crate::report::view::{CellView, ColumnView, RowView, TableView};
 use crate::stream::Seed;
 use crate::text;
+use crate::words::Words;
 
 const ACCURACY_PLACES: usize = 4;
 const LOSS_PLACES: usize = 4;
 const MINUTE_PLACES: usize = 3;
 
 /// Ours, theirs and the difference under each other for each arm, so that a column compares the arms.
-pub fn learning(summary: &Summary, reference: Option<&Reference>) -> Result<TableView, FigureError> {
+pub fn learning(
+    summary: &Summary,
+    reference: Option<&Reference>,
+    words: Words,
+) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
-        let kind = format!("ours, n = {}", arm.counted.len());
-        rows.push(arm_row(arm, look, &kind, ours(arm))?);
+        let kind = words.say("table.ours", &[("n", &arm.counted.len())]);
+        rows.push(arm_row(arm, look, &kind, ours(arm), words)?);
         if arm.reference.is_some() {
-            rows.push(follow_row(arm, look, summary.reference.unwrap_or("theirs"), theirs(arm)));
-            rows.push(follow_row(arm, look, "difference", difference(arm)));
+            let name = summary.reference.map_or(words.word("word.theirs"), |name| name.to(words.language));
+            rows.push(follow_row(arm, look, name, theirs(arm), words));
+            rows.push(follow_row(arm, look, words.word("table.difference"), difference(arm), words));
         }
     }
     let caption = match reference {
-        Some(Reference { name, source, .. }) => format!(
-            "After the last epoch: mean over seeds, ± one standard deviation; beside it the numbers of {name}{} and our mean \
-             minus theirs.",
-            source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default()
-        ),
-        None => "After the last epoch: mean over seeds, ± one standard deviation.".to_owned(),
+        Some(Reference { name, source, .. }) => {
+            let source = source.as_ref().map(|source| source.to(words.language));
+            let source = source.map(|source| words.say("table.source", &[("source", &source)]));
+            let source = source.unwrap_or_default();
+            words.say("table.learning-beside", &[("name", &name.to(words.language)), ("source", &source)])
+        }
+        None => words.say("table.learning", &[]),
     };
     let columns = [
-        ("train accuracy", "as trained"),
-        ("train accuracy", "eval mode"),
-        ("validation accuracy", ""),
-        ("test accuracy", ""),
-        ("train loss", "as trained"),
-        ("validation loss", ""),
-        ("training time", "min"),
+        ("table.train-accuracy", "table.as-trained"),
+        ("table.train-accuracy", "table.eval-mode"),
+        ("table.validation-accuracy", ""),
+        ("table.test-accuracy", ""),
+        ("table.train-loss", "table.as-trained"),
+        ("table.validation-loss", ""),
+        ("table.training-time", "table.min"),
     ];
-    Ok(table(caption, "arm", &columns, rows))
+    Ok(arm_table(caption, &columns, rows, words))
 }
 
 fn ours(arm: &ArmSummary) -> Vec<CellView> {
@@ -77,23 +86,24 @@ fn difference(arm: &ArmSummary) -> Vec<CellView> {
     let signed = |value, places| CellView::optional(value, |value| text::signed(value, places));
     vec![
         signed(differences.train_acc, ACCURACY_PLACES),
-        CellView::default(),
+        CellView::nothing(),
         signed(differences.val_acc, ACCURACY_PLACES),
-        CellView::default(),
+        CellView::nothing(),
         signed(differences.train_loss, LOSS_PLACES),
         signed(differences.val_loss, LOSS_PLACES),
         signed(differences.minutes, MINUTE_PLACES),
     ]
 }
 
-pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
+pub fn times(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let timed = summary.times_barred_by().is_none();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;
-        let is_short = timed && !arm.counted.is_empty() && arm.why_untimed().is_some();
+        let is_short = timed && !arm.counted.is_empty() && arm.why_untimed(words).is_some();
         let warm = |spread| match is_short {
-            true => CellView::number("too few").with_note(format!("needs > {WARM_UP_STEPS}")),
+            true => CellView::number(words.word("table.too-few"))
+                .with_note(words.say("table.needs", &[("n", &WARM_UP_STEPS)])),
             false => CellView::rate(spread),
         };
         let steps = arm.counted.first().map(|(run, _)| text::count(run.steps.len() as u64));
@@ -106,74 +116,90 @@ pub fn times(summary: &Summary) -> Result<TableView, FigureError> {
             warm(spreads.images_per_s),
             warm(spreads.minor_faults),
         ];
-        rows.push(arm_row(arm, look, "", cells)?);
+        rows.push(arm_row(arm, look, "", cells, words)?);
     }
     let columns = [
-        ("training time", "min"),
-        ("relative", "× first arm"),
-        ("with evaluation", "min"),
-        ("steps", "a run"),
-        ("step", "ms"),
-        ("throughput", "images/s"),
-        ("page faults", "a step"),
+        ("table.training-time", "table.min"),
+        ("table.relative", "table.first-arm"),
+        ("table.with-evaluation", "table.min"),
+        ("table.steps", "table.a-run"),
+        ("table.step", "ms"),
+        ("table.throughput", "table.images-per-s"),
+        ("table.faults", "table.a-step"),
     ];
     let caption = match summary.times_barred_by() {
-        Some(barred) => format!("No times: {barred}. Each run's own time stands under Runs."),
-        None if summary.barred.is_empty() => "Mean over seeds, ± one standard deviation.".to_owned(),
-        None => format!(
-            "Mean over the seeds whose arms were measured together ({}), ± one standard deviation.",
-            text::plural(summary.timed.len(), "seed")
-        ),
+        Some(barred) => words.say("table.no-times", &[("why", &barred.say(words))]),
+        None if summary.barred.is_empty() => words.say("table.mean", &[]),
+        None => {
+            let seeds = words.count("word.seed-count", summary.timed.len(), &[]);
+            words.say("table.mean-timed", &[("seeds", &seeds)])
+        }
     };
-    Ok(table(caption, "arm", &columns, rows))
+    Ok(arm_table(caption, &columns, rows, words))
 }
 
 /// Shares of a step's time, under the figure that shows them as bars.
-pub fn shares(summary: &Summary) -> Result<TableView, FigureError> {
+pub fn shares(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let Some((shares, rest)) = arm.spreads.phase_shares() else { continue };
         let percent = |share: &f64| CellView::number(text::fixed(share * 100.0, 1));
         let cells = shares.iter().chain([&rest]).map(percent).collect();
-        rows.push(arm_row(arm, look, "", cells)?);
+        rows.push(arm_row(arm, look, "", cells, words)?);
     }
-    let columns: Vec<(&str, &str)> = (0..phases::PARTS).map(|part| (phases::name(part), "%")).collect();
-    Ok(table("Shares of a step's time, warm.".to_owned(), "arm", &columns, rows))
+    let columns: Vec<(&str, &str)> = (0..phases::PARTS).map(|part| (phases::key(part), "%")).collect();
+    Ok(arm_table(words.say("table.shares", &[]), &columns, rows, words))
 }
 
+/// Rows of a table that has one for each run.
+pub const MOST_RUNS: usize = 200;
+
 /// Every run there is, finished or not, and a row for every seed that has none.
-pub fn runs(summary: &Summary) -> Result<TableView, FigureError> {
-    let mut rows = Vec::new();
-    for (arm, look) in Look::each(summary) {
-        for run in &arm.runs {
-            rows.push(arm_row(arm, look, "", run_cells(arm, run))?);
-        }
-        let is_missing = |seed: &&Seed| arm.runs.iter().all(|run| run.record.trial.seed != **seed);
-        for seed in summary.seeds.iter().filter(is_missing) {
-            let status = if arm.damaged.contains(seed) { "damaged" } else { "missing" };
-            let mut cells = vec![CellView::number(seed.to_string()), CellView::word(status)];
-            cells.resize_with(RUN_COLUMNS.len(), CellView::nothing);
-            rows.push(arm_row(arm, look, "", cells)?);
-        }
+///
+/// Of many the first, and how many more there are.
+pub fn runs(summary: &Summary, words: Words) -> Result<(TableView, usize), FigureError> {
+    let mut all: Vec<(&ArmSummary, Look, Result<&LoadedRun, Seed>)> = Vec::new();
+    for (arm, look) in Look::all(summary) {
+        all.extend(arm.runs.iter().map(|run| (arm, look, Ok(*run))));
+        let there: BTreeSet<Seed> = arm.runs.iter().map(|run| run.record.trial.seed).collect();
+        let missing = summary.seeds.iter().filter(|seed| !there.contains(seed));
+        all.extend(missing.map(|seed| (arm, look, Err(*seed))));
     }
-    Ok(table("Each run is one process.".to_owned(), "arm", &RUN_COLUMNS, rows))
+    let mut rows = Vec::new();
+    for (arm, look, run) in all.iter().take(MOST_RUNS) {
+        let cells = match run {
+            Ok(run) => run_cells(arm, run, words),
+            Err(seed) => missing_cells(arm, *seed, words),
+        };
+        rows.push(arm_row(arm, *look, "", cells, words)?);
+    }
+    let left_out = all.len() - rows.len();
+    Ok((arm_table(words.say("table.each-run", &[]), &RUN_COLUMNS, rows, words), left_out))
+}
+
+fn missing_cells(arm: &ArmSummary, seed: Seed, words: Words) -> Vec<CellView> {
+    let is_damaged = arm.damaged.contains(&seed);
+    let status = words.word(if is_damaged { "table.damaged" } else { "table.missing" });
+    let mut cells = vec![CellView::number(seed.to_string()), CellView::word(status)];
+    cells.resize_with(RUN_COLUMNS.len(), CellView::nothing);
+    cells
 }
 
 const RUN_COLUMNS: [(&str, &str); 6] = [
-    ("seed", ""),
-    ("status", ""),
-    ("test accuracy", ""),
-    ("validation accuracy", ""),
-    ("training time", "min"),
-    ("final weights", "SHA-256"),
+    ("word.seed", ""),
+    ("table.status", ""),
+    ("table.test-accuracy", ""),
+    ("table.validation-accuracy", ""),
+    ("table.training-time", "table.min"),
+    ("table.final-weights", "SHA-256"),
 ];
 
-fn run_cells(arm: &ArmSummary, run: &LoadedRun) -> Vec<CellView> {
+fn run_cells(arm: &ArmSummary, run: &LoadedRun, words: Words) -> Vec<CellView> {
     let record = &run.record;
     let counted = arm.counted.iter().find(|(counted, _)| counted.record.run == record.run);
     let status = match (&record.status, counted) {
-        (Status::Finished, None) => "finished, not counted",
-        (status, _) => status.name(),
+        (Status::Finished, None) => words.word("table.not-counted"),
+        (status, _) => status_word(status, words),
     };
     let measures = counted.map(|(_, measures)| measures);
     let fixed = |value: Option<f64>, places| CellView::optional(value, |value| text::fixed(value, places));
@@ -188,6 +214,22 @@ fn run_cells(arm: &ArmSummary, run: &LoadedRun) -> Vec<CellView> {
     ]
 }
 
+/// What became of a run.
+pub fn status_word(status: &Status, words: Words) -> &'static str {
+    words.word(match status {
+        Status::Finished => "word.status-finished",
+        Status::Diverged { .. } => "word.status-diverged",
+        Status::Failed { .. } => "word.status-failed",
+    })
+}
+
+/// A table with a row an arm, whose columns are keys of words, or units.
+pub fn arm_table(caption: String, columns: &[(&str, &str)], rows: Vec<RowView>, words: Words) -> TableView {
+    let columns: Vec<(&str, &str)> =
+        columns.iter().map(|(name, unit)| (words.word_or(name), words.word_or(unit))).collect();
+    table(caption, words.word("word.arm"), &columns, rows)
+}
+
 pub fn table(caption: String, corner: &str, columns: &[(&str, &str)], rows: Vec<RowView>) -> TableView {
     let is_word = |index: usize| rows.iter().any(|row| row.cells.get(index).is_some_and(|cell| cell.is_word));
     let column = |(index, (name, unit)): (usize, &(&str, &str))| ColumnView {
@@ -196,7 +238,7 @@ pub fn table(caption: String, corner: &str, columns: &[(&str, &str)], rows: Vec<
         is_word: is_word(index),
     };
     let columns = columns.iter().enumerate().map(column).collect();
-    TableView { caption, corner: corner.to_owned(), columns, rows }
+    TableView { caption, corner: corner.to_owned(), columns, rows, left_out: None }
 }
 
 /// A row that begins with an arm's line, marker and name.
@@ -205,12 +247,13 @@ pub fn arm_row(
     look: Look,
     kind: &str,
     cells: Vec<CellView>,
+    words: Words,
 ) -> Result<RowView, FigureError> {
     let picture = swatch(look).map_err(|source| FigureError { figure: "legend", source })?;
     Ok(RowView {
         class: look.class(),
         swatch: Some(picture),
-        name: arm.name.clone(),
+        name: arm.name.to(words.language).to_owned(),
         kind: kind.to_owned(),
         starts_group: true,
         cells,
@@ -218,11 +261,11 @@ pub fn arm_row(
 }
 
 /// A further row of the arm above.
-fn follow_row(arm: &ArmSummary, look: Look, kind: &str, cells: Vec<CellView>) -> RowView {
+fn follow_row(arm: &ArmSummary, look: Look, kind: &str, cells: Vec<CellView>, words: Words) -> RowView {
     RowView {
         class: look.class(),
         swatch: None,
-        name: arm.name.clone(),
+        name: arm.name.to(words.language).to_owned(),
         kind: kind.to_owned(),
         starts_group: false,
         cells,
@@ -241,7 +284,7 @@ mod tests {
         let mut arms = samples::arms(&experiment.profile, &[0]);
         arms[1].runs[0].steps.truncate(12);
         arms[2].runs.clear();
-        let table = times(&Summary::of(&experiment, &arms)).unwrap();
+        let table = times(&Summary::of(&experiment, &arms), Words::english()).unwrap();
         let cells = |row: usize| {
             let cells = table.rows[row].cells[3..].iter();
             cells.map(|cell| format!("{} {}", cell.text, cell.note)).collect::<Vec<_>>()
@@ -259,7 +302,7 @@ mod tests {
             for (arm, &beside) in arms.iter_mut().zip(beside) {
                 arm.runs[0].record.beside = beside;
             }
-            times(&Summary::of(&experiment, &arms)).unwrap().caption
+            times(&Summary::of(&experiment, &arms), Words::english()).unwrap().caption
         };
         assert!(caption(&[0; 3]).starts_with("Mean over seeds"));
         assert!(caption(&[1; 3]).contains("trained 2 at a time"));

@@ -1,31 +1,36 @@
 //! The page that explains a slowdown: from an explanation to strings, and to HTML, text and JSON.
 //!
-//! Sentences stand in `templates/study.html` and `templates/study.txt`; what a hypothesis says, in the study's file.
+//! Sentences stand in `templates/text`; what a hypothesis says, in the study's file.
 
+mod says;
 #[cfg(test)]
 pub mod tests;
-mod wire;
+pub(in crate::report) mod wire;
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use tera::Context;
 
-pub use wire::FORMAT;
+pub use says::says;
 
 use crate::analyse::study::{
     Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Layout,
-    MAIN_SHARE, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
+    MAIN_SHARE, MechanismFound, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
 };
 use crate::analyse::timing::{Estimate, LOOKS, Measured};
 use crate::experiment::plan::PlanName;
 use crate::experiment::study::{Hypothesis, Study, Test};
-use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
+use crate::language::{Language, Localised};
 use crate::record::RunRecord;
 use crate::report::cell::{NOTHING, figures};
 use crate::report::figure::{FigureError, left, phases, study_curve};
+use crate::report::kept::explanation;
 use crate::report::results::table;
 use crate::report::view::{CellView, RowView, TableView, VerdictView};
-use crate::report::{File, PAGE, ReportError, provenance, templates};
+use crate::report::{
+    Download, File, PAGE, ReportError, context, page, provenance, templates, with_downloads,
+};
 use crate::text;
+use crate::words::Words;
 
 /// An explanation and where it comes from.
 pub struct Input<'a> {
@@ -42,6 +47,8 @@ pub struct Input<'a> {
     pub folder: &'a str,
     /// Whether an index lies beside the page's folder.
     pub has_index: bool,
+    /// The page is made in each of these.
+    pub languages: &'a [Language],
 }
 
 /// Name of the page's folder: a demonstration must not take the place of an explanation that is meant, nor one plan that of
@@ -58,103 +65,63 @@ pub fn folder_name(study: &Study, layout: &Layout) -> String {
     format!("explain-{}{plan}{demonstration}", study.id)
 }
 
-/// The page and its downloads.
+/// The pages, one a language, and their downloads.
 pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
-    let (view, says) = (view(input)?, says(input)?);
-    let mut files = vec![
-        (wire::NAME, "everything the page says, for programs, JSON", wire::to_json(input, &says)),
-        ("processes.csv", "what every process cost, by block and condition, CSV", wire::csv(input.measured)),
+    let says = Language::ALL.map(|language| says::says_in(input, Words::of(language)));
+    let data = [
+        (wire::NAME, "download.explanation", wire::to_json(input, &says)),
+        ("processes.csv", "download.processes", wire::csv(input.measured)),
     ];
-    let downloads = files.iter().map(
-        |(name, about, text)| json!({ "name": name, "about": about, "size": text::bytes(text.len() as u64) }),
-    );
-    let mut context = Context::new();
-    context.insert("downloads", &downloads.collect::<Vec<Value>>());
-    context.insert("page", &view);
-    context.insert("says", &says);
-    context.insert("style", include_str!("../../templates/style.css"));
-    files.insert(0, (PAGE, "", templates()?.render("study.html", &context)?));
-    let file =
-        |(name, _, text): (&str, &str, String)| File { name: name.to_owned(), bytes: text.into_bytes() };
-    Ok(files.into_iter().map(file).collect())
+    let data = data.map(|(name, about, text)| Download::of(name, about, text.into_bytes()));
+    let downloads = explanation::downloads(input, &data)?;
+    let mut pages = Vec::new();
+    let all = Language::ALL.into_iter().zip(&says);
+    for (language, says) in all.filter(|(language, _)| input.languages.contains(language)) {
+        let words = Words::of(language);
+        let mut context = context(PAGE, language, input.languages);
+        let offered: Vec<_> = downloads.iter().map(|one| page::download(one, words)).collect();
+        context.insert("downloads", &offered);
+        context.insert("page", &view(input, words)?);
+        context.insert("says", says);
+        let page = templates(words)?.render("study.html", &context)?;
+        pages.push(File { name: language.file(PAGE), bytes: page.into_bytes() });
+    }
+    Ok(with_downloads(pages, downloads))
 }
 
-/// What the page says first, sentence by sentence, as a terminal shows it too.
-pub fn says(input: &Input) -> Result<Vec<String>, ReportError> {
-    let mut context = Context::new();
-    context.insert("page", &lead(input));
-    let text = templates()?.render("study.txt", &context)?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+/// What the two levels are called.
+fn level_names<'a>(input: &'a Input, words: Words) -> (&'a str, &'a str) {
+    (input.study.low.name.to(words.language), input.study.high.name.to(words.language))
 }
 
-/// What both templates know.
-fn lead(input: &Input) -> Value {
-    let Input { study, layout, explanation, .. } = input;
-    let environment = input.records.first().map(|record| &record.environment);
-    let mechanisms: Vec<Value> = explanation
-        .mechanisms
-        .iter()
-        .map(|mechanism| {
-            let titles = mechanism.members.iter().map(|index| study.hypotheses[*index].title.to_string());
-            json!({
-                "title": mechanism.title,
-                "verdict": verdict_view(mechanism.verdict),
-                "finding": finding(&explanation.findings[mechanism.members[0]]),
-                "members": titles.filter(|title| *title != mechanism.title).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let largest = explanation.parts.iter().max_by(|a, b| a.more_us.value.total_cmp(&b.more_us.value));
-    let largest = largest.filter(|_| explanation.presence == Presence::Found).map(|part| {
-        json!({
-            "name": phases::name(part.part),
-            "us": text::signed(part.more_us.value, 1),
-            "interval": part.more_us.interval.map(|(low, high)| range(low, high, 1)),
-        })
-    });
-    json!({
-        "title": study.title.to_string(),
-        "demonstration": layout.demonstration.map(demonstration),
-        "presence": explanation.presence.name(),
-        "low": study.low.name.to_string(),
-        "high": study.high.name.to_string(),
-        "ratio": explanation.ratio.as_ref().map(times),
-        "slowdown": explanation.slowdown.as_ref().map(times),
-        "ideal": (study.ideal != 1.0).then(|| text::fixed(study.ideal, 2)),
-        "source": study.source.as_ref().map(|source| {
-            json!({ "ratio": text::fixed(source.ratio, 2), "text": source.text.to_string() })
-        }),
-        "machine": environment.map(|environment| {
-            json!({ "cpu": environment.cpu.trim(), "cores": text::plural(environment.cores as usize, "core") })
-        }),
-        "plan": layout.base.to_string(),
-        "threads": text::plural(layout.base.threads as usize, "thread"),
-        "blocks": text::plural(explanation.blocks, "block"),
-        "floor": explanation.floor.map(|floor| text::fixed(floor, 2)),
-        "least": text::fixed(LEAST_SLOWDOWN, 2),
-        "tested": explanation.tested,
-        "mechanisms": mechanisms,
-        "largest": largest,
-    })
-}
-
-/// The rest of the page.
-fn view(input: &Input) -> Result<Value, FigureError> {
+fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
     let Input { study, explanation, layout, .. } = input;
-    let mut view = lead(input);
-    let hypotheses = study.hypotheses.iter().enumerate().map(|(index, of)| hypothesis(input, index, of));
+    let to = |text: &Localised| text.to(words.language).to_owned();
+    let (low, high) = level_names(input, words);
+    let hypotheses = study.hypotheses.iter().enumerate();
+    let hypotheses = hypotheses.map(|(index, of)| hypothesis(input, index, of, words));
     let percent = |share: f64| text::fixed(share * 100.0, 0);
+    let floor = explanation.floor.map(|floor| text::fixed(floor, 2));
+    let floor = floor.map(|floor| words.say("explained.floor-found", &[("floor", &floor)]));
     let (processes, disturbed, repeated) = explanation.processes;
-    let rest = json!({
-        "why": study.why.to_string(),
+    Ok(json!({
+        "title": to(&study.title),
+        "is_demonstration": layout.demonstration.is_some(),
+        "low": low,
+        "high": high,
+        "blocks": words.count("word.block", explanation.blocks, &[]),
+        "floor": floor.unwrap_or_default(),
+        "tested": explanation.tested,
+        "mechanisms": mechanisms(input, words),
+        "why": to(&study.why),
         "has_index": input.has_index,
-        "left": left::draw(study, explanation)?,
+        "left": left::draw(study, explanation, words)?,
         "hypotheses": hypotheses.collect::<Vec<Value>>(),
-        "advice": advice(input),
-        "parts": parts(input),
-        "curve": input.curve.map(|curve| curve_view(input, curve)).transpose()?,
+        "advice": advice(input, words),
+        "parts": parts(input, words),
+        "curve": input.curve.map(|curve| curve_view(input, curve, words)).transpose()?,
         "asks_curve": study.curve.is_some() && layout.demonstration.is_none(),
-        "limits": study.limits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "limits": study.limits.iter().map(to).collect::<Vec<_>>(),
         "shares": {
             "main": percent(MAIN_SHARE), "contributes": percent(CONTRIBUTES_SHARE), "none": percent(NO_CAUSE_SHARE),
         },
@@ -165,103 +132,120 @@ fn view(input: &Input) -> Result<Value, FigureError> {
         "repeated": repeated,
         "command": input.command,
         "folder": input.folder,
-        "environment": provenance::environment(&input.records.iter().collect::<Vec<_>>()),
-    });
-    if let (Some(view), Value::Object(rest)) = (view.as_object_mut(), rest) {
-        view.extend(rest);
-    }
-    Ok(view)
+        "environment": provenance::environment(&input.records.iter().collect::<Vec<_>>(), words),
+    }))
+}
+
+fn mechanisms(input: &Input, words: Words) -> Vec<Value> {
+    let Input { study, explanation, .. } = input;
+    let view = |mechanism: &MechanismFound| {
+        let titles = mechanism.members.iter().map(|index| &study.hypotheses[*index].title);
+        let others = titles.filter(|title| **title != mechanism.title);
+        json!({
+            "title": mechanism.title.to(words.language),
+            "verdict": verdict_view(mechanism.verdict, words),
+            "finding": finding(&explanation.findings[mechanism.members[0]], words),
+            "members": others.map(|title| title.to(words.language)).collect::<Vec<_>>(),
+        })
+    };
+    explanation.mechanisms.iter().map(view).collect()
 }
 
 /// `1.69× (1.45 to 1.98)` in its parts.
-fn times(estimate: &Estimate) -> Value {
+fn times(estimate: &Estimate, words: Words) -> Value {
     json!({
         "value": text::fixed(estimate.value, 2),
-        "interval": estimate.interval.map(|(low, high)| range(low, high, 2)),
+        "interval": estimate.interval.map(|(low, high)| range(low, high, 2, words)),
+        "bracketed": times_interval(estimate, words),
     })
 }
 
-fn range(low: f64, high: f64, places: usize) -> String {
-    format!("{} to {}", text::fixed(low, places), text::fixed(high, places))
+fn times_interval(estimate: &Estimate, words: Words) -> String {
+    estimate.interval.map(|(low, high)| bracketed(low, high, 2, words)).unwrap_or_default()
+}
+
+fn range(low: f64, high: f64, places: usize, words: Words) -> String {
+    words.range(&text::fixed(low, places), &text::fixed(high, places))
+}
+
+fn bracketed(low: f64, high: f64, places: usize, words: Words) -> String {
+    words.say("explained.bracketed", &[("interval", &range(low, high, places, words))])
+}
+
+/// A share in percent, in its parts.
+#[derive(Serialize, Default)]
+struct ShareView {
+    value: String,
+    interval: Option<String>,
+    bracketed: String,
+    most: Option<String>,
+    is_more_than_all: bool,
 }
 
 /// `99 % (86 to 110)` in its parts.
-fn share_view(share: &Share) -> Value {
+fn share_view(share: &Share, words: Words) -> ShareView {
     // Adding 0 makes −0, which nobody wants to read, 0.
     let percent = |value: f64| (value * 100.0).round() + 0.0;
-    json!({
-        "value": text::fixed(percent(share.value), 0),
-        "interval": share.interval.map(|(low, high)| range(percent(low), percent(high), 0)),
-        "most": share.interval.map(|(_, high)| text::fixed(percent(high), 0)),
-        "is_more_than_all": share.value > 1.0,
-    })
-}
-
-fn finding(finding: &Finding) -> Value {
-    json!({
-        "share": finding.share.as_ref().map(share_view),
-        "left": finding.left.as_ref().map(times),
-        "is_dearer": finding.is_dearer,
-        "blocks": text::plural(finding.blocks, "block"),
-    })
-}
-
-fn demonstration(demonstration: Demonstration) -> Value {
-    match demonstration {
-        Demonstration::Alike => json!({ "kind": "aa" }),
-        Demonstration::Planted(planted) => json!({
-            "kind": "planted",
-            "fault": planted.name(),
-            "part": planted.phase().map(|phase| phases::name(phase as usize)),
-            "wait": match planted {
-                Planted::SlowStep => "a fifth of its time so far".to_owned(),
-                Planted::SlowStepSlightly => "3 % of its time so far".to_owned(),
-                _ => format!("{} µs an image", text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0)),
-            },
-        }),
+    let interval = share.interval.map(|(low, high)| (percent(low), percent(high)));
+    ShareView {
+        value: text::fixed(percent(share.value), 0),
+        interval: interval.map(|(low, high)| range(low, high, 0, words)),
+        bracketed: interval.map(|(low, high)| bracketed(low, high, 0, words)).unwrap_or_default(),
+        most: interval.map(|(_, high)| text::fixed(high, 0)),
+        is_more_than_all: share.value > 1.0,
     }
 }
 
-fn hypothesis(input: &Input, index: usize, hypothesis: &Hypothesis) -> Value {
+fn finding(finding: &Finding, words: Words) -> Value {
+    json!({
+        "share": finding.share.as_ref().map(|share| share_view(share, words)),
+        "left": finding.left.as_ref().map(|left| times(left, words)),
+        "is_dearer": finding.is_dearer,
+        "blocks": words.count("word.block", finding.blocks, &[]),
+    })
+}
+
+fn hypothesis(input: &Input, index: usize, hypothesis: &Hypothesis, words: Words) -> Value {
+    let to = |text: &Localised| text.to(words.language).to_owned();
     let Input { study, layout, explanation, .. } = input;
     let of = &explanation.findings[index];
     let (given, removal) = match &hypothesis.test {
         Test::Remove { given, remove } => (given.to_string(), remove.to_string()),
         _ => Default::default(),
     };
-    let phases: Vec<&str> = match &hypothesis.test {
-        Test::Phases(phases) => phases.iter().map(|phase| phases::name(*phase as usize)).collect(),
+    let phases: Vec<String> = match &hypothesis.test {
+        Test::Phases(phases) => {
+            phases.iter().map(|phase| words.say(phases::key(*phase as usize), &[])).collect()
+        }
         _ => Vec::new(),
     };
     let not_testable = match &hypothesis.test {
-        Test::NotTestable(it) => {
-            Some(json!({ "why": it.why.to_string(), "what_would": it.what_would.to_string() }))
-        }
+        Test::NotTestable(it) => Some(json!({ "why": to(&it.why), "what_would": to(&it.what_would) })),
         _ => None,
     };
     let same_as = match layout.tests[index] {
-        Arranged::SameAs(other) => Some(study.hypotheses[other].title.to_string()),
+        Arranged::SameAs(other) => Some(to(&study.hypotheses[other].title)),
         _ => None,
     };
     json!({
         "anchor": format!("hypothesis-{}", hypothesis.id),
-        "title": hypothesis.title.to_string(),
-        "origin": hypothesis.origin.to_string(),
-        "says": hypothesis.says.to_string(),
-        "predicts": hypothesis.predicts.to_string(),
-        "verdict": verdict_view(of.verdict),
+        "title": to(&hypothesis.title),
+        "origin": to(&hypothesis.origin),
+        "says": to(&hypothesis.says),
+        "predicts": to(&hypothesis.predicts),
+        "verdict": verdict_view(of.verdict, words),
         "given": given,
         "removal": removal,
-        "phases": phases.join(" and "),
-        "finding": finding(of),
+        "phases": words.list(&phases),
+        "finding": finding(of, words),
         "not_testable": not_testable,
         "same_as": same_as,
-        "readings": (!of.readings.is_empty()).then(|| readings(input, of)),
+        "readings": (!of.readings.is_empty()).then(|| readings(input, of, words)),
     })
 }
 
 /// Word and sign carry the verdict, and the colour once more.
-fn verdict_view(verdict: Verdict) -> VerdictView {
+fn verdict_view(verdict: Verdict, words: Words) -> VerdictView {
     let (sign, class) = match verdict {
         Verdict::MainCause | Verdict::Contributes => ("✓", "supported"),
         Verdict::RuledOut => ("✗", "refuted"),
@@ -269,7 +253,26 @@ fn verdict_view(verdict: Verdict) -> VerdictView {
         Verdict::Restates => ("=", "not-evaluated"),
         _ => ("–", "not-evaluated"),
     };
-    VerdictView { word: verdict.to_string(), sign: sign.to_owned(), class: class.to_owned() }
+    VerdictView {
+        word: words.word(verdict_key(verdict)).to_owned(),
+        sign: sign.to_owned(),
+        class: class.to_owned(),
+    }
+}
+
+fn verdict_key(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::NothingToExplain => "cause.nothing-to-explain",
+        Verdict::NotTestable => "cause.not-testable",
+        Verdict::AlreadySo => "cause.already-so",
+        Verdict::SameAs => "cause.same-as",
+        Verdict::NotMeasured => "cause.not-measured",
+        Verdict::Restates => "cause.restates",
+        Verdict::RuledOut => "cause.ruled-out",
+        Verdict::Open => "cause.open",
+        Verdict::Contributes => "cause.contributes",
+        Verdict::MainCause => "cause.main-cause",
+    }
 }
 
 fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
@@ -283,9 +286,10 @@ fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
     }
 }
 
-fn readings(input: &Input, finding: &Finding) -> TableView {
+fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
     let rows = finding.readings.iter().map(|reading| {
         let (name, unit, places) = gauge::about(reading.gauge);
+        let (name, unit) = (words.word(name), words.word_or(unit));
         let number = |value: f64| match places {
             0 if value >= 0.0 => text::count(value.round() as u64),
             places => text::fixed(value, places),
@@ -294,18 +298,18 @@ fn readings(input: &Input, finding: &Finding) -> TableView {
         let name = if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") };
         row(name, cells.map(|value| CellView::optional(value, number)).to_vec())
     });
-    let (low, high) = (input.study.low.name.to_string(), input.study.high.name.to_string());
-    let removed = format!("{high}, removed");
-    let columns = [(low.as_str(), ""), (high.as_str(), ""), (removed.as_str(), "")];
-    table(String::new(), "mean over blocks", &columns, rows.collect())
+    let (low, high) = level_names(input, words);
+    let removed = words.say("explained.high-removed", &[("high", &high)]);
+    let columns = [(low, ""), (high, ""), (removed.as_str(), "")];
+    table(String::new(), words.word("explained.mean-over-blocks"), &columns, rows.collect())
 }
 
-fn parts(input: &Input) -> TableView {
+fn parts(input: &Input, words: Words) -> TableView {
     let Input { study, explanation, .. } = input;
     let whole: f64 = explanation.parts.iter().map(|part| part.more_us.value).sum();
     let rows = explanation.parts.iter().map(|part| {
         let more = &part.more_us;
-        let interval = more.interval.map(|(low, high)| range(low, high, 1)).unwrap_or_default();
+        let interval = more.interval.map(|(low, high)| range(low, high, 1, words)).unwrap_or_default();
         let of_whole = match explanation.presence {
             Presence::Found => text::fixed((more.value / whole * 100.0).round() + 0.0, 0),
             _ => NOTHING.to_owned(),
@@ -316,18 +320,20 @@ fn parts(input: &Input) -> TableView {
             CellView::number(text::signed(more.value, 1)).with_note(interval),
             CellView::number(of_whole),
         ];
-        row(phases::name(part.part), cells)
+        row(words.word(phases::key(part.part)), cells)
     });
-    let (low, high) = (study.low.name.to_string(), study.high.name.to_string());
-    let more =
-        if study.ideal == 1.0 { "µs more".to_owned() } else { format!("µs above {}×", study.ideal) };
-    let columns =
-        [(low.as_str(), "µs an image"), (high.as_str(), "µs an image"), (more.as_str(), ""), ("of all", "%")];
-    table(String::new(), "part of the step", &columns, rows.collect())
+    let (low, high) = level_names(input, words);
+    let more = match study.ideal {
+        1.0 => words.say("explained.us-more", &[]),
+        ideal => words.say("explained.us-above", &[("ideal", &ideal)]),
+    };
+    let unit = words.word("table.us-an-image");
+    let columns = [(low, unit), (high, unit), (more.as_str(), ""), (words.word("explained.of-all"), "%")];
+    table(String::new(), words.word("explained.part"), &columns, rows.collect())
 }
 
 /// Only what was found to help, and by how much: the interval of the gain lies above what two names of one thing differ by.
-fn advice(input: &Input) -> Vec<Value> {
+fn advice(input: &Input, words: Words) -> Vec<Value> {
     let Input { study, layout, explanation, .. } = input;
     if layout.demonstration.is_some() {
         return Vec::new();
@@ -335,12 +341,12 @@ fn advice(input: &Input) -> Vec<Value> {
     let least = explanation.floor.unwrap_or(f64::INFINITY).max(1.0);
     let helps = study.hypotheses.iter().zip(&explanation.findings).filter_map(|(hypothesis, finding)| {
         let gain = finding.gain.as_ref().filter(|gain| gain.is_above(1.0) && gain.value > least)?;
-        Some(json!({ "text": hypothesis.advice.as_ref()?.to_string(), "gain": times(gain) }))
+        Some(json!({ "text": hypothesis.advice.as_ref()?.to(words.language), "gain": times(gain, words) }))
     });
     helps.collect()
 }
 
-fn curve_view(input: &Input, curve: &CurveFound) -> Result<Value, FigureError> {
+fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, FigureError> {
     let Input { study, explanation, .. } = input;
     let key = study.curve.as_ref().map(|curve| curve.key.as_str()).unwrap_or_default();
     let removal = explanation.removal(study).map(|change| change.to_string()).unwrap_or_default();
@@ -358,13 +364,14 @@ fn curve_view(input: &Input, curve: &CurveFound) -> Result<Value, FigureError> {
         row(&point.value, cells.concat())
     });
     let columns = [
-        ("time", "µs an image"),
-        ("page faults", "a step"),
-        ("kernel", "% of CPU time"),
-        ("removed: time", "µs an image"),
-        ("page faults", "a step"),
-        ("kernel", "% of CPU time"),
-    ];
+        ("explained.time", "table.us-an-image"),
+        ("table.faults", "table.a-step"),
+        ("explained.kernel", "explained.of-cpu"),
+        ("explained.removed-time", "table.us-an-image"),
+        ("table.faults", "table.a-step"),
+        ("explained.kernel", "explained.of-cpu"),
+    ]
+    .map(|(name, unit)| (words.word(name), words.word(unit)));
     let rise = curve.rise.as_ref().map(|rise| {
         json!({
             "from": rise.from, "to": rise.to,
@@ -375,9 +382,9 @@ fn curve_view(input: &Input, curve: &CurveFound) -> Result<Value, FigureError> {
     Ok(json!({
         "key": key,
         "removal": removal,
-        "figure": study_curve::draw(curve, key, &removal)?,
+        "figure": study_curve::draw(curve, key, &removal, words)?,
         "table": table(String::new(), key, &columns, rows.collect()),
         "rise": rise,
-        "says": study.curve.as_ref().and_then(|curve| curve.says.as_ref()).map(ToString::to_string),
+        "says": study.curve.as_ref().and_then(|curve| curve.says.as_ref()).map(|says| says.to(words.language)),
     }))
 }

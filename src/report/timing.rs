@@ -2,17 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tera::Context;
 
 use crate::analyse::timing::{
     ALPHA, Comparison, Cost, Estimate, Measured, PARTS, Standing, blocks_needed, compare,
 };
+use crate::language::Language;
 use crate::report::figure::phases;
 use crate::report::results::table as table_view;
 use crate::report::view::{CellView, RowView, TableView};
-use crate::report::{ReportError, templates};
+use crate::report::{PAGE, ReportError, context, templates};
 use crate::stats;
 use crate::text;
+use crate::words::Words;
 
 /// What the machine can do; `None` where that was not measured.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -287,10 +288,9 @@ pub fn page(measured: &Measured, machine: &Machine, command: &str) -> Result<Str
         environment: measured.machine.clone().unwrap_or_default(),
         command: command.to_owned(),
     };
-    let mut context = Context::new();
+    let mut context = context(PAGE, Language::En, &[Language::En]);
     context.insert("page", &view);
-    context.insert("style", include_str!("../../templates/style.css"));
-    Ok(templates()?.render("timing.html", &context)?)
+    Ok(templates(Words::english())?.render("timing.html", &context)?)
 }
 
 fn row(line: &Line, cells: Vec<CellView>) -> RowView {

@@ -1,19 +1,20 @@
 //! The page of a trace: where the time of a training step goes, from numbers to strings, and to HTML.
 
 use serde::Serialize;
-use tera::Context;
 
 use crate::analyse::operators::{Operator, self_ns};
 use crate::analyse::roofline::{Part, Roofline, Timed};
 use crate::clock::Phase;
+use crate::language::Language;
 use crate::machine::{Amount, HardwareCount};
 use crate::record::RunRecord;
 use crate::report::cell::figures;
 use crate::report::figure::{FigureError, roofline as figure};
 use crate::report::results::table;
 use crate::report::view::{CellView, DownloadView, FactView, FigureView, MethodView, RowView, TableView};
-use crate::report::{ReportError, provenance, templates};
+use crate::report::{PAGE, ReportError, context, provenance, templates};
 use crate::text;
+use crate::words::Words;
 use crate::work::{COPY_BYTES, Ceilings, PRODUCT_SIDE};
 
 /// Operators on the page; the others are in the table beside it.
@@ -73,10 +74,9 @@ struct TraceView {
 
 /// The page, without the files beside it.
 pub fn page(input: &Input) -> Result<String, ReportError> {
-    let mut context = Context::new();
+    let mut context = context(PAGE, Language::En, &[Language::En]);
     context.insert("page", &view(input)?);
-    context.insert("style", include_str!("../../templates/style.css"));
-    Ok(templates()?.render("trace.html", &context)?)
+    Ok(templates(Words::english())?.render("trace.html", &context)?)
 }
 
 /// Of `operators.csv`.
@@ -87,18 +87,14 @@ pub fn csv(operators: &[Operator]) -> String {
     let mut out = format!("{OPERATORS_HEADER}\n");
     for Operator { name, calls, self_ns, total_ns } in operators {
         let us = |ns: i64| format!("{:.3}", ns as f64 / 1e3);
-        out.push_str(&format!("{},{calls},{},{}\n", field(name), us(*self_ns), us(*total_ns)));
+        out.push_str(&format!(
+            "{},{calls},{},{}\n",
+            crate::report::csv::text(name),
+            us(*self_ns),
+            us(*total_ns)
+        ));
     }
     out
-}
-
-/// As RFC 4180 quotes what would be more than one field.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
 }
 
 /// What there is to know, in a few sentences, for the page and for a terminal.
@@ -203,7 +199,7 @@ fn view(input: &Input) -> Result<TraceView, FigureError> {
         command: record.command.clone(),
         trial: trial(record),
         plan: leaves(&record.plan),
-        environment: provenance::environment(&[*record]),
+        environment: provenance::environment(&[*record], Words::english()),
         downloads: input.files.iter().map(download).collect(),
     })
 }

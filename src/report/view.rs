@@ -23,9 +23,15 @@ pub struct PageView {
     /// Runs that are missing or did not finish.
     pub gaps: Vec<String>,
     pub claims: Vec<ClaimView>,
+    /// Whether the reference has a number beside any of the claims'.
+    pub has_theirs: bool,
+    /// The scale of all strips.
+    pub ruler: PictureView,
     pub results: TableView,
     /// Whose numbers stand beside ours; absent without a reference.
     pub reference: Option<String>,
+    /// Sentences about times.
+    pub speed: Vec<String>,
     pub times: TableView,
     pub phases: TableView,
     /// Absent on a CPU.
@@ -40,11 +46,18 @@ pub struct PageView {
     /// Empty where no run has diagnostics.
     pub diagnostics: Vec<TableView>,
     pub setup: Vec<FactView>,
-    pub methods: Vec<MethodView>,
     pub limits: Vec<String>,
     pub runs: TableView,
     pub provenance: ProvenanceView,
     pub downloads: Vec<DownloadView>,
+}
+
+/// A page that is the same in another language.
+#[derive(Serialize)]
+pub struct LanguageView {
+    pub tag: String,
+    pub name: String,
+    pub file: String,
 }
 
 /// A claim and what the runs say of it.
@@ -119,6 +132,8 @@ pub struct EvidenceView {
     pub what: String,
     pub estimate: String,
     pub interval: Option<String>,
+    /// What the reference's numbers come to.
+    pub theirs: Option<String>,
     /// Of a part that the interval would decide against and that is not decided: the one it has to be decided by.
     pub strict: Option<String>,
     /// What the mean of an arm is compared with.
@@ -181,9 +196,25 @@ pub struct IndexView {
     pub why: Option<String>,
     /// What a reader sees first, in an order that somebody has said.
     pub findings: Vec<FindingView>,
+    /// Accuracies of the references beside ours, and whatever else they have numbers of.
+    pub beside: Vec<FigureView>,
+    pub beside_more: Vec<FigureView>,
     pub experiments: Vec<IndexEntryView>,
+    pub is_tested: bool,
+    pub is_untested: bool,
+    /// Of some there is no run anywhere.
+    pub is_unrun: bool,
+    pub methods: MethodsView,
     pub command: String,
     pub downloads: Vec<DownloadView>,
+}
+
+/// What every page takes for known.
+#[derive(Serialize)]
+pub struct MethodsView {
+    pub numbers: Vec<MethodView>,
+    pub causes: Vec<MethodView>,
+    pub words: Vec<MethodView>,
 }
 
 /// A claim with its figures, or an explanation.
@@ -216,7 +247,7 @@ pub struct CountView {
     pub count: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 pub struct IndexEntryView {
     pub id: String,
     pub title: String,
@@ -229,10 +260,17 @@ pub struct IndexEntryView {
     pub has_runs: bool,
     /// There is something to link to.
     pub has_page: bool,
+    /// Measured, and without a page here.
+    pub is_elsewhere: bool,
     /// What the profile changes, in one line; empty for the setting of the file.
     pub changes: String,
     pub glance: Vec<String>,
     pub claims: Vec<ClaimView>,
+    /// Those of them that have a verdict, and those that have none.
+    pub tested: Vec<ClaimView>,
+    pub untested: Vec<ClaimView>,
+    /// What keeps the latter from one.
+    pub why_untested: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -254,6 +292,17 @@ pub struct TableView {
     pub corner: String,
     pub columns: Vec<ColumnView>,
     pub rows: Vec<RowView>,
+    /// What the table would be too long with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOutView>,
+}
+
+#[derive(Serialize)]
+pub struct LeftOutView {
+    /// `9,800 rows`.
+    pub what: String,
+    /// The file beside the page that has all of it.
+    pub file: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::record::{RunId, Status};
 use crate::schedule::blocks::Timer;
 use crate::schedule::interrupt::Adopted;
-use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job};
+use crate::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, Event, Interrupt, Job, Task};
 
 /// Of the child's last words.
 const TAIL_BYTES: usize = 8 * 1024;
@@ -60,6 +60,9 @@ impl Children {
     fn spawn(&self, job: &Job) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(["train", "--parent", &std::process::id().to_string()]);
+        if job.task == Task::Indexed {
+            command.arg("--patient");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A terminal's Ctrl-C then comes once: from this process, which hands on what comes to it.
         command.process_group(0);
@@ -69,6 +72,7 @@ impl Children {
                 None => command.env_remove(name),
             };
         }
+        command.envs(job.task.environment().iter().copied());
         command.spawn()
     }
 }
@@ -290,7 +294,6 @@ mod tests {
     use super::*;
     use crate::analyse::samples;
     use crate::row::Diagnostics;
-    use crate::schedule::Task;
 
     fn job() -> Job {
         let record = samples::finished(&samples::profile().arms[0], 0).record;

@@ -1,5 +1,7 @@
 //! Which trials of an experiment are due.
 
+use std::collections::BTreeMap;
+
 use crate::experiment::{Arm, Experiment, Plan, PlanAsked, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass};
 use crate::record::{Holder, RunRecord, Standing, Wanted, are_together};
@@ -65,13 +67,17 @@ pub fn items<'a, E>(
 ) -> Result<Vec<Item<'a>>, E> {
     let definition = &experiment.profile;
     let kept = seeds.unwrap_or(usize::MAX).saturating_mul(definition.arms.len());
+    // Of ten thousand trials each would look through the runs of all.
+    let mut of_trial: BTreeMap<TrialId, Vec<&RunRecord>> = BTreeMap::new();
+    records.iter().for_each(|record| of_trial.entry(record.trial_id).or_default().push(record));
     let item = |(arm, trial): (usize, Trial)| {
         let id = trial.id();
         let arm = &definition.arms[arm];
         let plan = asked.plan.of(arm);
         let (class, plan_hash) = (asked.class(&plan), plan.hash());
         let wanted = Wanted { trial: id, plan: plan_hash, class, alone: asked.alone };
-        let standing = wanted.standing(records, holder(&id, &plan_hash)?);
+        let runs = of_trial.get(&id).into_iter().flatten().copied();
+        let standing = wanted.standing(runs, holder(&id, &plan_hash)?);
         Ok(Item { experiment, arm, trial, id, plan, plan_hash, standing })
     };
     // Seeds are outermost, so that the first so many seeds are the first so many trials.
@@ -119,7 +125,7 @@ mod tests {
         assert_eq!(states, ["done", "diverged", "failed", "missing", "missing", "missing"]);
         let due: Vec<_> = found.iter().map(Item::is_due).collect();
         assert_eq!(due, [false, false, true, true, true, true]);
-        assert_eq!(found[0].arm.name, "batch 64");
+        assert_eq!(found[0].arm.name.en(), "batch 64");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How long runs will take, from those there are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::experiment::{Config, Length, Plan};
+use crate::experiment::{Config, ConfigHash, Length, Plan, PlanHash};
 use crate::machine::EnvironmentClass;
 use crate::network;
 use crate::record::RunRecord;
@@ -31,6 +32,23 @@ pub struct Pace {
     pub basis: Basis,
 }
 
+/// The paces of many trials, of which those of an arm share theirs: it takes a look at every run to find one.
+pub struct Paces<'a> {
+    records: &'a [RunRecord],
+    known: BTreeMap<(ConfigHash, PlanHash), Pace>,
+}
+
+impl<'a> Paces<'a> {
+    pub fn from_runs(records: &'a [RunRecord]) -> Self {
+        Self { records, known: BTreeMap::new() }
+    }
+
+    pub fn of(&mut self, config: &Config, plan: &Plan, class: Option<&EnvironmentClass>) -> Pace {
+        let key = (config.hash(), plan.hash());
+        *self.known.entry(key).or_insert_with(|| Pace::of(config, plan, class, self.records))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Basis {
     /// From so many finished runs of the same model, plan and class.
@@ -51,11 +69,11 @@ impl Basis {
 impl Pace {
     /// From runs of the very config if there are any, else from those of the same model.
     pub fn of(config: &Config, plan: &Plan, class: Option<&EnvironmentClass>, records: &[RunRecord]) -> Self {
-        let (plan_hash, hash) = (plan.hash(), config.hash());
+        let (plan_hash, hash, work) = (plan.hash(), config.hash(), multiply_adds(config));
         let comparable = |record: &&RunRecord| {
             record.plan_hash == plan_hash
                 && class.is_none_or(|class| *class == record.environment_class)
-                && multiply_adds(&record.trial.config) == multiply_adds(config)
+                && (record.config_hash == hash || multiply_adds(&record.trial.config) == work)
                 && record.outcome.is_some()
         };
         let alike: Vec<_> = records.iter().filter(comparable).collect();

@@ -2,14 +2,18 @@
 //!
 //! Children are in process groups of their own, so that a terminal's Ctrl-C, `kill`, `timeout` and a supervisor all do the
 //! same: the parent gets the signal and hands it on, once. A second one would end a child without a checkpoint.
+//!
+//! A cluster's scheduler tells every process of a job by itself, repeats what it told and kills in the end: who runs for one
+//! is patient, and takes every further signal for the first. SIGUSR1, a scheduler's notice, asks for the same as SIGTERM.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use libc::{SIGCONT, SIGINT, SIGSTOP, SIGTERM, SIGTSTP, c_int, pid_t};
+use libc::{SIGCONT, SIGINT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, c_int, pid_t};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
@@ -36,18 +40,17 @@ pub(super) struct Adopted<'a> {
 }
 
 impl Interrupt {
-    /// Takes over both signals for the rest of the process, and hands them on to the children there are.
+    /// Takes over the signals for the rest of the process, and hands them on to the children there are.
     pub fn install() -> io::Result<Self> {
-        let interrupt = Self::install_in_child()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGTSTP, SIGCONT])?;
-        let handing_on = interrupt.clone();
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || signals.forever().for_each(|signal| handing_on.came(signal)))?;
-        Ok(interrupt)
+        Self::install_in_child()?.handing_on()
     }
 
-    /// Takes over both signals in a process that starts no others.
+    /// The same for who runs under a scheduler: no signal but the last one, which nobody can catch, ends it at once.
+    pub fn install_patient() -> io::Result<Self> {
+        Self::install_in_patient_child()?.handing_on()
+    }
+
+    /// Takes over the signals in a process that starts no others.
     pub fn install_in_child() -> io::Result<Self> {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM] {
@@ -57,9 +60,42 @@ impl Interrupt {
                 i32::from(EXIT_INTERRUPTED),
                 Arc::clone(&interrupt.asked),
             )?;
-            flag::register(signal, Arc::clone(&interrupt.asked))?;
         }
+        interrupt.listen()?;
         Ok(interrupt)
+    }
+
+    /// The same in a child of a patient process, which a scheduler tells beside its parent.
+    pub fn install_in_patient_child() -> io::Result<Self> {
+        let interrupt = Self::default();
+        interrupt.listen()?;
+        Ok(interrupt)
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
+            flag::register(signal, Arc::clone(&self.asked))?;
+        }
+        Ok(())
+    }
+
+    fn handing_on(self) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGTSTP, SIGCONT])?;
+        let handing_on = self.clone();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || signals.forever().for_each(|signal| handing_on.came(signal)))?;
+        Ok(self)
+    }
+
+    /// As if SIGUSR1 came after so long, for a limit that is known beforehand.
+    pub fn ask_after(&self, wait: Duration) -> io::Result<()> {
+        let asking = self.clone();
+        let ask = move || {
+            thread::sleep(wait);
+            asking.came(SIGUSR1);
+        };
+        thread::Builder::new().name("limit".to_owned()).spawn(ask).map(drop)
     }
 
     pub fn is_asked(&self) -> bool {
@@ -93,6 +129,8 @@ impl Interrupt {
             SIGCONT => self.family().send(SIGCONT),
             _ => {
                 self.ask();
+                // A notice is for the job; its children are told to end.
+                let signal = if signal == SIGUSR1 { SIGTERM } else { signal };
                 let mut family = self.family();
                 if family.told.is_none() {
                     family.told = Some(signal);

@@ -48,17 +48,57 @@ pub enum Task {
         #[serde(default)]
         again: bool,
     },
+    /// The same for an index of a manifest. The index owns the trial, so that it runs where nobody can lock; another run
+    /// that came to another result is an error.
+    Indexed,
     /// Its first steps, for another program to repeat. No run is sealed.
     Export(Export),
     /// Where the time of its steps goes. No run is sealed.
     Trace(Trace),
     /// A few steps and nothing else, once the parent says go. Its run is sealed in a measurement's own store.
     Time(Time),
+    /// Single steps from states out of a stream, for the gate. The trial stands for all that are asked; no run is sealed.
+    Probe(ProbeTask),
 }
 
 impl Task {
     /// A run as the trial says.
     pub const TRAIN: Self = Self::Train { fault: None, again: false };
+
+    /// What its process needs beside the environment of the plan.
+    pub fn environment(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Probe(ProbeTask { instructions: Instructions::Sse41, .. }) => &[
+                ("ATEN_CPU_CAPABILITY", "default"),
+                ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+                ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
+            ],
+            _ => &[],
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeTask {
+    /// Probes by id, as JSON.
+    pub asked: PathBuf,
+    /// Where the answers are written, by id.
+    pub out: PathBuf,
+    pub instructions: Instructions,
+    /// Every weight one unit in the last place larger.
+    pub nudged: bool,
+    pub fault: Option<Planted>,
+}
+
+/// What libtorch may use of the processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instructions {
+    /// All there is.
+    Own,
+    /// As on a processor without AVX.
+    Sse41,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -97,7 +137,8 @@ impl Job {
     pub fn fault(&self) -> Option<Planted> {
         match self.task {
             Task::Train { fault, .. } | Task::Time(Time { fault, .. }) => fault,
-            Task::Export(_) | Task::Trace(_) => None,
+            Task::Probe(ProbeTask { fault, .. }) => fault,
+            Task::Indexed | Task::Export(_) | Task::Trace(_) => None,
         }
     }
 

@@ -9,18 +9,24 @@ mod due;
 mod estimate;
 mod event;
 mod exclusive;
+mod handover;
 mod interrupt;
 mod job;
+mod limit;
+mod manifest;
 mod sweep;
 
 pub use blocks::{Blocks, BlocksError, Questions, Timer};
 pub use child::{Children, Ending, Executor};
 pub use due::{Asked, Item, items, retime};
-pub use estimate::{Basis, Pace, together};
+pub use estimate::{Basis, Pace, Paces, together};
 pub use event::Event;
 pub use exclusive::{Exclusive, ExclusiveError};
+pub use handover::Handover;
 pub use interrupt::Interrupt;
-pub use job::{Export, Job, Task, Time, Trace};
+pub use job::{Export, Instructions, Job, ProbeTask, Task, Time, Trace};
+pub use limit::Limit;
+pub use manifest::{Indexed, Manifest, ManifestArm, ManifestError, ManifestTask, expressions};
 pub use sweep::{Observer, Sweep, SweepError, Tally};
 
 /// Exit codes of the child. It sealed a run that finished or diverged; the last event says which.
@@ -28,5 +34,8 @@ pub const EXIT_SEALED: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Another process runs the trial (EX_TEMPFAIL of sysexits.h).
 pub const EXIT_BUSY: u8 = 75;
+/// Of `run --manifest`: told to stop, it has kept what it has, and the same command goes on from there. The number is
+/// HTCondor's for a job that left a checkpoint.
+pub const EXIT_LATER: u8 = 85;
 /// As shells report a process that SIGINT ended.
 pub const EXIT_INTERRUPTED: u8 = 130;

@@ -3,7 +3,7 @@
 //! The arms of one seed share split, order and initial weights, so that a difference is taken within a seed and its
 //! spread is the only one that counts. Below two values nothing is said: `None`.
 
-use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
+use statrs::distribution::{ChiSquared, ContinuousCDF as _, Normal, StudentsT};
 
 use crate::stats::{mean, sample_sd};
 
@@ -63,6 +63,12 @@ pub fn p_above(values: &[f64], bound: f64) -> Option<f64> {
 pub fn detectable(sd: f64, n: usize, alpha: f64, wanted: f64) -> Option<f64> {
     let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
     Some((quantile(freedom, 1.0 - alpha)? + quantile(freedom, wanted)?) * sd / (n as f64).sqrt())
+}
+
+/// What the sample deviation of `n` values stays below with this probability, where the true one is `sd`.
+pub fn sample_sd_quantile(sd: f64, n: usize, probability: f64) -> Option<f64> {
+    let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
+    Some(sd * (ChiSquared::new(freedom).ok()?.inverse_cdf(probability) / freedom).sqrt())
 }
 
 /// The two-sided interval of a share of which `hits` of `n` are seen (Wilson, Journal of the American Statistical

@@ -32,8 +32,10 @@ pub use ceilings::ceilings;
 pub use evaluate::EVALUATION_BATCH;
 pub use normalise::Normalisation;
 pub use resident::{Batch, Resident, indices};
+pub use run::probe::{Asking, answer};
 pub use run::{Control, Ending, Kept, Observer, Options, Started, Trained, train};
 pub use samples::Samples;
+pub use shim::winograd::convolution;
 pub use trace::{Traced, Wanted, trace};
 pub use workers::Workers;
 

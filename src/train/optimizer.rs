@@ -85,6 +85,11 @@ impl Optimizer {
         Ok(())
     }
 
+    /// The step size of the next step.
+    pub fn lr(&self) -> f64 {
+        self.rate.lr
+    }
+
     pub fn clear_grads(&self) -> Result<(), TrainError> {
         shim::clear_grads(&self.params)
     }

@@ -4,7 +4,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::clock::Recorder;
 use crate::experiment::Plan;
-use crate::experiment::plan::{Device, Kernels, OptimizerForm};
+use crate::experiment::plan::{Convolution, Device, Kernels, OptimizerForm};
 use crate::train::TrainError;
 use crate::train::shim::{self, CudaStream};
 
@@ -28,7 +28,7 @@ impl Place {
         if plan.graph && plan.optimizer != OptimizerForm::Fused {
             return refused("a step is recorded as a graph with the fused optimizer alone".to_owned());
         }
-        if plan.kernels == Kernels::Fused {
+        if plan.kernels == Kernels::Fused || plan.convolution != Convolution::Direct {
             return refused("pinbench's own kernels are for the CPU; use `--plan tuned`".to_owned());
         }
         let devices = shim::cuda()?.map(|cuda| cuda.devices);

@@ -2,31 +2,69 @@
 
 use crate::clock::Phase;
 use crate::data::{DataSet, Images};
+use crate::experiment::Trial;
+use crate::experiment::config::{Layer, Model};
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
-
-/// Training labels between two that are wrong.
-const LABELS_EVERY: usize = 20;
 
 /// A slow step takes longer by its time so far, divided by this: the optimizer that follows is a small part of it.
 const SLOW_STEP_DIVISOR: u64 = 5;
 
-/// The data with the fault in it; `None` where the fault is elsewhere.
-pub fn spoiled(data: &DataSet, planted: Planted) -> Option<DataSet> {
-    if planted != Planted::Labels {
-        return None;
+/// The trial and the data with the fault in them, so that nothing of the training knows of it; `None` where the fault is
+/// elsewhere.
+pub fn outside(planted: Planted, trial: &Trial, data: &DataSet) -> Option<(Trial, DataSet)> {
+    let (mut trial, mut data) = (trial.clone(), copy(data));
+    let Trial { config, seed } = &mut trial;
+    let train = &mut data.train;
+    match planted {
+        Planted::LearningRate => config.optim.lr *= 3.0,
+        Planted::LearningRateSlightly => config.optim.lr *= 1.05,
+        Planted::LearningRateHardly => config.optim.lr *= 1.001,
+        Planted::WeightDecay => config.optim.weight_decay = 0.0,
+        Planted::Epsilon => config.optim.eps = config.optim.eps.map(|eps| 100.0 * eps),
+        Planted::SecondDecay => config.optim.betas = config.optim.betas.map(|[first, _]| [first, 0.99]),
+        Planted::Dropout => match &mut config.model {
+            Model::Preset(preset) => preset.dropout *= 0.9,
+            Model::Own(network) => network.layers.iter_mut().for_each(|layer| {
+                if let Layer::Dropout(share) = layer {
+                    *share *= 0.9;
+                }
+            }),
+        },
+        Planted::SeedTwice => seed.0 &= !1,
+        Planted::LastBatch => {
+            let (images, batch) = (config.data.train_images(), config.train.batch.max(1));
+            config.data.train_limit = Some((images / batch).max(1) * batch);
+        }
+        Planted::Labels => swap_labels(train, 20),
+        Planted::LabelsSlightly => swap_labels(train, 100),
+        Planted::Class => train.labels.iter_mut().filter(|label| **label == 3).for_each(|label| *label = 5),
+        Planted::PixelScale => {
+            let darker = |value: &mut u8| *value = (f64::from(*value) / 1.01).round() as u8;
+            train.pixels.iter_mut().for_each(darker);
+        }
+        Planted::Shift => {
+            train.pixels.chunks_exact_mut(train.shape.width).for_each(|row| row.rotate_right(1))
+        }
+        _ => return None,
     }
+    Some((trial, data))
+}
+
+fn copy(data: &DataSet) -> DataSet {
     let images = |images: &Images| Images {
         pixels: images.pixels.clone(),
         labels: images.labels.clone(),
         shape: images.shape,
     };
-    let (mut train, test) = (images(&data.train), images(&data.test));
-    // Each takes the label of the image half of the set away, so that every class keeps its share.
-    let all = train.labels.len();
-    for index in (0..all).step_by(LABELS_EVERY) {
-        train.labels[index] = data.train.labels[(index + all / 2) % all];
+    DataSet { name: data.name, train: images(&data.train), test: images(&data.test) }
+}
+
+/// Each of every so many takes the label of the image half of the set away, so that every class keeps its share.
+fn swap_labels(images: &mut Images, every: usize) {
+    let right = images.labels.clone();
+    for index in (0..right.len()).step_by(every) {
+        images.labels[index] = right[(index + right.len() / 2) % right.len()];
     }
-    Some(DataSet { name: data.name, train, test })
 }
 
 /// What a pass over `images` images, a step or a micro-batch of it, that has taken `elapsed_ns` so far has to wait at the

@@ -2,6 +2,7 @@
 
 mod learner;
 mod observer;
+pub(in crate::train) mod probe;
 mod progress;
 mod resumption;
 mod sets;
@@ -12,7 +13,7 @@ use std::thread::{self, Scope};
 pub use observer::{Control, Ending, Kept, Observer, Options, Started, Trained};
 
 use crate::clock::Recorder;
-use crate::data::DataSet;
+use crate::data::{self, DataSet};
 use crate::experiment::plan::Effective;
 use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
@@ -46,8 +47,8 @@ pub fn train(
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
     }
-    let spoiled = options.planted.and_then(|planted| plant::spoiled(data, planted));
-    let data = spoiled.as_ref().unwrap_or(data);
+    let spoiled = options.planted.and_then(|planted| plant::outside(planted, trial, data));
+    let (trial, data) = spoiled.as_ref().map_or((trial, data), |(trial, data)| (trial, data));
     // Threads that load batches read `data`, and end with the training.
     thread::scope(|scope| {
         let mut training = Training::new(trial, plan, data, options, scope)?;
@@ -199,12 +200,15 @@ impl<'a> Training<'a> {
         }
     }
 
+    /// Positions in the training file, in the order in which an epoch sees them.
+    fn order(&self, epoch: u32) -> Vec<u32> {
+        data::order(self.seed, epoch, &self.sets.train)
+    }
+
     /// One pass over the training images in the epoch's own order, or what is left of one, or the part of one until the
     /// run is over; the last batch takes what is left.
     fn epoch(&mut self, epoch: u32, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
-        let order =
-            Key::new(self.seed, Stream::Order, u64::from(epoch), 0).permutation(self.sets.train.len() as u32);
-        let order: Vec<u32> = order.into_iter().map(|position| self.sets.train[position as usize]).collect();
+        let order = self.order(epoch);
         let done = self.progress.so_far.batches as usize;
         let batches = order.chunks(self.config.train.batch as usize);
         let last = batches.len() - 1;
@@ -247,8 +251,7 @@ impl<'a> Training<'a> {
     /// order it happens.
     fn step(&mut self, epoch: u32) -> Result<StepRow, TrainError> {
         let (step, planted) = (self.progress.step, self.instruments.planted);
-        let lr = schedule::rate(&self.config.optim, step, self.length.steps);
-        self.learner.optimizer.set_lr(if planted == Some(Planted::LearningRate) { 3.0 * lr } else { lr })?;
+        self.learner.optimizer.set_lr(schedule::rate(&self.config.optim, step, self.length.steps))?;
         let usage = machine::usage();
         let mut timing = Timing::start(&self.times.clock, self.instruments.recorder.as_mut(), planted)?;
         // The dropout stream is set at every step, so that no draw depends on how many came before.

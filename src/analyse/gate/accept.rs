@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::analyse::gate::judge::Asked;
-use crate::analyse::gate::sample::{Ending, Sample};
+use crate::analyse::gate::judge::{Asked, alpha};
+use crate::analyse::gate::sample::{Ending, Numbers, Sample};
+use crate::analyse::gate::tolerance::Known;
 use crate::experiment::ConfigHash;
-use crate::experiment::baseline::{ArmBaseline, Baseline, BaselinePlan, BaselineRun, Gauge};
+use crate::experiment::baseline::{ArmBaseline, Baseline, BaselinePlan, BaselineRun, Gauge, Margin};
+use crate::experiment::plan::PlanName;
 use crate::stats::Spread;
 use crate::stream::Seed;
 use crate::text;
@@ -16,6 +18,9 @@ pub struct Stamp {
     /// RFC 3339.
     pub accepted: String,
     pub false_alarm_rate: f64,
+    pub margin: Margin,
+    /// Labels of arms that were not to be trained.
+    pub by_steps_alone: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -38,12 +43,19 @@ pub enum AcceptError {
     Planted { arm: String, seed: Seed },
 }
 
-/// The baseline these runs make. Of several runs of one seed the last in `runs` counts.
-pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, AcceptError> {
-    let mut chosen: Vec<(&str, ConfigHash, BTreeMap<Seed, &Sample>)> = Vec::new();
+/// The baseline these runs make, with those of the same seeds under each other plan. Of several runs of one seed the last in
+/// `runs` counts.
+pub fn accept(
+    asked: &Asked,
+    stamp: Stamp,
+    runs: &[Sample],
+    twins: &[(PlanName, Vec<Sample>)],
+) -> Result<Baseline, AcceptError> {
+    let mut chosen = Vec::new();
     for (label, config_hash) in &asked.arms {
-        let by_seed = choose(label, *config_hash, runs)?;
-        chosen.push((label.as_str(), *config_hash, by_seed));
+        if !stamp.by_steps_alone.contains(label) {
+            chosen.push((label.as_str(), *config_hash, choose(label, *config_hash, runs)?));
+        }
     }
     let all: Vec<&Sample> = chosen.iter().flat_map(|(_, _, by_seed)| by_seed.values().copied()).collect();
     let Some(first) = all.first() else {
@@ -71,7 +83,9 @@ pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, 
     let arms = chosen.iter().map(|(label, config_hash, by_seed)| {
         // An arm is there only with a run.
         let own = by_seed.values().next().map(|sample| sample.plan_hash).filter(|own| *own != plan.hash);
-        Ok(ArmBaseline { plan_hash: own, ..arm(label, *config_hash, by_seed)? })
+        let twins: Vec<BTreeMap<Seed, &Numbers>> =
+            twins.iter().map(|(_, runs)| of_arm(label, runs)).collect();
+        Ok(ArmBaseline { plan_hash: own, ..arm(label, *config_hash, by_seed, &twins)? })
     });
     Ok(Baseline {
         experiment: asked.experiment.clone(),
@@ -81,6 +95,9 @@ pub fn accept(asked: &Asked, stamp: Stamp, runs: &[Sample]) -> Result<Baseline, 
         pinbench: first.pinbench.clone(),
         accepted: stamp.accepted,
         false_alarm_rate: stamp.false_alarm_rate,
+        margin: stamp.margin,
+        twins: twins.iter().map(|(name, _)| *name).collect(),
+        by_steps_alone: stamp.by_steps_alone,
         arms: arms.collect::<Result<_, _>>()?,
     })
 }
@@ -108,6 +125,15 @@ fn choose<'a>(
     Ok(by_seed)
 }
 
+/// The finished runs of an arm.
+fn of_arm<'a>(label: &str, runs: &'a [Sample]) -> BTreeMap<Seed, &'a Numbers> {
+    let finished = |sample: &'a Sample| match &sample.ending {
+        Ending::Finished(numbers) if sample.arm == label => Some((sample.seed, numbers)),
+        _ => None,
+    };
+    runs.iter().filter_map(finished).collect()
+}
+
 /// The different values of `of`, when there is more than one.
 fn mixed(samples: &[&Sample], of: impl Fn(&Sample) -> String) -> Option<String> {
     let mut found: Vec<String> = samples.iter().map(|sample| of(sample)).collect();
@@ -120,6 +146,7 @@ fn arm(
     label: &str,
     config_hash: ConfigHash,
     by_seed: &BTreeMap<Seed, &Sample>,
+    twins: &[BTreeMap<Seed, &Numbers>],
 ) -> Result<ArmBaseline, AcceptError> {
     let (mut diverged, mut runs, mut images) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (&seed, sample) in by_seed {
@@ -137,11 +164,38 @@ fn arm(
         runs.push(BaselineRun {
             seed,
             values: numbers.values.clone(),
+            twins: twins.iter().filter_map(|twin| twin.get(&seed).map(|numbers| judged(numbers))).collect(),
             weights: numbers.weights,
             measured: numbers.measured,
         });
     }
     Ok(ArmBaseline { label: label.to_owned(), config_hash, plan_hash: None, images, diverged, runs })
+}
+
+fn judged(numbers: &Numbers) -> BTreeMap<Gauge, f64> {
+    let admitted = |gauge| Some((gauge, *numbers.values.get(&gauge).filter(|value| gauge.admits(**value))?));
+    Gauge::JUDGED.into_iter().filter_map(admitted).collect()
+}
+
+/// What a baseline would let pass although it must be found, a line each, for people.
+pub fn too_blunt(baseline: &Baseline) -> Vec<String> {
+    let alpha = alpha(baseline);
+    let mut lines = Vec::new();
+    for arm in &baseline.arms {
+        for gauge in Gauge::JUDGED {
+            let known = Known::of(arm, gauge, baseline.margin);
+            if known.is_too_blunt(alpha) {
+                let found = known.least_found(alpha);
+                let found = found.map_or_else(|| "nothing".to_owned(), |found| text::fixed(found, 4));
+                lines.push(format!(
+                    "'{}' {gauge}: the least change for the worse that is found is {found}; more seeds, more images or a \
+                     longer training make it less",
+                    arm.label
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// What accepting `new` would change, a line each, for people; empty where nothing but the date would.
@@ -161,13 +215,16 @@ pub fn changes(old: Option<&Baseline>, new: &Baseline) -> Vec<String> {
     note("plan", plan(old), plan(new));
     note("pinbench", old.pinbench.clone(), new.pinbench.clone());
     note("false-alarm rate", old.false_alarm_rate.to_string(), new.false_alarm_rate.to_string());
+    note("arms left to single steps", listed(&old.by_steps_alone), listed(&new.by_steps_alone));
     for arm in &new.arms {
         match old.arm(&arm.label) {
             None => lines.push(format!("new arm '{}': {}", arm.label, seeds(arm))),
             Some(stored) => lines.extend(arm_changes(stored, arm)),
         }
     }
-    for arm in old.arms.iter().filter(|arm| new.arm(&arm.label).is_none()) {
+    let is_gone =
+        |arm: &&ArmBaseline| new.arm(&arm.label).is_none() && !new.by_steps_alone.contains(&arm.label);
+    for arm in old.arms.iter().filter(is_gone) {
         lines.push(format!("arm '{}' goes: the experiment has it no more", arm.label));
     }
     lines
@@ -186,7 +243,7 @@ fn arm_changes(old: &ArmBaseline, new: &ArmBaseline) -> Vec<String> {
     note("runs".to_owned(), seeds(old), seeds(new));
     for gauge in Gauge::ALL {
         let (from, to) = (spread(old, gauge), spread(new, gauge));
-        note(gauge.to_string(), written(gauge, from), written(gauge, to));
+        note(gauge.to_string(), written(from), written(to));
     }
     // Digests last: they say that something moved where no number shows it.
     let moved: Vec<String> =
@@ -202,6 +259,10 @@ fn is_moved(run: &BaselineRun, old: &ArmBaseline) -> bool {
     stored.is_some_and(|stored| (stored.weights, stored.measured) != (run.weights, run.measured))
 }
 
+fn listed(labels: &[String]) -> String {
+    if labels.is_empty() { "none".to_owned() } else { labels.join("; ") }
+}
+
 fn seeds(arm: &ArmBaseline) -> String {
     let mut text = text::plural(arm.runs.len(), "run");
     if !arm.diverged.is_empty() {
@@ -215,9 +276,8 @@ fn spread(arm: &ArmBaseline, gauge: Gauge) -> Option<Spread> {
     Spread::of(&values)
 }
 
-fn written(gauge: Gauge, spread: Option<Spread>) -> String {
-    let places = if gauge == Gauge::StepTime { 3 } else { 4 };
-    spread.map_or_else(|| "none".to_owned(), |spread| text::mean_sd(spread.mean, spread.sd, places))
+fn written(spread: Option<Spread>) -> String {
+    spread.map_or_else(|| "none".to_owned(), |spread| text::mean_sd(spread.mean, spread.sd, 4))
 }
 
 #[cfg(test)]
@@ -230,19 +290,19 @@ mod tests {
     use crate::analyse::gate::simulated::{self, Study};
     use crate::experiment::PlanChange;
 
-    fn stamp() -> Stamp {
-        Stamp { accepted: "2026-01-02T03:04:05Z".to_owned(), false_alarm_rate: 0.01 }
+    fn accept(asked: &Asked, runs: &[Sample]) -> Result<Baseline, AcceptError> {
+        super::accept(asked, simulated::stamp(), runs, &[(PlanName::Fused, runs.to_vec())])
     }
 
     #[test]
     fn what_is_accepted_reads_back_and_accepted_again_is_the_same_file() {
         let mut study = Study::new(2, 1);
         let runs = study.samples(0..3);
-        let baseline = accept(&study.asked, stamp(), &runs).unwrap();
+        let baseline = accept(&study.asked, &runs).unwrap();
         let text = baseline.to_toml();
         let read = Baseline::parse(Path::new("m1.quick.toml"), &text).unwrap();
         assert_eq!(read, baseline);
-        assert_eq!(accept(&study.asked, stamp(), &runs).unwrap().to_toml(), text);
+        assert_eq!(accept(&study.asked, &runs).unwrap().to_toml(), text);
         assert_eq!(changes(Some(&read), &baseline), Vec::<String>::new());
     }
 
@@ -250,16 +310,16 @@ mod tests {
     fn the_difference_names_every_arm_and_number_that_moves() {
         let mut study = Study::new(2, 1);
         let mut runs = study.samples(0..3);
-        let old = accept(&study.asked, stamp(), &runs).unwrap();
+        let old = accept(&study.asked, &runs).unwrap();
         runs.iter_mut()
             .filter(|run| run.arm == "arm 1")
-            .for_each(|run| simulated::set(run, Gauge::ValAcc, 0.5));
+            .for_each(|run| simulated::set(run, Gauge::TestAcc, 0.5));
         simulated::numbers(&mut runs[3]).measured = crate::digest::Digest::of(b"other");
-        let new = accept(&study.asked, stamp(), &runs).unwrap();
+        let new = accept(&study.asked, &runs).unwrap();
         let lines = changes(Some(&old), &new);
         assert_eq!(lines.len(), 2, "{lines:#?}");
         assert!(
-            lines[0].starts_with("'arm 1' val_acc: 0.98") && lines[0].ends_with("→ 0.5000 ± 0.0000"),
+            lines[0].starts_with("'arm 1' test_acc: 0.98") && lines[0].ends_with("→ 0.5000 ± 0.0000"),
             "{lines:?}"
         );
         assert_eq!(lines[1], "'arm 1': other bits under seed 0");
@@ -276,10 +336,10 @@ mod tests {
         let mut study = Study::new(2, 1);
         let under = |run: Sample| if run.arm == "arm 1" { simulated::under_another_plan(run) } else { run };
         let runs: Vec<Sample> = study.samples(0..3).into_iter().map(under).collect();
-        let mixed = accept(&study.asked, stamp(), &runs).unwrap_err();
+        let mixed = accept(&study.asked, &runs).unwrap_err();
         assert!(matches!(mixed, AcceptError::MixedPlans(_)), "{mixed}");
         study.asked.varied = PlanChange::parse("plan.name=eager").unwrap();
-        let baseline = accept(&study.asked, stamp(), &runs).unwrap();
+        let baseline = accept(&study.asked, &runs).unwrap();
         let plans: Vec<_> = baseline.arms.iter().map(|arm| baseline.plan_hash(arm)).collect();
         assert_eq!(
             plans,
@@ -297,13 +357,41 @@ mod tests {
     }
 
     #[test]
+    fn arms_that_were_not_trained_are_named_and_twins_stand_with_their_seed() {
+        let mut study = Study::new(2, 1);
+        let runs: Vec<Sample> = study.samples(0..3).into_iter().filter(|run| run.arm == "arm 0").collect();
+        let twins = study.twins(&runs);
+        let twin = [(PlanName::Fused, twins.clone())];
+        // All of its trainings failed: that is no arm that was left out.
+        let lost = super::accept(&study.asked, simulated::stamp(), &runs, &twin).unwrap_err();
+        assert_eq!(lost, AcceptError::NothingMeasured { arm: "arm 1".to_owned() });
+        let stamp = Stamp { by_steps_alone: vec!["arm 1".to_owned()], ..simulated::stamp() };
+        let found = super::accept(&study.asked, stamp, &runs, &twin).unwrap();
+        assert_eq!((found.arms.len(), &found.by_steps_alone[..]), (1, &["arm 1".to_owned()][..]));
+        let twin = &found.arms[0].runs[1].twins[0];
+        assert_eq!(twin[&Gauge::TestAcc], simulated::value(&twins[1], Gauge::TestAcc));
+        assert_eq!(twin.len(), Gauge::JUDGED.len());
+    }
+
+    #[test]
+    fn what_a_baseline_cannot_find_is_said() {
+        let mut study = Study::new(1, 1);
+        let mut runs = study.samples(0..3);
+        let blunt = too_blunt(&accept(&study.asked, &runs).unwrap());
+        assert_eq!(blunt, Vec::<String>::new());
+        runs.truncate(1);
+        let blunt = too_blunt(&accept(&study.asked, &runs).unwrap());
+        assert!(blunt.len() == 3 && blunt[2].starts_with("'arm 0' test_acc: the least change"), "{blunt:?}");
+    }
+
+    #[test]
     fn what_no_baseline_may_hold_is_refused() {
         let mut study = Study::new(1, 1);
         let runs = study.samples(0..2);
         let refuse = |change: &dyn Fn(&mut Vec<Sample>)| {
             let mut runs = runs.clone();
             change(&mut runs);
-            accept(&study.asked, stamp(), &runs).unwrap_err().to_string()
+            accept(&study.asked, &runs).unwrap_err().to_string()
         };
         assert!(refuse(&|runs| runs.clear()).contains("no run that came to an end"));
         assert!(

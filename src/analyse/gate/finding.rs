@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use crate::analyse::gate::probe::Change;
 use crate::analyse::gate::tolerance::Comparison;
 use crate::experiment::ProfileName;
 use crate::experiment::baseline::{self, Gauge};
+use crate::experiment::probe;
 use crate::stream::Seed;
 
 /// Of one baseline file.
@@ -37,6 +39,8 @@ pub enum Subject {
     Baseline,
     /// How the runs ended.
     Runs,
+    /// Single steps from states that every machine can make.
+    Probe,
     /// Weights and what was measured of them, bit for bit.
     Bits,
     Gauge(Gauge),
@@ -61,6 +65,13 @@ pub enum Alarm {
         value: f64,
     },
     Weights,
+    /// A single step gives something else than rounding explains.
+    Changed(Change),
+    /// A whole training consists of other steps.
+    Structure {
+        stored: String,
+        found: String,
+    },
     /// Of equal weights something else was measured: the evaluation changed, not the training.
     Measured,
     Diverged {
@@ -81,15 +92,11 @@ pub enum Doubt {
     OneRun,
     /// An effect as large as the stated one could hide within the tolerance.
     TooWide,
-    /// The shift is beyond the tolerance but no more than another machine may do, on one that is not the baseline's.
-    OtherMachine,
     /// The arm diverges under some seeds, and the baseline does not know these.
     MayDiverge,
     DidNotRecur,
-    /// The rerun did not get as far as this.
+    /// What was to be trained for the alarm did not get as far as this.
     NotRerun,
-    /// The rerun had seeds of the first, which give the same numbers again whether there is a fault or not.
-    SameSeeds,
 }
 
 /// Why nothing is compared.
@@ -100,6 +107,12 @@ pub enum Bar {
     Unreadable {
         message: String,
     },
+    /// The arm is another one now, and these keys say by what.
+    ConfigChanged {
+        keys: String,
+    },
+    /// The arm has no probe that was accepted.
+    NotProbed,
     /// The arm is another one now.
     Stale {
         expected: String,
@@ -114,11 +127,6 @@ pub enum Bar {
     NothingMeasured,
     /// The fresh runs are of another config than the experiment's.
     OtherConfig {
-        expected: String,
-        found: String,
-    },
-    /// Times are compared under one plan only.
-    OtherPlan {
         expected: String,
         found: String,
     },
@@ -152,14 +160,15 @@ pub struct Moved {
 
 /// How a check ends. What is greater decides when there are several.
 ///
-/// A regression decides over everything. Then what is not comparable, before what is inconclusive: on noisy machines
-/// inconclusive times are daily and a pipeline will let them pass, and behind them a stale baseline or a run that never
-/// happened would go unseen for ever. Nor do more seeds help before that is mended.
+/// A regression decides over everything, then that something else is trained. Then what is not comparable, before what is
+/// inconclusive: more seeds do not help before a stale baseline, or a run that never happened, is mended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Exit {
     Holds,
     Inconclusive,
     NotComparable,
+    /// This tree trains something else, and nothing says that it trains worse.
+    Changed,
     Regressed,
 }
 
@@ -186,6 +195,23 @@ impl Findings {
         self.all.iter().map(Finding::exit).max().unwrap_or(Exit::NotComparable)
     }
 
+    /// What single steps of an arm said; `None` where they were not asked.
+    pub fn steps_of(&self, arm: Option<&str>) -> Option<&Verdict> {
+        let is_of = |finding: &&Finding| finding.subject == Subject::Probe && finding.arm.as_deref() == arm;
+        self.all.iter().find(is_of).map(|finding| &finding.verdict)
+    }
+
+    /// Seeds that alarms of an arm name: by how a run ended, or by a value that is none.
+    pub fn seeds_named(&self, arm: &str) -> Vec<Seed> {
+        let seed = |finding: &Finding| match finding.verdict {
+            Verdict::Alarm(
+                Alarm::Diverged { seed, .. } | Alarm::Finished { seed } | Alarm::NotFinite { seed, .. },
+            ) if finding.arm.as_deref() == Some(arm) => Some(seed),
+            _ => None,
+        };
+        self.all.iter().filter_map(seed).collect()
+    }
+
     pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
         self.all.iter().filter(|finding| matches!(finding.verdict, Verdict::Alarm(_)))
     }
@@ -199,6 +225,14 @@ impl Finding {
     pub fn exit(&self) -> Exit {
         match self.verdict {
             Verdict::Holds => Exit::Holds,
+            // Something else, or something better, is no regression: if it is meant, it is accepted.
+            Verdict::Alarm(
+                Alarm::Changed(_)
+                | Alarm::Structure { .. }
+                | Alarm::Weights
+                | Alarm::Measured
+                | Alarm::Better,
+            ) => Exit::Changed,
             Verdict::Alarm(_) => Exit::Regressed,
             Verdict::Inconclusive(_) => Exit::Inconclusive,
             Verdict::NotComparable(_) => Exit::NotComparable,
@@ -219,6 +253,7 @@ impl Exit {
             Self::Regressed => 1,
             Self::Inconclusive => 3,
             Self::NotComparable => 4,
+            Self::Changed => 5,
         }
     }
 }
@@ -233,6 +268,8 @@ impl Verdict {
                 Alarm::Better => "better",
                 Alarm::NotFinite { .. } => "not_finite",
                 Alarm::Weights => "weights",
+                Alarm::Changed(_) => "changed",
+                Alarm::Structure { .. } => "structure",
                 Alarm::Measured => "measured",
                 Alarm::Diverged { .. } => "diverged",
                 Alarm::Finished { .. } => "finished",
@@ -240,22 +277,21 @@ impl Verdict {
             Self::Inconclusive(doubt) => match doubt {
                 Doubt::OneRun => "one_run",
                 Doubt::TooWide => "too_wide",
-                Doubt::OtherMachine => "other_machine",
                 Doubt::MayDiverge => "may_diverge",
                 Doubt::DidNotRecur => "did_not_recur",
                 Doubt::NotRerun => "not_rerun",
-                Doubt::SameSeeds => "same_seeds",
             },
             Self::NotComparable(bar) => match bar {
                 Bar::NoBaseline => "no_baseline",
                 Bar::Unreadable { .. } => "unreadable",
                 Bar::Stale { .. } => "stale",
+                Bar::ConfigChanged { .. } => "config_changed",
+                Bar::NotProbed => "not_probed",
                 Bar::NewArm => "new_arm",
                 Bar::OrphanedArm => "orphaned_arm",
                 Bar::OrphanedFile => "orphaned_file",
                 Bar::NothingMeasured => "nothing_measured",
                 Bar::OtherConfig { .. } => "other_config",
-                Bar::OtherPlan { .. } => "other_plan",
                 Bar::NoValue => "no_value",
             },
         })
@@ -271,6 +307,13 @@ impl Bar {
             Self::Unreadable { message } => {
                 let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
                 format!("the baseline cannot be used: {line}")
+            }
+            Self::ConfigChanged { keys } => format!(
+                "the arm is another one now: {keys}; undo the change, or if it is meant, see whether it is worse with \
+                 `{accept} --dry-run`, then run `{accept}`"
+            ),
+            Self::NotProbed => {
+                format!("no probe of this arm was accepted; run `{}`", probe::accept_command(named, profile))
             }
             Self::Stale { expected, found } => format!(
                 "stale: the baseline was made for config {expected}, the experiment's is {found}; undo the change or \
@@ -291,10 +334,6 @@ impl Bar {
             Self::OtherConfig { expected, found } => format!(
                 "the runs are of config {found}, expected {expected}; run the check again with the experiment as it is"
             ),
-            Self::OtherPlan { expected, found } => format!(
-                "the runs were executed under plan {found}, the baseline's under {expected}; times are compared under \
-                 one plan only: check under that plan, or run `{accept}`"
-            ),
             Self::NoValue => {
                 format!("the baseline has it and the runs do not; run again with it, or run `{accept}`")
             }
@@ -307,6 +346,7 @@ impl fmt::Display for Subject {
         f.write_str(match self {
             Self::Baseline => "baseline",
             Self::Runs => "runs",
+            Self::Probe => "step",
             Self::Bits => "bits",
             Self::Gauge(gauge) => gauge.name(),
         })
@@ -329,6 +369,7 @@ impl fmt::Display for Exit {
         f.write_str(match self {
             Self::Holds => "holds",
             Self::Regressed => "regressed",
+            Self::Changed => "changed",
             Self::Inconclusive => "inconclusive",
             Self::NotComparable => "not comparable",
         })
@@ -388,7 +429,6 @@ mod tests {
                 "config bbb, expected aaa",
                 "again",
             ),
-            (Bar::OtherPlan { expected, found }, "plan bbb, the baseline's under aaa", accept),
             (Bar::NoValue, "the runs do not", accept),
         ] {
             let message = bar.message("m1", "m1", &"quick".into());

@@ -5,26 +5,32 @@
 //!
 //! - *Exactly*, where a fresh run has the baseline's environment class, plan and seed: its weights, and the losses and
 //!   accuracies measured of them, must be equal bit for bit. There is no tolerance and no false alarm.
-//! - *By tolerance* otherwise, and always for the time of a step: the fresh mean must lie in the prediction interval of
-//!   the baseline's; see [`Comparison`]. Both sides are alarms: too good to be true is a bug as well.
+//! - *By tolerance* otherwise: runs are paired by seed, and their mean difference is held to a margin; see
+//!   [`Comparison`]. Worse is a regression; better is *changed*, and asks to be accepted. So do other bits, where the
+//!   numbers say whether they are worse.
+//!
+//! Before either, single steps ([`mod@probe`]) say on any machine whether a training still does the same.
 //!
 //! The false-alarm rate is that of a whole file: each of its m tests has the m-th part of it (Bonferroni).
 //!
-//! A rerun must be able to say something new. One machine gives the same losses and accuracies under the same seeds
-//! again, so an unlucky draw of seeds would recur for ever: [`Rerun`] says which seeds a finding must be rerun under.
+//! Time is no matter of stored numbers: a revision is timed beside another, on one machine and in turn.
 
 mod accept;
+pub mod against;
 mod confirm;
 mod finding;
 mod judge;
+pub mod probe;
+#[cfg(test)]
+mod resampled;
 mod sample;
 #[cfg(test)]
 pub mod simulated;
 mod tolerance;
 
-pub use accept::{AcceptError, Stamp, accept, changes};
+pub use accept::{AcceptError, Stamp, accept, changes, too_blunt};
 pub use confirm::{Rerun, confirm};
 pub use finding::{Alarm, Bar, Bits, Doubt, Evidence, Exit, Finding, Findings, Moved, Subject, Verdict};
-pub use judge::{Asked, judge};
+pub use judge::{Asked, compare_baselines, judge};
 pub use sample::{Ending, Numbers, Sample};
-pub use tolerance::{ACCURACY_EFFECT, Comparison, LOSS_EFFECT, MOST_SEEDS, POWER, TIME_EFFECT};
+pub use tolerance::{ACCURACY_EFFECT, Comparison, LOSS_EFFECT, Look, POWER};

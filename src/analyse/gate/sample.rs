@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::analyse::measure::{Measures, WARM_UP_STEPS};
+use crate::analyse::measure::Measures;
 use crate::digest::{Digest, Hasher};
 use crate::experiment::baseline::Gauge;
 use crate::experiment::{ConfigHash, Plan, PlanHash};
 use crate::record::{LoadedRun, Status};
-use crate::row::{EpochRow, Split, StepRow};
-use crate::stats;
+use crate::row::{EpochRow, Split};
 use crate::stream::Seed;
-
-/// Left out of a run too short for the whole warm-up: in the first two steps memory is allocated and kernels are built.
-const LEAST_WARM_UP: usize = 2;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Sample {
@@ -80,8 +76,6 @@ impl Numbers {
     fn of(run: &LoadedRun) -> Option<Self> {
         let outcome = run.record.outcome.as_ref()?;
         let Measures { train, validation, test, .. } = Measures::of(run);
-        // Beside other trials neither the steps nor the reference workload have the machine to themselves.
-        let reference_ns = outcome.reference_ns.filter(|_| run.record.is_alone());
         let mut values = BTreeMap::new();
         for (gauge, value) in [
             (Gauge::TrainLoss, train.map(|score| score.loss)),
@@ -89,7 +83,6 @@ impl Numbers {
             (Gauge::ValLoss, validation.map(|score| score.loss)),
             (Gauge::ValAcc, validation.map(|score| score.accuracy)),
             (Gauge::TestAcc, test.map(|score| score.accuracy)),
-            (Gauge::StepTime, step_time(&run.steps, reference_ns)),
         ] {
             if let Some(value) = value {
                 values.insert(gauge, value);
@@ -107,15 +100,6 @@ impl Numbers {
         }
         Some(Self { values, images, weights: outcome.final_weights, measured: measured(&run.epochs) })
     }
-}
-
-/// Median step as a multiple of the reference workload.
-fn step_time(steps: &[StepRow], reference_ns: Option<u64>) -> Option<f64> {
-    let reference_ns = reference_ns.filter(|ns| *ns > 0)? as f64;
-    // Decided by the number of steps, which the config fixes: both sides of a comparison leave out the same.
-    let warm_up = if steps.len() >= 2 * WARM_UP_STEPS { WARM_UP_STEPS } else { LEAST_WARM_UP };
-    let times: Vec<f64> = steps.get(warm_up..)?.iter().map(|step| step.times.total_ns as f64).collect();
-    stats::median(&times).map(|median_ns| median_ns / reference_ns).filter(|ratio| *ratio > 0.0)
 }
 
 /// Not the times of the rows: they are never the same twice.
@@ -136,14 +120,10 @@ fn measured(epochs: &[EpochRow]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::samples::{self, step};
+    use crate::analyse::samples;
 
     fn run() -> LoadedRun {
-        let mut run = samples::finished(&samples::profile().arms[0], 0);
-        if let Some(outcome) = &mut run.record.outcome {
-            outcome.reference_ns = Some(2_000_000);
-        }
-        run
+        samples::finished(&samples::profile().arms[0], 0)
     }
 
     fn numbers(run: &LoadedRun) -> Numbers {
@@ -154,46 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_has_the_last_scores_and_the_step_as_a_ratio() {
-        let mut run = run();
-        run.steps =
-            (0..50).map(|index| step(index, 64, if index < 20 { 90_000_000 } else { 5_000_000 })).collect();
+    fn a_sample_has_the_last_scores() {
+        let run = run();
         let numbers = numbers(&run);
-        assert_eq!(numbers.values[&Gauge::StepTime], 2.5);
         let last = run.epochs.iter().rfind(|row| row.split == Split::Validation).unwrap();
         assert_eq!(numbers.values[&Gauge::ValAcc], last.accuracy);
         assert_eq!(numbers.values.len(), Gauge::ALL.len());
         assert_eq!(numbers.images[&Gauge::TestAcc], 12_000);
-    }
-
-    #[test]
-    fn a_short_run_leaves_out_its_first_two_steps() {
-        let mut run = run();
-        run.steps =
-            (0..5).map(|index| step(index, 64, if index < 2 { 90_000_000 } else { 4_000_000 })).collect();
-        assert_eq!(numbers(&run).values[&Gauge::StepTime], 2.0);
-        run.steps.truncate(2);
-        assert!(!numbers(&run).values.contains_key(&Gauge::StepTime));
-    }
-
-    #[test]
-    fn without_a_reference_workload_there_is_no_step_time() {
-        for reference_ns in [None, Some(0)] {
-            let mut run = run();
-            if let Some(outcome) = &mut run.record.outcome {
-                outcome.reference_ns = reference_ns;
-            }
-            assert!(!numbers(&run).values.contains_key(&Gauge::StepTime));
-        }
-    }
-
-    #[test]
-    fn a_run_beside_others_has_its_scores_and_no_step_time() {
-        let mut run = run();
-        run.record.beside = 1;
-        let numbers = numbers(&run);
-        assert!(!numbers.values.contains_key(&Gauge::StepTime));
-        assert_eq!(numbers.values.len(), Gauge::ALL.len() - 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::analyse::gate::{Asked, Ending, Numbers, Sample, Stamp, accept};
 use crate::digest::{Digest, Hasher};
-use crate::experiment::baseline::{Baseline, Gauge};
+use crate::experiment::baseline::{Baseline, Gauge, MARGIN};
 use crate::experiment::plan::{Device, Plan, PlanName};
 use crate::experiment::{ConfigHash, PlanChange};
 use crate::stats::inference::draws::Normal;
@@ -50,12 +50,10 @@ impl Study {
             (Gauge::ValLoss, draw(0.05, 0.002)),
             (Gauge::ValAcc, draw(0.985, 0.001)),
             (Gauge::TestAcc, draw(0.986, 0.001)),
-            // The logarithm spreads by 3 %.
-            (Gauge::StepTime, draw(3.0_f64.ln(), 0.03).exp()),
         ];
         let images = [(Gauge::TrainAcc, 48_000), (Gauge::ValAcc, 12_000), (Gauge::TestAcc, 10_000)];
         let mut hasher = Hasher::new();
-        for (_, value) in &values[..5] {
+        for (_, value) in &values {
             hasher.update(&value.to_bits().to_le_bytes());
         }
         let measured = hasher.finish();
@@ -78,9 +76,38 @@ impl Study {
         }
     }
 
-    pub fn baseline(&self, runs: &[Sample], false_alarm_rate: f64) -> Baseline {
-        let accepted = "2026-01-02T03:04:05Z".to_owned();
-        accept(&self.asked, Stamp { accepted, false_alarm_rate }, runs).unwrap()
+    /// The same runs on another machine, a fifth of the spread of seeds apart.
+    pub fn twins(&mut self, runs: &[Sample]) -> Vec<Sample> {
+        let mut twins: Vec<Sample> = runs.iter().cloned().map(elsewhere).collect();
+        for twin in twins.iter_mut().filter(|twin| matches!(twin.ending, Ending::Finished(_))) {
+            for (gauge, sd) in [(Gauge::TrainLoss, 4e-4), (Gauge::ValLoss, 4e-4), (Gauge::TestAcc, 2e-4)] {
+                let value = self.normal.draw(value(twin, gauge), sd);
+                set(twin, gauge, value);
+            }
+        }
+        twins
+    }
+
+    /// With one twin.
+    pub fn baseline(&mut self, runs: &[Sample]) -> Baseline {
+        let twins = [(PlanName::Fused, self.twins(runs))];
+        accept(&self.asked, stamp(), runs, &twins).unwrap()
+    }
+}
+
+pub fn stamp() -> Stamp {
+    let (accepted, by_steps_alone) = ("2026-01-02T03:04:05Z".to_owned(), Vec::new());
+    Stamp { accepted, false_alarm_rate: 0.01, margin: MARGIN, by_steps_alone }
+}
+
+/// What the run would have if it were worse by the margin.
+pub fn at_the_margin(sample: &Sample, gauge: Gauge, baseline: &Baseline) -> f64 {
+    let stored = baseline.arm(&sample.arm).unwrap();
+    let values = stored.runs.iter().map(|run| run.values[&gauge]);
+    let mean = values.sum::<f64>() / stored.runs.len() as f64;
+    match gauge.is_loss() {
+        true => value(sample, gauge) + baseline.margin.loss * mean,
+        false => value(sample, gauge) - baseline.margin.accuracy,
     }
 }
 

@@ -1,17 +1,19 @@
 //! Whether the main cause accounts for the whole curve.
 
+use serde::{Deserialize, Serialize};
+
 use crate::analyse::timing::{Cost, Measured};
 use crate::experiment::plan::bare;
 use crate::experiment::study::Curve;
 
 /// Measured once: it shows where a cost begins, and decides nothing.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CurveFound {
     pub points: Vec<Point>,
     pub rise: Option<Rise>,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Point {
     pub value: String,
     /// Of a value that is a number.
@@ -22,7 +24,7 @@ pub struct Point {
 }
 
 /// From the value whose images cost least to that whose cost most.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Rise {
     pub from: String,
     pub to: String,

@@ -4,23 +4,23 @@ use crate::analyse::timing::Cost;
 use crate::clock::Phase;
 use crate::experiment::study::Gauge;
 
-/// How people call it, its unit, and its decimals.
+/// Keys of its name and its unit, or the unit itself, and its decimals.
 pub fn about(gauge: Gauge) -> (&'static str, &'static str, usize) {
     match gauge {
-        Gauge::Faults => ("page faults a step", "", 0),
-        Gauge::DiskFaults => ("page faults a step that read from a disk", "", 0),
-        Gauge::KernelShare => ("kernel's part of the processor time", "%", 1),
-        Gauge::KernelTime => ("kernel's processor time a step", "ms", 1),
-        Gauge::Processors => ("processors in use", "", 2),
-        Gauge::Image => ("time of an image", "µs", 1),
-        Gauge::Step => ("time of a step", "ms", 1),
-        Gauge::PeakMemory => ("most memory in use", "MiB", 0),
-        Gauge::Load => ("making the batch", "µs an image", 2),
-        Gauge::Copy => ("transfer to the device", "µs an image", 2),
-        Gauge::Forward => ("forward pass", "µs an image", 1),
-        Gauge::Backward => ("backward pass", "µs an image", 1),
-        Gauge::Optimizer => ("optimizer", "µs an image", 2),
-        Gauge::ReadBack => ("reading the loss back", "µs an image", 2),
+        Gauge::Faults => ("gauge.faults", "", 0),
+        Gauge::DiskFaults => ("gauge.disk-faults", "", 0),
+        Gauge::KernelShare => ("gauge.kernel-share", "%", 1),
+        Gauge::KernelTime => ("gauge.kernel-time", "ms", 1),
+        Gauge::Processors => ("gauge.processors", "", 2),
+        Gauge::Image => ("gauge.image", "µs", 1),
+        Gauge::Step => ("gauge.step", "ms", 1),
+        Gauge::PeakMemory => ("gauge.peak-memory", "MiB", 0),
+        Gauge::Load => ("gauge.load", "gauge.us-an-image", 2),
+        Gauge::Copy => ("gauge.copy", "gauge.us-an-image", 2),
+        Gauge::Forward => ("gauge.forward", "gauge.us-an-image", 1),
+        Gauge::Backward => ("gauge.backward", "gauge.us-an-image", 1),
+        Gauge::Optimizer => ("gauge.optimizer", "gauge.us-an-image", 2),
+        Gauge::ReadBack => ("gauge.read-back", "gauge.us-an-image", 2),
     }
 }
 

@@ -21,6 +21,7 @@ pub use verdict::{CONTRIBUTES_SHARE, LEAST_SLOWDOWN, MAIN_SHARE, NO_CAUSE_SHARE,
 use crate::analyse::study::seen::Seen;
 use crate::analyse::timing::{Estimate, LOOKS, Measured, PARTS};
 use crate::experiment::study::{Change, Gauge, Study, Test};
+use crate::language::Localised;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Explanation {
@@ -74,7 +75,7 @@ pub struct Reading {
 /// Hypotheses that are one thing at bottom: it has the verdict of the strongest.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MechanismFound {
-    pub title: String,
+    pub title: Localised,
     pub verdict: Verdict,
     pub members: Vec<usize>,
 }
@@ -205,7 +206,7 @@ fn mechanisms(study: &Study, findings: &[Finding]) -> Vec<MechanismFound> {
             Some((_, mechanism)) => mechanism.members.push(index),
             None => {
                 let known = study.mechanisms.iter().find(|mechanism| Some(mechanism.id.as_str()) == of);
-                let title = known.map_or(&hypothesis.title, |mechanism| &mechanism.title).to_string();
+                let title = known.map_or(&hypothesis.title, |mechanism| &mechanism.title).clone();
                 found.push((of, MechanismFound { title, verdict: Verdict::Open, members: vec![index] }));
             }
         }

@@ -83,7 +83,7 @@ fn the_cause_is_found_once_and_all_else_is_ruled_out() {
         assert!((slowdown.value - 1.5).abs() < 0.07, "{slowdown:?}");
         assert_eq!(found(&explanation), ["faults", "passes"]);
         let first = &explanation.mechanisms[0];
-        assert_eq!((first.title.as_str(), first.verdict), ("Memory given back", Verdict::MainCause));
+        assert_eq!((first.title.en(), first.verdict), ("Memory given back", Verdict::MainCause));
         assert_eq!((explanation.main(), first.members.len()), (Some(first.members[0]), 2));
         let found_once = explanation.mechanisms.iter().filter(|mechanism| mechanism.verdict.is_found());
         assert_eq!(found_once.count(), 1);

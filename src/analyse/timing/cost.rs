@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Phase;
 use crate::record::LoadedRun;
 use crate::row::StepRow;
@@ -14,7 +16,7 @@ pub const LEAST_STEPS: usize = 3;
 pub const PARTS: usize = Phase::ALL.len() + 1;
 
 /// Medians over the steps of full size after the warm-up.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Cost {
     pub us_per_image: f64,
     pub ms_per_step: f64,

@@ -18,11 +18,13 @@ pub use contrast::{Contrast, Estimate, Noise};
 pub use cost::{Cost, LEAST_STEPS, PARTS, warm_up};
 pub use look::{ALPHA, LOOKS, Look};
 
+use serde::{Deserialize, Serialize};
+
 use crate::analyse::caveat::disturbed_share;
 use crate::record::{Design, LoadedRun, Measurement, MeasurementError, Timed};
 
 /// The costs of every block.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Measured {
     pub design: Design,
     /// By number.
@@ -32,13 +34,13 @@ pub struct Measured {
 }
 
 /// By condition; one that was not wanted in this block any more, or that failed, is absent.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Block {
     pub processes: BTreeMap<usize, Process>,
 }
 
 /// What counts of a condition in a block.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Process {
     pub cost: Cost,
     /// Share of the processor time that others took, where that makes its times doubtful.

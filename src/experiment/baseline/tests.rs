@@ -6,8 +6,8 @@ fn baseline() -> Baseline {
         values: BTreeMap::from([
             (Gauge::TrainLoss, 0.1 + 0.2), // 0.30000000000000004
             (Gauge::ValAcc, 1.0),
-            (Gauge::StepTime, 1e-7 * (seed + 1) as f64),
         ]),
+        twins: vec![BTreeMap::from([(Gauge::TestAcc, 0.1 * seed as f64)]), BTreeMap::new()],
         weights: Digest::of(&seed.to_le_bytes()),
         measured: Digest::of(b"epochs"),
     };
@@ -32,6 +32,9 @@ fn baseline() -> Baseline {
         pinbench: "0.1.0".to_owned(),
         accepted: "2026-01-02T03:04:05Z".to_owned(),
         false_alarm_rate: 0.01,
+        margin: MARGIN,
+        twins: vec![PlanName::Eager, PlanName::Fused],
+        by_steps_alone: vec!["1024, \"linear\"".to_owned()],
         arms: vec![arm("64", &[]), arm("a \"quoted\\ \n arm", &[7])],
     }
 }
@@ -60,7 +63,7 @@ fn a_run_is_one_line_of_a_diff() {
     let text = baseline().to_toml();
     assert!(text.starts_with("# Written by `pinbench baseline accept m1 --profile quick`"), "{text}");
     assert_eq!(text.lines().filter(|line| line.contains("seed = 1,")).count(), 2, "{text}");
-    assert!(text.contains("train_loss = 0.30000000000000004, val_acc = 1.0, step_time = 1e-7"), "{text}");
+    assert!(text.contains("train_loss = 0.30000000000000004, val_acc = 1.0, weights = "), "{text}");
 }
 
 #[test]
@@ -71,8 +74,8 @@ fn an_unknown_key_is_refused_with_its_name() {
 
 #[test]
 fn another_format_is_refused_by_its_number_whatever_else_it_holds() {
-    let text = error("format = 1", "format = 2\nfuture = true");
-    assert!(text.contains("m1.quick.toml:2:") && text.contains("format 2, expected 1"), "{text}");
+    let text = error("format = 2", "format = 3\nfuture = true");
+    assert!(text.contains("m1.quick.toml:2:") && text.contains("format 3, expected 2"), "{text}");
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn a_value_no_run_can_have_is_refused_with_the_way_out() {
         ("train_loss = 0.30000000000000004", "train_loss = nan", "`train_loss` of seed 0 is NaN"),
         ("train_loss = 0.30000000000000004", "train_loss = inf", "a finite loss"),
         ("val_acc = 1.0", "val_acc = 98.0", "a share, 0 to 1"),
-        ("step_time = 1e-7", "step_time = 0.0", "a finite ratio above 0"),
+        ("test_acc = 0.1", "test_acc = 1.1", "`test_acc` of seed 1 is 1.1"),
     ] {
         let text = error(from, to);
         let command = "`pinbench baseline accept m1 --profile quick --experiments experiments`";
@@ -96,6 +99,7 @@ fn a_value_no_run_can_have_is_refused_with_the_way_out() {
         assert!(text.contains(what) && has_way_out, "{to}: {text}");
     }
     assert!(error("false_alarm_rate = 0.01", "false_alarm_rate = 1.0").contains("below 0.5"));
+    assert!(error("accuracy = 0.002", "accuracy = 2.0").contains("`margin` is 2 of an accuracy"));
 }
 
 #[test]

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use crate::experiment::config::Impossible;
 use crate::experiment::plan::{
-    Allocator, Device, Kernels, Loader, MemoryFormat, OptimizerForm, Plan, PlanName, Pooling,
+    Allocator, Convolution, Device, Kernels, Loader, MemoryFormat, OptimizerForm, Plan, PlanName, Pooling,
 };
 use crate::experiment::{Arm, words};
+use crate::network::convolution::POLICIES;
 
 /// Declares [`PlanChange`]: a line for each key.
 macro_rules! plan_keys {
@@ -54,6 +55,9 @@ plan_keys! {
     pooling: Pooling,
     optimizer: OptimizerForm,
     kernels: Kernels,
+    convolution: ConvolutionName,
+    /// Of the convolution `winograd`, which it chooses: version of the table that says what runs by layer and pass.
+    policy: u32,
     /// Of a GPU: convolutions round their factors to TF32.
     tf32: bool,
     /// Of a GPU: a step is recorded as CUDA graphs.
@@ -65,6 +69,9 @@ plan_keys! {
     prefetch: u32,
 }
 
+/// The table of Winograd convolutions where nobody says which.
+const POLICY: u32 = 1;
+
 /// Batches a worker is ahead where nobody says how many, as in PyTorch's `DataLoader`.
 const PREFETCH: u32 = 2;
 
@@ -75,12 +82,23 @@ pub enum LoaderName {
     Samples,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvolutionName {
+    Direct,
+    Winograd,
+}
+
 impl PlanChange {
     /// Every key as `plan` has it.
     pub fn of(plan: &Plan) -> Self {
         let (loader, workers, prefetch) = match plan.loader {
             Loader::Resident => (LoaderName::Resident, None, None),
             Loader::Samples { workers, prefetch } => (LoaderName::Samples, Some(workers), Some(prefetch)),
+        };
+        let convolution = match plan.convolution {
+            Convolution::Direct => ConvolutionName::Direct,
+            Convolution::Winograd { .. } => ConvolutionName::Winograd,
         };
         Self {
             name: Some(plan.name),
@@ -91,6 +109,8 @@ impl PlanChange {
             pooling: Some(plan.pooling),
             optimizer: Some(plan.optimizer),
             kernels: Some(plan.kernels),
+            convolution: Some(convolution),
+            policy: plan.convolution.policy(),
             tf32: Some(plan.tf32),
             graph: Some(plan.graph),
             loader: Some(loader),
@@ -131,6 +151,14 @@ impl PlanChange {
                 return Err(Impossible { key: key.into(), found: found.to_string(), expected });
             }
         }
+        if let Some(found) = self.policy.filter(|found| !POLICIES.contains(found)) {
+            let expected = format!("{} to {}", POLICIES.start(), POLICIES.end());
+            return Err(Impossible { key: "plan.policy".into(), found: found.to_string(), expected });
+        }
+        if let (Some(ConvolutionName::Direct), Some(found)) = (self.convolution, self.policy) {
+            let expected = "nothing beside the convolution `direct`: it belongs to `winograd`".to_owned();
+            return Err(Impossible { key: "plan.policy".into(), found: found.to_string(), expected });
+        }
         let of_samples = [("plan.workers", self.workers), ("plan.prefetch", self.prefetch)];
         match of_samples.into_iter().find_map(|(key, found)| Some((key, found?))) {
             Some((key, found)) if self.loader == Some(LoaderName::Resident) => {
@@ -152,10 +180,18 @@ impl PlanChange {
             pooling: self.pooling.unwrap_or(plan.pooling),
             optimizer: self.optimizer.unwrap_or(plan.optimizer),
             kernels: self.kernels.unwrap_or(plan.kernels),
+            convolution: self.convolution(plan.convolution),
             tf32: self.tf32.unwrap_or(plan.tf32),
             graph: self.graph.unwrap_or(plan.graph),
             loader: self.loader(plan.loader),
             ..plan
+        }
+    }
+
+    fn convolution(&self, convolution: Convolution) -> Convolution {
+        match (self.convolution, self.policy.or(convolution.policy())) {
+            (Some(ConvolutionName::Direct), _) | (None, None) => Convolution::Direct,
+            (_, policy) => Convolution::Winograd { policy: policy.unwrap_or(POLICY) },
         }
     }
 
@@ -186,6 +222,9 @@ impl PlanChange {
         if self.loader.or(self.workers.map(|_| LoaderName::Samples)).is_some() {
             // They are keys of one loader alone, so that another has none of them.
             (of.loader, of.workers, of.prefetch) = (None, None, None);
+        }
+        if self.convolution.or(self.policy.map(|_| ConvolutionName::Winograd)).is_some() {
+            (of.convolution, of.policy) = (None, None);
         }
         let kept = match self.name {
             Some(_) => Self { threads: of.threads, ..Self::default() },
@@ -270,6 +309,24 @@ mod tests {
         let named = PlanChange::parse("plan.name=tuned").unwrap();
         assert_eq!(named.apart_from(&named.apply(&eager)), named.apart_from(&eager));
         assert_ne!(named.apart_from(&Plan { threads: 1, ..eager.clone() }), named.apart_from(&eager));
+    }
+
+    #[test]
+    fn winograd_convolutions_come_with_a_version_of_their_table() {
+        let tuned = Plan::named(PlanName::Tuned, 2, Device::Cpu);
+        let change = PlanChange::parse("plan.convolution=winograd").unwrap();
+        let changed = change.apply(&tuned);
+        assert_eq!(changed.convolution, Convolution::Winograd { policy: POLICY });
+        assert_eq!(changed.to_string(), "tuned with plan.convolution=winograd, plan.policy=1");
+        assert_eq!(changed.changes().apply(&tuned), changed);
+        assert_eq!(PlanChange::parse("plan.policy=1").unwrap().apply(&tuned), changed);
+        assert_eq!(PlanChange::parse("plan.convolution=direct").unwrap().apply(&changed), tuned);
+        assert_eq!(change.apart_from(&changed), change.apart_from(&tuned));
+        let error =
+            change.then(&PlanChange { policy: Some(9), ..PlanChange::default() }).check().unwrap_err();
+        assert!(error.to_string().contains("expected 1 to 1"), "{error}");
+        let direct = PlanChange { convolution: Some(ConvolutionName::Direct), policy: Some(1), ..change };
+        assert!(direct.check().unwrap_err().to_string().contains("belongs to `winograd`"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::plan::Loader;
+use crate::network::Algorithms;
 
 /// What a plan came to for one trial: which loader made its batches and which operators our own kernels computed. A record
 /// has it beside the plan, for a plan is what was asked.
@@ -33,6 +34,9 @@ pub struct EffectiveLayer {
     pub pass: Pass,
     /// Operators that our own kernels computed, in order; libtorch computed the others.
     pub own: Vec<OwnOperator>,
+    /// Which algorithm computed the convolution in each pass, under a plan that does not leave that to libtorch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<Algorithms>,
     /// What the convolution could not have as the plan asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
@@ -65,7 +69,13 @@ pub enum OwnOperator {
 impl Effective {
     /// As under augmentation and a plan with our own kernels.
     pub fn sample() -> Self {
-        let layer = |pass, own| EffectiveLayer { layer: "conv1".to_owned(), pass, own, fallback: None };
+        let layer = |pass, own| EffectiveLayer {
+            layer: "conv1".to_owned(),
+            pass,
+            own,
+            convolution: None,
+            fallback: None,
+        };
         let own = vec![OwnOperator::BatchNorm, OwnOperator::MaxPool];
         let layers = vec![layer(Pass::Training, own), layer(Pass::Evaluation, vec![])];
         Self { loader: Loader::Samples { workers: 0, prefetch: 0 }, layers, normalised: None }

@@ -6,10 +6,11 @@ use crate::report::figure::axis::Axis;
 use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, picture};
 use crate::report::figure::style::{Look, Mark};
-use crate::report::figure::{FigureError, Series, both, describe, extent, legend};
+use crate::report::figure::{FigureError, Series, both, describe, extent, legend, thin};
 use crate::report::view::{FigureView, PictureView};
 use crate::row::{EpochRow, Split};
 use crate::text;
+use crate::words::Words;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Metric {
@@ -20,31 +21,41 @@ pub enum Metric {
 /// As many in both layouts, so that what is said of the axis holds for both.
 const TICKS: usize = 7;
 
+/// Thin lines in a figure, at most: the band is of all seeds all the same.
+const MOST_LINES: usize = 400;
+
 struct Curve {
     seeds: Vec<Vec<(f64, f64)>>,
     mean: Series,
     label: String,
 }
 
-pub fn draw(summary: &Summary, metric: Metric) -> Result<FigureView, FigureError> {
+pub fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<FigureView, FigureError> {
     let id = metric.id();
     let curves: Vec<Curve> =
-        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, metric)).collect();
+        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, metric, words)).collect();
     let means: Vec<Series> = curves.iter().map(|curve| curve.mean.clone()).collect();
     let range = extent(curves.iter().flat_map(|curve| curve.seeds.iter().flatten()).map(|point| point.1));
     let failed = |source| FigureError { figure: id, source };
-    let y = range.map(|(low, high)| Axis::around(metric.axis(), low, high, TICKS));
-    let pictures = y.as_ref().map(|y| both(|size| draw_one(&curves, y, size)));
+    let axis = words.word(metric.axis());
+    let y = range.map(|(low, high)| Axis::around(axis, low, high, TICKS));
+    let pictures = y.as_ref().map(|y| both(|size| draw_one(&curves, y, size, words)));
     let caption = match &y {
-        Some(y) => caption(&curves, metric, y),
-        None => "No finished run has been evaluated on the validation images yet.".to_owned(),
+        Some(y) => caption(&curves, metric, y, words),
+        None => words.say("figure.not-evaluated", &[]),
     };
     Ok(FigureView {
         id: id.to_owned(),
-        title: metric.title().to_owned(),
+        title: words.word(metric.title()).to_owned(),
         caption,
         legend: legend(&means).map_err(failed)?,
-        description: describe("epoch", metric.axis(), &means, &|value| text::fixed(value, 4)),
+        description: describe(
+            words.word("figure.epoch"),
+            axis,
+            &means,
+            &|value| text::fixed(value, 4),
+            words,
+        ),
         pictures: pictures.transpose().map_err(failed)?,
     })
 }
@@ -57,17 +68,19 @@ impl Metric {
         }
     }
 
+    /// Key of the title.
     fn title(self) -> &'static str {
         match self {
-            Self::Accuracy => "Validation accuracy by epoch",
-            Self::Loss => "Validation loss by epoch",
+            Self::Accuracy => "figure.accuracy-title",
+            Self::Loss => "figure.loss-title",
         }
     }
 
+    /// Key of the axis' title.
     fn axis(self) -> &'static str {
         match self {
-            Self::Accuracy => "validation accuracy (share correct)",
-            Self::Loss => "validation loss (nats)",
+            Self::Accuracy => "figure.accuracy-axis",
+            Self::Loss => "figure.loss-axis",
         }
     }
 
@@ -81,13 +94,13 @@ impl Metric {
 
 impl Curve {
     /// `None` when no run of the arm counts, or none has a value to show.
-    fn of(arm: &ArmSummary, look: Look, metric: Metric) -> Option<Self> {
+    fn of(arm: &ArmSummary, look: Look, metric: Metric, words: Words) -> Option<Self> {
         let seeds: Vec<_> = arm.counted.iter().map(|(run, _)| points(run, metric)).collect();
         let reach = seeds.iter().map(Vec::len).min()?;
         let mean = |index: usize| seeds.iter().map(|seed| seed[index].1).sum::<f64>() / seeds.len() as f64;
         let points: Vec<(f64, f64)> = (0..reach).map(|index| (seeds[0][index].0, mean(index))).collect();
-        let mean = Series { name: arm.name.clone(), look, points };
-        (reach > 0).then(|| Self { seeds, mean, label: arm.arm.label.clone() })
+        let mean = Series { name: arm.name.to(words.language).to_owned(), look, points };
+        (reach > 0).then(|| Self { seeds, mean, label: arm.arm.shown.to(words.language).to_owned() })
     }
 
     /// The outline from the least to the greatest of the seeds, over the epochs all of them have.
@@ -111,17 +124,17 @@ fn points(run: &LoadedRun, metric: Metric) -> Vec<(f64, f64)> {
 }
 
 /// Reads straight down: axes, seeds, means, markers on top, names beside.
-fn draw_one(curves: &[Curve], y: &Axis, size: Size) -> Drawn<PictureView> {
+fn draw_one(curves: &[Curve], y: &Axis, size: Size, words: Words) -> Drawn<PictureView> {
     let epochs = curves.iter().flat_map(|curve| &curve.mean.points).map(|point| point.0 as u32);
-    let x = Axis::whole("epoch", 1, epochs.max().unwrap_or(1), size.pick(11, 6));
-    let right = label::room(curves.iter().map(|curve| curve.label.as_str()));
-    let left = y.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0) as i32 * 7 + 14;
+    let x = Axis::whole(words.word("figure.epoch"), 1, epochs.max().unwrap_or(1), size.pick(11, 6));
+    let right = label::room(curves.iter().map(|curve| curve.label.as_str()), size);
+    let left = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
     let margins = Margins { top: 26, right, bottom: 44, left };
     picture(size.width(), size.pick(340, 280), |sheet| {
         let mut plot = Plot::new(sheet, &x, y, margins)?;
         for curve in curves.iter().filter(|curve| curve.seeds.len() > 1) {
             plot.area(&curve.band(), curve.mean.look.ink(Mark::Band))?;
-            for seed in &curve.seeds {
+            for seed in thin::evenly(&Vec::from_iter(&curve.seeds), MOST_LINES / curves.len()) {
                 plot.line(seed, curve.mean.look.ink(Mark::Seed))?;
             }
         }
@@ -131,6 +144,13 @@ fn draw_one(curves: &[Curve], y: &Axis, size: Size) -> Drawn<PictureView> {
         for curve in curves {
             for &point in &curve.mean.points {
                 plot.marker(point, curve.mean.look)?;
+                plot.value(&format!(
+                    "{} · {} {} · {}",
+                    curve.label,
+                    x.title,
+                    point.0,
+                    text::fixed(point.1, 4)
+                ))?;
             }
         }
         let ends = curves.iter().filter_map(|curve| {
@@ -141,18 +161,19 @@ fn draw_one(curves: &[Curve], y: &Axis, size: Size) -> Drawn<PictureView> {
     })
 }
 
-fn caption(curves: &[Curve], metric: Metric, y: &Axis) -> String {
+fn caption(curves: &[Curve], metric: Metric, y: &Axis, words: Words) -> String {
     let seeds = curves.iter().map(|curve| curve.seeds.len()).max().unwrap_or(0);
     let lines = match seeds {
-        0 | 1 => "One seed an arm, so the picture cannot show how much a seed matters",
-        _ => "Bold with markers: mean over seeds; thin: each seed",
+        0 | 1 => words.word("figure.one-seed"),
+        seeds if seeds > MOST_LINES / curves.len() => words.word("figure.some-seeds"),
+        _ => words.word("figure.seeds"),
     };
     let axis = match metric {
         Metric::Accuracy if y.starts_at_zero() => "",
-        Metric::Accuracy => " The upright axis does not start at 0.",
-        Metric::Loss => " Lower is better.",
+        Metric::Accuracy => words.word("figure.not-from-zero"),
+        Metric::Loss => words.word("figure.lower-better"),
     };
-    format!("In eval mode, on images that are never trained, after each epoch. {lines}.{axis}")
+    words.say("figure.epochs-about", &[("lines", &lines), ("axis", &axis)])
 }
 
 #[cfg(test)]
@@ -168,7 +189,7 @@ mod tests {
             let mut arms = samples::arms(&experiment.profile, &[0]);
             samples::set_validation(&mut arms[0].runs[0], lowest);
             let summary = Summary::of(&experiment, &arms);
-            draw(&summary, Metric::Accuracy).unwrap().caption
+            draw(&summary, Metric::Accuracy, Words::english()).unwrap().caption
         };
         assert!(caption(0.9).contains("does not start at 0"));
         assert!(!caption(0.05).contains("does not start at 0"));

@@ -10,6 +10,7 @@ use crate::report::figure::style::{Ink, Look, Mark};
 use crate::report::figure::{FigureError, bars, both, extent};
 use crate::report::view::{FigureView, PictureView};
 use crate::text;
+use crate::words::Words;
 
 struct Row {
     name: String,
@@ -17,52 +18,50 @@ struct Row {
     look: Look,
 }
 
-pub fn draw(study: &Study, explanation: &Explanation) -> Result<FigureView, FigureError> {
+pub fn draw(study: &Study, explanation: &Explanation, words: Words) -> Result<FigureView, FigureError> {
     let id = "left";
-    let rows = rows(study, explanation);
+    let rows = rows(study, explanation, words);
     let failed = |source| FigureError { figure: id, source };
-    let pictures = (rows.len() > 1).then(|| both(|size| draw_one(&rows, size))).transpose();
-    let lines: Vec<String> = rows.iter().map(heading).collect();
+    let pictures = (rows.len() > 1).then(|| both(|size| draw_one(&rows, size, words))).transpose();
+    let lines: Vec<String> = rows.iter().map(|row| heading(row, true, words)).collect();
     Ok(FigureView {
         id: id.to_owned(),
-        title: "What is left of the slowdown when one thing is removed".to_owned(),
-        caption: match rows.len() {
-            0 | 1 => "Not drawn: nothing was measured with a cause removed.".to_owned(),
-            _ => {
-                "Slowdown with its interval at the look that decided. Solid upright: none. Dashed: as it is."
-                    .to_owned()
-            }
-        },
+        title: words.say("figure.left-title", &[]),
+        caption: words.say(if rows.len() < 2 { "figure.left-none" } else { "figure.left" }, &[]),
         legend: Vec::new(),
-        description: format!("Slowdown, from top to bottom. {}.", lines.join("; ")),
+        description: words.say("figure.left-described", &[("lines", &words.join(&lines))]),
         pictures: pictures.map_err(failed)?,
     })
 }
 
-fn rows(study: &Study, explanation: &Explanation) -> Vec<Row> {
+fn rows(study: &Study, explanation: &Explanation, words: Words) -> Vec<Row> {
     let row = |name: String, left: &Option<Estimate>, colour, turn| {
         Some(Row { name, left: left.clone()?, look: Look { colour, turn } })
     };
-    let base = row("as it is".to_owned(), &explanation.slowdown, Colour::Red, 1);
+    let base = row(words.say("figure.as-it-is", &[]), &explanation.slowdown, Colour::Red, 1);
     let removed = explanation.findings.iter().zip(&study.hypotheses).filter_map(|(finding, hypothesis)| {
         let (colour, turn) = match finding.verdict {
             Verdict::MainCause | Verdict::Contributes => (Colour::Green, 0),
             Verdict::RuledOut => (Colour::Grey, 3),
             _ => (Colour::Orange, 2),
         };
-        row(hypothesis.title.to_string(), &finding.left, colour, turn)
+        row(hypothesis.title.to(words.language).to_owned(), &finding.left, colour, turn)
     });
     base.into_iter().chain(removed).collect()
 }
 
-fn heading(row: &Row) -> String {
+/// With the interval where there is room for it.
+fn heading(row: &Row, has_room: bool, words: Words) -> String {
     let number = |value: f64| text::fixed(value, 2);
-    let interval = row.left.interval.map(|(low, high)| format!(" ({} to {})", number(low), number(high)));
+    let interval = row.left.interval.filter(|_| has_room).map(|(low, high)| {
+        let interval = words.range(&number(low), &number(high));
+        words.say("explained.bracketed", &[("interval", &interval)])
+    });
     format!("{} · {}×{}", row.name, number(row.left.value), interval.unwrap_or_default())
 }
 
 /// Reads straight down: an axis, the two rules, then for each row its name, its interval and its point.
-fn draw_one(rows: &[Row], size: Size) -> Drawn<PictureView> {
+fn draw_one(rows: &[Row], size: Size, words: Words) -> Drawn<PictureView> {
     let values = rows.iter().map(|row| row.left.value).chain([1.0]);
     let (least, most) = extent(values).unwrap_or((1.0, 1.0));
     // An interval over few blocks may be wide beyond all use: what lies outside stands on the edge.
@@ -70,7 +69,8 @@ fn draw_one(rows: &[Row], size: Size) -> Drawn<PictureView> {
     let ends = rows.iter().filter_map(|row| row.left.interval).flat_map(|(low, high)| [low, high]);
     let (low, high) = extent(ends).unwrap_or((least, most));
     let (low, high) = (low.max(least - room).max(0.0), high.min(most + room));
-    let x = Axis::exact("slowdown (times)", low - 0.02 * room, high + 0.02 * room, size.pick(8, 5));
+    let x =
+        Axis::exact(words.word("figure.left-axis"), low - 0.02 * room, high + 0.02 * room, size.pick(8, 5));
     let y = Axis::bare(rows.len());
     let height = bars::height(rows.len());
     picture(size.width(), height, |sheet| {
@@ -81,15 +81,15 @@ fn draw_one(rows: &[Row], size: Size) -> Drawn<PictureView> {
             plot.rule([(across(at), 0), (across(at), bottom)], Ink::of(mark))?;
         }
         for (index, row) in rows.iter().enumerate() {
-            let heading = heading(row);
-            let short = heading.split(" (").next().unwrap_or_default();
-            let heading = size.pick(heading.as_str(), short);
-            let place = bars::Place::headed(&plot, index, rows.len(), heading)?;
+            let whole = heading(row, true, words);
+            let heading = size.pick(whole.clone(), heading(row, false, words));
+            let place = bars::Place::headed(&plot, index, rows.len(), &heading)?;
             if let Some((low, high)) = row.left.interval {
                 let ends = [low, high].map(|at| (across(at), place.middle()));
                 plot.rule(ends, row.look.ink(Mark::Line))?;
             }
             marker(sheet, (across(row.left.value), place.middle()), row.look)?;
+            plot.value(&whole)?;
         }
         Ok(())
     })

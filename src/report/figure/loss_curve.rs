@@ -9,8 +9,10 @@ use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Look, Mark};
 use crate::report::figure::{FigureError, Series, both, describe, extent, legend, thin};
+use crate::report::results::status_word;
 use crate::report::view::{FigureView, PictureView};
 use crate::row::StepRow;
+use crate::words::Words;
 use crate::{stats, text};
 
 /// Part of a run that the smoothed curve averages over: the same number of images in every arm.
@@ -25,6 +27,9 @@ const STRETCHES: [usize; 2] = [320, 160];
 
 /// Names of arms that end early, one below the other in the room above the curves.
 const MOST_EARLY_NAMES: usize = 3;
+
+/// Places along a curve where its value is said under the pointer; between them the eye does as well.
+const PROBES: usize = 9;
 
 /// What training is measured along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,22 +47,26 @@ struct Curve {
     label: String,
 }
 
-pub fn draw(summary: &Summary, along: Along) -> Result<FigureView, FigureError> {
+pub fn draw(summary: &Summary, along: Along, words: Words) -> Result<FigureView, FigureError> {
     let id = along.id();
     let curves: Vec<Curve> =
-        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, along)).collect();
+        Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, along, words)).collect();
     let smooth: Vec<Series> = curves.iter().map(|curve| curve.smooth.clone()).collect();
     let scales = Scales::of(&curves);
-    let pictures = scales.as_ref().map(|scales| both(|size| draw_one(&curves, scales, along, size)));
+    let pictures = scales.as_ref().map(|scales| both(|size| draw_one(&curves, scales, (along, words), size)));
     let failed = |source| FigureError { figure: id, source };
     Ok(FigureView {
         id: id.to_owned(),
-        title: along.title().to_owned(),
-        caption: caption(&curves, scales.as_ref(), summary, along),
+        title: words.word(along.title()).to_owned(),
+        caption: caption(&curves, scales.as_ref(), summary, along, words),
         legend: legend(&smooth).map_err(failed)?,
-        description: describe(along.axis(), "training loss, logarithmic, smoothed", &smooth, &|loss| {
-            text::fixed(loss, 4)
-        }),
+        description: describe(
+            words.word(along.axis()),
+            words.word("figure.training-loss-smoothed"),
+            &smooth,
+            &|loss| text::fixed(loss, 4),
+            words,
+        ),
         pictures: pictures.transpose().map_err(failed)?,
     })
 }
@@ -70,27 +79,29 @@ impl Along {
         }
     }
 
+    /// Key of the title.
     fn title(self) -> &'static str {
         match self {
-            Self::Steps => "Training loss by step",
-            Self::Images => "Training loss by images seen",
+            Self::Steps => "figure.by-step",
+            Self::Images => "figure.by-image",
         }
     }
 
+    /// Key of the axis' title.
     fn axis(self) -> &'static str {
         match self {
-            Self::Steps => "optimizer steps",
-            Self::Images => "training images seen",
+            Self::Steps => "figure.steps-axis",
+            Self::Images => "figure.images-axis",
         }
     }
 
     /// `235 steps`.
-    fn count(self, reached: f64) -> String {
+    fn count(self, reached: f64, words: Words) -> String {
         let unit = match self {
-            Self::Steps => "step",
-            Self::Images => "image",
+            Self::Steps => "word.step-count",
+            Self::Images => "word.image-count",
         };
-        text::plural(reached as usize, unit)
+        words.count(unit, reached as usize, &[])
     }
 
     /// How far along each step's end is.
@@ -109,7 +120,7 @@ impl Along {
 
 impl Curve {
     /// Of the runs that count, or else of one that did not finish: where it went before is worth seeing.
-    fn of(arm: &ArmSummary, look: Look, along: Along) -> Option<Self> {
+    fn of(arm: &ArmSummary, look: Look, along: Along, words: Words) -> Option<Self> {
         let counted: Vec<&LoadedRun> = arm.counted.iter().map(|(run, _)| *run).collect();
         let unfinished = || {
             let runs = arm.runs.iter().filter(|run| run.record.status != Status::Finished);
@@ -118,8 +129,11 @@ impl Curve {
         let runs = if counted.is_empty() { Vec::from_iter(unfinished()) } else { counted };
         let first = runs.first()?;
         let name = match &first.record.status {
-            Status::Finished => arm.name.clone(),
-            status => format!("{} ({})", arm.name, status.name()),
+            Status::Finished => arm.name.to(words.language).to_owned(),
+            status => words.say(
+                "figure.unfinished",
+                &[("arm", &arm.name.to(words.language)), ("status", &status_word(status, words))],
+            ),
         };
         let smoothed: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| smooth(&run.steps, along)).collect();
         let points = mean_curve(&smoothed);
@@ -127,7 +141,7 @@ impl Curve {
         (!points.is_empty()).then(|| Self {
             raw,
             smooth: Series { name, look, points },
-            label: arm.arm.label.clone(),
+            label: arm.arm.shown.to(words.language).to_owned(),
         })
     }
 
@@ -184,11 +198,17 @@ impl Scales {
 }
 
 /// Reads straight down: axes, then from the faintest to the boldest, so that means lie on top.
-fn draw_one(curves: &[Curve], scales: &Scales, along: Along, size: Size) -> Drawn<PictureView> {
-    let x = Axis::exact(along.axis(), 0.0, scales.most, size.pick(7, 5));
-    let y = Axis::log("training loss (nats)", scales.low, scales.high, size.pick(8, 6));
-    let right = label::room(curves.iter().map(|curve| curve.label.as_str()));
-    let margins = Margins { top: 26, right, bottom: 44, left: 44 };
+fn draw_one(
+    curves: &[Curve],
+    scales: &Scales,
+    (along, words): (Along, Words),
+    size: Size,
+) -> Drawn<PictureView> {
+    let x = Axis::exact(words.word(along.axis()), 0.0, scales.most, size.pick(7, 5));
+    let y = Axis::log(words.word("figure.training-loss"), scales.low, scales.high, size.pick(8, 6));
+    let right = label::room(curves.iter().map(|curve| curve.label.as_str()), size);
+    let left = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let margins = Margins { top: 26, right, bottom: 44, left };
     picture(size.width(), size.pick(400, 320), |sheet| {
         let mut plot = Plot::new(sheet, &x, &y, margins)?;
         for curve in curves {
@@ -201,7 +221,15 @@ fn draw_one(curves: &[Curve], scales: &Scales, along: Along, size: Size) -> Draw
         }
         let ends = |curve: &Curve| curve.smooth.points.last().copied();
         for (curve, end) in curves.iter().filter_map(|curve| ends(curve).map(|end| (curve, end))) {
+            let said = |(at, loss): (f64, f64)| {
+                format!("{} · {} · {}", curve.label, along.count(at, words), text::fixed(loss, 4))
+            };
+            for point in thin::evenly(&curve.smooth.points, PROBES) {
+                plot.probe(point)?;
+                plot.value(&said(point))?;
+            }
             plot.marker(end, curve.smooth.look)?;
+            plot.value(&said(end))?;
         }
         let (last, mut early): (Vec<_>, Vec<_>) = curves
             .iter()
@@ -212,7 +240,7 @@ fn draw_one(curves: &[Curve], scales: &Scales, along: Along, size: Size) -> Draw
         // More names than these would come down into the curves; the legend has them all.
         early.truncate(MOST_EARLY_NAMES);
         for (row, (curve, end)) in early.into_iter().enumerate() {
-            draw_early_end(&plot, curve, end, row, along)?;
+            draw_early_end(&plot, curve, end, row, &along.count(end.0, words))?;
         }
         let labels = last.into_iter().map(|(curve, end)| EndLabel {
             text: curve.label.clone(),
@@ -223,38 +251,48 @@ fn draw_one(curves: &[Curve], scales: &Scales, along: Along, size: Size) -> Draw
     })
 }
 
-/// Names an arm that ends inside the picture above its end, where no curve is any more.
-fn draw_early_end(plot: &Plot, curve: &Curve, end: (f64, f64), row: usize, along: Along) -> Drawn {
+/// Names an arm that ends inside the picture above its end, where no curve is any more, or to the left of it where that
+/// would reach the names beside the right edge.
+fn draw_early_end(plot: &Plot, curve: &Curve, end: (f64, f64), row: usize, reached: &str) -> Drawn {
     let (x, y) = plot.place(end);
-    let top = plot.place((end.0, f64::INFINITY)).1 + (8 + 15 * row as i32) * UNITS_PER_PIXEL;
+    let (right, edge) = plot.place((f64::INFINITY, f64::INFINITY));
+    let left = plot.place((f64::NEG_INFINITY, f64::INFINITY)).0;
+    let top = edge + (8 + 15 * row as i32) * UNITS_PER_PIXEL;
     plot.rule([(x, y - 7 * UNITS_PER_PIXEL), (x, top - 5 * UNITS_PER_PIXEL)], Ink::of(Mark::Leader))?;
-    let ink = curve.smooth.look.ink(Mark::EndLabel);
-    let text = format!("{}: {}", curve.label, along.count(end.0));
-    plot.inked_text((x + 5 * UNITS_PER_PIXEL, top), ink, HPos::Left, VPos::Center, &text)
+    let count = format!(": {reached}");
+    let wanted = label::width(&curve.label) + label::width(&count);
+    let room = |side: i32| side / UNITS_PER_PIXEL - 5;
+    let is_beside = room(right - x) >= wanted || right - x >= x - left;
+    let room = if is_beside { room(right - x) } else { room(x - left) };
+    let text = format!("{}{count}", label::shortened(&curve.label, room - label::width(&count)));
+    let (step, anchor) = if is_beside { (5, HPos::Left) } else { (-5, HPos::Right) };
+    let at = (x + step * UNITS_PER_PIXEL, top);
+    plot.inked_text(at, curve.smooth.look.ink(Mark::EndLabel), anchor, VPos::Center, &text)
 }
 
-fn caption(curves: &[Curve], scales: Option<&Scales>, summary: &Summary, along: Along) -> String {
+fn caption(
+    curves: &[Curve],
+    scales: Option<&Scales>,
+    summary: &Summary,
+    along: Along,
+    words: Words,
+) -> String {
     let Some(scales) = scales else {
-        return "No run has a step to show yet.".to_owned();
+        return words.say("figure.no-step", &[]);
     };
     let seeds = summary.arms.iter().map(|arm| arm.counted.len()).max().unwrap_or(0);
-    let mut caption =
-        "Cross-entropy of each batch before its update. Thin: the batches of one seed; thick: ".to_owned();
-    caption.push_str(if seeds > 1 {
-        "all seeds' mean, smoothed over 2 % of a run"
-    } else {
-        "smoothed over 2 % of the run"
+    let mean = words.word(if seeds > 1 { "figure.smoothed-seeds" } else { "figure.smoothed-seed" });
+    let axis = words.word(match along {
+        Along::Steps => "figure.log-losses",
+        Along::Images => "figure.same-images",
     });
-    caption.push_str(match along {
-        Along::Steps => ". The axis of losses is logarithmic.",
-        Along::Images => ". At one place on this axis every arm has seen the same number of images.",
-    });
+    let mut caption = words.say("figure.batches", &[("mean", &mean), ("axis", &axis)]);
     if scales.least < scales.low {
         let low = text::fixed(scales.low, 3);
-        caption.push_str(&format!(" Batches below {low} are drawn on the lower edge."));
+        caption.push_str(&words.say("figure.lower-edge", &[("low", &low)]));
     }
     if curves.iter().any(|curve| curve.raw.len() > 2 * STRETCHES[1]) {
-        caption.push_str(" The thin lines show the least and the greatest batch of each stretch.");
+        caption.push_str(words.word("figure.stretches"));
     }
     caption
 }

@@ -2,7 +2,10 @@
 
 mod axis;
 mod bars;
+#[cfg(test)]
+mod boxes;
 pub mod by_arm;
+pub mod dumbbell;
 pub mod epoch_curve;
 mod label;
 pub mod left;
@@ -26,6 +29,7 @@ pub use style::Look;
 use crate::report::figure::plot::{Drawn, Size};
 use crate::report::view::{LegendView, PictureView, PicturesView};
 use crate::text;
+use crate::words::Words;
 
 #[derive(Debug, thiserror::Error)]
 #[error("figure '{figure}' cannot be drawn: {source}")]
@@ -44,25 +48,29 @@ struct Series {
 
 impl Series {
     /// `batch 64: 5 points, least 0.97, greatest 0.99, last 0.99`.
-    fn description(&self, write: &dyn Fn(f64) -> String) -> Option<String> {
+    fn description(&self, write: &dyn Fn(f64) -> String, words: Words) -> Option<String> {
         let heights = || self.points.iter().map(|point| point.1);
         let (low, high) = heights().map(|y| (y, y)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
         let last = heights().next_back()?;
-        let points = text::plural(self.points.len(), "point");
-        Some(format!(
-            "{}: {points}, least {}, greatest {}, last {}",
-            self.name,
-            write(low),
-            write(high),
-            write(last)
+        let points = words.count("word.point", self.points.len(), &[]);
+        let (least, greatest, last) = (write(low), write(high), write(last));
+        Some(words.say(
+            "figure.series",
+            &[
+                ("name", &self.name),
+                ("points", &points),
+                ("least", &least),
+                ("greatest", &greatest),
+                ("last", &last),
+            ],
         ))
     }
 }
 
 /// Titles of the axes, then each series.
-fn describe(x: &str, y: &str, series: &[Series], write: &dyn Fn(f64) -> String) -> String {
-    let lines: Vec<String> = series.iter().filter_map(|series| series.description(write)).collect();
-    format!("Across: {x}. Up: {y}. {}.", lines.join("; "))
+fn describe(x: &str, y: &str, series: &[Series], write: &dyn Fn(f64) -> String, words: Words) -> String {
+    let lines: Vec<String> = series.iter().filter_map(|series| series.description(write, words)).collect();
+    words.say("figure.axes", &[("x", &x), ("y", &y), ("lines", &words.join(&lines))])
 }
 
 /// Least and greatest of what is finite.
@@ -71,6 +79,11 @@ fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         .filter(|value| value.is_finite())
         .map(|value| (value, value))
         .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// The name of a metric as a title; a sign such as ε stays as it is.
+fn capital(name: &str) -> String {
+    if name.starts_with(|first: char| first.is_ascii()) { text::capital(name) } else { name.to_owned() }
 }
 
 /// Both layouts of one drawing.

@@ -5,12 +5,14 @@ use plotters::style::text_anchor::{HPos, VPos};
 use crate::analyse::Summary;
 use crate::clock::Phase;
 use crate::report::figure::axis::Axis;
+use crate::report::figure::label;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Mark};
-use crate::report::figure::{FigureError, bars, both};
+use crate::report::figure::{FigureError, Look, bars, both};
 use crate::report::glance::not_among;
 use crate::report::view::{FigureView, LegendView, PictureView};
 use crate::text;
+use crate::words::Words;
 
 /// Phases of a step and what none of them accounts for.
 pub const PARTS: usize = Phase::ALL.len() + 1;
@@ -27,55 +29,58 @@ impl Bar {
     }
 }
 
-/// How people call a part.
-pub fn name(part: usize) -> &'static str {
+/// Key of what people call a part.
+pub fn key(part: usize) -> &'static str {
     match Phase::ALL.get(part) {
-        Some(Phase::Load) => "load",
-        Some(Phase::Copy) => "copy",
-        Some(Phase::Forward) => "forward",
-        Some(Phase::Backward) => "backward",
-        Some(Phase::Optimizer) => "optimizer",
-        Some(Phase::ReadBack) => "read back",
-        None => "rest",
+        Some(Phase::Load) => "phase.load",
+        Some(Phase::Copy) => "phase.copy",
+        Some(Phase::Forward) => "phase.forward",
+        Some(Phase::Backward) => "phase.backward",
+        Some(Phase::Optimizer) => "phase.optimizer",
+        Some(Phase::ReadBack) => "phase.read-back",
+        None => "phase.rest",
     }
 }
 
-pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
+/// For pages that are in English alone.
+pub fn name(part: usize) -> &'static str {
+    Words::english().word(key(part))
+}
+
+pub fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
     let id = "phases";
-    let bars: Vec<Bar> = summary
-        .distinct()
-        .filter_map(|arm| {
+    let bars: Vec<Bar> = Look::each(summary)
+        .filter_map(|(arm, _)| {
             let (phases, rest) = (arm.spreads.phase_us_per_image?, arm.spreads.rest_us_per_image?);
             let us = std::array::from_fn(|part| phases.get(part).unwrap_or(&rest).mean);
-            Some(Bar { name: arm.name.clone(), us })
+            Some(Bar { name: arm.name.to(words.language).to_owned(), us })
         })
         .collect();
     let caption = match summary.times_barred_by() {
         _ if !bars.is_empty() => {
-            let said = "Time of a step divided by the images in it, so that arms of different batch size stand side by side; a \
-             shorter bar trains more images per second. Mean over steps and seeds without each run's warm-up. Parts in \
-             the order of the step.";
-            let missing = not_among(summary, |arm| arm.why_untimed()).unwrap_or_default();
-            format!("{said}{missing}")
+            let missing = not_among(summary, |arm| arm.why_untimed(words), words);
+            words.say("figure.phases", &[]) + &missing.unwrap_or_default()
         }
-        Some(barred) => format!("Not drawn: {barred}."),
-        None => "No finished run is longer than its warm-up, so no step was timed warm.".to_owned(),
+        Some(barred) => words.say("figure.not-drawn", &[("why", &barred.say(words))]),
+        None => words.say("figure.not-warm", &[]),
     };
     let failed = |source| FigureError { figure: id, source };
-    let pictures = (!bars.is_empty()).then(|| both(|size| draw_one(&bars, size))).transpose();
-    let legend = if bars.is_empty() { Ok(Vec::new()) } else { legend() };
+    let pictures = (!bars.is_empty()).then(|| both(|size| draw_one(&bars, size, words))).transpose();
+    let legend = if bars.is_empty() { Ok(Vec::new()) } else { legend(words) };
     Ok(FigureView {
         id: id.to_owned(),
-        title: "Where a step's time goes".to_owned(),
+        title: words.say("figure.phases-title", &[]),
         caption,
         legend: legend.map_err(failed)?,
-        description: describe(&bars),
+        description: describe(&bars, words),
         pictures: pictures.map_err(failed)?,
     })
 }
 
-fn legend() -> Drawn<Vec<LegendView>> {
-    (0..PARTS).map(|part| Ok(LegendView { label: name(part).to_owned(), swatch: swatch(part)? })).collect()
+fn legend(words: Words) -> Drawn<Vec<LegendView>> {
+    (0..PARTS)
+        .map(|part| Ok(LegendView { label: words.word(key(part)).to_owned(), swatch: swatch(part)? }))
+        .collect()
 }
 
 fn swatch(part: usize) -> Drawn<PictureView> {
@@ -86,20 +91,21 @@ fn swatch(part: usize) -> Drawn<PictureView> {
     })
 }
 
-fn describe(bars: &[Bar]) -> String {
-    let part = |us: &f64, part: usize| format!("{} {}", name(part), text::fixed(*us, 1));
+fn describe(bars: &[Bar], words: Words) -> String {
+    let part = |us: &f64, part: usize| format!("{} {}", words.word(key(part)), text::fixed(*us, 1));
     let bar = |bar: &Bar| {
         let parts: Vec<String> = bar.us.iter().enumerate().map(|(index, us)| part(us, index)).collect();
-        format!("{}: {} in all, of which {}", bar.name, text::fixed(bar.total(), 1), parts.join(", "))
+        let (total, parts) = (text::fixed(bar.total(), 1), parts.join(", "));
+        words.say("figure.phases-bar", &[("name", &bar.name), ("total", &total), ("parts", &parts)])
     };
     let lines: Vec<String> = bars.iter().map(bar).collect();
-    format!("Microseconds per image. {}.", lines.join("; "))
+    words.say("figure.phases-described", &[("lines", &words.join(&lines))])
 }
 
 /// Reads straight down: an axis from 0, then for each arm its name and total, its parts from left to right.
-fn draw_one(bars: &[Bar], size: Size) -> Drawn<PictureView> {
+fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
     let longest = bars.iter().map(Bar::total).fold(0.0, f64::max);
-    let x = Axis::exact("time per image (µs)", 0.0, longest * 1.02, size.pick(8, 5));
+    let x = Axis::exact(words.word("figure.phases-axis"), 0.0, longest * 1.02, size.pick(8, 5));
     let y = Axis::bare(bars.len());
     picture(size.width(), bars::height(bars.len()), |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
@@ -111,9 +117,10 @@ fn draw_one(bars: &[Bar], size: Size) -> Drawn<PictureView> {
                 let (start, end) = (plot.place((from, 0.0)).0, plot.place((from + us, 0.0)).0);
                 from += us;
                 plot.bar([(start, place.top), (end, place.bottom)], Ink::turned(Mark::Phase, part))?;
+                plot.value(&format!("{} · {} · {} µs", bar.name, name(part), text::fixed(*us, 1)))?;
                 // Parts too small for their share have it in the table below.
-                if end - start > 34 * UNITS_PER_PIXEL {
-                    let share = format!("{} %", text::fixed(us / bar.total() * 100.0, 0));
+                let share = format!("{} %", text::fixed(us / bar.total() * 100.0, 0));
+                if end - start > label::width(&share) * UNITS_PER_PIXEL {
                     let (at, ink) = (((start + end) / 2, place.middle()), Ink::turned(Mark::OnPhase, part));
                     plot.inked_text(at, ink, HPos::Center, VPos::Center, &share)?;
                 }

@@ -12,7 +12,8 @@ use plotters::series::LineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{IntoFont as _, TextStyle};
 
-use crate::report::figure::axis::Axis;
+use crate::report::figure::axis::{Axis, Tick};
+use crate::report::figure::label;
 use crate::report::figure::style::{self, Ink, Look, Mark};
 use crate::report::view::PictureView;
 
@@ -87,18 +88,15 @@ impl<'a, 's> Plot<'a, 's> {
             .x_label_area_size(bottom * UNITS_PER_PIXEL)
             .y_label_area_size(left * UNITS_PER_PIXEL)
             .build_cartesian_2d(x.clone(), y.clone())?;
-        let tick = Ink::of(Mark::Tick);
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .disable_y_axis()
+            .disable_axes()
             .bold_line_style(Ink::of(Mark::Grid).stroke())
-            .axis_style(Ink::of(Mark::Axis).stroke())
-            .label_style(letters(&tick, HPos::Left, VPos::Top))
-            .set_all_tick_mark_size(HALF_TICK)
             .draw()?;
         let plot = Self { sheet, chart };
         let (width, height) = sheet.dim_in_pixel();
+        plot.foot(&x.ticks)?;
         let title = Mark::AxisTitle;
         plot.text((0, 0), title, HPos::Left, VPos::Top, &y.title)?;
         // plotters would draw the upright line along with its labels; the grid is enough.
@@ -110,6 +108,31 @@ impl<'a, 's> Plot<'a, 's> {
         let below = (width as i32 - right * UNITS_PER_PIXEL, height as i32);
         plot.text(below, title, HPos::Right, VPos::Bottom, &x.title)?;
         Ok(plot)
+    }
+
+    /// The axis below. plotters would write a number half outside of the picture, and numbers over one another.
+    fn foot(&self, ticks: &[Tick]) -> Drawn {
+        let (left, bottom) = self.place((f64::NEG_INFINITY, f64::NEG_INFINITY));
+        let right = self.place((f64::INFINITY, f64::NEG_INFINITY)).0;
+        self.rule([(left, bottom), (right, bottom)], Ink::of(Mark::Axis))?;
+        let mut written = i32::MIN;
+        for tick in ticks {
+            let at = self.place((tick.value, f64::NEG_INFINITY)).0;
+            self.rule([(at, bottom), (at, bottom + HALF_TICK)], Ink::of(Mark::Axis))?;
+            let half = label::width(&tick.label) * UNITS_PER_PIXEL / 2;
+            let middle = at.min(self.width() - half).max(half);
+            if middle - half >= written {
+                let below = (middle, bottom + 2 * HALF_TICK);
+                self.text(below, Mark::Tick, HPos::Center, VPos::Top, &tick.label)?;
+                written = middle + half + 4 * UNITS_PER_PIXEL;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the whole sheet.
+    pub fn width(&self) -> i32 {
+        self.sheet.dim_in_pixel().0 as i32
     }
 
     /// Where a pair of values stands on the sheet.
@@ -132,6 +155,11 @@ impl<'a, 's> Plot<'a, 's> {
         marker(self.sheet, self.place(at), look)
     }
 
+    /// A place to point at where a curve has no marker.
+    pub fn probe(&self, at: (f64, f64)) -> Drawn {
+        self.sheet.draw(&Circle::new(self.place(at), MARKER_RADIUS, Ink::of(Mark::Probe).fill()))
+    }
+
     /// A filled rectangle between two places on the sheet.
     pub fn bar(&self, corners: [(i32, i32); 2], ink: Ink) -> Drawn {
         self.sheet.draw(&Rectangle::new(corners, ink.fill()))
@@ -147,12 +175,23 @@ impl<'a, 's> Plot<'a, 's> {
         self.inked_text(at, Ink::of(mark), h, v, text)
     }
 
+    /// What the mark that was drawn last stands for.
+    pub fn value(&self, text: &str) -> Drawn {
+        value(self.sheet, text)
+    }
+
     pub fn inked_text(&self, at: (i32, i32), ink: Ink, h: HPos, v: VPos, text: &str) -> Drawn {
         if text.is_empty() {
             return Ok(());
         }
         self.sheet.draw(&Text::new(text.to_owned(), at, letters(&ink, h, v)))
     }
+}
+
+/// What the mark that was drawn last stands for: `templates/script.js` says it under the pointer.
+pub fn value(sheet: &Sheet, text: &str) -> Drawn {
+    let ink = Ink::of(Mark::Value);
+    sheet.draw(&Text::new(text.to_owned(), (0, 0), letters(&ink, HPos::Left, VPos::Top)))
 }
 
 /// Letters in the size of the page's small print.

@@ -8,6 +8,7 @@ use crate::report::figure::{FigureError, bars, both};
 use crate::report::view::{FigureView, PictureView};
 use crate::stats::Spread;
 use crate::text;
+use crate::words::Words;
 
 struct Bar {
     name: String,
@@ -17,23 +18,28 @@ struct Bar {
     theirs: Option<f64>,
 }
 
-pub fn draw(summary: &Summary) -> Result<FigureView, FigureError> {
+pub fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
     let id = "relative-time";
     let first = summary.arms.first().and_then(reference_minutes);
     let bars: Vec<Bar> = Look::each(summary)
         .filter_map(|(arm, look)| {
             let theirs = reference_minutes(arm).zip(first).map(|(minutes, first)| minutes / first);
-            arm.relative_time.map(|ours| Bar { name: arm.name.clone(), look, ours, theirs })
+            arm.relative_time.map(|ours| Bar {
+                name: arm.name.to(words.language).to_owned(),
+                look,
+                ours,
+                theirs,
+            })
         })
         .collect();
     let failed = |source| FigureError { figure: id, source };
-    let pictures = (!bars.is_empty()).then(|| both(|size| draw_one(&bars, size))).transpose();
+    let pictures = (!bars.is_empty()).then(|| both(|size| draw_one(&bars, size, words))).transpose();
     Ok(FigureView {
         id: id.to_owned(),
-        title: "Training time relative to the first arm".to_owned(),
-        caption: caption(&bars, summary),
+        title: words.say("figure.relative-title", &[]),
+        caption: caption(&bars, summary, words),
         legend: Vec::new(),
-        description: describe(&bars),
+        description: describe(&bars, words),
         pictures: pictures.map_err(failed)?,
     })
 }
@@ -43,51 +49,51 @@ fn reference_minutes(arm: &ArmSummary) -> Option<f64> {
 }
 
 /// `0.85× ± 0.01 · theirs 0.95×`.
-fn value(bar: &Bar) -> String {
+fn value(bar: &Bar, words: Words) -> String {
     let sd = bar.ours.sd.map(|sd| format!(" ± {}", text::fixed(sd, 2))).unwrap_or_default();
-    let theirs = bar.theirs.map(|ratio| format!(" · theirs {}×", text::fixed(ratio, 2))).unwrap_or_default();
+    let theirs = bar.theirs.map(|ratio| format!("{}×", text::fixed(ratio, 2)));
+    let theirs = theirs.map(|value| words.say("figure.theirs", &[("value", &value)])).unwrap_or_default();
     format!("{}×{sd}{theirs}", text::fixed(bar.ours.mean, 2))
 }
 
-fn describe(bars: &[Bar]) -> String {
-    let lines: Vec<String> = bars.iter().map(|bar| format!("{}: {}", bar.name, value(bar))).collect();
-    format!("Multiples of the first arm's training time. {}.", lines.join("; "))
+fn describe(bars: &[Bar], words: Words) -> String {
+    let lines: Vec<String> = bars.iter().map(|bar| format!("{}: {}", bar.name, value(bar, words))).collect();
+    words.say("figure.relative-described", &[("lines", &words.join(&lines))])
 }
 
-fn caption(bars: &[Bar], summary: &Summary) -> String {
+fn caption(bars: &[Bar], summary: &Summary, words: Words) -> String {
     let Some(first) = bars.first() else {
         return match summary.times_barred_by() {
-            Some(barred) => format!("Not drawn: {barred}."),
-            None => "No seed has a finished run of the first arm to compare with.".to_owned(),
+            Some(barred) => words.say("figure.not-drawn", &[("why", &barred.say(words))]),
+            None => words.say("figure.no-first", &[]),
         };
     };
-    let mut caption = format!("Sum of all steps, divided by that of {} under the same seed.", first.name);
+    let mut caption = words.say("figure.relative", &[("arm", &first.name)]);
     if bars.iter().any(|bar| bar.ours.sd.is_some()) {
-        caption.push_str(" Whiskers: ± one standard deviation over seeds.");
+        caption.push_str(words.word("figure.whiskers"));
     }
     if bars.iter().any(|bar| bar.theirs.is_some()) {
-        caption.push_str(&format!(
-            " Upright strokes: the same ratio of the minutes of {}, which are another machine's.",
-            summary.reference.unwrap_or("others")
-        ));
+        let name = summary.reference.map_or(words.word("word.others"), |name| name.to(words.language));
+        caption.push_str(&words.say("figure.relative-theirs", &[("name", &name)]));
     }
     caption
 }
 
 /// Reads straight down: an axis from 0, then for each arm its name and value, its bar, whisker and the reference's stroke.
-fn draw_one(bars: &[Bar], size: Size) -> Drawn<PictureView> {
+fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
     let reach = |bar: &Bar| (bar.ours.mean + bar.ours.sd.unwrap_or(0.0)).max(bar.theirs.unwrap_or(0.0));
     let longest = bars.iter().map(reach).fold(1.0, f64::max);
-    let x = Axis::exact("multiple of the first arm's training time", 0.0, longest * 1.05, size.pick(8, 5));
+    let x = Axis::exact(words.word("figure.relative-axis"), 0.0, longest * 1.05, size.pick(8, 5));
     let y = Axis::bare(bars.len());
     picture(size.width(), bars::height(bars.len()), |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
         let across = |value: f64| plot.place((value, 0.0)).0;
         for (index, bar) in bars.iter().enumerate() {
-            let heading = format!("{} · {}", bar.name, value(bar));
+            let heading = format!("{} · {}", bar.name, value(bar, words));
             let place = bars::Place::headed(&plot, index, bars.len(), &heading)?;
             let corners = [(across(0.0), place.top), (across(bar.ours.mean), place.bottom)];
             plot.bar(corners, bar.look.ink(Mark::Bar))?;
+            plot.value(&heading)?;
             if let Some(sd) = bar.ours.sd {
                 let ends = [bar.ours.mean - sd, bar.ours.mean + sd].map(|at| (across(at), place.middle()));
                 plot.rule(ends, Ink::of(Mark::Whisker))?;
@@ -96,6 +102,7 @@ fn draw_one(bars: &[Bar], size: Size) -> Drawn<PictureView> {
                 let beyond = 4 * UNITS_PER_PIXEL;
                 let ends = [place.top - beyond, place.bottom + beyond].map(|at| (across(ratio), at));
                 plot.rule(ends, Ink::of(Mark::Reference))?;
+                plot.value(&format!("{}×", text::fixed(ratio, 2)))?;
             }
         }
         Ok(())

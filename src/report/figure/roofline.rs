@@ -7,6 +7,7 @@ use crate::clock::Phase;
 use crate::experiment::Colour;
 use crate::report::cell::figures;
 use crate::report::figure::axis::Axis;
+use crate::report::figure::label;
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, marker, picture};
 use crate::report::figure::style::{Look, Mark};
 use crate::report::figure::{FigureError, both, extent, phases};
@@ -129,14 +130,20 @@ fn draw_one(ceilings: Ceilings, points: &[Point], size: Size) -> Drawn<PictureVi
     let (low, high) = extent(up).unwrap_or((roof(left), roof(right)));
     let x = Axis::log(ACROSS, left, right, size.pick(9, 6));
     let y = Axis::log(UP, low / 1.2, high * 1.5, size.pick(8, 7));
-    let label = y.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0);
-    let margins = Margins { top: 26, right: 20, bottom: 44, left: label as i32 * 7 + 14 };
+    let beside = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let margins = Margins { top: 26, right: 20, bottom: 44, left: beside };
     picture(size.width(), size.pick(340, 280), |sheet| {
         let mut plot = Plot::new(sheet, &x, &y, margins)?;
         plot.line(&[(left, roof(left)), (ridge, roof(ridge))], COPY.ink(Mark::Line))?;
         plot.line(&[(ridge, roof(ridge)), (right, roof(right))], PRODUCT.ink(Mark::Line))?;
         for point in points {
             plot.marker(point.at, point.look)?;
+            plot.value(&format!(
+                "{} · {} {ACROSS} · {} {UP}",
+                point.name,
+                figures(point.at.0),
+                figures(point.at.1)
+            ))?;
         }
         Ok(())
     })

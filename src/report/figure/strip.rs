@@ -7,25 +7,30 @@ use plotters::element::{Circle, PathElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::analyse::Evidence;
+use crate::report::claims;
 use crate::report::figure::FigureError;
-use crate::report::figure::plot::{Drawn, Sheet, UNITS_PER_PIXEL, letters, picture};
+use crate::report::figure::plot::{self, Drawn, Sheet, UNITS_PER_PIXEL, letters, picture};
 use crate::report::figure::style::{Ink, Mark};
+use crate::report::figure::thin;
 use crate::report::view::PictureView;
+use crate::words::Words;
 
 const WIDTH: i32 = 220;
 const HEIGHT: i32 = 26;
 const DOT_RADIUS: i32 = 24;
+/// More dots than these lie on each other.
+const MOST_DOTS: usize = 100;
 /// Effects, in least effects that matter, at the ends.
 const MOST: f64 = 60.0;
 /// Where the ruler over a column of strips has numbers.
 const TICKS: [(f64, &str); 5] = [(-10.0, "−10"), (-1.0, "−1"), (0.0, "0"), (1.0, "1"), (10.0, "10")];
 
 /// `None` where no seed says anything.
-pub fn draw(evidence: &Evidence) -> Result<Option<PictureView>, FigureError> {
+pub fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureView>, FigureError> {
     if evidence.estimate.is_none() {
         return Ok(None);
     }
-    let drawn = picture(WIDTH, HEIGHT, |sheet| draw_on(sheet, evidence));
+    let drawn = picture(WIDTH, HEIGHT, |sheet| draw_on(sheet, evidence, words));
     drawn.map(Some).map_err(failed)
 }
 
@@ -66,7 +71,7 @@ fn upright(sheet: &Sheet, value: f64, from: i32, to: i32, mark: Mark) -> Drawn {
     sheet.draw(&PathElement::new([(at, from), (at, to)], Ink::of(mark).stroke()))
 }
 
-fn draw_on(sheet: &Sheet, evidence: &Evidence) -> Drawn {
+fn draw_on(sheet: &Sheet, evidence: &Evidence, words: Words) -> Drawn {
     let (top, middle, bottom) = (0, HEIGHT * UNITS_PER_PIXEL / 2, HEIGHT * UNITS_PER_PIXEL);
     upright(sheet, 0.0, top, bottom, Mark::Zero)?;
     for margin in margins(evidence) {
@@ -76,9 +81,11 @@ fn draw_on(sheet: &Sheet, evidence: &Evidence) -> Drawn {
         let ends = [low, high].map(|end| (across(evidence.in_margins(end)), middle));
         sheet.draw(&PathElement::new(ends, Ink::of(Mark::Whisker).stroke()))?;
     }
-    for (_, value) in &evidence.values {
-        let at = across(evidence.in_margins(*value));
+    let values: Vec<f64> = evidence.values.iter().map(|(_, value)| *value).collect();
+    for value in thin::ranked(&values, MOST_DOTS) {
+        let at = across(evidence.in_margins(value));
         sheet.draw(&Circle::new((at, middle), DOT_RADIUS, Ink::of(Mark::Dot).fill()))?;
+        plot::value(sheet, &claims::amount(evidence, value, words))?;
     }
     if let Some(estimate) = evidence.estimate {
         upright(sheet, evidence.in_margins(estimate), middle - 80, middle + 80, Mark::Reference)?;

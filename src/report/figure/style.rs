@@ -41,10 +41,14 @@ pub enum Mark {
     Margin,
     /// What one seed says.
     Dot,
+    /// Where a curve can be pointed at; not seen until it is.
+    Probe,
+    /// No mark: what the mark before it stands for, for the page's script to say.
+    Value,
 }
 
 impl Mark {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Axis,
         Self::Grid,
         Self::Tick,
@@ -65,6 +69,8 @@ impl Mark {
         Self::Zero,
         Self::Margin,
         Self::Dot,
+        Self::Probe,
+        Self::Value,
     ];
 
     fn class(self) -> &'static str {
@@ -89,6 +95,8 @@ impl Mark {
             Self::Zero => "zero",
             Self::Margin => "margin",
             Self::Dot => "dot",
+            Self::Probe => "probe",
+            Self::Value => "value",
         }
     }
 }
@@ -106,13 +114,22 @@ pub struct Look {
 pub const TURNS: usize = 5;
 
 impl Look {
+    /// Arms that a page shows at most.
+    pub const MOST: usize = 40;
+
     /// Of the arm at `index`.
     fn new(index: usize, colour: Colour) -> Self {
         Self { colour, turn: (index % TURNS) as u8 }
     }
 
-    /// Every arm with its look, of those that are one training the first.
+    /// The arms of a page's tables and figures with their looks. More of them nobody reads, and the files beside the page have
+    /// them all.
     pub fn each<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
+        Self::all(summary).take(Self::MOST)
+    }
+
+    /// Every arm with its look, of those that are one training the first.
+    pub fn all<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
         let arms = summary.arms.iter().enumerate().filter(|(_, arm)| arm.same_as.is_none());
         arms.map(|(index, arm)| (arm, Self::new(index, arm.arm.colour)))
     }
@@ -171,8 +188,14 @@ impl Ink {
 /// The inside of plotters' `<svg>` with classes for colours, and without what the stylesheet sets.
 pub fn classed(svg: &str) -> String {
     let mut out = String::with_capacity(svg.len());
-    let inside = svg.lines().filter(|line| !line.starts_with("<svg") && *line != "</svg>");
-    for line in inside {
+    let mut inside = svg.lines().filter(|line| !line.starts_with("<svg") && *line != "</svg>");
+    while let Some(line) = inside.next() {
+        if is_value(line) {
+            // plotters' texts are three lines: the tag, what it says, the end.
+            push_value(&mut out, inside.next().unwrap_or_default());
+            inside.next();
+            continue;
+        }
         let mut rest = line;
         while let Some((text, attribute, after)) = next_attribute(rest) {
             out.push_str(text);
@@ -186,6 +209,18 @@ pub fn classed(svg: &str) -> String {
         }
     }
     out
+}
+
+fn is_value(line: &str) -> bool {
+    let Ink(RGBColor(r, g, b)) = Ink::of(Mark::Value);
+    line.starts_with("<text") && line.contains(&format!(" fill=\"#{r:02X}{g:02X}{b:02X}\""))
+}
+
+/// Gives the last element, which is a mark, what it stands for; its text is escaped already.
+fn push_value(out: &mut String, value: &str) {
+    if let Some(end) = out.rfind("/>") {
+        out.insert_str(end, &format!(" data-value=\"{value}\""));
+    }
 }
 
 /// Splits at the next ` name="value"`, which no text holds: its quotes are escaped.
@@ -231,6 +266,19 @@ mod tests {
              a = &quot;1&quot; &lt;b&gt;\n</text>\n"
         );
         let expected = "<text x=\"1\" y=\"2\" class=\"tick turn-0\">a = &quot;1&quot; &lt;b&gt;</text>\n";
+        assert_eq!(classed(&svg), expected);
+    }
+
+    #[test]
+    fn a_value_becomes_an_attribute_of_the_mark_before_it() {
+        let RGBColor(r, g, b) = Ink::of(Mark::Dot).0;
+        let RGBColor(vr, vg, vb) = Ink::of(Mark::Value).0;
+        let svg = format!(
+            "<circle cx=\"1\" cy=\"2\" r=\"3\" fill=\"#{r:02X}{g:02X}{b:02X}\"/>\n\
+             <text x=\"0\" y=\"0\" fill=\"#{vr:02X}{vg:02X}{vb:02X}\">\n&lt;64&gt; · 0.98\n</text>\n"
+        );
+        let expected =
+            "<circle cx=\"1\" cy=\"2\" r=\"3\" class=\"dot turn-0\" data-value=\"&lt;64&gt; · 0.98\"/>\n";
         assert_eq!(classed(&svg), expected);
     }
 

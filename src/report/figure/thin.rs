@@ -22,8 +22,18 @@ pub fn extremes(points: &[(f64, f64)], buckets: usize) -> Vec<(f64, f64)> {
     (0..buckets).flat_map(|bucket| both_ends(&points[cut(bucket)..cut(bucket + 1)])).collect()
 }
 
+/// At most `most` values, evenly by rank, the least and the greatest among them: as many dots show the same spread.
+pub fn ranked(values: &[f64], most: usize) -> Vec<f64> {
+    if values.len() <= most {
+        return values.to_vec();
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    evenly(&sorted, most)
+}
+
 /// At most `most` points at even distances, the first and the last among them: for curves that are smooth.
-pub fn evenly(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+pub fn evenly<T: Copy>(points: &[T], most: usize) -> Vec<T> {
     if points.len() <= most || most < 2 {
         return points.to_vec();
     }

@@ -3,13 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{reason, word};
-use crate::analyse::gate::{Bits, Comparison, Evidence, Exit, Finding, Findings, Moved};
-use crate::experiment::baseline::Gauge;
+use crate::analyse::gate::{Bits, Comparison, Evidence, Exit, Finding, Findings, Look, Moved};
 use crate::stats::Spread;
 use crate::stream::Seed;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything, unrounded:
 ///
@@ -17,9 +16,9 @@ const FORMAT: u32 = 1;
 /// - `files[]`: `experiment`, `profile`, `verdict`, `exit_code`, `false_alarm_rate`;
 /// - `files[].findings[]`: `arm` (null: the file), `subject`, `verdict` (`holds`, `alarm`, `inconclusive`,
 ///   `not_comparable`), `kind` of reason, `reason` in words, `recurred`;
-/// - its `test` (null unless by tolerance): `baseline` and `fresh` (`n`, `mean`, `sd`), `shift`, `tolerance`, `effect`,
-///   `alpha`, `seeds`, `seeds_needed` and the `scale` of them: `linear`, or `natural_logarithm` for a `step_time`, whose
-///   `baseline` and `fresh` also have `geometric_mean`, the multiple of the reference workload that people compare;
+/// - its `test` (null unless by tolerance): `look` (`first`: a few seeds; `all`), `baseline` and `fresh` (`n`, `mean`,
+///   `sd`), `seeds`, `pairs` (fresh minus baseline, by seed), `shift`, `margin`, `tolerance`, `least_found`, `effect`,
+///   `alpha`;
 /// - its `bits` (null unless exact): `seeds`, `differing`, and `moved[]`: `seed`, `metric`, `from`, `to`.
 pub fn json(files: &[Findings]) -> String {
     let exit = Exit::of(files);
@@ -63,24 +62,19 @@ fn finding_json(findings: &Findings, finding: &Finding) -> Value {
 }
 
 fn test_json(comparison: &Comparison) -> Value {
-    let is_log = comparison.gauge == Gauge::StepTime;
-    let spread = |spread: Spread| {
-        let mut value = json!({ "n": spread.n, "mean": spread.mean, "sd": spread.sd });
-        if is_log {
-            value["geometric_mean"] = json!(spread.mean.exp());
-        }
-        value
-    };
+    let spread = |spread: Spread| json!({ "n": spread.n, "mean": spread.mean, "sd": spread.sd });
     json!({
-        "scale": if is_log { "natural_logarithm" } else { "linear" },
+        "look": if comparison.look == Look::First { "first" } else { "all" },
         "baseline": spread(comparison.baseline),
         "fresh": spread(comparison.fresh),
+        "seeds": numbers(&comparison.seeds),
+        "pairs": comparison.pairs,
         "shift": comparison.shift(),
+        "margin": comparison.margin,
         "tolerance": comparison.tolerance(),
+        "least_found": comparison.least_found(),
         "effect": comparison.effect,
         "alpha": comparison.alpha,
-        "seeds": numbers(&comparison.seeds),
-        "seeds_needed": comparison.seeds_needed(),
     })
 }
 

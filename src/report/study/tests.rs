@@ -6,6 +6,7 @@ use crate::analyse::study::layout::tests::layout;
 use crate::analyse::timing::simulated;
 use crate::experiment::plan::{Allocator, PlanName};
 use crate::experiment::study::tests::study;
+use crate::planted::Planted;
 use crate::record::Condition;
 
 /// A study that was measured: page faults of the large batch are its cause.
@@ -47,6 +48,7 @@ impl Sample {
             command: "pinbench explain slow",
             folder: "measurements/explain-slow",
             has_index: true,
+            languages: &crate::language::Language::ALL,
         })
         .unwrap()
     }
@@ -58,6 +60,7 @@ impl Sample {
 
     fn page(&self) -> String {
         let page = self.file("index.html");
+        let page = crate::report::tests::without_script(&page);
         assert!(!page.contains("NaN") && !page.contains("null"), "{page}");
         page
     }
@@ -197,5 +200,7 @@ fn json_has_the_documented_keys_and_processes_are_a_table() {
 fn explanations_to_look_at() {
     let folder = std::path::PathBuf::from(std::env::var("PINBENCH_PAGES").unwrap()).join("explain");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("index.html"), Sample::new(None).page()).unwrap();
+    for file in Sample::new(None).files() {
+        std::fs::write(folder.join(file.name), file.bytes).unwrap();
+    }
 }

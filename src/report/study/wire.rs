@@ -6,6 +6,7 @@ use crate::analyse::study::{CurveFound, Demonstration, Finding, Part, Point};
 use crate::analyse::timing::{Cost, Estimate, Measured};
 use crate::clock::Phase;
 use crate::experiment::study::Level;
+use crate::language::Language;
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
 use crate::report::study::Input;
 
@@ -15,7 +16,9 @@ pub const FORMAT: u32 = 2;
 pub const NAME: &str = "explanation.json";
 
 /// Numbers as they were computed: nothing is rounded.
-pub fn to_json(input: &Input, says: &[String]) -> String {
+/// `says` are the sentences of each language.
+pub fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) -> String {
+    let [english, korean] = says;
     let Input { study, layout, explanation, .. } = input;
     let (processes, disturbed, repeated) = explanation.processes;
     let hypotheses = study.hypotheses.iter().zip(&explanation.findings).map(|(hypothesis, finding)| {
@@ -34,13 +37,14 @@ pub fn to_json(input: &Input, says: &[String]) -> String {
     let mechanisms = explanation.mechanisms.iter().map(|mechanism| {
         let ids: Vec<&str> =
             mechanism.members.iter().map(|index| study.hypotheses[*index].id.as_str()).collect();
-        json!({ "title": mechanism.title, "verdict": mechanism.verdict.name(), "hypotheses": ids })
+        json!({ "title": mechanism.title.en(), "verdict": mechanism.verdict.name(), "hypotheses": ids })
     });
     let value = json!({
         "format": FORMAT,
         "study": study.id,
         "title": study.title.to_string(),
-        "says": says,
+        "says": english,
+        "korean": { "title": study.title.to(Language::Ko), "says": korean },
         "base": layout.base.name.to_string(),
         "plan": layout.base,
         "low": level(&study.low),

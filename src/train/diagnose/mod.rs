@@ -89,7 +89,7 @@ type Reading = (Diagnostic, String, f64);
 
 /// The loss as a function of the weights alone: no dropout, BatchNorm by its running statistics.
 fn eval_loss(built: &Built, batch: &Batch) -> Result<Tensor, TrainError> {
-    cross_entropy(&built.network.forward(&batch.images, Mode::EVAL)?, &batch.labels, Reduction::Mean)
+    cross_entropy(&built.network.forward(&batch.images, Mode::CURVED)?, &batch.labels, Reduction::Mean)
 }
 
 /// Runs `work`, which may train BatchNorm's running statistics, and puts them back.

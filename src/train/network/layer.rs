@@ -3,10 +3,10 @@
 use tch::{TchError, Tensor};
 
 use crate::experiment::plan::MemoryFormat;
-use crate::network::{self, Size};
+use crate::network::{self, Algorithms, Size};
 use crate::train::network::BatchNormMode;
 use crate::train::network::parameters::Parameters;
-use crate::train::shim::fused;
+use crate::train::shim::{fused, winograd};
 
 /// A convolution; the weight is [out, in / groups, kernel, kernel].
 pub struct Conv {
@@ -17,6 +17,7 @@ pub struct Conv {
     groups: i64,
     format: MemoryFormat,
     is_plain: bool,
+    algorithms: Option<Algorithms>,
 }
 
 /// Whether a convolution must not run channels-last. oneDNN's AVX2 kernel for the gradient of the weights of a strided 1×1
@@ -27,12 +28,13 @@ fn must_be_plain(conv: &network::Conv, inputs: i64, format: MemoryFormat) -> boo
 }
 
 impl Conv {
-    /// For `input` channels.
+    /// For `input` channels. Without `algorithms`, which one computes it is left to libtorch.
     pub fn new(
         parameters: &mut Parameters,
         name: &str,
         input: i64,
         conv: network::Conv,
+        algorithms: Option<Algorithms>,
     ) -> Result<Self, TchError> {
         let [out, kernel, stride, pad, groups] =
             [conv.channels, conv.kernel, conv.stride, conv.pad, conv.groups].map(i64::from);
@@ -44,7 +46,7 @@ impl Conv {
             false => parameters.weight(&format!("{name}.weight"), &shape)?,
         };
         let bias = parameters.bias(&format!("{name}.bias"), &shape, conv.bias)?;
-        Ok(Self { weight, bias, stride: [stride; 2], pad: [pad; 2], groups, format, is_plain })
+        Ok(Self { weight, bias, stride: [stride; 2], pad: [pad; 2], groups, format, is_plain, algorithms })
     }
 
     pub fn weight(&self) -> &Tensor {
@@ -60,7 +62,21 @@ impl Conv {
         self.is_plain
     }
 
+    /// What computes it for `x` in each pass, where that is not left to libtorch.
+    pub fn algorithms(&self, x: &Tensor) -> Option<Algorithms> {
+        let algorithms = self.algorithms?;
+        Some(if winograd::takes(x) { algorithms } else { Algorithms::DIRECT })
+    }
+
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        if let Some(own) = self.algorithms(x).filter(|algorithms| algorithms.are_own()) {
+            return winograd::convolution(x, &self.weight, self.bias.as_ref(), own);
+        }
+        self.stock(x)
+    }
+
+    /// By libtorch, which differentiates it as often as is asked.
+    pub fn stock(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let conv = |x: &Tensor| {
             x.f_conv2d(&self.weight, self.bias.as_ref(), self.stride, self.pad, [1, 1], self.groups)
         };
@@ -235,7 +251,7 @@ mod tests {
         let key = Key::new(Seed(0), Stream::Init, 0, 0);
         let mut parameters = Parameters::new(&key, format);
         let conv = network::Conv { channels: 16, kernel: 1, stride: 2, pad: 0, groups: 1, bias: false };
-        let conv = Conv::new(&mut parameters, "conv1", 4, conv).unwrap();
+        let conv = Conv::new(&mut parameters, "conv1", 4, conv, None).unwrap();
         let x = Tensor::linspace(-1.0, 1.0, 8 * 4 * 18 * 18, (tch::Kind::Float, tch::Device::Cpu));
         let x = x.view([8, 4, 18, 18]);
         let x = match format {

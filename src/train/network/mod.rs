@@ -2,6 +2,8 @@
 
 mod activation;
 #[cfg(test)]
+mod against_float64;
+#[cfg(test)]
 mod against_pytorch;
 mod layer;
 pub mod parameters;
@@ -24,6 +26,8 @@ pub struct Mode {
     /// Dropout draws from libtorch's generator; without it, it does nothing.
     pub dropout: bool,
     pub batch_norm: BatchNormMode,
+    /// What comes out is differentiated twice, which our own operators cannot be: libtorch computes all of it.
+    pub curved: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,8 +41,10 @@ pub enum BatchNormMode {
 }
 
 impl Mode {
-    pub const TRAIN: Self = Self { dropout: true, batch_norm: BatchNormMode::Batch };
-    pub const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running };
+    pub const TRAIN: Self = Self { dropout: true, batch_norm: BatchNormMode::Batch, curved: false };
+    pub const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running, curved: false };
+    /// As in evaluation, by operators that can be differentiated twice.
+    pub const CURVED: Self = Self { curved: true, ..Self::EVAL };
 }
 
 pub struct Network(Sequence);

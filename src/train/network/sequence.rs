@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use tch::{TchError, Tensor};
 
 use crate::experiment::plan::{EffectiveLayer, Fallback, OwnOperator, Pass as Phase};
-use crate::network::{Activation, Op, Order, OwnKernels, Pass, Size, Step, Way, Window, passes};
+use crate::network::{
+    Activation, Algorithms, Op, Order, OwnKernels, Pass, Size, Step, Way, Window, convolution, passes,
+};
 use crate::train::network::activation::Act;
 use crate::train::network::layer::{BatchNorm, Conv, GroupNorm, LayerNorm, Linear, local_response_norm};
 use crate::train::network::parameters::Parameters;
@@ -47,9 +49,15 @@ enum Shortcut {
     Project(Sequence),
 }
 
-/// What our own kernels computed of a convolution and what follows it, in the last training and in the last evaluation,
-/// once there was one.
-type Record = [RefCell<Option<Vec<OwnOperator>>>; 2];
+/// What ran of a convolution and what follows it, in the last training and in the last evaluation, once there was one.
+type Record = [RefCell<Option<Ran>>; 2];
+
+#[derive(Clone)]
+struct Ran {
+    /// What our own kernels computed.
+    own: Vec<OwnOperator>,
+    convolution: Option<Algorithms>,
+}
 
 impl Sequence {
     /// The layers of `steps` as `order` has them computed, with parameters drawn one after the other.
@@ -88,10 +96,12 @@ impl Sequence {
             match layer {
                 Layer::Conv(conv, record) => {
                     let fallback = conv.is_plain().then_some(Fallback::PlainFormat);
-                    for (pass, own) in [Phase::Training, Phase::Evaluation].into_iter().zip(record) {
-                        let own = own.borrow().clone();
-                        let layer = |own| EffectiveLayer { layer: name.clone(), pass, own, fallback };
-                        into.extend(own.map(layer));
+                    for (pass, ran) in [Phase::Training, Phase::Evaluation].into_iter().zip(record) {
+                        let layer = |Ran { own, convolution }| {
+                            let layer = name.clone();
+                            EffectiveLayer { layer, pass, own, convolution, fallback }
+                        };
+                        into.extend(ran.borrow().clone().map(layer));
                     }
                 }
                 Layer::Residual { body, shortcut } => {
@@ -123,7 +133,7 @@ impl Sequence {
         else {
             return Ok(None);
         };
-        if mode.batch_norm != BatchNormMode::Batch || !fused::takes(x) {
+        if mode.batch_norm != BatchNormMode::Batch || mode.curved || !fused::takes(x) {
             return Ok(None);
         }
         let then = Then { pool: own.pool, relu: own.relu };
@@ -139,14 +149,16 @@ impl Sequence {
             }
         };
         if mode == Mode::TRAIN {
+            let convolution = conv.algorithms(x);
+            let is_own = first.is_some() || convolution.is_some_and(Algorithms::are_own);
             let operators = [
-                (first.is_some(), OwnOperator::Convolution),
+                (is_own, OwnOperator::Convolution),
                 (true, OwnOperator::BatchNorm),
                 (then.relu, OwnOperator::Relu),
                 (then.pool, OwnOperator::MaxPool),
             ];
             let own = operators.into_iter().filter(|(is_own, _)| *is_own).map(|(_, operator)| operator);
-            record[0].replace(Some(own.collect()));
+            record[0].replace(Some(Ran { own: own.collect(), convolution }));
         }
         Ok(Some(y))
     }
@@ -160,7 +172,10 @@ impl Layer {
             Size::Flat(values) => values as i64,
         };
         Ok(match &step.op {
-            Op::Conv(conv) => Self::Conv(Conv::new(parameters, name, channels, *conv)?, Record::default()),
+            Op::Conv(conv) => {
+                let algorithms = order.convolution.map(|policy| convolution::algorithms(policy, conv, input));
+                Self::Conv(Conv::new(parameters, name, channels, *conv, algorithms)?, Record::default())
+            }
             Op::Linear { bias } => {
                 let sizes = (input.values() as i64, step.output.values() as i64);
                 Self::Linear(Linear::new(parameters, name, sizes, *bias)?)
@@ -196,9 +211,17 @@ impl Layer {
             Self::Conv(conv, record) => {
                 // What diagnostics ask is neither of the two passes.
                 if let Some(pass) = [Mode::TRAIN, Mode::EVAL].iter().position(|pass| *pass == mode) {
-                    record[pass].replace(Some(Vec::new()));
+                    let is_training = mode == Mode::TRAIN;
+                    let ran = |algorithms: Algorithms| match is_training {
+                        true => algorithms,
+                        false => algorithms.forward_only(),
+                    };
+                    let convolution = conv.algorithms(&x).map(ran);
+                    let is_own = convolution.is_some_and(Algorithms::are_own);
+                    let own = is_own.then_some(OwnOperator::Convolution).into_iter().collect();
+                    record[pass].replace(Some(Ran { own, convolution }));
                 }
-                conv.forward(&x)
+                if mode.curved { conv.stock(&x) } else { conv.forward(&x) }
             }
             Self::Linear(linear) => linear.forward(&x),
             Self::BatchNorm(norm) => norm.forward(&x, mode.batch_norm),

@@ -358,6 +358,19 @@ fn a_training_that_is_stopped_after_any_step_and_resumed_ends_with_the_same_bits
     }
 }
 
+#[test]
+fn a_training_by_our_own_kernels_that_is_stopped_and_resumed_ends_with_the_same_bits() {
+    for name in [PlanName::Fused, PlanName::Winograd] {
+        let plan = Plan::named(name, 1, Device::Cpu);
+        let mut rows = Rows { diagnostics_wanted: Diagnostics::Off, ..Rows::default() };
+        let whole = (train_under(&plan, &config(2), &mut rows, None).unwrap(), rows);
+        assert!(whole.0.effective.layers.iter().any(|layer| !layer.own.is_empty()));
+        [0, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH]
+            .into_iter()
+            .for_each(|stop| check_resumed(&plan, &config(2), stop, &whole));
+    }
+}
+
 /// Workers are ahead of a step that is stopped after; what they have made by then is made again.
 #[test]
 fn batches_made_image_by_image_train_the_same_weights_after_a_stop_within_an_epoch_too() {

@@ -119,11 +119,12 @@ pub fn first_block(
     owned(code, out)
 }
 
-fn pointer(tensor: &Tensor) -> *mut c_void {
+pub fn pointer(tensor: &Tensor) -> *mut c_void {
     tensor.as_ptr() as *mut c_void
 }
 
-fn owned(code: c_int, out: *mut c_void) -> Result<Tensor, TchError> {
+/// The tensor that a function of the shim made, or its error.
+pub fn owned(code: c_int, out: *mut c_void) -> Result<Tensor, TchError> {
     if code != 0 {
         return Err(TchError::Torch(last_error()));
     }

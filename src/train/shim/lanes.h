@@ -1,5 +1,4 @@
-// What our own kernels share: lanes of floats, one copy of a kernel for each instruction set, and sums that do not
-// depend on the number of threads.
+// What our own kernels share beside their vectors: lanes of floats, and sums that do not depend on the number of threads.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -9,35 +8,9 @@
 #include <vector>
 
 #include "shim.h"
-
-// The loader picks the copy for this processor. Clang and other processors get the portable one alone.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PB_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define PB_HAS_CLONE(arch) __builtin_cpu_supports(arch)
-#else
-#define PB_CLONES
-#define PB_HAS_CLONE(arch) false
-#endif
-#define PB_INLINE inline __attribute__((always_inline))
+#include "vectors.h"
 
 namespace pinbench {
-
-// Eight channels, or one where a multiple of eight ends.
-typedef float F8 __attribute__((vector_size(32)));
-typedef int32_t I8 __attribute__((vector_size(32)));
-typedef uint8_t B8 __attribute__((vector_size(8)));
-
-// Through memcpy, for no address here is a multiple of 32; it compiles to one move.
-template <class V, class T>
-PB_INLINE V load(const T* p) {
-  V v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-template <class V, class T>
-PB_INLINE void store(T* p, V v) { std::memcpy(p, &v, sizeof v); }
-template <class F>
-PB_INLINE void add(float* p, F v) { store<F>(p, load<F>(p) + v); }
 
 template <class F>
 struct Lanes;

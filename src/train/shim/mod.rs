@@ -4,6 +4,7 @@ mod event;
 pub mod fused;
 pub mod graph;
 pub mod profiler;
+pub mod winograd;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;

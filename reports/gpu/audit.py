@@ -1,0 +1,930 @@
+#!/usr/bin/env python3
+"""Checks the numbers of a folder of pinbench reports a second time.
+
+    python3 audit.py [FOLDER] [--json]
+
+FOLDER is an index, one experiment, one explanation, or a tree of them; by default where this script lies. Everything is written from
+the definitions in pinbench's documents (docs/columns.md, experiment.md, reading-a-verdict.md, reference.md), not from
+its source. What they leave open was read off one set of pages and is marked "read off".
+
+Numbers agree where |found - expected| <= 1e-9 * max(|found|, |expected|) + 1e-13: the second term is for differences that
+cancel to about 0, and is left out for p and q. A number on a page agrees where it is the rounding to its own decimals.
+Not looked at: whether `alone` and `beside` bar the right times, which of several runs counts, and Parquet files.
+Exit: 0 all agrees, 1 something does not, 2 something could not be read.
+"""
+import csv, hashlib, html, itertools, json, math, re, statistics, sys, tomllib
+from collections import Counter, defaultdict
+from decimal import Decimal
+from pathlib import Path
+
+RELATIVE, ABSOLUTE = 1e-9, 1e-13
+# docs/experiment.md, "Metrics": those "compared by ratio", and those that are "a time".
+BY_RATIO = set("""roughness epochs_to_train_loss updates_to_train_loss gradient_noise_scale gradient_variance gradient_covariance
+    sharpness epsilon_sharpness gradient_norm_first gradient_norm_ratio updates train_minutes total_minutes images_per_s
+    step_ms""".split())
+TIMES = set("train_minutes total_minutes images_per_s step_ms load_share system_share cpu_use".split())
+IN_NATS = set("val_loss train_loss train_eval_loss test_loss gap_loss early_loss".split())
+EVERY_RUN_HAS = set("""train_acc train_eval_acc val_acc test_acc train_loss train_eval_loss val_loss test_loss updates
+    train_minutes total_minutes""".split())
+OF_A_SPLIT = {f"{prefix}_{short}": (split, column)
+              for prefix, split in [("train", "train"), ("train_eval", "train_eval"), ("val", "validation"), ("test", "test")]
+              for short, column in [("acc", "accuracy"), ("loss", "loss")]}
+GAPS = {"gap_acc": ("train_eval_acc", "val_acc"), "gap_loss": ("val_loss", "train_eval_loss"),
+        "gap_as_trained": ("train_acc", "val_acc")}
+# The table's headings; the page is made for people, so that these words are what ties it to results.csv.
+HEADINGS = {"train accuracy as trained": "train_acc", "train accuracy eval mode": "train_eval_acc",
+            "validation accuracy": "val_acc", "test accuracy": "test_acc", "train loss as trained": "train_loss",
+            "train loss eval mode": "train_eval_loss", "validation loss": "val_loss", "test loss": "test_loss",
+            "training time min": "train_minutes"}
+
+
+# ---- Student's t ------------------------------------------------------------------------------------------------------
+
+def incomplete_beta(a, b, x):
+    """Regularised I_x(a, b), by the continued fraction of DLMF 8.17.22 with Lentz's method."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):  # the fraction converges fast only below its mean
+        return 1 - incomplete_beta(b, a, 1 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    value = d
+    for m in range(1, 500):
+        for term in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+                     -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
+            d, c = 1 / (1 + term * d), 1 + term / c
+            value *= c * d
+        if abs(c * d - 1) < 1e-16:
+            break
+    return front * value
+
+
+def t_above(t, df):
+    """P(T > t) for Student's t: I_x(df/2, 1/2) / 2 with x = df / (df + t^2) (DLMF 8.17, Abramowitz and Stegun 26.7.1)."""
+    square = t * t / (df + t * t)  # near t = 0 its complement would have rounded to 1, and far from it 1 less the other to 0
+    is_near = square < 1.5 / (df / 2 + 2.5)
+    tail = (1 - incomplete_beta(0.5, df / 2, square)) / 2 if is_near else incomplete_beta(df / 2, 0.5, df / (df + t * t)) / 2
+    return tail if t >= 0 else 1 - tail
+
+
+def t_quantile(p, df):
+    """The t below which the share p lies, by bisection to the last bit."""
+    if p < 0.5:
+        return -t_quantile(1 - p, df)
+    low, high = 0.0, 1.0
+    while t_above(high, df) > 1 - p:
+        high *= 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if t_above(middle, df) > 1 - p else (low, middle)
+    return high
+
+
+# ---- what is found ----------------------------------------------------------------------------------------------------
+
+class Tally:
+    """What agreed, what did not, and what could not be recomputed and why, by kind of check."""
+
+    def __init__(self):
+        self.agreed, self.left, self.wrong = Counter(), defaultdict(Counter), []
+
+    def same(self, check, row, column, found, expected, absolute=ABSOLUTE):
+        if isinstance(expected, float) and isinstance(found, float):
+            near = RELATIVE * max(abs(found), abs(expected)) + absolute
+            equal = found == expected or abs(found - expected) <= near
+        else:
+            equal = found == expected
+        if equal:
+            self.agreed[check] += 1
+        else:
+            self.wrong.append({"file": check, "row": row, "column": column, "found": found, "expected": expected})
+
+    def line(self):
+        names = sorted(self.agreed.keys() | self.left.keys() | {w["file"] for w in self.wrong})
+        parts = []
+        for name in names:
+            bad = sum(w["file"] == name for w in self.wrong)
+            count = self.agreed[name] + bad
+            parts.append(f"{name}: {count} recomputed, {self.agreed[name]} agreed"
+                         + (f", {self.left[name].total()} could not be" if self.left[name] else ""))
+        reasons = Counter()
+        for left in self.left.values():
+            reasons.update(left)
+        return "; ".join(parts) + (" (" + ", ".join(f"{k} {n}" for k, n in sorted(reasons.items())) + ")" if reasons else "")
+
+
+def number(text):
+    return None if text in ("", None) else float(text)
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def english(text):
+    return text["en"] if isinstance(text, dict) else text
+
+
+def base(metric):
+    return metric.split("@")[0]
+
+
+def spread(numbers):
+    """Mean and sample standard deviation (docs/columns.md); of one there is no spread."""
+    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+
+
+# ---- an experiment's folder -------------------------------------------------------------------------------------------
+
+class Experiment:
+    def __init__(self, folder, page):
+        self.folder, self.page = folder, page
+        files = sorted(name for name in page["sha256"] if name.endswith(".toml")) or sorted(p.name for p in folder.glob("*.toml"))
+        self.id = Path(files[0]).stem
+        self.file = tomllib.loads((folder / files[0]).read_text(encoding="utf-8"))
+        self.values, self.results = rows_of(folder / "values.csv"), rows_of(folder / "results.csv")
+        runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+        self.runs = {(r["arm"], r["run"]): r for r in runs}
+        self.arms, self.trial, self.by_metric = {}, {}, defaultdict(dict)
+        for row in self.values:
+            self.arms.setdefault(row["arm"], row["label"])
+            self.trial.setdefault(row["arm"], row["trial"])
+            self.by_metric[row["arm"], row["metric"]][row["seed"]] = row
+        for record in runs:  # an arm without a value is still one that a claim may name
+            self.arms.setdefault(record["arm"], record["arm"])
+
+    def arm(self, name):
+        """Claims name arms "as on the page" (CONTRIBUTING.md), or by their levels alone, as all built-in files do."""
+        return next((arm for arm, label in self.arms.items() if name in (arm, label)), None)
+
+    def per_seed(self, arm, metric, column):
+        rows = self.by_metric[arm, metric]
+        return {seed: float(row["value"]) for seed, row in rows.items() if row[column] == "true"}
+
+    def levels(self):
+        """By the label of an arm, what a reference calls it: the level of each factor, by the factor's key or label."""
+        grid = [[(english(level.get("label", scalar(level.get("value")))), f.get("key", english(f["label"])),
+                  level.get("value", english(level.get("label", "")))) for level in f["levels"]]
+                for f in self.file.get("factors", [])]
+        return {", ".join(x[0] for x in arm): {x[1]: x[2] for x in arm} for arm in itertools.product(*grid)}
+
+
+def scalar(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_hashes(experiment_folder, page, tally):
+    for name, digest in page.get("sha256", {}).items():
+        path = experiment_folder / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
+        tally.same("sha256", name, "sha256", found, digest)
+
+
+# ---- values.csv -------------------------------------------------------------------------------------------------------
+
+def run_metric(metric, epochs, diagnostics, record):
+    """A metric of a run from its rows by its definition in docs/experiment.md; None where these files do not decide it.
+
+    With early stopping the weights of `outcome.kept_epoch` are kept, so that it is the last epoch (docs/columns.md).
+    `@3` is after the third epoch. Read off: shares are means over the layers after the last epoch measured; a ratio of
+    norms is the first layer's over the last's there; the noise scale is the epochs' mean tr(Sigma) over their mean
+    |G|^2 (McCandlish et al. 2018, B_simple); minutes with evaluation are `outcome.wall_ns`.
+    """
+    name, _, at = metric.partition("@")
+    outcome = record["outcome"]
+    after = int(at) - 1 if at.isdigit() else outcome.get("kept_epoch", max(epoch for epoch, _ in epochs))
+
+    def measured(of):
+        split, column = OF_A_SPLIT[of]
+        if split == "test":  # it is evaluated once, after the last epoch
+            return next((float(row[column]) for (_, s), row in epochs.items() if s == "test"), None)
+        return float(epochs[after, split][column]) if (after, split) in epochs else None
+
+    def diagnosed(kind, of=None):
+        rows = [r for r in diagnostics if r["diagnostic"] == kind and of in (None, r["of"])]
+        by_epoch = defaultdict(list)
+        for row in rows:
+            by_epoch[int(row["epoch"])].append(float(row["value"]))
+        return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+    if name in OF_A_SPLIT:
+        return measured(name)
+    if name in GAPS:
+        first, second = (measured(of) for of in GAPS[name])
+        return None if first is None or second is None else first - second
+    minutes = {"train_minutes": "train_ns", "total_minutes": "wall_ns"}
+    if name in minutes:
+        return outcome[minutes[name]] / 6e10
+    if name == "updates":
+        return float(outcome["steps"])
+    kinds = {"test_ece": ("calibration_error", "test"), "test_top3": ("top3", "test"), "sharpness": ("hessian_eigenvalue",),
+             "epsilon_sharpness": ("epsilon_sharpness",), "gradient_covariance": ("gradient_variance",),
+             "gradient_norm_first": ("gradient_norm",), "gradient_norm_ratio": ("gradient_norm",),
+             "saturated_share": ("saturated_share",), "dead_share": ("dead_share",)}
+    if name == "gradient_noise_scale":
+        variance, squared = (list(itertools.chain(*diagnosed(k))) for k in ("gradient_variance", "gradient_squared"))
+        return statistics.fmean(variance) / statistics.fmean(squared) if squared else None
+    found = diagnosed(*kinds[name]) if name in kinds else []
+    if not found:
+        return None
+    last = found[-1]
+    if name == "gradient_norm_ratio":
+        return last[0] / last[-1]
+    return statistics.fmean(last) if name.endswith("_share") else last[0]
+
+
+def check_values(e, tally):
+    epochs, diagnostics = defaultdict(dict), defaultdict(list)
+    for row in rows_of(e.folder / "epochs.csv"):
+        epochs[row["run"]][int(row["epoch"]), row["split"]] = row
+    if (e.folder / "diagnostics.csv").is_file():
+        seen = set()  # a run that several arms share stands in the table once for each
+        for row in rows_of(e.folder / "diagnostics.csv"):
+            key = (row["run"], row["epoch"], row["diagnostic"], row["of"])
+            if key not in seen:
+                seen.add(key)
+                diagnostics[row["run"]].append(row)
+    identity, have = {}, defaultdict(set)
+    for row in e.values:
+        what = f"{row['arm']}, seed {row['seed']}, {row['metric']}"
+        record = e.runs.get((row["arm"], row["run"]))
+        state = record["status"]["state"] if record else "no such run of this arm"
+        tally.same("values.csv", what, "run", state, "finished")
+        if state != "finished":
+            continue
+        tally.same("values.csv", what, "seed", row["seed"], str(record["trial"]["seed"]))
+        tally.same("values.csv", what, "label, trial", (row["label"], row["trial"]), (e.arms[row["arm"]], e.trial[row["arm"]]))
+        have[row["metric"]].add((row["arm"], row["seed"]))
+        identity[row["arm"]] = record["config_hash"], record["plan_hash"]
+        if base(row["metric"]) not in TIMES:  # only times can be barred
+            tally.same("values.csv", what, "alone, beside", (row["alone"], row["beside"]), ("true", "true"))
+        expected = run_metric(row["metric"], epochs[row["run"]], diagnostics[row["run"]], record)
+        if expected is None:
+            tally.left["values.csv"][base(row["metric"])] += 1
+        else:
+            tally.same("values.csv", what, "value", float(row["value"]), expected)
+    tally.same("values.csv", "all rows", "one a run and metric", len(e.values), sum(map(len, e.by_metric.values())))
+    finished = {(r["arm"], str(r["trial"]["seed"])) for r in e.runs.values()
+                if r["status"]["state"] == "finished" and not r.get("planted")}
+    for metric in EVERY_RUN_HAS:
+        tally.same("values.csv", metric, "arms and seeds", sorted(have[metric]), sorted(finished))
+    for one, other in itertools.combinations(identity, 2):
+        tally.same("values.csv", f"{one} / {other}", "trial", e.trial[one] == e.trial[other], identity[one] == identity[other])
+
+
+# ---- results.csv ------------------------------------------------------------------------------------------------------
+
+def reported(e, arm, metric):
+    """What the experiment's source says of a metric of an arm, by the experiment's file."""
+    level = e.levels().get(e.arms.get(arm))
+    key = {"train_minutes": "minutes"}.get(metric, metric)
+    known = [number(r.get(key)) for r in e.file.get("reference", {}).get("rows", []) if r["arm"] == level]
+    return known[0] if known else None
+
+
+def check_results(e, tally):
+    listed = set()
+    for row in e.results:
+        what = f"{row['arm']}, {row['metric']}"
+        listed.add((row["arm"], row["metric"]))
+        values = list(e.per_seed(row["arm"], row["metric"], "beside").values())
+        tally.same("results.csv", what, "n", row["n"], str(len(values)))
+        if values:
+            mean, sd = spread(values)
+            tally.same("results.csv", what, "mean", number(row["mean"]), mean)
+            # the sd of near-equal numbers is known to the rounding of the numbers only
+            tally.same("results.csv", what, "sd", number(row["sd"]), sd, ABSOLUTE * max(1, abs(mean)))
+        tally.same("results.csv", what, "reference", number(row["reference"]), reported(e, row["arm"], row["metric"]))
+    counted = {k for k in e.by_metric if e.per_seed(*k, "beside")}
+    tally.same("results.csv", "all rows", "arms and metrics", sorted(listed), sorted(counted))
+    twin = json.loads((e.folder / "results.json").read_text(encoding="utf-8"))["rows"]
+    numbers = {"n", "mean", "sd", "reference"}
+    plain = [{k: number(v) if k in numbers else v for k, v in row.items()} for row in e.results]
+    tally.same("results.json", "all rows", "count", len(twin), len(plain))
+    for row, other in zip(twin, plain):
+        row = {k: number(v) if k in numbers else v for k, v in row.items()}
+        tally.same("results.json", f"{other['arm']}, {other['metric']}", "row", row, other)
+
+
+# ---- claims -----------------------------------------------------------------------------------------------------------
+
+class Part:
+    """One comparison of a claim: a number a seed, and what Student's t says of its mean."""
+
+    def __init__(self, e, test, form, arms, value=None, below=False):
+        self.metric, self.form, self.arms, self.value = test["metric"], form, arms, value
+        self.ratio = base(self.metric) in BY_RATIO
+        self.margin = test["margin"]
+        self.words = {"order": "above", "equal": "equal to", "bound": "below" if below else "above", "about": "about"}.get(form)
+        # A ratio against a value is said nowhere: neither its unit nor what its margin is a share of.
+        self.undefined = self.ratio and value is not None
+        known = [e.per_seed(a, self.metric, "alone" if len(arms) == 1 else "beside") if a else {} for a in arms]
+        trials = [e.trial.get(a, a) for a in arms]
+        if len(arms) > 1 and len(set(trials)) < len(arms):
+            known = [{}]  # "arms that come down to the same training are one arm": nothing is compared
+        self.key = self.metric, frozenset(trials) if form in ("order", "equal") else tuple(trials), value
+        seeds = [s for s in known[0] if all(s in k for k in known)]
+        table = [[k[s] for k in known] for s in seeds]
+        if self.ratio:
+            self.undefined |= any(x <= 0 for row in table for x in row)
+            table = [] if self.undefined else [[math.log(x) for x in row] for row in table]
+        self.sign = -1 if below else 1
+        self.numbers = [self.sign * self.reduced(row) for row in table]
+        self.n = len(self.numbers)
+        self.mean, self.sd = spread(self.numbers) if self.n else (None, None)
+
+    def reduced(self, row):
+        if self.value is not None:
+            return row[0] - self.value
+        if self.form in ("order", "equal"):
+            return row[0] - row[1]
+        ranks = [i - (len(row) - 1) / 2 for i in range(len(row))]  # least squares over 0, 1, 2, ...
+        return sum(r * x for r, x in zip(ranks, row)) / sum(r * r for r in ranks)
+
+    def interval(self, outside):
+        """The Student-t interval of the mean that leaves out the share `outside`, half on each side."""
+        half = t_quantile(1 - outside / 2, self.n - 1) * self.sd / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+    def chance(self, distance):
+        """P of a mean at least so far above its boundary by chance."""
+        if self.sd == 0:
+            return 0.0 if distance > 0 else 1.0
+        return t_above(distance / (self.sd / math.sqrt(self.n)), self.n - 1)
+
+    def decide(self, parts):
+        """Verdict and p of this part alone, of `parts` distinct ones (docs/reading-a-verdict.md, "The answers").
+
+        Both sides of an equality can refute it: its p is the two-sided one (read off). An order's is one-sided.
+        """
+        self.supports = self.refutes = None
+        if not self.n:
+            return "not_evaluated"
+        if self.n < 2:  # "One seed never decides anything"
+            return "inconclusive"
+        least = math.log1p(self.margin) if self.ratio else self.margin
+        low, high = self.interval(0.05)
+        strict_low, strict_high = self.interval(0.05 / parts)
+        if self.form in ("equal", "about"):
+            self.supports = max(self.chance(least - self.mean), self.chance(least + self.mean))
+            inner_low, inner_high = self.interval(0.1)
+            supported = -least < inner_low and inner_high < least
+            refuted = strict_low > least or strict_high < -least
+            self.refutes = 2 * parts * min(self.chance(self.mean - least), self.chance(-least - self.mean))
+        else:
+            self.supports = self.chance(self.mean)
+            supported, refuted = low > 0 and self.mean >= least, strict_high < least
+            self.refutes = parts * self.chance(least - self.mean)
+        return "supported" if supported else "refuted" if refuted else "inconclusive"
+
+    def shown(self, x):
+        """A number of the scale it was computed on, as claims.csv shows it: an arm's own, a per cent, or a difference."""
+        if self.value is not None:
+            return self.sign * x + self.value
+        return 100 * math.expm1(x) if self.ratio else x
+
+    def shown_interval(self, outside):
+        return sorted(map(self.shown, self.interval(outside))) if self.n > 1 else (None, None)
+
+    def row(self, parts):
+        """The columns of claims.csv that are of one comparison (docs/columns.md).
+
+        detectable is (t_0.975 + t_0.8) s / sqrt n, of an equality (t_0.95 + t_0.9) s / sqrt n: the usual
+        approximation to "a power of 75 to 80 %" (read off).
+        """
+        verdict = self.decide(parts)
+        low, high = self.shown_interval(0.05)
+        both = self.form in ("equal", "about")
+        detectable = None
+        if self.n > 1:
+            power = sum(t_quantile(p, self.n - 1) for p in ((0.95, 0.9) if both else (0.975, 0.8)))
+            detectable = power * self.sd / math.sqrt(self.n)
+            detectable = 100 * math.expm1(detectable) if self.ratio else detectable
+        p = self.refutes if verdict == "refuted" else self.supports
+        unit = "%" if self.ratio else "nats" if base(self.metric) in IN_NATS else ""
+        return {"estimate": self.shown(self.mean) if self.n else None, "low": low, "high": high, "unit": unit,
+                "bound": number(self.value), "margin": self.margin * (100.0 if self.ratio else 1.0), "seeds": float(self.n),
+                "held": None if both or self.value is not None or self.n < 2 else float(sum(x > 0 for x in self.numbers)),
+                "effect_size": self.mean / self.sd if self.sd else None, "detectable": detectable, "p": p,
+                "evidence_verdict": verdict}
+
+
+def parts_of(e, test):
+    """The comparisons of a test (docs/experiment.md, "tests of a claim"); of a chain the consecutive pairs."""
+    if "order" in test:
+        sign = "<" if " < " in test["order"] else ">"
+        chain = [e.arm(name.strip()) for name in test["order"].split(f" {sign} ")]
+        chain = chain[::-1] if sign == "<" else chain
+        return [Part(e, test, "order", pair) for pair in itertools.pairwise(chain)]
+    if "equal" in test:
+        left, right = (side.strip() for side in test["equal"].rsplit(" = ", 1))
+        if e.arm(right) is None and re.fullmatch(r"[-+.\deE]+", right):
+            return [Part(e, test, "about", (e.arm(left),), float(right))]
+        return [Part(e, test, "equal", (e.arm(left), e.arm(right)))]
+    if "bound" in test:
+        name, sign, value = re.fullmatch(r"(.*) ([<>]) (\S+)", test["bound"].strip()).groups()
+        return [Part(e, test, "bound", (e.arm(name.strip()),), float(value), sign == "<")]
+    names = test.get("rises") or test["falls"]
+    return [Part(e, test, "trend", tuple(map(e.arm, names)), below="falls" in test)]
+
+
+def needs_met(e, needs, parts):
+    """Whether the runs are what a claim needs (docs/experiment.md, "needs of a claim")."""
+    arms = {arm for part in parts for arm in part.arms}
+    of = lambda metric: [list(e.per_seed(arm, metric, "alone").values()) for arm in arms]
+    met = True
+    if "updates" in needs:
+        met &= all(x >= needs["updates"] for arm in of("updates") for x in arm)
+    if "train_loss" in needs:
+        met &= all(x <= needs["train_loss"] for arm in of("train_eval_loss") for x in arm)
+    if "plan" in needs:
+        used = {(row["arm"], row["run"]) for row in e.values if row["arm"] in arms}
+        met &= all(e.runs[run]["plan"]["name"] == needs["plan"] for run in used if run in e.runs)
+    if "alike" in needs:
+        means = [statistics.fmean(arm) for arm in of(needs["alike"]["metric"]) if arm]
+        met &= bool(means) and max(means) - min(means) <= needs["alike"]["within"]
+    return met
+
+
+class Claim:
+    def __init__(self, e, table):
+        self.id, self.says, self.experiment = table["id"], english(table["says"]), e
+        self.parts = [part for test in table["tests"] for part in parts_of(e, test)]
+        self.keys = {part.key for part in self.parts}
+        self.needs = needs_met(e, table.get("needs", {}), self.parts)
+        self.rows = [part.row(len(self.keys)) for part in self.parts] if self.needs else []
+        self.undefined = self.needs and any(part.undefined for part in self.parts)
+        verdicts = {row["evidence_verdict"] for row in self.rows}
+        if verdicts <= {"not_evaluated"}:
+            self.verdict = "not_evaluated"
+        elif verdicts == {"supported"}:
+            self.verdict = "supported"
+        elif "refuted" in verdicts:
+            self.verdict = "partly" if "supported" in verdicts else "refuted"
+        else:
+            self.verdict = "inconclusive"
+        against = [p.refutes for p, row in zip(self.parts, self.rows) if row["evidence_verdict"] == "refuted"]
+        support = [p.supports for p in self.parts] if self.rows else [None]
+        self.p = min(against) if against else None if None in support else max(support)
+        self.repeats, self.q = "", None
+
+
+def settle(claims):
+    """Which claims repeat an earlier one's numbers, and q of the others: Benjamini and Hochberg 1995, over those tested."""
+    tested = []
+    for claim in (c for c in claims if c.verdict != "not_evaluated"):
+        claim.repeats = next((c.id for c in tested if claim.keys <= c.keys), "")
+        tested.append(claim)
+    ranked = sorted((c for c in tested if not c.repeats and c.p is not None), key=lambda c: c.p)
+    least = 1.0
+    for rank in range(len(ranked), 0, -1):
+        least = min(least, ranked[rank - 1].p * len(ranked) / rank)
+        ranked[rank - 1].q = least
+
+
+def check_claims(folder, experiments, tally):
+    """claims.csv of an index against the values and files of its experiments; gives each claim its rows there."""
+    groups = defaultdict(list)
+    for row in rows_of(folder / "claims.csv"):
+        groups[row["experiment"], row["claim"]].append(row)
+    made = {(e.id, table["id"]): Claim(e, table) for e in experiments for table in e.file.get("claims", [])}
+    # experiments without a page here are listed, and no number of theirs
+    index = json.loads((folder / "page.json").read_text(encoding="utf-8"))
+    bare = {other["id"] for other in index.get("others", [])}
+    for key in [key for key in groups if key[0] in bare]:
+        verdicts = [row["verdict"] for row in groups.pop(key)]
+        tally.same("claims.csv", " ".join(key), "verdict", verdicts, ["not_evaluated"] * len(verdicts))
+    tally.same("claims.csv", "all rows", "claims", sorted(groups), sorted(made))
+    claims = [made[key] for key in groups if key in made]
+    settle(claims)
+    numeric = "estimate low high bound margin seeds held effect_size detectable p".split()
+    for claim in claims:
+        rows = groups[claim.experiment.id, claim.id]
+        if claim.undefined:
+            tally.left["claims.csv"]["ratio to a value or of no positive number"] += len(rows)
+            continue
+        whole = {"verdict": claim.verdict, "q": claim.q, "repeats": claim.repeats, "says": claim.says,
+                 "profile": claim.experiment.page.get("profile") or ""}
+        expected_rows = claim.rows or [{}]
+        tally.same("claims.csv", claim.id, "rows", len(rows), len(expected_rows))
+        for i, (row, expected) in enumerate(zip(rows, expected_rows)):
+            what = f"{claim.id}, part {i + 1}"
+            for column, value in {**dict.fromkeys(numeric), "unit": "", "evidence_verdict": "", **expected, **whole}.items():
+                found = number(row[column]) if column in numeric or column == "q" else row[column]
+                tally.same("claims.csv", what, column, found, value, 0 if column in ("p", "q") else ABSOLUTE)
+            part = claim.parts[i]
+            if expected and part.words:
+                end = f": {part.arms[0]} {part.words} " + (part.arms[1] or "" if part.value is None else "")
+                tally.same("claims.csv", what, "evidence", end if end in row["evidence"] else row["evidence"], end)
+    return groups
+
+
+# ---- pages ------------------------------------------------------------------------------------------------------------
+
+def text_of(markup):
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", re.sub(r"<svg.*?</svg>", "", markup, flags=re.S))).split())
+
+
+def check_rounding(tally, check, row, column, shown, value, decimals=None):
+    """A number on a page, with U+2212 for minus, is the rounding of a value to as many decimals as it shows."""
+    plain = shown.replace("\u2212", "-").replace(",", "")
+    if plain.startswith("<") and value is not None:  # a spread that its decimals would write as none
+        places = len(plain.partition(".")[2])
+        is_below = value > 0 and float(f"{value:.{places}f}") == 0 and plain == f"<{10.0 ** -places:.{places}f}"
+        tally.same(check, row, column, shown, shown if is_below else value)
+        return
+    if value is None or not re.fullmatch(r"[+-]?\d+(\.\d+)?", plain):
+        tally.same(check, row, column, shown, value)
+        return
+    places = len(plain.partition(".")[2]) if decimals is None else decimals
+    expected = f"{value:.{places}f}"
+    equal = Decimal(plain) == Decimal(expected) and len(plain.partition(".")[2]) == places and not shown.startswith("-")
+    expected = expected.replace("-", "\u2212")
+    tally.same(check, row, column, expected if equal else shown, expected)
+
+
+def check_table(e, page, tally):
+    table = re.search(r'<table aria-label="Results">(.*?)</table>', page, re.S)
+    if not table:
+        tally.same("index.html", "Results", "table", "none", "one")
+        return
+    results = {(r["arm"], r["metric"]): r for r in e.results}
+    name = english(e.file.get("reference", {}).get("name", "\0"))
+    heads = []
+    for markup in re.findall(r"<tr[^>]*>(.*?)</tr>", table[1], re.S):
+        cells = [text_of(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", markup, re.S)]
+        if not heads:
+            heads = cells
+            continue
+        kind = next((k for k in (name, "difference") if cells[0].endswith(" " + k)), None)
+        arm, n = (cells[0].removesuffix(" " + kind), None) if kind else re.fullmatch(r"(.*) ours, n = (\d+)", cells[0]).groups()
+        if n is not None:
+            tally.same("index.html", arm, "n", n, results.get((arm, "val_acc"), {}).get("n", "0"))
+        for head, cell in zip(heads[1:], cells[1:]):
+            what, decimals = f"{arm}, {kind or 'ours'}", 3 if head.endswith(" min") else 4
+            if head not in HEADINGS:
+                tally.left["index.html"][f"column {head}"] += 1
+                continue
+            row = results.get((arm, HEADINGS[head]), {})
+            mean, sd = (number(row.get(k)) for k in ("mean", "sd"))
+            # a source's number is shown also beside an arm of which there is none
+            reference = reported(e, arm, HEADINGS[head])
+            if kind is None and mean is not None:
+                first, _, second = cell.partition(" \u00b1 ")
+                check_rounding(tally, "index.html", what, head, first, mean, decimals)
+                if sd is not None or second:
+                    check_rounding(tally, "index.html", what, head + " sd", second, sd, decimals)
+            elif kind == name and reference is not None:
+                check_rounding(tally, "index.html", what, head, cell, reference)
+            elif kind == "difference" and reference is not None and mean is not None:
+                check_rounding(tally, "index.html", what, head, cell, mean - reference, decimals)
+            else:
+                tally.same("index.html", what, head, cell if cell else "\u2013", "\u2013")
+
+
+N = r"([+\u2212-]?\d+(?:,\d{3})*(?:\.\d+)?)"
+SHOWN = [(rf"^{N}", ["estimate"]), (rf"^[^;]*95 % interval {N} to {N}", ["low", "high"]),
+         (rf"(?:least effect that matters|by at least) {N}", ["margin"]), (rf"to be compared with {N}", ["bound"]),
+         (rf"; {N} seeds?\b", ["seeds"]), (rf"above in {N} of {N} seeds", ["held", "seeds"]),
+         (rf"share of all seeds {N} to {N}\)", ["share low", "share high"]), (rf"With {N} seeds? and this spread", ["seeds"]),
+         (rf"effect size d = {N}", ["effect_size"]),
+         (rf"this spread .*?(?:an effect of|equal within) {N}", ["detectable"]), (rf"wider interval, {N} to {N}", ["wide low", "wide high"])]
+
+
+def share_interval(k, n):
+    """The 95 % interval of a share (Wilson 1927): three of three is 0.44 to 1 (docs/reading-a-verdict.md)."""
+    z = statistics.NormalDist().inv_cdf(0.975)
+    half = z * math.sqrt(k * (n - k) / n + z * z / 4)
+    return (k + z * z / 2 - half) / (n + z * z), (k + z * z / 2 + half) / (n + z * z)
+
+
+def check_numbers(e, page, groups, tally):
+    """The line of numbers below each comparison; beside a claims.csv it is that file's rounding, else our own number's."""
+    claims = [Claim(e, table) for table in e.file.get("claims", [])]
+    pairs = []
+    for claim in claims:
+        rows = groups.get((e.id, claim.id), []) if groups else claim.rows
+        rows = [row for row in rows if row.get("evidence", True)]
+        if claim.undefined and not groups:
+            rows = [{"": None} for _ in rows]
+        pairs += [(f"{claim.id}, part {i + 1}", row, part, len(claim.keys)) for i, (row, part) in enumerate(zip(rows, claim.parts))]
+    lines = [text_of(m) for m in re.findall(r'<p class="numbers">(.*?)</p>', page, re.S)]
+    tally.same("index.html", "numbers", "lines", len(lines), len(pairs))
+    for line, (what, row, part, parts) in zip(lines, pairs):
+        if part.undefined:
+            tally.left["index.html"]["ratio to a value or of no positive number"] += 1
+            continue
+        wide = part.shown_interval(0.05 / parts)
+        known = {k: number(row[k]) for k in row if k in "estimate low high margin bound seeds held effect_size detectable".split()}
+        known |= {"wide low": wide[0], "wide high": wide[1]}
+        if known["held"] is not None:
+            known["share low"], known["share high"] = share_interval(known["held"], known["seeds"])
+        read = set()
+        for pattern, columns in SHOWN:
+            match = re.search(pattern, line)
+            for column, shown in zip(columns, match.groups() if match else []):
+                read.add(column)
+                check_rounding(tally, "index.html", what, column, shown, known.get(column))
+        must = {k for k in ("estimate", "low", "high", "margin", "bound", "seeds") if known[k] is not None}
+        tally.same("index.html", what, "numbers shown", sorted(must - read), [])
+
+
+# ---- an explanation's folder ------------------------------------------------------------------------------------------
+
+# Blocks after which a verdict is looked for, with the one-sided level of that look: linear alpha spending of 2.5 % on
+# either side (as the page says under "How it is decided").
+LOOKS = {3: 0.0036, 5: 0.0029, 8: 0.0045, 12: 0.0064, 20: 0.0127}
+MAIN, CONTRIBUTES, NO_CAUSE, LEAST_SLOWDOWN, BORROWED = 0.5, 0.1, 0.25, 1.05, 2
+# A share's ends are found by bisection, which ends there.
+SHARE_ENDS = 4e-9
+
+
+class Seen:
+    """What the first blocks of an explanation say; costs are by block and condition, as measured.json has them."""
+
+    def __init__(self, study, blocks):
+        self.study, self.blocks = study, study.blocks[:blocks]
+        level = next((level for n, level in LOOKS.items() if blocks <= n), LOOKS[20])
+        self.alpha = 2 * level
+        self.noise = self.noise_of_all()
+        low, high = study.low, study.high
+        self.ratio = self.exp(self.contrast({high: 1, low: -1}))
+        self.above = self.exp(self.contrast({high: 1, low: -1}, -math.log(study.ideal)))
+        self.floor = None
+        if study.alike:
+            control = self.exp(self.contrast({study.alike[1]: 1, study.alike[0]: -1}))
+            self.floor = control and control[1] and max(control[1][1], 1 / control[1][0])
+        self.presence = "undecided"
+        if self.above and self.above[1] and self.floor:
+            (value, (lower, upper), _) = self.above
+            if lower > 1 and value >= max(LEAST_SLOWDOWN, self.floor):
+                self.presence = "found"
+            elif upper < LEAST_SLOWDOWN:
+                self.presence = "absent"
+
+    def noise_of_all(self):
+        """Standard deviation and degrees of freedom of what block and condition leave (randomised complete blocks)."""
+        cells = [(b, c, math.log(cost["us_per_image"])) for b, block in enumerate(self.blocks) for c, cost in block.items()]
+        of_block, of_condition = defaultdict(float), defaultdict(float)
+        for _ in range(100):
+            for own, other, at in [(of_block, of_condition, 0), (of_condition, of_block, 1)]:
+                rests = defaultdict(list)
+                for cell in cells:
+                    rests[cell[at]].append(cell[2] - other[cell[1 - at]])
+                own.update({key: sum(rest) / len(rest) for key, rest in rests.items()})
+        freedom = len(cells) + 1 - len({b for b, _, _ in cells}) - len({c for _, c, _ in cells})
+        if freedom <= 0:
+            return None
+        return math.sqrt(sum((ln - of_block[b] - of_condition[c]) ** 2 for b, c, ln in cells) / freedom), freedom
+
+    def contrast(self, weights, plus=0.0, of=lambda cost: cost["us_per_image"], squares=None):
+        """A weighted sum of logarithms in each block that has all conditions, and the squares of the weights."""
+        blocks = [block for block in self.blocks if all(c in block for c in weights)]
+        values = [sum(w * math.log(of(block[c])) for c, w in weights.items()) + plus for block in blocks]
+        return values, sum(w * w for w in weights.values()) if squares is None else squares
+
+    def estimate(self, contrast, alpha, noise=True):
+        """Mean, interval and blocks: Student's t, the variance moderated by that of all conditions (Smyth 2004)."""
+        values, squares = contrast
+        if not values:
+            return None
+        own, (sd, known) = len(values) - 1, self.noise if noise and self.noise else (0.0, 0)
+        borrowed = max(0.0, min(BORROWED, known - own)) if noise and self.noise else 0.0
+        mean, freedom = statistics.fmean(values), own + borrowed
+        if freedom <= 0:
+            return mean, None, len(values)
+        spread = own * statistics.variance(values) if own else 0.0
+        error = math.sqrt((spread + borrowed * sd * sd * squares) / freedom / len(values))
+        half = error * t_quantile(1 - alpha / 2, freedom)
+        return mean, (mean - half, mean + half), len(values)
+
+    def exp(self, contrast):
+        found = self.estimate(contrast, self.alpha)
+        return found and (math.exp(found[0]), found[1] and tuple(map(math.exp, found[1])), found[2])
+
+    def judge(self, beyond):
+        """Share, its interval (Fieller 1954), blocks and verdict of what goes beyond a share of the slowdown."""
+        contrast, rest = beyond(0.0), beyond(1.0)
+        if not contrast[0]:
+            return {"verdict": "not_measured", "share": None, "blocks": 0}
+        part, rest = statistics.fmean(contrast[0]), statistics.fmean(rest[0])
+        ends = []
+        for end, alpha in [(0, self.alpha / max(1, self.study.tested)), (1, self.alpha)]:
+            of = lambda share: (self.estimate(beyond(share), alpha)[1] or (None, None))[end]
+            above, below = -1000.0, 1000.0
+            if of(above) is None or of(above) <= 0 or of(below) >= 0:
+                break
+            for _ in range(40):
+                middle = (above + below) / 2
+                above, below = (middle, below) if of(middle) > 0 else (above, middle)
+            ends.append((above + below) / 2)
+        counts = self.floor is not None and part > math.log(self.floor)
+        verdict = "open"
+        if len(ends) == 2:
+            verdict = ("main_cause" if ends[0] > MAIN and counts else "contributes" if ends[0] > CONTRIBUTES and counts
+                       else "ruled_out" if ends[1] < NO_CAUSE else "open")
+        share = {"value": part / (part - rest), "interval": ends if len(ends) == 2 else None}
+        return {"verdict": verdict, "share": share, "blocks": len(contrast[0])}
+
+    def removal(self, given, removed):
+        low, high, ideal = self.study.low, self.study.high, math.log(self.study.ideal)
+        added = self.estimate(self.contrast({removed["low"]: 1, given["low"]: -1}), self.alpha)
+        kept = 0.0 if added and added[1] and added[1][0] > 0 else 1.0
+
+        def beyond(share):
+            weights = defaultdict(float)
+            for condition, weight in [(given["high"], 1), (removed["high"], -1), (given["low"], -kept), (removed["low"], kept),
+                                      (high, -share), (low, share)]:
+                weights[condition] += weight
+            return self.contrast(weights, share * ideal)
+
+        left = self.exp(self.contrast({removed["high"]: 1, removed["low"]: -1}, -ideal))
+        gain = self.exp(self.contrast({high: 1, removed["high"]: -1}))
+        return self.judge(beyond) | {"slowdown_left": left, "gain": gain}
+
+    def phases(self, names):
+        at = [self.study.PARTS.index(name) for name in names]
+        low, high = self.study.low, self.study.high
+        factor = lambda cost: cost["us_per_image"] / (cost["us_per_image"] - sum(cost["part_us_per_image"][i] for i in at))
+        odds = lambda c: statistics.fmean([factor(block[c]) - 1 for block in self.blocks if c in block] or [0.0])
+        part = self.contrast({high: 1, low: -1}, of=factor, squares=odds(low) ** 2 + odds(high) ** 2)
+        whole = self.contrast({high: 1, low: -1}, -math.log(self.study.ideal))
+
+        def beyond(share):
+            return [p - share * w for p, w in zip(part[0], whole[0])], part[1] + share * share * whole[1]
+
+        return self.judge(beyond) | {"slowdown_left": None, "gain": None}
+
+
+class Study:
+    PARTS = "load copy forward backward optimizer read_back rest".split()
+
+    def __init__(self, folder, page):
+        self.file = tomllib.loads((folder / f"{page['study']}.toml").read_text(encoding="utf-8"))
+        kept = json.loads((folder / "measured.json").read_text(encoding="utf-8"))["measured"]
+        self.said = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+        self.alike = kept["design"].get("alike")
+        self.blocks = [{int(c): process["cost"] for c, process in block["processes"].items()}
+                       for _, block in sorted(kept["blocks"].items(), key=lambda item: int(item[0]))]
+        self.low, self.high = page["layout"]["levels"]["low"], page["layout"]["levels"]["high"]
+        self.tests, self.ideal = page["layout"]["tests"], self.file.get("ideal", 1.0)
+        self.hypotheses = list(zip(self.file["hypotheses"], self.tests))
+        self.tested = sum("phases" in h or isinstance(t, dict) and "compared" in t for h, t in self.hypotheses)
+
+    def found(self):
+        """Of each hypothesis what was found at the look that decided it, and the last look."""
+        found = [None] * len(self.hypotheses)
+        for blocks in [n for n in LOOKS if n < len(self.blocks)] + [len(self.blocks)]:
+            seen = Seen(self, blocks)
+            for i, (hypothesis, test) in enumerate(self.hypotheses):
+                is_open = found[i] is None or found[i]["verdict"] in ("open", "not_measured")
+                if not is_open or not (blocks == len(self.blocks) or seen.presence == "found"):
+                    continue
+                if "phases" in hypothesis:
+                    found[i] = seen.phases(hypothesis["phases"])
+                elif isinstance(test, dict) and "compared" in test:
+                    found[i] = seen.removal(**test["compared"])
+        return found, seen
+
+
+def check_explanation(folder, page, tally):
+    study = Study(folder, page)
+    found, seen = study.found()
+    name, said = "explanation.json", study.said
+
+    def estimate(row, column, shown, expected):
+        if shown is None or expected is None:
+            tally.same(name, row, column, shown, expected)
+            return
+        tally.same(name, row, column, shown["value"], expected[0])
+        tally.same(name, row, column + " blocks", shown["n"], expected[2])
+        for end, a, b in zip(("low", "high"), shown["interval"] or (None, None), expected[1] or (None, None)):
+            tally.same(name, row, f"{column} {end}", a, b)
+
+    for column, value in [("alpha", seen.alpha), ("blocks", len(study.blocks)), ("tested", study.tested), ("floor", seen.floor)]:
+        tally.same(name, "whole", column, said[column], value)
+    tally.same(name, "slowdown", "presence", said["slowdown"]["presence"], seen.presence)
+    estimate("slowdown", "ratio", said["slowdown"]["ratio"], seen.ratio)
+    estimate("slowdown", "above_ideal", said["slowdown"]["above_ideal"], seen.above)
+    for shown, expected in zip(said["hypotheses"], found):
+        if expected is None:
+            tally.left[name]["hypothesis that is not tested by numbers"] += 1
+            continue
+        share = expected["share"] if seen.presence == "found" else None
+        if seen.presence == "found":
+            tally.same(name, shown["id"], "verdict", shown["verdict"], expected["verdict"])
+        tally.same(name, shown["id"], "blocks", shown["blocks"], expected["blocks"])
+        tally.same(name, shown["id"], "share", (shown["share"] or {}).get("value"), share and share["value"])
+        ends = (shown["share"] or {}).get("interval") or (None, None)
+        for end, a, b in zip(("low", "high"), ends, (share and share["interval"]) or (None, None)):
+            tally.same(name, shown["id"], f"share {end}", a, b, SHARE_ENDS)
+        estimate(shown["id"], "slowdown_left", shown["slowdown_left"], expected["slowdown_left"])
+        estimate(shown["id"], "gain", shown["gain"], expected["gain"])
+    both = [(b[study.low], b[study.high]) for b in seen.blocks if study.low in b and study.high in b]
+    for i, shown in enumerate(said["parts"]):
+        low, high = ([pair[k]["part_us_per_image"][i] for pair in both] for k in (0, 1))
+        tally.same(name, shown["part"], "low_us", shown["low_us"], statistics.fmean(low))
+        tally.same(name, shown["part"], "high_us", shown["high_us"], statistics.fmean(high))
+        more = [h - study.ideal * l for l, h in zip(low, high)]
+        estimate(shown["part"], "more_us", shown["more_us"], seen.estimate((more, 0.0), seen.alpha, noise=False))
+    check_causes(folder, study, tally)
+
+
+def check_causes(folder, study, tally):
+    """The table of causes on the page: roundings of what explanation.json has of the first guess of each mechanism."""
+    page = folder / "index.html"
+    table = re.search(r'<table class="causes".*?</table>', page.read_text(encoding="utf-8"), re.S) if page.is_file() else None
+    if not table:
+        tally.left["index.html"]["no English page"] += 1
+        return
+    rows = re.findall(r"<tr>(.*?)</tr>", re.search(r"<tbody>(.*?)</tbody>", table[0], re.S)[1], re.S)
+    by_id = {h["id"]: h for h in study.said["hypotheses"]}
+    tally.same("index.html", "causes", "rows", len(rows), len(study.said["mechanisms"]))
+    for row, mechanism in zip(rows, study.said["mechanisms"]):
+        first = by_id[mechanism["hypotheses"][0]]
+        cells = [text_of(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]
+        share, left = first["share"], first["slowdown_left"]
+        for column, cell, shown, scale, places in [("share", cells[1], share, 100, 0), ("left", cells[2], left, 1, 2)]:
+            if shown is None:
+                tally.same("index.html", mechanism["title"], column, cell, "\u2013")
+                continue
+            numbers = re.findall(N, cell)
+            expected = [shown["value"], *(shown["interval"] or ())]
+            tally.same("index.html", mechanism["title"], column + " numbers", len(numbers), len(expected))
+            for number_shown, value in zip(numbers, expected):
+                check_rounding(tally, "index.html", mechanism["title"], column, number_shown, scale * value, places)
+
+
+# ---- folders ----------------------------------------------------------------------------------------------------------
+
+def audit(top):
+    """A tally for each folder below `top` that has a page.json, by its path, and what could not be read."""
+    tallies, unreadable, experiments = {}, [], {}
+    folders = sorted(path.parent for path in top.rglob("page.json"))
+    if not folders:
+        unreadable.append(f"{top}: no page.json in it or below")
+    indexes = []
+
+    def guarded(folder, work, *arguments):
+        try:
+            return work(*arguments)
+        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError) as error:
+            unreadable.append(f"{folder}: {type(error).__name__}: {error}")
+
+    def first_pass(folder):
+        page = json.loads((folder / "page.json").read_text(encoding="utf-8"))
+        check_hashes(folder, page, tallies[folder])
+        if page["kind"] == "experiment":
+            experiments[folder] = e = Experiment(folder, page)
+            check_values(e, tallies[folder])
+            check_results(e, tallies[folder])
+        elif page["kind"] == "explanation":
+            check_explanation(folder, page, tallies[folder])
+        elif (folder / "claims.csv").is_file():
+            indexes.append(folder)
+        else:
+            tallies[folder].left["page.json"][f"of kind {page['kind']}"] += 1
+
+    def pages(folder, e, groups):
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        if re.search(r'<html[^>]*\blang="en', page):
+            check_table(e, page, tallies[folder])
+            check_numbers(e, page, groups, tallies[folder])
+        else:
+            tallies[folder].left["index.html"]["not in English"] += 1
+
+    for folder in folders:
+        tallies[folder] = Tally()
+        guarded(folder, first_pass, folder)
+    groups = {}
+    for folder in indexes:
+        inside = [e for f, e in experiments.items() if f.parent == folder]
+        groups[folder] = guarded(folder, check_claims, folder, inside, tallies[folder])
+    for folder, e in experiments.items():
+        guarded(folder, pages, folder, e, groups.get(folder.parent))
+    return tallies, unreadable
+
+
+def main(arguments):
+    names = [a for a in arguments if not a.startswith("--")]
+    top = Path(names[0]) if names else Path(__file__).resolve().parent
+    tallies, unreadable = audit(top)
+    name = lambda folder: str(folder.relative_to(top)) if folder != top else top.name or "."
+    if "--json" in arguments:
+        print(json.dumps({"folders": {name(f): {"agreed": t.agreed, "could_not": t.left, "disagreements": t.wrong}
+                                      for f, t in tallies.items()}, "unreadable": unreadable}, indent=1, ensure_ascii=False))
+    else:
+        for folder, tally in tallies.items():
+            print(f"{name(folder)}: {tally.line()}")
+            for w in tally.wrong:
+                print(f"  {w['file']}: {w['row']}: {w['column']}: found {w['found']!r}, expected {w['expected']!r}")
+        for text in unreadable:
+            print(f"cannot read {text}", file=sys.stderr)
+        agreed, wrong = sum(t.agreed.total() for t in tallies.values()), sum(len(t.wrong) for t in tallies.values())
+        left = sum(c.total() for t in tallies.values() for c in t.left.values())
+        print(f"{len(tallies)} folders: {agreed + wrong} recomputed, {agreed} agreed, {wrong} did not, {left} could not be recomputed")
+    return 2 if unreadable else int(any(t.wrong for t in tallies.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+//! Ratios of step times over blocks, and when they decide.
+
+use crate::analyse::timing::{Contrast, Estimate, LOOKS, Look, Noise, Standing};
+use crate::stats;
+
+/// A slowdown of this factor is to be found, and one that is ruled out needs no more blocks.
+pub const EFFECT: f64 = 1.05;
+
+/// Nothing smaller is called slower or faster. Two builds of one source place their code and data at other addresses,
+/// which alone moves a step by a percent or so (Mytkowicz et al., ASPLOS 2009): a true difference, and nobody's doing.
+pub const LEAST: f64 = 1.02;
+
+/// Arms whose step times are compared over blocks.
+///
+/// In a block either program times the arm a few times, one right beside the other, and the fastest counts: a neighbour on
+/// the machine only ever makes a step slower. Where one call in eight is a fifth slower, a slowdown of 5 % is then found in
+/// nine of ten simulated studies, and with twice as many blocks of one call each in half of them. Ranks in the place of
+/// Student's t find it no oftener: at the levels of the looks they need more blocks than there is time for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Race {
+    lanes: Vec<Lane>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Lane {
+    /// Logarithm of new over old, by block.
+    logs: Vec<f64>,
+    /// Once it is decided it stays so: to look again after more blocks would be a look that was not planned.
+    decision: Option<Decision>,
+}
+
+/// What the blocks of an arm say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decision {
+    /// Step time of the new program over that of the old, with the interval at the level of its look.
+    pub ratio: Estimate,
+    pub standing: Standing,
+}
+
+impl Race {
+    pub fn new(arms: usize) -> Self {
+        Self { lanes: vec![Lane::default(); arms] }
+    }
+
+    /// A block of the arm: a step of either program, in any one unit. What is no time is no block.
+    pub fn add(&mut self, arm: usize, old: f64, new: f64) {
+        let log = (new / old).ln();
+        if let Some(lane) = self.lanes.get_mut(arm).filter(|_| log.is_finite()) {
+            lane.logs.push(log);
+        }
+    }
+
+    /// Arms that need another block.
+    pub fn running(&self) -> Vec<usize> {
+        let needs = |lane: &Lane| lane.decision.is_none() && lane.logs.len() < LOOKS[LOOKS.len() - 1].blocks;
+        self.lanes.iter().enumerate().filter(|(_, lane)| needs(lane)).map(|(arm, _)| arm).collect()
+    }
+
+    /// After a round of blocks: decides the arms that are at a planned look and that it decides.
+    pub fn look(&mut self) {
+        for arm in self.running() {
+            let decision = self.decide(arm).filter(|_| Look::is_planned(self.lanes[arm].logs.len()));
+            let is_decided = |decision: &Decision| match decision.standing {
+                Standing::Slower | Standing::Faster => true,
+                Standing::Open { within } => within.is_some_and(|within| within < EFFECT),
+            };
+            self.lanes[arm].decision = decision.filter(is_decided);
+        }
+    }
+
+    /// Time is up: what is undecided is looked at as it is. `None` of an arm without a block.
+    pub fn end(self) -> Vec<Option<Decision>> {
+        let decision = |arm: usize| self.lanes[arm].decision.clone().or_else(|| self.decide(arm));
+        (0..self.lanes.len()).map(decision).collect()
+    }
+
+    /// At the level of the look that is due, shared by all arms (Bonferroni): over all looks of all arms *slower* is wrong
+    /// with a probability of at most 2.5 %, and so is *faster*.
+    fn decide(&self, arm: usize) -> Option<Decision> {
+        let values = self.lanes[arm].logs.clone();
+        let alpha = Look::at(values.len()).alpha() / self.lanes.len() as f64;
+        let ratio = Contrast { values, squares: 2.0 }.estimate(self.noise().as_ref(), alpha)?.exp();
+        let standing = if ratio.is_above(1.0) && ratio.value > LEAST {
+            Standing::Slower
+        } else if ratio.is_below(1.0) && ratio.value < 1.0 / LEAST {
+            Standing::Faster
+        } else {
+            Standing::Open { within: ratio.interval.map(|(_, high)| high.max(1.0)) }
+        };
+        Some(Decision { ratio, standing })
+    }
+
+    /// How far a step of one program strays, over all arms: of the two that a ratio is made of, half of its variance each.
+    fn noise(&self) -> Option<Noise> {
+        let of_lane = |lane: &Lane| {
+            let freedom = lane.logs.len().checked_sub(1)? as f64;
+            Some((freedom, freedom * stats::sample_sd(&lane.logs)?.powi(2)))
+        };
+        let sums = self.lanes.iter().filter_map(of_lane);
+        let (freedom, squares) = sums.fold((0.0, 0.0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        (freedom > 0.0).then(|| Noise { sd: (squares / freedom / 2.0).sqrt(), freedom })
+    }
+}
+
+#[cfg(test)]
+impl Decision {
+    pub fn none() -> Self {
+        let ratio = Estimate { value: 1.0, interval: None, n: 1 };
+        Self { ratio, standing: Standing::Open { within: None } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::inference::draws::Normal;
+
+    /// Blocks of two arms that fit into five minutes, and how far a call strays.
+    const BLOCKS: usize = 9;
+    const NOISE: f64 = 0.011;
+
+    /// As the command runs it: rounds of blocks until all is decided. A share of the calls has a neighbour that makes it a
+    /// fifth slower.
+    fn race(normal: &mut Normal, effects: &[f64], disturbed: f64) -> (Vec<Option<Decision>>, usize) {
+        let mut race = Race::new(effects.len());
+        let mut blocks = 0;
+        for _ in 0..BLOCKS {
+            for arm in race.running() {
+                let mut call = |ms: f64| {
+                    let neighbour = if normal.draw(0.0, 1.0).abs() < disturbed { 1.2 } else { 1.0 };
+                    ms * neighbour * normal.draw(0.0, NOISE).exp()
+                };
+                let mut step = |ms: f64| call(ms).min(call(ms));
+                let (old, new) = (step(10.0), step(10.0 * effects[arm]));
+                race.add(arm, old, new);
+                blocks += 1;
+            }
+            race.look();
+        }
+        (race.end(), blocks)
+    }
+
+    fn slower(studies: usize, effects: &[f64], disturbed: f64) -> usize {
+        let mut normal = Normal::new(71);
+        let is_slower = |decision: &Decision| decision.standing == Standing::Slower;
+        let finds = |_: &usize| race(&mut normal, effects, disturbed).0.iter().flatten().any(is_slower);
+        (0..studies).filter(finds).count()
+    }
+
+    #[test]
+    fn five_percent_of_one_arm_are_found_and_nothing_is_found_of_nothing() {
+        assert!(slower(400, &[1.05, 1.0], 0.0) >= 396);
+        assert!(slower(400, &[1.05], 0.0) >= 396);
+        // One call in eight.
+        let found = slower(400, &[1.05, 1.0], 0.15);
+        assert!(found >= 340, "{found}");
+        // 2.5 % of 2,000 are 50; that the ratio has to be beyond 2 % makes it fewer.
+        assert!(slower(2000, &[1.0; 2], 0.0) <= 50);
+        assert!(slower(2000, &[1.0; 2], 0.15) <= 50);
+    }
+
+    #[test]
+    fn what_is_decided_needs_no_more_blocks_and_stays_so() {
+        let mut normal = Normal::new(72);
+        let (found, blocks) = race(&mut normal, &[1.0, 1.3], 0.0);
+        assert!(blocks < 2 * BLOCKS, "{blocks}");
+        let slower = found[1].as_ref().unwrap();
+        assert!(slower.standing == Standing::Slower && slower.ratio.is_above(1.2), "{slower:?}");
+        assert!(slower.ratio.n < BLOCKS, "{slower:?}");
+        let Standing::Open { within: Some(within) } = found[0].as_ref().unwrap().standing else { panic!() };
+        assert!(within < EFFECT, "{within}");
+        assert_eq!(race(&mut normal, &[0.8], 0.0).0[0].as_ref().unwrap().standing, Standing::Faster);
+    }
+
+    #[test]
+    fn too_few_blocks_say_what_could_still_be_there_or_nothing() {
+        let mut short = Race::new(2);
+        short.add(0, 10.0, 10.1);
+        short.add(0, 10.0, f64::NAN);
+        short.look();
+        assert_eq!(short.running(), [0, 1]);
+        let [Some(one), None] = &short.clone().end()[..] else { panic!() };
+        assert_eq!((one.ratio.n, one.standing), (1, Standing::Open { within: None }));
+        for new in [9.0, 11.0] {
+            short.add(0, 10.0, new);
+        }
+        let Some(Decision { standing: Standing::Open { within: Some(within) }, .. }) = &short.end()[0] else {
+            panic!()
+        };
+        assert!(*within > EFFECT, "{within}");
+    }
+}

@@ -1,0 +1,230 @@
+//! `pinbench check --against`: this program beside another build of it, each driven by its own command line.
+//!
+//! Both are asked in the same way, this one as well as the other: what they print is what they promise to keep, and
+//! nothing inside of an older revision has to be known here.
+
+mod side;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use pinbench::analyse::gate::against::{Against, ArmFound, Bits, Decision, Pair, Paired, Race, pair};
+use pinbench::analyse::timing::LOOKS;
+use pinbench::report::gate::against as report;
+use pinbench::schedule::{EXIT_INTERRUPTED, Interrupt};
+use pinbench::text;
+
+use crate::cmd::check::{CheckArgs, write};
+use crate::cmd::console::{print, say, warn};
+use crate::cmd::time::minutes;
+use crate::cmd::{Workspace, WrongUsage, sweep};
+use side::{Side, Stopped};
+
+/// What `time` takes at least. A call of it starts processes and measures the machine, which is most of so short a one.
+const LEAST_MINUTES: f64 = 0.05;
+
+/// Of `time`, in a block of an arm.
+const CALLS: usize = 4;
+
+#[derive(Args)]
+pub struct AgainstArgs {
+    /// Compare with another build of pinbench in the place of baselines: bits, and step times in turn
+    ///
+    /// When a change is to be judged on one machine beside what it changes. Arms are paired by config, whatever they are
+    /// called; each is trained once by both, and their steps are timed in blocks, one program right after the other.
+    #[arg(long, value_name = "BINARY", conflicts_with = "seeds")]
+    pub against: Option<PathBuf>,
+    /// Where that build finds its experiments [default: the folder that has its target folder, else this one]
+    #[arg(long, value_name = "DIR", requires = "against")]
+    against_tree: Option<PathBuf>,
+    /// How long to time steps, beside a build; a block that would end later does not begin
+    #[arg(long, value_name = "N", requires = "against", default_value = "5", value_parser = minutes)]
+    minutes: f64,
+    /// Leave step times out: bits alone decide, beside a build
+    #[arg(long, requires = "against", conflicts_with = "minutes")]
+    no_times: bool,
+    /// Train and time so many arms beside a build, of different networks and data first
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "against",
+        default_value = "2",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    arms: u16,
+}
+
+pub fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Result<ExitCode> {
+    sweep::require_torch()?;
+    let interrupt = Interrupt::install()?;
+    // Children wait for the machine without a word: whom for is said here, and then they have it in turn.
+    drop(sweep::machine_alone(&interrupt)?);
+    let scratch =
+        tempfile::Builder::new().prefix("pinbench-against-").tempdir().context("a folder for runs")?;
+    let comparing = Comparing {
+        old: Side::other(workspace, args, &workspace.root.join(binary), scratch.path())?,
+        new: Side::own(workspace, args, scratch.path())?,
+        workspace,
+        args,
+        interrupt,
+    };
+    let against = match comparing.compare() {
+        Err(error) if error.is::<Stopped>() => {
+            say("interrupted: nothing was judged and no run is kept; the same command starts over");
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
+        compared => compared?,
+    };
+    print(report::table(&against).trim_end())?;
+    write(args.markdown.as_deref(), || Ok(report::markdown(&against)?))?;
+    write(args.junit.as_deref(), || Ok(report::junit(&against)?))?;
+    write(args.json.as_deref(), || Ok(report::json(&against)))?;
+    Ok(ExitCode::from(against.exit().code()))
+}
+
+struct Comparing<'a> {
+    old: Side,
+    new: Side,
+    workspace: &'a Workspace,
+    args: &'a CheckArgs,
+    interrupt: Interrupt,
+}
+
+impl Comparing<'_> {
+    fn compare(&self) -> Result<Against> {
+        let (old, new) = (self.old.identify()?, self.new.identify()?);
+        self.old.require(&old)?;
+        let mut paired = self.paired()?;
+        let left_out = paired.keep(self.args.against.arms.into());
+        let mut bits = Vec::new();
+        for pair in &paired.pairs {
+            self.go_on()?;
+            self.workspace.note(&format!("training {} by both", pair.new.name()));
+            bits.push(self.bits(pair)?);
+        }
+        let times = self.times(&paired.pairs, &bits)?;
+        let found = |((pair, bits), time): ((&Pair, Bits), Option<Decision>)| {
+            let (name, old) = (pair.new.name(), pair.old.name());
+            ArmFound { old_name: (old != name).then_some(old), name, bits, time }
+        };
+        let arms = paired.pairs.iter().zip(bits).zip(times).map(found).collect();
+        let (only_old, only_new) = (paired.only_old, paired.only_new);
+        Ok(Against { old, new, arms, only_old, only_new, left_out, is_timed: !self.args.against.no_times })
+    }
+
+    /// What both list under one profile, else each file under its own.
+    fn paired(&self) -> Result<Paired> {
+        let profile = self.args.profile().map(|profile| profile.to_string());
+        let new = self.new.list(profile.as_deref())?;
+        self.go_on()?;
+        Ok(pair(&self.old.list(profile.as_deref())?, &new))
+    }
+
+    /// One training by either program. What goes wrong in one is an answer too.
+    fn bits(&self, pair: &Pair) -> Result<Bits> {
+        let Some(seed) = pair.seed else {
+            return Ok(Bits::NotPromised("the two have no seed of this arm in common".to_owned()));
+        };
+        let old = self.old.train(&pair.old)?;
+        self.go_on()?;
+        let new = self.new.train(&pair.new)?;
+        Ok(match (old, new) {
+            (Ok(old), Ok(new)) => Bits::of(pair, seed, &old, &new),
+            (Ok(_), Err(reason)) => Bits::Failed(reason),
+            (Err(reason), _) => Bits::NotTrained(format!("the old one ended without a run: {reason}")),
+        })
+    }
+
+    /// Blocks of the arms in turn until all are decided or time is up.
+    fn times(&self, pairs: &[Pair], bits: &[Bits]) -> Result<Vec<Option<Decision>>> {
+        let timed: Vec<usize> = (0..pairs.len()).filter(|arm| bits[*arm].is_trained()).collect();
+        let mut found = vec![None; pairs.len()];
+        if self.args.against.no_times || timed.is_empty() {
+            return Ok(found);
+        }
+        let given = self.args.against.minutes;
+        let (began, budget) = (Instant::now(), Duration::from_secs_f64(given * 60.0));
+        // So long that all planned looks fit.
+        let calls = CALLS * timed.len() * LOOKS[LOOKS.len() - 1].blocks;
+        let each = (given / calls as f64).max(LEAST_MINUTES);
+        let mut race = Race::new(timed.len());
+        let mut took = vec![Duration::ZERO; timed.len()];
+        for round in 0_usize.. {
+            let mut is_over = true;
+            for lane in race.running() {
+                let (pair, start) = (&pairs[timed[lane]], Instant::now());
+                // The first block of each arm may end too late, or nothing would be known of it.
+                if round > 0 && began.elapsed() + took[lane] > budget {
+                    continue;
+                }
+                is_over = false;
+                let (old_ms, new_ms) = self.block(pair, round, each)?;
+                race.add(lane, old_ms, new_ms);
+                took[lane] = start.elapsed();
+                let (name, ratio) = (pair.new.name(), text::fixed(new_ms / old_ms, 3));
+                let left = text::duration(budget.saturating_sub(began.elapsed()));
+                self.workspace
+                    .note(&format!("block {}: {name}: new over old {ratio}; {left} left", round + 1));
+            }
+            if is_over {
+                break;
+            }
+            race.look();
+        }
+        for (arm, decision) in timed.into_iter().zip(race.end()) {
+            found[arm] = decision;
+        }
+        Ok(found)
+    }
+
+    /// Milliseconds a step of old and new: old, new, new, old, and the other way round in every second block, so that both
+    /// are as early as the other on a machine that drifts. The faster of two calls counts.
+    fn block(&self, pair: &Pair, round: usize, minutes: f64) -> Result<(f64, f64)> {
+        let fault = self.args.planted;
+        let (mut old_ms, mut new_ms) = (f64::INFINITY, f64::INFINITY);
+        for call in 0..CALLS {
+            self.go_on()?;
+            let is_outer = call == 0 || call == CALLS - 1;
+            if is_outer == round.is_multiple_of(2) {
+                old_ms = old_ms.min(self.old.time(&pair.old, minutes, None, fault.is_some())?);
+            } else {
+                new_ms = new_ms.min(self.new.time(&pair.new, minutes, fault, fault.is_some())?);
+            }
+        }
+        Ok((old_ms, new_ms))
+    }
+
+    fn go_on(&self) -> Result<(), Stopped> {
+        if self.interrupt.is_asked() { Err(Stopped) } else { Ok(()) }
+    }
+}
+
+impl AgainstArgs {
+    /// The folder that the other program is run in.
+    fn tree(&self, workspace: &Workspace, binary: &Path) -> Result<PathBuf> {
+        if let Some(tree) = &self.against_tree {
+            let tree = workspace.root.join(tree);
+            if tree.is_dir() {
+                return Ok(tree);
+            }
+            let tree = tree.display();
+            return Err(WrongUsage(format!(
+                "--against-tree: there is no folder '{tree}'; give the checkout that the other program was built from"
+            ))
+            .into());
+        }
+        let target =
+            binary.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
+        let beside = target.and_then(Path::parent).filter(|tree| tree.join("experiments").is_dir());
+        if beside.is_none() {
+            let (binary, root) = (binary.display(), workspace.root.display());
+            warn(&format!(
+                "'{binary}' is in no checkout's target folder: it reads the experiments of '{root}'; --against-tree names others"
+            ));
+        }
+        Ok(beside.unwrap_or(&workspace.root).to_owned())
+    }
+}

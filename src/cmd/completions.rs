@@ -1,0 +1,43 @@
+//! `pinbench completions`: what a shell needs to complete the command line.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory as _, ValueEnum};
+use clap_complete::{Shell, generate};
+
+use crate::cli::Cli;
+
+/// Print what a shell needs to complete pinbench's verbs and options
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  source <(pinbench completions bash)
+  pinbench completions zsh > ~/.zfunc/_pinbench
+  pinbench completions fish > ~/.config/fish/completions/pinbench.fish")]
+pub struct CompletionsArgs {
+    /// Which
+    #[arg(value_enum)]
+    shell: Known,
+}
+
+/// The shells that were tried.
+#[derive(Clone, Copy, ValueEnum)]
+enum Known {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub fn run(args: &CompletionsArgs) -> Result<ExitCode> {
+    let shell = match args.shell {
+        Known::Bash => Shell::Bash,
+        Known::Zsh => Shell::Zsh,
+        Known::Fish => Shell::Fish,
+    };
+    let mut text = Vec::new();
+    generate(shell, &mut Cli::command(), "pinbench", &mut text);
+    io::Write::write_all(&mut io::stdout(), &text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,295 @@
+//! The gate's probes: asked of children, one process for each set of threads, kernels and instructions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use pinbench::analyse::gate::probe::{changed_keys, compare, structure};
+use pinbench::analyse::gate::{Alarm, Bar, Finding, Findings, Subject, Verdict};
+use pinbench::experiment::Experiment;
+use pinbench::experiment::Trial;
+use pinbench::experiment::plan::{Device, Plan, PlanName};
+use pinbench::experiment::probe::{Answers, Probe, ProbeFile, ProbedArm, SEEDS, Stored};
+use pinbench::planted::Planted;
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Children, Ending, Executor as _, Instructions, Interrupt, Job, ProbeTask, Task};
+use pinbench::text;
+
+use crate::cmd::Workspace;
+
+/// By id.
+type Asked = BTreeMap<String, Probe>;
+type Found = BTreeMap<String, Answers>;
+
+/// An honest way to compute the same.
+pub struct Twin {
+    pub name: &'static str,
+    plan: PlanName,
+    threads: u32,
+    instructions: Instructions,
+    nudged: bool,
+}
+
+const fn twin(name: &'static str, plan: PlanName, threads: u32) -> Twin {
+    Twin { name, plan, threads, instructions: Instructions::Own, nudged: false }
+}
+
+/// What is stored.
+const PLAIN: Twin = twin("winograd, 1 thread", PlanName::Winograd, 1);
+
+/// What rounding does is measured between it and these.
+const TWINS: [Twin; 5] = [
+    twin("eager, 2 threads", PlanName::Eager, 2),
+    twin("tuned, 1 thread", PlanName::Tuned, 1),
+    twin("fused, 2 threads", PlanName::Fused, 2),
+    Twin {
+        nudged: true,
+        ..twin("winograd, weights one unit in the last place larger", PlanName::Winograd, 2)
+    },
+    Twin { instructions: Instructions::Sse41, ..twin("eager, SSE4.1", PlanName::Eager, 1) },
+];
+
+/// The probes of each experiment's arms, as they answer now, with their twins. `None` where somebody interrupted.
+pub fn accept(
+    workspace: &Workspace,
+    experiments: &[Experiment],
+    interrupt: &Interrupt,
+) -> Result<Option<Vec<ProbeFile>>> {
+    let all: Asked = experiments.iter().flat_map(asked).collect();
+    let mut answers = Vec::new();
+    for (number, twin) in std::iter::once(&PLAIN).chain(&TWINS).enumerate() {
+        let (networks, of) = (text::plural(all.len(), "network"), TWINS.len() + 1);
+        workspace.note(&format!("single steps of {networks}, {} of {of}: {}", number + 1, twin.name));
+        let Some(found) = ask(workspace, &all, twin, None, interrupt)? else { return Ok(None) };
+        answers.push(found);
+    }
+    let Some((plain, twins)) = answers.split_first() else { return Ok(None) };
+    experiments.iter().map(|experiment| file(experiment, plain, twins)).collect::<Result<_>>().map(Some)
+}
+
+fn file(experiment: &Experiment, plain: &Found, twins: &[Found]) -> Result<ProbeFile> {
+    let mut file = ProbeFile::new(
+        &experiment.id,
+        experiment.profile.name.clone(),
+        Timestamp::now().to_string(),
+        TWINS.iter().map(|twin| twin.name.to_owned()).collect(),
+    );
+    for arm in &experiment.profile.arms {
+        let structure = structure(&arm.config)
+            .with_context(|| format!("arm '{}' cannot be split; see `pinbench list`", arm.label))?;
+        let probe = Probe::of(&arm.config).id().to_string();
+        if let Some(answers) = plain.get(&probe) {
+            let twins: Vec<Answers> = twins.iter().filter_map(|found| found.get(&probe).cloned()).collect();
+            file.probes.insert(probe.clone(), Stored::new(answers.clone(), &twins));
+        }
+        let (arm, config) = (arm.label.clone(), arm.config.clone());
+        file.arms.push(ProbedArm { arm, config, probe, structure });
+    }
+    Ok(file)
+}
+
+/// Findings about the arms of each experiment that has probes, in the order they are given. `None` where somebody interrupted.
+pub fn check(
+    workspace: &Workspace,
+    cases: &[(Experiment, ProbeFile)],
+    planted: Option<Planted>,
+    interrupt: &Interrupt,
+) -> Result<Option<Vec<Findings>>> {
+    let mut all = Asked::new();
+    for (experiment, file) in cases {
+        let wanted = asked(experiment);
+        all.extend(wanted.into_iter().filter(|(id, _)| file.probes.contains_key(id)));
+    }
+    let Some(found) = ask(workspace, &all, &PLAIN, planted, interrupt)? else { return Ok(None) };
+    let of_case = |(experiment, file): &(Experiment, ProbeFile)| Findings {
+        experiment: experiment.id.clone(),
+        named: workspace.named(experiment),
+        profile: experiment.profile.name.clone(),
+        false_alarm_rate: None,
+        all: findings(experiment, file, &found, planted),
+    };
+    Ok(Some(cases.iter().map(of_case).collect()))
+}
+
+fn findings(
+    experiment: &Experiment,
+    file: &ProbeFile,
+    found: &Found,
+    planted: Option<Planted>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for arm in &experiment.profile.arms {
+        let label = Some(arm.label.as_str());
+        let finding = |verdict| Finding::new(label, Subject::Probe, verdict);
+        let Some(stored) = file.arms.iter().find(|stored| stored.arm == arm.label) else {
+            findings.push(finding(Verdict::NotComparable(Bar::NotProbed)));
+            continue;
+        };
+        if stored.config != arm.config {
+            let keys = changed_keys(&stored.config, &arm.config).join(", ");
+            findings.push(finding(Verdict::NotComparable(Bar::ConfigChanged { keys })));
+            continue;
+        }
+        let now = structure(&arm.config);
+        if now.as_ref() != Some(&stored.structure) && planted.is_none() {
+            let found = now.map_or_else(|| "none".to_owned(), |now| now.to_string());
+            let stored = stored.structure.to_string();
+            findings.push(finding(Verdict::Alarm(Alarm::Structure { stored, found })));
+            continue;
+        }
+        let id = Probe::of(&arm.config).id().to_string();
+        findings.push(match (file.probes.get(&id), found.get(&id)) {
+            (Some(stored), Some(found)) => match compare(stored, found) {
+                None => finding(Verdict::Holds),
+                Some(change) => finding(Verdict::Alarm(Alarm::Changed(change))),
+            },
+            // Of the same config another probe is made: how arms are probed has changed.
+            _ => finding(Verdict::NotComparable(Bar::NotProbed)),
+        });
+    }
+    findings
+}
+
+/// What the arms of an experiment ask, each once.
+fn asked(experiment: &Experiment) -> Asked {
+    let probe = |arm: &pinbench::experiment::Arm| {
+        let probe = Probe::of(&arm.config);
+        (probe.id().to_string(), probe)
+    };
+    experiment.profile.arms.iter().map(probe).collect()
+}
+
+/// What the probes answer in a process of that kind.
+fn ask(
+    workspace: &Workspace,
+    asked: &Asked,
+    twin: &Twin,
+    planted: Option<Planted>,
+    interrupt: &Interrupt,
+) -> Result<Option<Found>> {
+    // What takes no thread of another: one process a core.
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let mut parts = vec![Asked::new(); (cores / twin.threads).max(1) as usize];
+    let processes = parts.len();
+    for (number, (id, probe)) in asked.iter().enumerate() {
+        parts[number % processes].insert(id.clone(), probe.clone());
+    }
+    let found = std::thread::scope(|scope| {
+        let ask = |part| scope.spawn(move || ask_one(workspace, part, twin, planted, interrupt));
+        let asking: Vec<_> = parts.iter().map(ask).collect();
+        let ended = asking.into_iter().map(|asking| asking.join());
+        ended.map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+    });
+    let mut all = Found::new();
+    for found in found {
+        let Some(found) = found? else { return Ok(None) };
+        all.extend(found);
+    }
+    Ok(Some(all))
+}
+
+fn ask_one(
+    workspace: &Workspace,
+    asked: &Asked,
+    twin: &Twin,
+    planted: Option<Planted>,
+    interrupt: &Interrupt,
+) -> Result<Option<Found>> {
+    let Some(first) = asked.values().next() else { return Ok(Some(Found::new())) };
+    let folder = tempfile::tempdir().context("a folder for probes")?;
+    let (questions, out) = (folder.path().join("asked.json"), folder.path().join("found.json"));
+    fs::write(&questions, serde_json::to_vec(asked)?)
+        .with_context(|| format!("cannot write '{}'", questions.display()))?;
+    let job = Job {
+        experiment: String::new(),
+        profile: String::new(),
+        trial: Trial { config: first.config.clone(), seed: SEEDS[0] },
+        plan: Plan::named(twin.plan, twin.threads, Device::Cpu),
+        store: folder.path().to_owned(),
+        data: folder.path().to_owned(),
+        workspace: workspace.root.clone(),
+        diagnostics: Diagnostics::Off,
+        task: Task::Probe(ProbeTask {
+            asked: questions,
+            out: out.clone(),
+            instructions: twin.instructions,
+            nudged: twin.nudged,
+            fault: planted,
+        }),
+        beside: 0,
+        block: None,
+        command: String::new(),
+    };
+    match Children::of_this_program(interrupt)?.execute(&job, &mut |_| {})? {
+        Ending::Done => {
+            let text = fs::read(&out).with_context(|| format!("cannot read '{}'", out.display()))?;
+            Ok(Some(serde_json::from_slice(&text).context("the answers of a probe cannot be read")?))
+        }
+        Ending::Interrupted => Ok(None),
+        Ending::Died { reason } => bail!("the probes could not be taken under '{}': {reason}", twin.name),
+        other => bail!("the probes ended otherwise than a probe does ({other:?}); this is a bug in pinbench"),
+    }
+}
+
+/// In the process that has the environment of the plan.
+#[cfg(feature = "torch")]
+pub fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
+    use std::path::Path;
+    use std::process::ExitCode;
+
+    use pinbench::schedule::{EXIT_SEALED, Event};
+    use pinbench::train::{self, Asking};
+
+    train::prepare_process(job.plan.threads)?;
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read '{}'", path.display()));
+    let asked: Asked = serde_json::from_slice(&read(&task.asked)?).context("probes that cannot be read")?;
+    let asking = Asking { planted: task.fault, nudged: task.nudged };
+    let mut found = Found::new();
+    for (id, probe) in asked {
+        found.insert(id, train::answer(&probe, &job.plan, asking)?);
+    }
+    fs::write(&task.out, serde_json::to_vec(&found)?)
+        .with_context(|| format!("cannot write '{}'", task.out.display()))?;
+    crate::cmd::train::say(&Event::Done);
+    Ok(ExitCode::from(EXIT_SEALED))
+}
+
+/// Ids of probes, to say how many there are.
+pub fn count(cases: &[(Experiment, ProbeFile)]) -> usize {
+    cases.iter().flat_map(|(experiment, _)| asked(experiment).into_keys()).collect::<BTreeSet<_>>().len()
+}
+
+/// What accepting `new` would change, a line an arm; of an arm that is as it was, nothing.
+pub fn changes(old: Option<&ProbeFile>, new: &ProbeFile) -> Vec<String> {
+    let Some(old) = old else {
+        return vec![format!(
+            "there were no probes; {} answer for {} arms",
+            new.probes.len(),
+            new.arms.len()
+        )];
+    };
+    let mut lines = Vec::new();
+    for arm in &new.arms {
+        let Some(stored) = old.arms.iter().find(|stored| stored.arm == arm.arm) else {
+            lines.push(format!("new arm '{}'", arm.arm));
+            continue;
+        };
+        let keys = changed_keys(&stored.config, &arm.config);
+        if !keys.is_empty() {
+            lines.push(format!("'{}': {}", arm.arm, keys.join(", ")));
+        } else if stored.structure != arm.structure {
+            lines.push(format!(
+                "'{}': a whole training was {}, is {}",
+                arm.arm, stored.structure, arm.structure
+            ));
+        } else if let (Some(before), Some(now)) = (old.probes.get(&stored.probe), new.probes.get(&arm.probe))
+            && let Some(change) = compare(before, &now.answers())
+        {
+            lines.push(format!("'{}': {change}", arm.arm));
+        }
+    }
+    let gone = old.arms.iter().filter(|stored| !new.arms.iter().any(|arm| arm.arm == stored.arm));
+    lines.extend(gone.map(|arm| format!("arm '{}' goes: the experiment has it no more", arm.arm)));
+    lines
+}

@@ -1,0 +1,144 @@
+//! What an explanation says first, sentence by sentence: on its page, in its JSON and on a terminal.
+
+use std::fmt::Display;
+
+use crate::analyse::study::{Demonstration, Finding, LEAST_SLOWDOWN, Presence, Verdict};
+use crate::analyse::timing::Estimate;
+use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
+use crate::report::figure::phases;
+use crate::report::study::{Input, bracketed, level_names, share_view, times_interval, verdict_key};
+use crate::text;
+use crate::words::Words;
+
+/// What the page says first, sentence by sentence, as a terminal shows it.
+pub fn says(input: &Input) -> Vec<String> {
+    says_in(input, Words::english())
+}
+
+/// The same in any language.
+pub fn says_in(input: &Input, words: Words) -> Vec<String> {
+    let Input { study, layout, explanation, .. } = input;
+    let (low, high) = level_names(input, words);
+    let mut says: Vec<String> =
+        layout.demonstration.map(|of| says_demonstration(of, (low, high), words)).into_iter().collect();
+    let Some(ratio) = &explanation.ratio else {
+        says.push(words.say("explained.says-nothing", &[("low", &low), ("high", &high)]));
+        return says;
+    };
+    says.push(says_ratio(input, ratio, words));
+    if let Some(slowdown) = explanation.slowdown.as_ref().filter(|_| study.ideal != 1.0) {
+        let (ideal, left) = (text::fixed(study.ideal, 2), text::fixed(slowdown.value, 2));
+        let interval = times_interval(slowdown, words);
+        let all: [(&str, &dyn Display); 3] =
+            [("ideal", &ideal), ("slowdown", &left), ("interval", &interval)];
+        says.push(words.say("explained.says-hoped", &all));
+    }
+    let least = text::fixed(LEAST_SLOWDOWN, 2);
+    match explanation.presence {
+        Presence::Found => says.extend(says_found(input, words)),
+        Presence::Absent => says.push(words.say("explained.says-absent", &[("least", &least)])),
+        Presence::Undecided => {
+            let blocks = words.count("word.block", explanation.blocks, &[]);
+            let floor = match explanation.floor {
+                Some(floor) => words.say("explained.says-floor", &[("floor", &text::fixed(floor, 2))]),
+                None => words.say("explained.says-no-floor", &[]),
+            };
+            let all: [(&str, &dyn Display); 3] = [("blocks", &blocks), ("least", &least), ("floor", &floor)];
+            says.push(words.say("explained.says-undecided", &all));
+        }
+    }
+    says
+}
+
+fn says_demonstration(of: Demonstration, (low, high): (&str, &str), words: Words) -> String {
+    let Demonstration::Planted(planted) = of else {
+        return words.say("explained.says-aa", &[("low", &low)]);
+    };
+    let wait = match planted {
+        Planted::SlowStep => words.say("explained.wait-fifth", &[]),
+        Planted::SlowStepSlightly => words.say("explained.wait-little", &[]),
+        _ => words.say("explained.wait", &[("n", &text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0))]),
+    };
+    let part = planted.phase().map(|phase| words.word(phases::key(phase as usize))).unwrap_or_default();
+    let all: [(&str, &dyn Display); 4] =
+        [("fault", &planted.name()), ("high", &high), ("wait", &wait), ("part", &part)];
+    words.say("explained.says-planted", &all)
+}
+
+fn says_ratio(input: &Input, ratio: &Estimate, words: Words) -> String {
+    let Input { study, layout, records, .. } = input;
+    let (low, high) = level_names(input, words);
+    let machine = records.first().map(|record| &record.environment).map(|environment| {
+        let cores = words.count("word.core", environment.cores as usize, &[]);
+        words.say("explained.says-machine", &[("cpu", &environment.cpu.trim()), ("cores", &cores)])
+    });
+    let source = study.source.as_ref().filter(|_| layout.demonstration.is_none()).map(|source| {
+        let text = source.text.to(words.language);
+        words.say("explained.says-source", &[("text", &text), ("ratio", &text::fixed(source.ratio, 2))])
+    });
+    let (value, interval) = (text::fixed(ratio.value, 2), times_interval(ratio, words));
+    words.say(
+        "explained.says-ratio",
+        &[
+            ("high", &high),
+            ("ratio", &value),
+            ("interval", &interval),
+            ("low", &low),
+            ("machine", &machine.unwrap_or_default()),
+            ("plan", &layout.base),
+            ("source", &source.unwrap_or_default()),
+        ],
+    )
+}
+
+/// The causes, where most of it is spent, what is open, and what is ruled out.
+fn says_found(input: &Input, words: Words) -> Vec<String> {
+    let explanation = input.explanation;
+    let of = |wanted: fn(Verdict) -> bool| {
+        explanation.mechanisms.iter().filter(move |mechanism| wanted(mechanism.verdict)).map(|mechanism| {
+            (mechanism, mechanism.title.to(words.language), &explanation.findings[mechanism.members[0]])
+        })
+    };
+    let share = |finding: &Finding| finding.share.as_ref().map(|share| share_view(share, words));
+    let mut says = Vec::new();
+    for (mechanism, title, finding) in
+        of(|verdict| matches!(verdict, Verdict::MainCause | Verdict::Contributes))
+    {
+        let share = share(finding).unwrap_or_default();
+        let left = finding.left.as_ref().map(|left| text::fixed(left.value, 2));
+        let left = left.map(|left| words.say("explained.says-found-left", &[("left", &left)]));
+        says.push(words.say(
+            "explained.says-found",
+            &[
+                ("title", &title),
+                ("verdict", &words.word(verdict_key(mechanism.verdict))),
+                ("share", &share.value),
+                ("interval", &share.bracketed),
+                ("left", &left.unwrap_or_default()),
+            ],
+        ));
+    }
+    if says.is_empty() {
+        says.push(words.say("explained.says-unexplained", &[]));
+    }
+    let largest = explanation.parts.iter().max_by(|a, b| a.more_us.value.total_cmp(&b.more_us.value));
+    says.extend(largest.map(|part| {
+        let more = &part.more_us;
+        let interval = more.interval.map(|(low, high)| bracketed(low, high, 1, words)).unwrap_or_default();
+        let (part, us) = (words.word(phases::key(part.part)), text::signed(more.value, 1));
+        words.say("explained.says-largest", &[("part", &part), ("us", &us), ("interval", &interval)])
+    }));
+    for (_, title, finding) in of(|verdict| verdict == Verdict::Open) {
+        let most = share(finding).and_then(|share| share.most);
+        let most = most.map(|most| words.say("explained.says-most", &[("most", &most)])).unwrap_or_default();
+        says.push(words.say("explained.says-open", &[("title", &title), ("most", &most)]));
+    }
+    for (_, title, finding) in of(|verdict| verdict == Verdict::RuledOut) {
+        let interval = share(finding).and_then(|share| share.interval);
+        let interval =
+            interval.map(|interval| words.say("explained.says-percent", &[("interval", &interval)]));
+        let interval = interval.unwrap_or_default();
+        says.push(words.say("explained.says-ruled-out", &[("title", &title), ("interval", &interval)]));
+    }
+    says
+}

@@ -1,0 +1,99 @@
+//! Committed pages: what they say is what their files say, by two ways that share no code.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reports");
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools");
+/// Of a repository that people clone.
+const MOST_BYTES: u64 = 40 << 20;
+
+fn pinbench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pinbench")).args(arguments).output().unwrap()
+}
+
+fn python(folder: &str, arguments: &[&str]) -> Output {
+    let mut python = Command::new("python3");
+    // Nothing is left beside the pages.
+    python.env("PYTHONDONTWRITEBYTECODE", "1").args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { bytes(&path) } else { path.metadata().unwrap().len() }).sum()
+}
+
+#[test]
+fn every_committed_page_is_made_again_from_its_files_to_the_byte() {
+    let output = pinbench(&["audit", REPORTS, "--json"]);
+    let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{audit:#}");
+    assert!(
+        audit["pages"].as_u64().unwrap() > 20 && audit["numbers"].as_u64().unwrap() > 100_000,
+        "{audit:#}"
+    );
+    assert_eq!(audit["unknown"], Value::Array(Vec::new()));
+    assert!(bytes(Path::new(REPORTS)) < MOST_BYTES);
+}
+
+#[test]
+fn the_second_way_comes_to_the_same_numbers() {
+    let tests = python(TOOLS, &["-m", "unittest", "test_audit"]);
+    assert!(tests.status.success(), "{}", out(&tests));
+    let own = fs::read(Path::new(TOOLS).join("audit.py")).unwrap();
+    for entry in fs::read_dir(REPORTS).unwrap() {
+        let folder = entry.unwrap().path();
+        assert_eq!(fs::read(folder.join("audit.py")).unwrap(), own, "{}", folder.display());
+        let found = python(folder.to_str().unwrap(), &["audit.py"]);
+        assert!(found.status.success(), "{}", out(&found));
+        let last = out(&found).lines().last().unwrap().to_owned();
+        assert!(last.contains(" 0 did not"), "{last}");
+    }
+}
+
+#[test]
+fn a_bundle_is_checked_and_one_that_was_changed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("evidence.tar.gz");
+    let file = file.to_str().unwrap();
+    let gpu = format!("{REPORTS}/gpu");
+    let packed = pinbench(&["bundle", &gpu, "--out", file]);
+    assert!(packed.status.success(), "{}", out(&packed));
+    let checked = pinbench(&["bundle", "--verify", file]);
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    assert!(out(&checked).contains("all is as the files beside the pages say"), "{}", out(&checked));
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+    let refused = pinbench(&["bundle", "--verify", file]);
+    assert_ne!(refused.status.code(), Some(0), "{}", out(&refused));
+}
+
+#[test]
+fn pages_are_made_again_elsewhere_without_a_store_and_a_changed_number_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("gpu");
+    let place = place.to_str().unwrap();
+    let made = pinbench(&["report", "--from", &format!("{REPORTS}/gpu"), "--out", place]);
+    assert!(made.status.success(), "{}", out(&made));
+    assert_eq!(pinbench(&["audit", place]).status.code(), Some(0));
+    let page = Path::new(place).join("m1-batch-size/index.html");
+    let text = fs::read_to_string(&page).unwrap();
+    let changed = text.replacen("0.98", "0.99", 1);
+    assert_ne!(text, changed);
+    fs::write(&page, changed).unwrap();
+    let found = pinbench(&["audit", place]);
+    assert_eq!(found.status.code(), Some(1), "{}", out(&found));
+    assert!(out(&found).contains("m1-batch-size/index.html:"), "{}", out(&found));
+    // What is gone cannot be told.
+    fs::remove_file(Path::new(place).join("m1-batch-size/runs.json")).unwrap();
+    assert_eq!(pinbench(&["audit", &format!("{place}/m1-batch-size")]).status.code(), Some(2));
+}

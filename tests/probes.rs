@@ -1,0 +1,192 @@
+//! The gate's single steps in every cell there is on a machine: plans, threads and sets of instructions. Honest ones are
+//! within rounding of each other, and each planted fault is beyond it in every cell. `just prove-gate` runs it and prints the
+//! table of docs/gate.md.
+
+#![cfg(feature = "torch")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use pinbench::analyse::gate::probe::{compare, largest_distance};
+use pinbench::dataset::Name;
+use pinbench::experiment::config::{
+    Augment, Config, Data, Model, Optim, OptimName, Preset, PresetName, Train,
+};
+use pinbench::experiment::plan::{Device, Plan, PlanName};
+use pinbench::experiment::probe::{Answers, Probe, Stored};
+use pinbench::planted::Planted;
+use pinbench::train::{self, Asking};
+
+/// What a child is asked: plan, threads, and where it writes.
+const CELL: &str = "PINBENCH_TEST_CELL";
+
+const PLANS: [PlanName; 4] = [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Winograd];
+const THREADS: [u32; 2] = [1, 2];
+
+/// What libtorch may use, by the environment; our own kernels take what the processor has.
+const INSTRUCTIONS: [(&str, &[(&str, &str)]); 2] = [
+    ("own", &[]),
+    (
+        "SSE4.1",
+        &[
+            ("ATEN_CPU_CAPABILITY", "default"),
+            ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+            ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
+        ],
+    ),
+];
+
+const FAULTS: [Planted; 18] = [
+    Planted::LabelsSlightly,
+    Planted::Class,
+    Planted::PixelScale,
+    Planted::Shift,
+    Planted::SeedTwice,
+    Planted::LastBatch,
+    Planted::Dropout,
+    Planted::DropoutStream,
+    Planted::LearningRateSlightly,
+    Planted::LearningRateHardly,
+    Planted::WeightDecay,
+    Planted::Epsilon,
+    Planted::SecondDecay,
+    Planted::BatchNormMomentum,
+    Planted::EvalDropout,
+    Planted::EvalWithoutBatchNorm,
+    Planted::Normalisation,
+    Planted::Labels,
+];
+
+/// Both networks with what no experiment has all of: weight decay, dropout and augmentation.
+fn configs() -> [(&'static str, Config); 2] {
+    let config = |set: Name, name, augment| Config {
+        data: Data::of(set),
+        model: Model::Preset(Preset { dropout: 0.5, ..Preset::of(name) }),
+        optim: Optim { weight_decay: 5e-4, ..Optim::of(OptimName::Adam, 0.001) },
+        train: Train { batch: 64, epochs: 5, ..Train::default() },
+        augment,
+    };
+    let flipped = Augment { flip: Some(true), crop: Some(4), ..Augment::default() };
+    [
+        ("SimpleCNN", config(Name::mnist(), PresetName::SimpleCnn, None)),
+        ("ImprovedCNN", config(Name::cifar10(), PresetName::ImprovedCnn, Some(flipped))),
+    ]
+}
+
+/// By network, then by fault; an honest answer has no name.
+type Found = BTreeMap<String, BTreeMap<String, Answers>>;
+
+fn cell(plan: PlanName, threads: u32, instructions: &[(&str, &str)], asked: &str) -> Found {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("found.json");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["one_cell", "--exact", "--ignored", "--nocapture"]);
+    child.env(CELL, format!("{plan} {threads} {asked} {}", out.display()));
+    child.envs(instructions.iter().copied());
+    for (name, value) in Plan::named(plan, threads, Device::Cpu).environment() {
+        match value {
+            Some(value) => child.env(name, value),
+            None => child.env_remove(name),
+        };
+    }
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap()
+}
+
+#[test]
+#[ignore = "started by the others"]
+fn one_cell() {
+    let Ok(asked) = std::env::var(CELL) else { return };
+    let [plan, threads, asked, out] = asked.splitn(4, ' ').collect::<Vec<_>>()[..] else { panic!("{asked}") };
+    let name = PLANS.into_iter().find(|name| name.to_string() == plan).unwrap();
+    let threads = threads.parse().unwrap();
+    train::prepare_process(threads).unwrap();
+    let plan = Plan::named(name, threads, Device::Cpu);
+    let mut found = Found::new();
+    for (network, config) in configs() {
+        let of_network = found.entry(network.to_owned()).or_default();
+        let mut answer = |name: &str, asking| {
+            let answers = train::answer(&Probe::of(&config), &plan, asking).unwrap();
+            of_network.insert(name.to_owned(), answers);
+        };
+        answer("", Asking::default());
+        if asked == "nudged" {
+            answer("nudged", Asking { nudged: true, ..Asking::default() });
+        }
+        if asked == "faults" {
+            for fault in FAULTS {
+                answer(fault.name(), Asking { planted: Some(fault), nudged: false });
+            }
+        }
+    }
+    std::fs::write(out, serde_json::to_vec(&found).unwrap()).unwrap();
+}
+
+/// As `baseline accept` stores it: what its twins are is in `cmd/probe.rs`.
+fn stored() -> BTreeMap<String, Stored> {
+    let plain = cell(PlanName::Winograd, 1, &[], "plain");
+    let nudged = cell(PlanName::Winograd, 2, &[], "nudged");
+    let twins = [
+        cell(PlanName::Eager, 2, &[], "plain"),
+        cell(PlanName::Tuned, 1, &[], "plain"),
+        cell(PlanName::Fused, 2, &[], "plain"),
+        cell(PlanName::Eager, 1, INSTRUCTIONS[1].1, "plain"),
+    ];
+    let of_network = |(network, answers): (String, BTreeMap<String, Answers>)| {
+        let mut of_twins: Vec<Answers> = twins.iter().map(|twin| twin[&network][""].clone()).collect();
+        of_twins.push(nudged[&network]["nudged"].clone());
+        let stored = Stored::new(answers[""].clone(), &of_twins);
+        (network, stored)
+    };
+    plain.into_iter().map(of_network).collect()
+}
+
+#[test]
+#[ignore = "ten minutes; run by `just prove-gate`"]
+fn honest_cells_are_within_rounding_and_every_fault_is_beyond_it_in_every_cell() {
+    let stored = stored();
+    // Of a network and a fault: the cells, the least distance and the parts that are named.
+    let mut table: BTreeMap<(String, String), (u32, f64, Vec<&str>)> = BTreeMap::new();
+    let mut honest: BTreeMap<String, f64> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for plan in PLANS {
+        for threads in THREADS {
+            for (instructions, environment) in INSTRUCTIONS {
+                for (network, found) in cell(plan, threads, environment, "faults") {
+                    let stored = &stored[&network];
+                    for (fault, answers) in found {
+                        let (change, distance) =
+                            (compare(stored, &answers), largest_distance(stored, &answers));
+                        let cell = format!("{network}, {plan}, {threads} threads, {instructions}");
+                        match (fault.as_str(), change) {
+                            ("", None) => {
+                                let most = honest.entry(network.clone()).or_default();
+                                *most = most.max(distance);
+                            }
+                            ("", Some(change)) => wrong.push(format!("{cell}: honest, and {change}")),
+                            (fault, None) => {
+                                wrong.push(format!("{cell}: {fault} is not found ({distance:.1})"))
+                            }
+                            (fault, Some(change)) => {
+                                let key = (network.clone(), fault.to_owned());
+                                let row = table.entry(key).or_insert((0, f64::INFINITY, Vec::new()));
+                                (row.0, row.1) = (row.0 + 1, row.1.min(distance));
+                                if !row.2.contains(&change.part.name()) {
+                                    row.2.push(change.part.name());
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for (network, distance) in honest {
+        println!("{network}: honest cells are up to {distance:.1} envelopes away");
+    }
+    for ((network, fault), (cells, distance, parts)) in table {
+        println!("| {network} | {fault} | {cells} | {distance:.0} | {} |", parts.join(", "));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
