@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use pinbench::analyse::gate::against::{Against, ArmFound, Bits, Decision, Pair, Paired, Race, pair};
-use pinbench::analyse::timing::LOOKS;
+use pinbench::analyse::gate::against::{Against, ArmFound, Bits, Decision, Pair, Paired, Race, pair, ratio};
 use pinbench::report::gate::against as report;
 use pinbench::schedule::{EXIT_INTERRUPTED, Interrupt};
 use pinbench::text;
@@ -23,11 +22,9 @@ use crate::cmd::time::minutes;
 use crate::cmd::{Workspace, WrongUsage, sweep};
 use side::{Side, Stopped};
 
-/// What `time` takes at least. A call of it starts processes and measures the machine, which is most of so short a one.
-const LEAST_MINUTES: f64 = 0.05;
-
-/// Of `time`, in a block of an arm.
-const CALLS: usize = 4;
+/// How long a process is timed for. Making it ready takes about as long, and what a process differs by from another of the same
+/// program no longer time in it takes away.
+const SPAN_MINUTES: f64 = 0.05;
 
 #[derive(Args)]
 pub struct AgainstArgs {
@@ -96,7 +93,7 @@ struct Comparing<'a> {
 impl Comparing<'_> {
     fn compare(&self) -> Result<Against> {
         let (old, new) = (self.old.identify()?, self.new.identify()?);
-        self.old.require(&old)?;
+        self.old.require(&old, !self.args.against.no_times)?;
         let mut paired = self.paired()?;
         let left_out = paired.keep(self.args.against.arms.into());
         let mut bits = Vec::new();
@@ -145,11 +142,7 @@ impl Comparing<'_> {
         if self.args.against.no_times || timed.is_empty() {
             return Ok(found);
         }
-        let given = self.args.against.minutes;
-        let (began, budget) = (Instant::now(), Duration::from_secs_f64(given * 60.0));
-        // So long that all planned looks fit.
-        let calls = CALLS * timed.len() * LOOKS[LOOKS.len() - 1].blocks;
-        let each = (given / calls as f64).max(LEAST_MINUTES);
+        let (began, budget) = (Instant::now(), Duration::from_secs_f64(self.args.against.minutes * 60.0));
         let mut race = Race::new(timed.len());
         let mut took = vec![Duration::ZERO; timed.len()];
         for round in 0_usize.. {
@@ -161,10 +154,10 @@ impl Comparing<'_> {
                     continue;
                 }
                 is_over = false;
-                let (old_ms, new_ms) = self.block(pair, round, each)?;
-                race.add(lane, old_ms, new_ms);
+                let ratio = self.block(pair, round)?;
+                race.add(lane, ratio);
                 took[lane] = start.elapsed();
-                let (name, ratio) = (pair.new.name(), text::fixed(new_ms / old_ms, 3));
+                let (name, ratio) = (pair.new.name(), ratio.map_or("none".to_owned(), |it| text::fixed(it, 3)));
                 let left = text::duration(budget.saturating_sub(began.elapsed()));
                 self.workspace
                     .note(&format!("block {}: {name}: new over old {ratio}; {left} left", round + 1));
@@ -180,21 +173,33 @@ impl Comparing<'_> {
         Ok(found)
     }
 
-    /// Milliseconds a step of old and new: old, new, new, old, and the other way round in every second block, so that both
-    /// are as early as the other on a machine that drifts. The faster of two calls counts.
-    fn block(&self, pair: &Pair, round: usize, minutes: f64) -> Result<(f64, f64)> {
-        let fault = self.args.planted;
-        let (mut old_ms, mut new_ms) = (f64::INFINITY, f64::INFINITY);
-        for call in 0..CALLS {
-            self.go_on()?;
-            let is_outer = call == 0 || call == CALLS - 1;
-            if is_outer == round.is_multiple_of(2) {
-                old_ms = old_ms.min(self.old.time(&pair.old, minutes, None, fault.is_some())?);
-            } else {
-                new_ms = new_ms.min(self.new.time(&pair.new, minutes, fault, fault.is_some())?);
-            }
+    /// Step time of new over that of old: one process each, which have turns of a tenth of a second, there and back again, so that
+    /// whatever a neighbour does to this machine it does to both. `None` where no turn of theirs can be compared.
+    fn block(&self, pair: &Pair, round: usize) -> Result<Option<f64>> {
+        self.go_on()?;
+        let old = self.old.time(&pair.old, SPAN_MINUTES, None)?;
+        let new = self.new.time(&pair.new, SPAN_MINUTES, self.args.planted)?;
+        let mut timings = [old, new];
+        // Loading libtorch and the data they do at once.
+        let mut running = Vec::new();
+        for (side, timing) in timings.iter_mut().enumerate() {
+            running.extend(timing.is_ready()?.then_some(side));
         }
-        Ok((old_ms, new_ms))
+        if !round.is_multiple_of(2) {
+            running.reverse();
+        }
+        while !running.is_empty() {
+            let mut still = Vec::new();
+            for side in running {
+                timings[side].go();
+                still.extend(timings[side].is_ready()?.then_some(side));
+            }
+            still.reverse();
+            running = still;
+        }
+        self.go_on()?;
+        let [old, new] = timings;
+        Ok(ratio(&old.end()?, &new.end()?))
     }
 
     fn go_on(&self) -> Result<(), Stopped> {

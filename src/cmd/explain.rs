@@ -20,7 +20,8 @@ use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
 
 use crate::cmd::console::print;
-use crate::cmd::{Workspace, WrongUsage, measure, report, time};
+use crate::cmd::measure::{self, Turns};
+use crate::cmd::{Workspace, WrongUsage, report, time};
 
 /// Why one setting is slower than another, by taking suspected causes away
 ///
@@ -183,7 +184,7 @@ fn measured(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<(PathBuf
     let has_curve = study.curve.is_some() && layout.demonstration.is_none();
     let budget = if has_curve { asked.budget.mul_f64(1.0 - FOR_THE_CURVE) } else { asked.budget };
     let mut wanted = |measured: &Measured| wanted(study, layout, measured);
-    let Some(taken) = measure::measure(workspace, design, folder, budget, &mut wanted)? else {
+    let Some(taken) = measure::measure(workspace, design, folder, Turns::Own { budget }, &mut wanted)? else {
         return Ok(None);
     };
     let mut is_interrupted = taken.is_interrupted;
@@ -264,7 +265,8 @@ impl Asked<'_> {
         ));
         // One block, whatever it takes.
         let folder = self.folder.join(CURVE);
-        let taken = measure::measure(self.workspace, design, &folder, Duration::ZERO, &mut |_| Vec::new())?;
+        let once = Turns::Own { budget: Duration::ZERO };
+        let taken = measure::measure(self.workspace, design, &folder, once, &mut |_| Vec::new())?;
         Ok(taken.is_none_or(|taken| taken.is_interrupted))
     }
 }

@@ -12,7 +12,8 @@ use pinbench::experiment::{Config, Trial};
 use pinbench::machine::Environment;
 use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, Timed};
 use pinbench::row::Diagnostics;
-use pinbench::schedule::{Blocks, Children, Interrupt, Job, Questions, Task, Time};
+use pinbench::planted::Planted;
+use pinbench::schedule::{Blocks, Children, Interrupt, Job, OnCue, Questions, Task, Time, Timer};
 use pinbench::stream::Seed;
 use pinbench::text;
 
@@ -37,13 +38,23 @@ pub struct Taken {
     pub is_interrupted: bool,
 }
 
-/// Measures the conditions of `design` into `folder` until the budget is spent. After each planned look `wanted` says which
-/// conditions are still needed; none ends the measurement. `None` where somebody interrupted before a block was whole.
+/// Who gives processes their turns.
+#[derive(Clone, Copy)]
+pub enum Turns<'a> {
+    /// This program, which has the machine to itself, in blocks until the budget is spent.
+    Own { budget: Duration },
+    /// Whoever started it and has the machine: one process for each condition, which is timed for the span. `cue` waits for
+    /// the next turn; `false` where there will be none.
+    OnCue { span: Duration, cue: &'a dyn Fn() -> bool },
+}
+
+/// Measures the conditions of `design` into `folder`. After each planned look `wanted` says which conditions are still
+/// needed; none ends the measurement. `None` where somebody interrupted before a block was whole.
 pub fn measure(
     workspace: &Workspace,
     design: Design,
     folder: &Path,
-    budget: Duration,
+    turns: Turns,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
 ) -> Result<Option<Taken>> {
     sweep::require_torch()?;
@@ -56,17 +67,31 @@ pub fn measure(
     let conditions = design.conditions.into_iter().map(timed).collect();
     let measurement = Measurement::create(folder, Design { conditions, ..design }, &this_command())?;
     let interrupt = Interrupt::install()?;
-    let _machine = sweep::machine_alone(&interrupt)?;
+    let _machine = match turns {
+        Turns::Own { .. } => Some(sweep::machine_alone(&interrupt)?),
+        Turns::OnCue { .. } => None,
+    };
     let Some(first) = measurement.design.conditions.first() else { return Ok(None) };
     let (environment, _) = workspace.environment(&first.plan)?;
     let job = |condition: usize, block: record::Block| {
-        job(&measurement.design.conditions[condition], block, &measurement, &environment, workspace, &root)
+        let time = time(turns, measurement.design.conditions[condition].fault, &environment);
+        job(&measurement.design.conditions[condition], block, &measurement, time, workspace, &root)
     };
     let children = Children::of_this_program(&interrupt)?;
-    let blocks =
-        Blocks { measurement: &measurement, timer: &children, interrupt: &interrupt, job: &job, budget };
+    let on_cue;
+    let (timer, budget): (&dyn Timer, Duration) = match turns {
+        Turns::Own { budget } => (&children, budget),
+        Turns::OnCue { cue, .. } => {
+            on_cue = OnCue { children: &children, cue };
+            // Of blocks the first is always measured.
+            (&on_cue, Duration::ZERO)
+        }
+    };
+    let blocks = Blocks { measurement: &measurement, timer, interrupt: &interrupt, job: &job, budget };
     let all = (0..measurement.design.conditions.len()).collect();
-    let mut asking = Asking { measured: Measured::new(measurement.design.clone()), current: all, wanted };
+    let is_repeated = matches!(turns, Turns::Own { .. });
+    let measured = Measured::new(measurement.design.clone());
+    let mut asking = Asking { measured, current: all, is_repeated, wanted };
     let (began, mut progress) = (Instant::now(), Progress::default());
     let measuring = blocks.run(&mut asking, &mut |block, timed| {
         progress.ended(workspace, block, timed, &measurement.design, (began.elapsed(), budget));
@@ -102,11 +127,26 @@ fn timed(condition: Condition) -> Condition {
     Condition { config, ..condition }
 }
 
+fn time(turns: Turns, fault: Option<Planted>, environment: &Environment) -> Time {
+    let (most_steps, span) = match turns {
+        Turns::Own { .. } => (MOST_STEPS, SPAN),
+        Turns::OnCue { span, .. } => (u64::MAX, span),
+    };
+    Time {
+        least_steps: LEAST_STEPS,
+        most_steps,
+        span_ms: span.as_millis() as u64,
+        turn_ms: TURN.as_millis() as u64,
+        fault,
+        environment: Box::new(environment.clone()),
+    }
+}
+
 fn job(
     condition: &Condition,
     block: record::Block,
     measurement: &Measurement,
-    environment: &Environment,
+    time: Time,
     workspace: &Workspace,
     data: &Path,
 ) -> Job {
@@ -119,14 +159,7 @@ fn job(
         data: data.to_owned(),
         workspace: workspace.root.clone(),
         diagnostics: Diagnostics::Off,
-        task: Task::Time(Time {
-            least_steps: LEAST_STEPS,
-            most_steps: MOST_STEPS,
-            span_ms: SPAN.as_millis() as u64,
-            turn_ms: TURN.as_millis() as u64,
-            fault: condition.fault,
-            environment: Box::new(environment.clone()),
-        }),
+        task: Task::Time(time),
         beside: 0,
         block: Some(block),
         command: measurement.command.clone(),
@@ -138,6 +171,8 @@ struct Asking<'a> {
     measured: Measured,
     /// Conditions that are still measured.
     current: Vec<usize>,
+    /// Whether a process that was disturbed is measured again.
+    is_repeated: bool,
     wanted: &'a mut dyn FnMut(&Measured) -> Vec<usize>,
 }
 
@@ -145,7 +180,7 @@ impl Questions for Asking<'_> {
     fn take(&mut self, timed: &Timed, run: Option<&LoadedRun>) -> bool {
         let Some(run) = run else { return false };
         self.measured.add(timed, run);
-        disturbed(run).is_some()
+        self.is_repeated && disturbed(run).is_some()
     }
 
     fn wanted(&mut self, blocks: u64) -> Vec<usize> {

@@ -1,7 +1,7 @@
 //! `pinbench time`: how fast a network's step is, where its time goes, and which of several ways is faster.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use crate::cli::ProfileArg;
 use crate::cmd::console::{print, print_json};
-use crate::cmd::{Workspace, WrongUsage, measure};
+use crate::cmd::measure::{self, Turns};
+use crate::cmd::{Workspace, WrongUsage};
 
 /// How fast a network's step is, and which way of running it is faster
 ///
@@ -68,10 +69,19 @@ pub struct TimeArgs {
     /// Measure nothing: print what is in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "arm", "set", "plan", "keep", "planted"])]
     from: Option<PathBuf>,
+    /// Wait for a line of standard input before each turn of steps: for programs that time several builds in turn
+    ///
+    /// Prints a line when it is ready for a turn, and the JSON object when the minutes are spent, which are those of its turns.
+    /// One arm under one plan, in one process; whoever gives the turns sees to it that nothing else has the machine.
+    #[arg(long, requires = "json", conflicts_with_all = ["from", "page"])]
+    on_cue: bool,
     /// Demonstration: slow the last condition down on purpose, to see it found
     #[arg(long = "plant", value_name = "FAULT", help_heading = "To see it work")]
     planted: Option<Planted>,
 }
+
+/// A line that says that the next turn may come.
+pub const READY: &str = "ready";
 
 /// The least and the most it makes sense to measure.
 pub fn minutes(text: &str) -> Result<f64, String> {
@@ -94,9 +104,13 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             let name = format!("time-{}", design.conditions[0].experiment);
             let folder = args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &name));
             let budget = Duration::from_secs_f64(args.minutes * 60.0);
+            let turns = match args.on_cue {
+                true => Turns::OnCue { span: budget, cue: &cue },
+                false => Turns::Own { budget },
+            };
             // All of them until the end: the budget is short, and an interval that is looked at once needs no care.
             let mut all = |measured: &Measured| (0..measured.design.conditions.len()).collect();
-            match measure::measure(workspace, design, &folder, budget, &mut all)? {
+            match measure::measure(workspace, design, &folder, turns, &mut all)? {
                 Some(taken) => {
                     if taken.is_interrupted {
                         code = ExitCode::from(EXIT_INTERRUPTED);
@@ -107,8 +121,12 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             }
         }
     };
-    let machine =
-        if args.from.is_some() { kept_machine(&folder)? } else { keep_machine(&folder, &measured)? };
+    let machine = match &args.from {
+        Some(_) => kept_machine(&folder)?,
+        // What the machine can do is measured on all of it, and another has its turn.
+        None if args.on_cue => Machine::default(),
+        None => keep_machine(&folder, &measured)?,
+    };
     if args.json {
         print_json(&timing::json(&measured, &machine))?;
     } else {
@@ -122,6 +140,12 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     }
     workspace.note(&format!("kept in {}", folder.display()));
     Ok(code)
+}
+
+/// Waits until somebody gives a turn: a line.
+fn cue() -> bool {
+    let mut line = String::new();
+    print(READY).is_ok() && io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0)
 }
 
 /// What measured it.
@@ -178,6 +202,16 @@ fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
     refuse_twins(&conditions)?;
     if let Some(last) = conditions.last_mut() {
         last.fault = args.planted;
+    }
+    if args.on_cue {
+        let found = conditions.len();
+        return match found {
+            1 => Ok(Design { conditions, alike: None }),
+            _ => Err(WrongUsage(format!(
+                "--on-cue: found {found} combinations of arms, plans and values, expected one; give --arm and one of each"
+            ))
+            .into()),
+        };
     }
     let control =
         Condition { name: format!("{} again", conditions[0].name), fault: None, ..conditions[0].clone() };

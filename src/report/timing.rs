@@ -251,6 +251,7 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
             "peak_rss_bytes": line.peak_rss_bytes,
             "flop_per_s": line.flop_per_s,
             "processes": line.processes,
+            "turns_ms": measured.costs(index).map(|cost| &cost.turns_ms).collect::<Vec<_>>(),
         })
     };
     json!({

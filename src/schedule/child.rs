@@ -205,6 +205,28 @@ impl Timer for Children {
     }
 }
 
+/// Turns that somebody else gives, who has other processes beside.
+pub struct OnCue<'a> {
+    pub children: &'a Children,
+    /// Waits for the next turn; `false` where there will be none.
+    pub cue: &'a dyn Fn() -> bool,
+}
+
+impl Timer for OnCue<'_> {
+    fn time(&self, jobs: &[Job], ended: &mut dyn FnMut(usize, Ending, Duration)) -> io::Result<()> {
+        let interrupt = &self.children.interrupt;
+        for (index, job) in jobs.iter().enumerate() {
+            let began = Instant::now();
+            let mut child = self.children.start(job)?;
+            while child.is_ready() && !interrupt.is_asked() && (self.cue)() {
+                child.go();
+            }
+            ended(index, child.finish(interrupt, &mut |_| {})?, began.elapsed());
+        }
+        Ok(())
+    }
+}
+
 /// A child among others that have turns.
 struct Turn<'a> {
     index: usize,

@@ -17,7 +17,7 @@ mod manifest;
 mod sweep;
 
 pub use blocks::{Blocks, BlocksError, Questions, Timer};
-pub use child::{Children, Ending, Executor};
+pub use child::{Children, Ending, Executor, OnCue};
 pub use due::{Asked, Item, items, retime};
 pub use estimate::{Basis, Pace, Paces, together};
 pub use event::Event;

@@ -8,7 +8,7 @@ mod pairs;
 mod race;
 
 pub use pairs::{Listed, Pair, Paired, pair};
-pub use race::{Decision, EFFECT, LEAST, Race};
+pub use race::{Decision, EFFECT, LEAST, Race, ratio};
 
 use serde_json::Value;
 

@@ -38,6 +38,10 @@ pub struct Cost {
     pub warm_up: usize,
     /// Steps that count.
     pub steps: usize,
+    /// Milliseconds a step by turn, warm-up included, so that turns of several processes stand beside each other; `None` of a
+    /// turn in which no step was whole.
+    #[serde(skip)]
+    pub turns_ms: Vec<Option<f64>>,
 }
 
 /// How many of the first steps do not belong to the level of the rest: so many, of at most half of them, that the error of
@@ -94,12 +98,24 @@ impl Cost {
             peak_rss_bytes: run.record.outcome.as_ref().map(|outcome| outcome.peak_rss_bytes),
             warm_up: dropped,
             steps: full.len(),
+            turns_ms: turns_ms(run, &whole),
         })
     }
 
     pub fn phase_us_per_image(&self, phase: Phase) -> f64 {
         self.part_us_per_image[phase as usize]
     }
+}
+
+/// The median of the steps that count of each turn.
+fn turns_ms(run: &LoadedRun, whole: &[&StepRow]) -> Vec<Option<f64>> {
+    let resumed = run.record.outcome.as_ref().map_or(&[][..], |outcome| &outcome.resumed);
+    let turn = |step: &StepRow| resumed.partition_point(|begun| *begun <= step.step);
+    let mut turns = vec![Vec::new(); resumed.len() + 1];
+    for step in whole {
+        turns[turn(step)].push(step.times.total_ns as f64 / 1e6);
+    }
+    turns.iter().map(|turn| stats::median(turn)).collect()
 }
 
 /// The first step of each turn after the first, where turns are of several steps: caches then hold what others have left
@@ -169,6 +185,9 @@ mod tests {
         assert_eq!(of(&run), 11);
         run.record.outcome.as_mut().unwrap().resumed = vec![8, 10];
         assert_eq!(of(&run), 9);
+        let turns = Cost::of(&run).unwrap().turns_ms;
+        assert_eq!(turns.len(), 3);
+        assert!(turns.iter().all(|ms| ms.is_some_and(|ms| (2.0..2.01).contains(&ms))), "{turns:?}");
         // Each step a turn of its own.
         run.record.outcome.as_mut().unwrap().resumed = (1..12).collect();
         assert_eq!(of(&run), 11);

@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Error, Result};
 use libc::{SIGINT, SIGTERM};
@@ -13,9 +15,11 @@ use pinbench::analyse::gate::against::{Listed, Trained};
 use pinbench::data;
 use pinbench::planted::Planted;
 use pinbench::schedule::EXIT_INTERRUPTED;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cmd::check::CheckArgs;
+use crate::cmd::time::READY;
 use crate::cmd::workspace::is_path;
 use crate::cmd::{EXIT_USAGE, Workspace, WrongUsage};
 
@@ -24,7 +28,7 @@ const NEEDED: [(&str, &[&str]); 4] = [
     ("list", &["--json", "--profile"]),
     ("run", &["--trial", "--no-diagnostics"]),
     ("show", &["--json"]),
-    ("time", &["--json", "--arm", "--minutes", "--keep"]),
+    ("time", &["--json", "--arm", "--minutes", "--keep", "--on-cue"]),
 ];
 
 /// Somebody interrupted.
@@ -103,14 +107,14 @@ impl Side {
     }
 
     /// An error of wrong usage where it lacks what is needed.
-    pub fn require(&self, name: &str) -> Result<()> {
-        for (verb, options) in NEEDED {
+    pub fn require(&self, name: &str, is_timed: bool) -> Result<()> {
+        for (verb, options) in NEEDED.into_iter().filter(|(verb, _)| is_timed || *verb != "time") {
             let help = self.called(&[verb, "--help"])?;
             let help = String::from_utf8_lossy(&help.stdout).into_owned();
             if let Some(option) = options.iter().find(|option| !help.contains(**option)) {
                 return Err(WrongUsage(format!(
-                    "{name} is too old to be compared with: found no `pinbench {verb} {option}`, expected each of list, run, show \
-                     and time with --json; give --against a build of a newer revision"
+                    "{name} is too old to be compared with: found no `pinbench {verb} {option}`, expected each of list, run and \
+                     show, and `time --on-cue` unless --no-times; give --against a build of a newer revision"
                 ))
                 .into());
             }
@@ -154,35 +158,32 @@ impl Side {
         Ok(run.map(trained).ok_or_else(|| last_words(&ran)))
     }
 
-    /// Milliseconds a step of the arm.
-    ///
-    /// `time` measures one condition under two names, each in a process of its own. The faster of the two counts: a
-    /// neighbour on the machine only ever makes a step slower, and seldom those of both. Where a fault is planted it is in
-    /// the first alone, so that of both programs the first counts.
-    pub fn time(
-        &self,
-        arm: &Listed,
-        minutes: f64,
-        fault: Option<Planted>,
-        is_first_only: bool,
-    ) -> Result<f64> {
+    /// A process of `time` that times the arm for so long, in turns that are given to it.
+    pub fn time(&self, arm: &Listed, minutes: f64, fault: Option<Planted>) -> Result<Timing<'_>> {
         let named = self.word(&arm.experiment);
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let keep = self.scratch.join(format!("time-{call}"));
-        let (keep, minutes) = (keep.to_string_lossy(), format!("{minutes:.4}"));
-        let mut words =
-            vec!["time", &named, "--arm", &arm.arm, "--minutes", &minutes, "--json", "--keep", &keep];
+        let scratch = self.scratch.join(format!("time-{call}"));
+        let (keep, minutes) = (scratch.to_string_lossy(), format!("{minutes:.4}"));
+        let mut words = vec!["time", &named, "--arm", &arm.arm, "--minutes", &minutes];
+        words.extend(["--json", "--on-cue", "--keep", &keep]);
         words.extend(profile(arm));
         if let Some(fault) = fault {
             words.extend(["--plant", fault.name()]);
         }
-        let out = self.says(&words)?;
-        let timed: Value = serde_json::from_str(&out).with_context(|| self.misread("time", &out))?;
-        let conditions = timed["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let count = if is_first_only { 1 } else { 2 };
-        let ms = conditions.iter().take(count).filter_map(|one| one["ms_per_step"]["value"].as_f64());
-        let fastest = ms.reduce(f64::min).filter(|ms| *ms > 0.0);
-        fastest.ok_or_else(|| WrongUsage(self.misread("time", &out)).into())
+        let mut command = self.command(&words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        let stderr = child.stderr.take().map(|mut pipe| {
+            thread::spawn(move || {
+                let mut said = Vec::new();
+                // What it said is for people alone.
+                let _ = pipe.read_to_end(&mut said);
+                said
+            })
+        });
+        let words = words.into_iter().map(str::to_owned).collect();
+        Ok(Timing { side: self, words, child, stdout, stderr, printed: String::new() })
     }
 
     /// Standard output of a call that has to succeed.
@@ -206,6 +207,12 @@ impl Side {
 
     /// A call, whatever comes of it. Ctrl-C reaches the program by itself, which ends as it always does.
     fn called(&self, words: &[&str]) -> Result<Output> {
+        let output = self.command(words).output().map_err(|error| self.not_started(&error))?;
+        refuse_interrupted(output.status)?;
+        Ok(output)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.tree).args(words);
         if words != ["--version"] {
@@ -219,18 +226,14 @@ impl Side {
             }
         }
         command.env_remove("PINBENCH_STORE").env("PINBENCH_DATA", &self.data).stdin(Stdio::null());
-        let output = command.output().map_err(|error| {
-            let program = self.program.display();
-            WrongUsage(format!(
-                "'{program}' cannot be started: {error}; expected a pinbench that runs on this machine"
-            ))
-        })?;
-        // A verb that handles no signal ends by it.
-        let signal = output.status.signal().is_some_and(|signal| [SIGINT, SIGTERM].contains(&signal));
-        if signal || output.status.code() == Some(EXIT_INTERRUPTED.into()) {
-            return Err(Stopped.into());
-        }
-        Ok(output)
+        command
+    }
+
+    fn not_started(&self, error: &io::Error) -> WrongUsage {
+        let program = self.program.display();
+        WrongUsage(format!(
+            "'{program}' cannot be started: {error}; expected a pinbench that runs on this machine"
+        ))
     }
 
     /// The experiment as its command line names it.
@@ -248,6 +251,84 @@ impl Side {
              build of another revision"
         )
     }
+}
+
+/// A verb that handles no signal ends by it.
+fn refuse_interrupted(status: ExitStatus) -> Result<(), Stopped> {
+    let signal = status.signal().is_some_and(|signal| [SIGINT, SIGTERM].contains(&signal));
+    if signal || status.code() == Some(EXIT_INTERRUPTED.into()) { Err(Stopped) } else { Ok(()) }
+}
+
+/// A process of `time` under way.
+pub struct Timing<'a> {
+    side: &'a Side,
+    words: Vec<String>,
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    /// Apart from saying that it is ready.
+    printed: String,
+}
+
+impl Timing<'_> {
+    /// Waits until it is ready for a turn; `false` once it has ended.
+    pub fn is_ready(&mut self) -> Result<bool> {
+        let Some(stdout) = &mut self.stdout else { return Ok(false) };
+        loop {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).context("what `time` prints")? == 0 {
+                self.stdout = None;
+                return Ok(false);
+            }
+            if line.trim_end() == READY {
+                return Ok(true);
+            }
+            self.printed.push_str(&line);
+        }
+    }
+
+    pub fn go(&mut self) {
+        if let Some(input) = &mut self.child.stdin {
+            // A process that is gone says why by its exit.
+            let _ = input.write_all(b"\n");
+        }
+    }
+
+    /// Milliseconds a step by turn, of one that has ended.
+    pub fn end(mut self) -> Result<Vec<Option<f64>>> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().context("a process of `time`")?;
+        let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
+        refuse_interrupted(status)?;
+        if !status.success() {
+            let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+            return Err(self.side.failed(&words, &Output { status, stdout: Vec::new(), stderr }));
+        }
+        let misread = || self.side.misread("time", &self.printed);
+        let timed: Timed = serde_json::from_str(&self.printed).with_context(misread)?;
+        let turns = timed.conditions.into_iter().next().and_then(|only| only.turns_ms.into_iter().next());
+        turns.ok_or_else(|| WrongUsage(misread()).into())
+    }
+}
+
+impl Drop for Timing<'_> {
+    /// Where the other one failed, this one is not waited for: it ends when there are no more turns.
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Of what `time --json` prints.
+#[derive(Deserialize)]
+struct Timed {
+    conditions: Vec<Condition>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    /// By process, then by turn.
+    turns_ms: Vec<Vec<Option<f64>>>,
 }
 
 fn profile(trial: &Listed) -> impl Iterator<Item = &str> {

@@ -37,15 +37,23 @@ pub struct Decision {
     pub standing: Standing,
 }
 
+/// Step time of new over that of old in a block: the median over pairs of turns, one right beside the other, of the milliseconds
+/// a step took in each. `None` where there is no pair.
+pub fn ratio(old_ms: &[Option<f64>], new_ms: &[Option<f64>]) -> Option<f64> {
+    let log = |(old, new): (&Option<f64>, &Option<f64>)| Some((new.as_ref()? / old.as_ref()?).ln());
+    let logs: Vec<f64> = old_ms.iter().zip(new_ms).filter_map(log).filter(|log| log.is_finite()).collect();
+    stats::median(&logs).map(f64::exp)
+}
+
 impl Race {
     pub fn new(arms: usize) -> Self {
         Self { lanes: vec![Lane::default(); arms] }
     }
 
-    /// A block of the arm: a step of either program, in any one unit. What is no time is no block.
-    pub fn add(&mut self, arm: usize, old: f64, new: f64) {
-        let log = (new / old).ln();
-        if let Some(lane) = self.lanes.get_mut(arm).filter(|_| log.is_finite()) {
+    /// A block of the arm: step time of new over that of old. What is no ratio is no block.
+    pub fn add(&mut self, arm: usize, ratio: Option<f64>) {
+        let log = ratio.map(f64::ln).filter(|log| log.is_finite());
+        if let Some((lane, log)) = self.lanes.get_mut(arm).zip(log) {
             lane.logs.push(log);
         }
     }
