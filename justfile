@@ -152,7 +152,7 @@ prove-gate: build fetch
     cargo test --release --test probes honest -- --ignored --nocapture
     cargo test --release --lib resampled -- --nocapture
 
-# What `check --against` leaves to a quiet machine: this program beside itself finds nothing, a step that is 5 % slower is found in five minutes
+# What `check --against` leaves to a quiet machine: this program beside itself finds nothing, a step that is 5 % longer is found (a minute each, at most five)
 prove-against: build fetch
     cargo test --release --test against -- --ignored --nocapture
 

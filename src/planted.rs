@@ -60,6 +60,9 @@ pub enum Planted {
     /// Each step takes three percent longer.
     #[serde(rename = "slow_step_3")]
     SlowStepSlightly,
+    /// Each step takes five percent longer.
+    #[serde(rename = "slow_step_5")]
+    SlowStepSomewhat,
     /// Each step waits at the end of the phase, as do the next three.
     DelayLoad,
     DelayForward,
@@ -68,7 +71,7 @@ pub enum Planted {
 }
 
 impl Planted {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::EvalDropout,
         Self::EvalWithoutBatchNorm,
         Self::Normalisation,
@@ -90,6 +93,7 @@ impl Planted {
         Self::Class,
         Self::SlowStep,
         Self::SlowStepSlightly,
+        Self::SlowStepSomewhat,
         Self::DelayLoad,
         Self::DelayForward,
         Self::DelayBackward,
@@ -119,10 +123,21 @@ impl Planted {
             Self::Class => "class",
             Self::SlowStep => "slow-step",
             Self::SlowStepSlightly => "slow-step-3",
+            Self::SlowStepSomewhat => "slow-step-5",
             Self::DelayLoad => "delay-load",
             Self::DelayForward => "delay-forward",
             Self::DelayBackward => "delay-backward",
             Self::DelayOptimizer => "delay-optimizer",
+        }
+    }
+
+    /// What it makes a step longer by, in percent of what the step has taken so far.
+    pub fn longer_percent(self) -> Option<u64> {
+        match self {
+            Self::SlowStep => Some(20),
+            Self::SlowStepSlightly => Some(3),
+            Self::SlowStepSomewhat => Some(5),
+            _ => None,
         }
     }
 
@@ -131,7 +146,9 @@ impl Planted {
         match self {
             Self::DelayLoad => Some(Phase::Load),
             Self::DelayForward => Some(Phase::Forward),
-            Self::SlowStep | Self::SlowStepSlightly | Self::DelayBackward => Some(Phase::Backward),
+            Self::SlowStep | Self::SlowStepSlightly | Self::SlowStepSomewhat | Self::DelayBackward => {
+                Some(Phase::Backward)
+            }
             Self::DelayOptimizer => Some(Phase::Optimizer),
             _ => None,
         }

@@ -157,7 +157,8 @@ impl Comparing<'_> {
                 let ratio = self.block(pair, round)?;
                 race.add(lane, ratio);
                 took[lane] = start.elapsed();
-                let (name, ratio) = (pair.new.name(), ratio.map_or("none".to_owned(), |it| text::fixed(it, 3)));
+                let (name, ratio) =
+                    (pair.new.name(), ratio.map_or("none".to_owned(), |it| text::fixed(it, 3)));
                 let left = text::duration(budget.saturating_sub(began.elapsed()));
                 self.workspace
                     .note(&format!("block {}: {name}: new over old {ratio}; {left} left", round + 1));

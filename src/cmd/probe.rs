@@ -41,7 +41,7 @@ const PLAIN: Twin = twin("winograd, 1 thread", PlanName::Winograd, 1);
 /// What rounding does is measured between it and these.
 const TWINS: [Twin; 5] = [
     twin("eager, 2 threads", PlanName::Eager, 2),
-    twin("tuned, 1 thread", PlanName::Tuned, 1),
+    Twin { instructions: Instructions::Avx2, ..twin("tuned, AVX2", PlanName::Tuned, 1) },
     twin("fused, 2 threads", PlanName::Fused, 2),
     Twin {
         nudged: true,

@@ -130,6 +130,10 @@ pub struct Quantity {
     pub is_last: bool,
     /// By step: a scalar alone, or a tensor's norm and its projections. `None` in the place of what is not finite.
     pub values: Vec<Vec<Option<f64>>>,
+    /// Of an update, by step: what the last place of the largest weight comes to, as a share of the update's norm. Of few and
+    /// large weights, as BatchNorm's, no step can tell less, and mostly rounding moves none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grains: Vec<f64>,
 }
 
 /// What a quantity is of, in the order in which a step computes them: what comes later follows from what comes first.
@@ -244,6 +248,7 @@ mod tests {
             name: "conv1.weight".to_owned(),
             is_last: false,
             values: values.iter().map(|pair| pair.map(Some).to_vec()).collect(),
+            grains: Vec::new(),
         };
         let stored = of(&[[2.0, 1.0], [4.0, 0.0], [1.0, -1.0]]);
         assert_eq!(stored.distance(&stored), Some(0.0));

@@ -73,6 +73,11 @@ impl Task {
                 ("ONEDNN_MAX_CPU_ISA", "SSE41"),
                 ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
             ],
+            Self::Probe(ProbeTask { instructions: Instructions::Avx2, .. }) => &[
+                ("ATEN_CPU_CAPABILITY", "avx2"),
+                ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+                ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+            ],
             _ => &[],
         }
     }
@@ -97,6 +102,8 @@ pub struct ProbeTask {
 pub enum Instructions {
     /// All there is.
     Own,
+    /// As on a processor without AVX-512.
+    Avx2,
     /// As on a processor without AVX.
     Sse41,
 }

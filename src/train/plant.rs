@@ -6,9 +6,6 @@ use crate::experiment::Trial;
 use crate::experiment::config::{Layer, Model};
 use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
 
-/// A slow step takes longer by its time so far, divided by this: the optimizer that follows is a small part of it.
-const SLOW_STEP_DIVISOR: u64 = 5;
-
 /// The trial and the data with the fault in them, so that nothing of the training knows of it; `None` where the fault is
 /// elsewhere.
 pub fn outside(planted: Planted, trial: &Trial, data: &DataSet) -> Option<(Trial, DataSet)> {
@@ -72,9 +69,10 @@ fn swap_labels(images: &mut Images, every: usize) {
 pub fn delay_ns(planted: Option<Planted>, phase: Phase, images: u32, elapsed_ns: u64) -> u64 {
     match planted {
         Some(planted) if planted.phase() != Some(phase) => 0,
-        Some(Planted::SlowStep) => elapsed_ns / SLOW_STEP_DIVISOR,
-        Some(Planted::SlowStepSlightly) => elapsed_ns * 3 / 100,
-        Some(_) => u64::from(images) * DELAY_NS_PER_IMAGE,
+        Some(planted) => match planted.longer_percent() {
+            Some(percent) => elapsed_ns * percent / 100,
+            None => u64::from(images) * DELAY_NS_PER_IMAGE,
+        },
         None => 0,
     }
 }

@@ -179,7 +179,7 @@ mod tests {
         let quantity = |part, of: &str, is_last| {
             let factor = if name == of { scale } else { 1.0 };
             let values = vec![vec![Some(factor), Some(0.5)]; 3];
-            Quantity { part, name: of.to_owned(), is_last, values }
+            Quantity { part, name: of.to_owned(), is_last, values, grains: Vec::new() }
         };
         Answers {
             handed: Handed { order, labels, pixels, rates: vec![0.001; 3], images: vec![32; 3] },

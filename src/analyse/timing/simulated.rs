@@ -65,5 +65,6 @@ pub fn cost(us: f64, batch: u32) -> Cost {
         peak_rss_bytes: Some(500 << 20),
         warm_up: 1,
         steps: 8,
+        turns_ms: Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answers, Handed, Quantity};
 use crate::experiment::{Config, ExperimentError, ProfileName};
+use crate::stats;
 
 const FORMAT: u32 = 1;
 const SUFFIX: &str = "probes.json";
@@ -76,7 +77,7 @@ pub struct Stored {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// The largest [distance](Quantity::distance) of a twin; `None` of what is rounding alone, as a gradient that is 0 on paper,
+    /// The largest [distance](Quantity::distance) of a twin, but no less than the median of its grains; `None` of what is rounding alone, as a gradient that is 0 on paper,
     /// and says nothing.
     pub envelope: Option<f64>,
     pub quantity: Quantity,
@@ -169,11 +170,15 @@ impl Stored {
                 let other = twin.quantities.iter().find(|other| other.is_like(quantity))?;
                 quantity.distance(other)
             };
-            let largest = twins.iter().filter_map(of_twin).fold(0.0, f64::max);
+            let grain = stats::median(&quantity.grains).unwrap_or(0.0);
+            let largest = twins.iter().filter_map(of_twin).fold(grain, f64::max);
             // Three digits are plenty of what is taken thirtyfold.
             largest.is_finite().then(|| format!("{largest:.2e}").parse().unwrap_or(largest))
         };
-        let known = |quantity: Quantity| Known { envelope: envelope(&quantity), quantity };
+        let known = |quantity: Quantity| {
+            let envelope = envelope(&quantity);
+            Known { envelope, quantity: Quantity { grains: Vec::new(), ..quantity } }
+        };
         Self { handed: answers.handed, quantities: answers.quantities.into_iter().map(known).collect() }
     }
 
@@ -214,6 +219,7 @@ mod tests {
             name: "conv1.weight".to_owned(),
             is_last: false,
             values: vec![vec![Some(2.0), Some(value)], vec![None, Some(0.1)]],
+            grains: Vec::new(),
         }
     }
 
@@ -243,6 +249,17 @@ mod tests {
             let error = ProbeFile::parse("m1.quick.probes.json", &spoiled).unwrap_err().to_string();
             assert!(error.contains(found) && error.contains("m1.quick.probes.json"), "{error}");
         }
+    }
+
+    /// Twins that happen to move no weight by its last place do not make a machine wrong that moves one.
+    #[test]
+    fn an_update_is_known_to_the_last_place_of_its_weights_at_best() {
+        let mut plain = answers(1.0);
+        plain.quantities[0].grains = vec![0.1, 0.3, 0.2];
+        let stored = Stored::new(plain.clone(), &[answers(1.0)]);
+        assert_eq!(stored.quantities[0].envelope, Some(0.2));
+        assert_eq!(Stored::new(plain, &[answers(1.5)]).quantities[0].envelope, Some(0.25));
+        assert!(stored.answers().quantities[0].grains.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::analyse::study::{Demonstration, Finding, LEAST_SLOWDOWN, Presence, Verdict};
 use crate::analyse::timing::Estimate;
-use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
+use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::figure::phases;
 use crate::report::study::{Input, bracketed, level_names, share_view, times_interval, verdict_key};
 use crate::text;
@@ -54,10 +54,9 @@ fn says_demonstration(of: Demonstration, (low, high): (&str, &str), words: Words
     let Demonstration::Planted(planted) = of else {
         return words.say("explained.says-aa", &[("low", &low)]);
     };
-    let wait = match planted {
-        Planted::SlowStep => words.say("explained.wait-fifth", &[]),
-        Planted::SlowStepSlightly => words.say("explained.wait-little", &[]),
-        _ => words.say("explained.wait", &[("n", &text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0))]),
+    let wait = match planted.longer_percent() {
+        Some(percent) => words.say("explained.wait-share", &[("percent", &percent)]),
+        None => words.say("explained.wait", &[("n", &text::fixed(DELAY_NS_PER_IMAGE as f64 / 1e3, 0))]),
     };
     let part = planted.phase().map(|phase| words.word(phases::key(phase as usize))).unwrap_or_default();
     let all: [(&str, &dyn Display); 4] =

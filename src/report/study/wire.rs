@@ -7,7 +7,7 @@ use crate::analyse::timing::{Cost, Estimate, Measured};
 use crate::clock::Phase;
 use crate::experiment::study::Level;
 use crate::language::Language;
-use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
+use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::study::Input;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
@@ -87,8 +87,7 @@ fn demonstration(demonstration: &Demonstration) -> Value {
             "fault": planted.name(),
             "part": planted.phase().map(Phase::name),
             // What a slow step takes is a part of it and not known beforehand.
-            "us_per_image": (!matches!(planted, Planted::SlowStep | Planted::SlowStepSlightly))
-                .then_some(DELAY_NS_PER_IMAGE as f64 / 1e3),
+            "us_per_image": planted.longer_percent().is_none().then_some(DELAY_NS_PER_IMAGE as f64 / 1e3),
         }),
     }
 }

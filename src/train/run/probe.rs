@@ -141,7 +141,7 @@ impl Training<'_> {
                 seen.tensor(Part::Gradient, &name, at, number, &floats(&tensor.grad())?);
                 let update: Vec<f32> =
                     after.iter().zip(before).map(|(after, before)| after - before).collect();
-                seen.tensor(Part::Optimizer, &name, at, number, &update);
+                seen.tensor(Part::Optimizer, &name, at, number, &update).grains.push(grain(&after, &update));
             } else {
                 seen.tensor(Part::RunningStatistics, &name, at, number, &after);
             }
@@ -236,6 +236,15 @@ fn uniform(key: &Key, len: usize) -> Vec<f32> {
     bytes.chunks_exact(4).map(|word| value(word) as f32 / 8_388_608.0 - 1.0).collect()
 }
 
+/// What the last place of the largest weight comes to, as a share of the update's norm; 0 where nothing was updated.
+fn grain(weights: &[f32], update: &[f32]) -> f64 {
+    let largest = weights.iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
+    let last_place = f64::from(f32::from_bits(largest.to_bits() + 1)) - f64::from(largest);
+    let square: f64 = update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    let grain = last_place / square.sqrt();
+    if grain.is_finite() { grain } else { 0.0 }
+}
+
 /// In logical order.
 fn floats(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
     let flat = tensor.f_detach()?.f_contiguous()?;
@@ -280,7 +289,7 @@ impl Seen {
     }
 
     /// The norm, and the projections onto directions whose entries are all 1 or −1.
-    fn tensor(&mut self, part: Part, name: &str, at: At, number: usize, values: &[f32]) {
+    fn tensor(&mut self, part: Part, name: &str, at: At, number: usize, values: &[f32]) -> &mut Quantity {
         let key = |which| Key::new(Seed(number as u64), Stream::Probe, DIRECTIONS, which);
         let drawn = || (0..PROJECTIONS).map(|which| key(which).bytes(values.len().div_ceil(8))).collect();
         let directions: &Vec<Vec<u8>> = self.directions.entry(number).or_insert_with(drawn);
@@ -297,15 +306,21 @@ impl Seen {
         };
         let projections = directions.iter().map(projection);
         let all = std::iter::once(rounded(square.sqrt())).chain(projections).collect();
-        self.add(part, name.to_owned(), at, all);
+        self.add(part, name.to_owned(), at, all)
     }
 
-    fn add(&mut self, part: Part, name: String, at: At, values: Vec<Option<f64>>) {
-        let wanted = Quantity { part, name, is_last: at.is_last, values: vec![values] };
-        match self.quantities.iter_mut().find(|quantity| quantity.is_like(&wanted)) {
-            Some(quantity) => quantity.values.extend(wanted.values),
-            None => self.quantities.push(wanted),
-        }
+    fn add(&mut self, part: Part, name: String, at: At, values: Vec<Option<f64>>) -> &mut Quantity {
+        let wanted = Quantity { part, name, is_last: at.is_last, values: Vec::new(), grains: Vec::new() };
+        let number = match self.quantities.iter().position(|quantity| quantity.is_like(&wanted)) {
+            Some(number) => number,
+            None => {
+                self.quantities.push(wanted);
+                self.quantities.len() - 1
+            }
+        };
+        let quantity = &mut self.quantities[number];
+        quantity.values.push(values);
+        quantity
     }
 
     fn answers(mut self) -> Answers {

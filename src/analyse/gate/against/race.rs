@@ -12,10 +12,8 @@ pub const LEAST: f64 = 1.02;
 
 /// Arms whose step times are compared over blocks.
 ///
-/// In a block either program times the arm a few times, one right beside the other, and the fastest counts: a neighbour on
-/// the machine only ever makes a step slower. Where one call in eight is a fifth slower, a slowdown of 5 % is then found in
-/// nine of ten simulated studies, and with twice as many blocks of one call each in half of them. Ranks in the place of
-/// Student's t find it no oftener: at the levels of the looks they need more blocks than there is time for.
+/// In a block a process of either program times the arm, in turns of a tenth of a second, one right beside the other. What
+/// a neighbour on the machine does falls on both; what is left is how two processes of one program differ.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Race {
     lanes: Vec<Lane>,
@@ -123,24 +121,23 @@ mod tests {
     use super::*;
     use crate::stats::inference::draws::Normal;
 
-    /// Blocks of two arms that fit into five minutes, and how far a call strays.
-    const BLOCKS: usize = 9;
+    /// Blocks of two arms that fit into five minutes, and how far a process strays.
+    const BLOCKS: usize = 20;
     const NOISE: f64 = 0.011;
 
-    /// As the command runs it: rounds of blocks until all is decided. A share of the calls has a neighbour that makes it a
-    /// fifth slower.
+    /// As the command runs it: rounds of blocks until all is decided. Of a share of the blocks a neighbour took one program's
+    /// turns alone, and made it a tenth slower.
     fn race(normal: &mut Normal, effects: &[f64], disturbed: f64) -> (Vec<Option<Decision>>, usize) {
         let mut race = Race::new(effects.len());
         let mut blocks = 0;
         for _ in 0..BLOCKS {
             for arm in race.running() {
-                let mut call = |ms: f64| {
-                    let neighbour = if normal.draw(0.0, 1.0).abs() < disturbed { 1.2 } else { 1.0 };
-                    ms * neighbour * normal.draw(0.0, NOISE).exp()
+                let mut process = |effect: f64| {
+                    let neighbour = if normal.draw(0.0, 1.0).abs() < disturbed { 1.1 } else { 1.0 };
+                    effect * neighbour * normal.draw(0.0, NOISE).exp()
                 };
-                let mut step = |ms: f64| call(ms).min(call(ms));
-                let (old, new) = (step(10.0), step(10.0 * effects[arm]));
-                race.add(arm, old, new);
+                let (old, new) = (process(1.0), process(effects[arm]));
+                race.add(arm, Some(new / old));
                 blocks += 1;
             }
             race.look();
@@ -181,16 +178,27 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_the_median_of_pairs_of_turns() {
+        let ms = |turns: &[f64]| turns.iter().map(|ms| Some(*ms)).collect::<Vec<_>>();
+        let found = ratio(&ms(&[30.0, 10.0, 20.0, 10.0]), &ms(&[11.0, 11.0, 22.0, 11.0, 99.0])).unwrap();
+        assert!((found - 1.1).abs() < 1e-9, "{found}");
+        assert_eq!(ratio(&[None, Some(10.0)], &[Some(5.0), Some(20.0)]), Some(2.0_f64.ln().exp()));
+        assert_eq!(ratio(&[None], &ms(&[10.0])), None);
+        assert_eq!(ratio(&ms(&[0.0]), &ms(&[10.0])), None);
+    }
+
+    #[test]
     fn too_few_blocks_say_what_could_still_be_there_or_nothing() {
         let mut short = Race::new(2);
-        short.add(0, 10.0, 10.1);
-        short.add(0, 10.0, f64::NAN);
+        short.add(0, Some(1.01));
+        short.add(0, None);
+        short.add(0, Some(0.0));
         short.look();
         assert_eq!(short.running(), [0, 1]);
         let [Some(one), None] = &short.clone().end()[..] else { panic!() };
         assert_eq!((one.ratio.n, one.standing), (1, Standing::Open { within: None }));
-        for new in [9.0, 11.0] {
-            short.add(0, 10.0, new);
+        for new in [0.9, 1.1] {
+            short.add(0, Some(new));
         }
         let Some(Decision { standing: Standing::Open { within: Some(within) }, .. }) = &short.end()[0] else {
             panic!()
