@@ -156,7 +156,8 @@ fn stored() -> BTreeMap<String, Stored> {
 fn cells() -> Vec<(String, Found)> {
     let mut found = Vec::new();
     for threads in THREADS {
-        let all: Vec<_> = PLANS.into_iter().flat_map(|plan| instructions().map(|of| (plan, of))).collect();
+        let all: Vec<_> =
+            PLANS.into_iter().flat_map(|plan| instructions().map(move |of| (plan, of))).collect();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         for some in all.chunks((cores / threads as usize).max(1)) {
             std::thread::scope(|scope| {

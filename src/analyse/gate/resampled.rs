@@ -23,9 +23,12 @@ type Values = BTreeMap<Gauge, f64>;
 type Fresh = BTreeMap<String, Vec<Valued>>;
 
 fn baselines() -> Vec<Baseline> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baselines");
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["experiments/baselines", "examples/baselines"].map(|folder| tree.join(folder));
+    let mut paths: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()))
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
     paths.iter().map(|path| Baseline::load(path).unwrap().unwrap()).collect()
