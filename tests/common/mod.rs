@@ -26,7 +26,8 @@ impl Workspace {
         let workspace = Self::new(experiment);
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         std::fs::create_dir(workspace.path().join("examples")).unwrap();
-        for file in std::fs::read_dir(examples).unwrap().map(|file| file.unwrap().path()) {
+        let files = std::fs::read_dir(examples).unwrap().map(|file| file.unwrap().path());
+        for file in files.filter(|file| file.is_file()) {
             std::fs::copy(&file, workspace.path().join("examples").join(file.file_name().unwrap())).unwrap();
         }
         workspace
