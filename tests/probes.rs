@@ -195,7 +195,7 @@ fn honest_cells_are_within_rounding() {
 }
 
 #[test]
-#[ignore = "a quarter of an hour; run by `just prove-gate`"]
+#[ignore = "half an hour; run by `just prove-gate`"]
 fn every_fault_is_beyond_rounding_in_every_cell() {
     let stored = stored();
     // Of a network and a fault: the cells, the least distance and the parts that are named.
