@@ -15,6 +15,7 @@ use pinbench::experiment::config::{
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::probe::{Answers, Probe, Stored};
 use pinbench::planted::Planted;
+use pinbench::schedule::Instructions;
 use pinbench::train::{self, Asking};
 
 /// What a child is asked: plan, threads, and where it writes.
@@ -23,27 +24,11 @@ const CELL: &str = "PINBENCH_TEST_CELL";
 const PLANS: [PlanName; 4] = [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Winograd];
 const THREADS: [u32; 2] = [1, 2];
 
-/// What libtorch may use, by the environment; our own kernels take what the processor has.
-type Instructions = (&'static str, &'static [(&'static str, &'static str)]);
-
-const OWN: Instructions = ("own", &[]);
-const AVX2: Instructions = (
-    "AVX2",
-    &[("ATEN_CPU_CAPABILITY", "avx2"), ("ONEDNN_MAX_CPU_ISA", "AVX2"), ("MKL_ENABLE_INSTRUCTIONS", "AVX2")],
-);
-const SSE41: Instructions = (
-    "SSE4.1",
-    &[
-        ("ATEN_CPU_CAPABILITY", "default"),
-        ("ONEDNN_MAX_CPU_ISA", "SSE41"),
-        ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
-    ],
-);
-
 /// The processor's own, and those below it.
 fn instructions() -> impl Iterator<Item = Instructions> {
     let has_avx512 = std::arch::is_x86_feature_detected!("avx512f");
-    std::iter::once(OWN).chain(has_avx512.then_some(AVX2)).chain([SSE41])
+    let avx2 = has_avx512.then_some(Instructions::Avx2);
+    std::iter::once(Instructions::Own).chain(avx2).chain([Instructions::Sse41])
 }
 
 const FAULTS: [Planted; 18] = [
@@ -86,13 +71,13 @@ fn configs() -> [(&'static str, Config); 2] {
 /// By network, then by fault; an honest answer has no name.
 type Found = BTreeMap<String, BTreeMap<String, Answers>>;
 
-fn cell(plan: PlanName, threads: u32, instructions: &[(&str, &str)], asked: &str) -> Found {
+fn cell(plan: PlanName, threads: u32, instructions: Instructions, asked: &str) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("found.json");
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["one_cell", "--exact", "--ignored", "--nocapture"]);
     child.env(CELL, format!("{plan} {threads} {asked} {}", out.display()));
-    child.envs(instructions.iter().copied());
+    child.envs(instructions.environment().iter().copied());
     for (name, value) in Plan::named(plan, threads, Device::Cpu).environment() {
         match value {
             Some(value) => child.env(name, value),
@@ -135,13 +120,13 @@ fn one_cell() {
 
 /// As `baseline accept` stores it: what its twins are is in `cmd/probe.rs`.
 fn stored() -> BTreeMap<String, Stored> {
-    let plain = cell(PlanName::Winograd, 1, &[], "plain");
-    let nudged = cell(PlanName::Winograd, 2, &[], "nudged");
+    let plain = cell(PlanName::Winograd, 1, Instructions::Own, "plain");
+    let nudged = cell(PlanName::Winograd, 2, Instructions::Own, "nudged");
     let twins = [
-        cell(PlanName::Eager, 2, &[], "plain"),
-        cell(PlanName::Tuned, 1, AVX2.1, "plain"),
-        cell(PlanName::Fused, 2, &[], "plain"),
-        cell(PlanName::Eager, 1, SSE41.1, "plain"),
+        cell(PlanName::Eager, 2, Instructions::Own, "plain"),
+        cell(PlanName::Tuned, 1, Instructions::Avx2, "plain"),
+        cell(PlanName::Fused, 2, Instructions::Own, "plain"),
+        cell(PlanName::Eager, 1, Instructions::Sse41, "plain"),
     ];
     let of_network = |(network, answers): (String, BTreeMap<String, Answers>)| {
         let mut of_twins: Vec<Answers> = twins.iter().map(|twin| twin[&network][""].clone()).collect();
@@ -161,10 +146,9 @@ fn cells(asked: &str) -> Vec<(String, Found)> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         for some in all.chunks((cores / threads as usize).max(1)) {
             std::thread::scope(|scope| {
-                let ask = |(plan, (name, environment)): &(PlanName, Instructions)| {
-                    let (plan, name) = (*plan, format!("{plan}, {threads} threads, {name}"));
-                    let environment = *environment;
-                    scope.spawn(move || (name, cell(plan, threads, environment, asked)))
+                let ask = |&(plan, instructions): &(PlanName, Instructions)| {
+                    let name = format!("{plan}, {threads} threads, {instructions:?}");
+                    scope.spawn(move || (name, cell(plan, threads, instructions, asked)))
                 };
                 let asked: Vec<_> = some.iter().map(ask).collect();
                 found.extend(asked.into_iter().map(|asked| asked.join().unwrap()));

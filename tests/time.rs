@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use common::Workspace;
@@ -105,6 +105,8 @@ fn what_cannot_be_timed_is_wrong_usage_and_says_what_was_expected() {
         (&["--set", "plan.loader=fast"], "plan.loader"),
         (&["--minutes", "0"], "from 0.05"),
         (&["--plan", "slow"], "slow"),
+        (&["--on-cue"], "--json"),
+        (&["--on-cue", "--json", "--arm", "all"], "found 2 combinations"),
     ] {
         let (code, out, err) = time(&workspace, more);
         assert_eq!((code, out.as_str()), (2, ""), "{more:?}: {err}");
@@ -113,6 +115,35 @@ fn what_cannot_be_timed_is_wrong_usage_and_says_what_was_expected() {
     std::fs::create_dir(workspace.path().join("empty")).unwrap();
     let (code, _, err) = workspace.run(&["time", "--from", "empty"]);
     assert!(code != 0 && err.contains("measurement.json"), "{err}");
+}
+
+#[test]
+fn on_cue_a_turn_comes_with_each_line_and_nothing_is_kept_where_they_cease() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let start = |lines: usize| {
+        let words = ["time", "tiny", "--arm", "batch 32", "--on-cue", "--json", "--minutes", "0.05"];
+        let mut command = workspace.pinbench(&words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // As many as it may need, or too few: what is given ahead waits in the pipe.
+        input.write_all("\n".repeat(lines).as_bytes()).unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, out) = start(500);
+    let said: Value = serde_json::from_str(out.trim_start_matches("ready\n")).unwrap();
+    let turns = said["conditions"][0]["turns_ms"][0].as_array().unwrap().len();
+    assert_eq!(
+        (code, out.matches("ready").count(), said["blocks"].as_u64()),
+        (Some(0), turns, Some(1)),
+        "{out}"
+    );
+    // Three seconds in turns of a tenth at least, or of a step where that is longer.
+    assert!((2..=31).contains(&turns), "{turns}");
+    let (code, out) = start(1);
+    assert_eq!((code, out.as_str()), (Some(130), "ready\nready\n"));
 }
 
 /// Children wait for their turn: none may be left waiting.

@@ -142,6 +142,8 @@ impl Comparing<'_> {
         if self.args.against.no_times || timed.is_empty() {
             return Ok(found);
         }
+        // Whoever gives turns has the machine; the trainings before took it themselves.
+        let _machine = sweep::machine_alone(&self.interrupt)?;
         let (began, budget) = (Instant::now(), Duration::from_secs_f64(self.args.against.minutes * 60.0));
         let mut race = Race::new(timed.len());
         let mut took = vec![Duration::ZERO; timed.len()];

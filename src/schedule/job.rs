@@ -68,16 +68,7 @@ impl Task {
     /// What its process needs beside the environment of the plan.
     pub fn environment(&self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Probe(ProbeTask { instructions: Instructions::Sse41, .. }) => &[
-                ("ATEN_CPU_CAPABILITY", "default"),
-                ("ONEDNN_MAX_CPU_ISA", "SSE41"),
-                ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
-            ],
-            Self::Probe(ProbeTask { instructions: Instructions::Avx2, .. }) => &[
-                ("ATEN_CPU_CAPABILITY", "avx2"),
-                ("ONEDNN_MAX_CPU_ISA", "AVX2"),
-                ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
-            ],
+            Self::Probe(ProbeTask { instructions, .. }) => instructions.environment(),
             _ => &[],
         }
     }
@@ -106,6 +97,25 @@ pub enum Instructions {
     Avx2,
     /// As on a processor without AVX.
     Sse41,
+}
+
+impl Instructions {
+    /// What keeps libtorch, oneDNN and MKL to them; our own kernels take what the processor has.
+    pub fn environment(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Own => &[],
+            Self::Avx2 => &[
+                ("ATEN_CPU_CAPABILITY", "avx2"),
+                ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+                ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+            ],
+            Self::Sse41 => &[
+                ("ATEN_CPU_CAPABILITY", "default"),
+                ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+                ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
+            ],
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
