@@ -107,8 +107,8 @@ fetch: build
     @target/release/pinbench data fetch
 
 # Images per second of pinbench's plans beside a plain and a tuned PyTorch script, in turn (installs PyTorch, 5 GB, in target/)
-compare-pytorch ROUNDS="3": build fetch
-    @python3 tools/compare_pytorch.py {{ ROUNDS }}
+compare-pytorch ROUNDS="3" *NETWORKS: build fetch
+    @python3 tools/compare_pytorch.py {{ ROUNDS }} {{ NETWORKS }}
 
 # The first steps of both presets and of the networks in examples/ under eager and tuned, repeated in PyTorch and compared bit for bit; skips without PyTorch
 cross-check STEPS="50" *NETWORKS: build fetch

@@ -7,7 +7,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
@@ -47,14 +47,14 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
         Verb::Diff(args) => cmd::diff::run(&workspace, &args),
         Verb::Manifest(args) => cmd::manifest::run(&workspace, &args),
         Verb::Merge(args) => cmd::merge::run(&workspace, &args),
-        Verb::Completions(args) => cmd::completions::run(&args),
+        Verb::Completions(args) => cmd::completions::run(&args, Cli::command()),
         Verb::Doctor(args) => cmd::doctor::run(&workspace, &args),
         Verb::Data(DataVerb::Fetch(args)) => cmd::data::fetch(&workspace, &args),
         Verb::Data(DataVerb::Add(args)) => cmd::data::add(&workspace, &args),
         Verb::Data(DataVerb::List) => cmd::data::list(),
         Verb::Data(DataVerb::Verify(args)) => cmd::data::verify(&workspace, &args),
         Verb::Init(args) => cmd::init::run(&workspace, &args),
-        Verb::Help(args) => cmd::help::run(&args.topic),
+        Verb::Help(args) => cmd::help::run(&args.topic, Cli::command()),
         #[cfg(feature = "torch")]
         Verb::Train { parent, patient } => cmd::train::run(parent, patient),
         #[cfg(not(feature = "torch"))]

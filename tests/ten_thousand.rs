@@ -69,8 +69,8 @@ fn ten_thousand_trials_are_listed_merged_and_reported() {
     measured(&workspace, "run --index, done", &["run", "--manifest", "m.json", "--index", "7777"], None);
     measured(&workspace, "merge, all new", &["merge", "runs", "--store", "all"], None);
     measured(&workspace, "merge, all there", &["merge", "runs", "--store", "all"], None);
+    measured(&workspace, "report --steps", &["report", "tiny", "--steps"], None);
     measured(&workspace, "report", &["report", "tiny"], None);
-    measured(&workspace, "report --no-steps", &["report", "tiny", "--no-steps"], None);
     let page = |name: &str| fs::metadata(workspace.path().join("reports/tiny").join(name)).unwrap().len();
     for name in ["index.html", "index.ko.html"] {
         println!("{name}: {} bytes", page(name));

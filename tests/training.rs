@@ -66,6 +66,60 @@ fn diagnostics_change_no_bit_of_the_weights() {
     assert!(with.1 > 0 && without.1 == 0);
 }
 
+/// One-hot labels and those smoothed by 0.1, and a gradient that is cut to next to nothing, each through a whole training.
+const SMOOTHED: &str = r#"
+title = "tiny"
+why = "what a step does beside the network"
+data = { set = "mnist", validation = 0.2, train_limit = 1000, eval_limit = 500 }
+model = { name = "simple_cnn", activation = "relu", dropout = 0.0 }
+optim = { name = "sgd", lr = 0.1 }
+train = { batch = 64, epochs = 4 }
+
+[[factors]]
+label = "arm"
+levels = [
+    { label = "plain", set = { "train.epochs" = 4 } },
+    { label = "smoothed", set = { "train.label_smoothing" = 0.1 } },
+    { label = "clipped", set = { "optim.clip" = 1e-6 } },
+]
+
+[profiles.smoke]
+seeds = [0]
+"#;
+
+#[test]
+fn smoothed_labels_and_a_clipped_gradient_hold_through_whole_trainings() {
+    let trained = || {
+        let workspace = Workspace::new(SMOOTHED);
+        let (code, _, err) = workspace.run(&["run", "tiny", "--threads", "2", "--quiet"]);
+        assert_eq!(code, 0, "{err}");
+        let (code, _, err) = workspace.run(&["export", "tiny", "--json", "--out", "out"]);
+        assert_eq!(code, 0, "{err}");
+        let runs = std::fs::read(workspace.path().join("out/runs.json")).unwrap();
+        serde_json::from_slice::<Vec<Value>>(&runs).unwrap()
+    };
+    let runs = trained();
+    let of = |name: &str| runs.iter().find(|run| run["arm"] == name).unwrap();
+    let losses = |name: &str, split: &str| -> Vec<f64> {
+        let epochs = of(name)["epochs"].as_array().unwrap();
+        let of_split = epochs.iter().filter(|epoch| epoch["split"] == split);
+        of_split.map(|epoch| epoch["loss"].as_f64().unwrap()).collect()
+    };
+    // No answer is closer to a label of 0.91 and nine of 0.01 than that label itself, whose entropy is 0.5003 nats. What is
+    // evaluated are the labels as they are.
+    let entropy = -(0.91 * f64::ln(0.91) + 9.0 * 0.01 * f64::ln(0.01));
+    let smoothed = losses("smoothed", "train");
+    assert!(smoothed.iter().all(|loss| *loss > entropy) && smoothed[3] < 0.9, "{smoothed:?}");
+    let (plain, evaluated) = (losses("plain", "train"), losses("smoothed", "validation"));
+    assert!(plain[3] < 0.3 && evaluated[3] < 0.6, "{plain:?} {evaluated:?}");
+    // 64 steps of a ten millionth each go nowhere.
+    let clipped = losses("clipped", "train");
+    assert!(clipped[3] > 2.0 && (clipped[3] - clipped[0]).abs() < 0.1, "{clipped:?}");
+    let weights =
+        |runs: &[Value]| -> Vec<Value> { runs.iter().map(|run| run["final_weights"].clone()).collect() };
+    assert_eq!(weights(&runs), weights(&trained()), "not the same bits twice");
+}
+
 #[test]
 fn trials_at_once_have_the_weights_of_each_alone_on_one_thread_and_no_times() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());

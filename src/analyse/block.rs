@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analyse::caveat::Caveat;
 use crate::experiment::PlanChange;
 use crate::record::{LoadedRun, RunId, RunRecord, are_together};
 use crate::stream::Seed;
@@ -141,7 +140,7 @@ fn of_block(runs: &[&LoadedRun], varied: &PlanChange) -> Option<Barred> {
     if records.len() > 1 && !are_together(&records) {
         return Some(Barred::Apart);
     }
-    runs.iter().any(|run| Caveat::disturbance(run).is_some()).then_some(Barred::Disturbed)
+    runs.iter().any(|run| disturbance(run).is_some()).then_some(Barred::Disturbed)
 }
 
 /// Where threads are varied, how many there are is a matter of the arm and not of the machine.
@@ -154,6 +153,25 @@ pub fn class(run: &LoadedRun, varied: &PlanChange) -> String {
 
 fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Processor time that others took, as a share of what the run could have had, from which its times are doubtful.
+const DISTURBED_SHARE: f64 = 0.05;
+
+/// The share of the processor time that others took, where that makes times doubtful: `others` is what they used and over how
+/// long, both in seconds.
+pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cores: u32) -> Option<f64> {
+    let used = others.map_or(0.0, |(used_s, watched_s)| used_s / (watched_s * f64::from(cores.max(1))));
+    let share = used.max(steal_share.unwrap_or(0.0));
+    (share > DISTURBED_SHARE).then_some(share)
+}
+
+/// The share of the processor time that others took from a run that was to have the machine to itself, where it makes its
+/// times doubtful.
+pub fn disturbance(run: &LoadedRun) -> Option<f64> {
+    let outcome = run.record.outcome.as_ref().filter(|_| run.record.is_alone())?;
+    let others = outcome.others_cpu_s.zip(run.record.watched_s());
+    disturbed_share(others, outcome.steal_share, run.record.environment.cores)
 }
 
 #[cfg(test)]

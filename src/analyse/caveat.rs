@@ -2,15 +2,12 @@
 
 use std::fmt;
 
-use crate::analyse::block::Barred;
+use crate::analyse::block::{Barred, disturbance};
 use crate::language::Localised;
 use crate::record::{LoadedRun, RunId, Status};
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
-
-/// Processor time that others took, as a share of what the run could have had, from which its times are doubtful.
-const DISTURBED_SHARE: f64 = 0.05;
 
 /// Each says what is wrong and what to do about it.
 #[derive(Clone, PartialEq, Debug)]
@@ -74,28 +71,12 @@ pub enum Caveat {
     },
 }
 
-/// The share of the processor time that others took, where that makes times doubtful: `others` is what they used and over how
-/// long, both in seconds.
-pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cores: u32) -> Option<f64> {
-    let used = others.map_or(0.0, |(used_s, watched_s)| used_s / (watched_s * f64::from(cores.max(1))));
-    let share = used.max(steal_share.unwrap_or(0.0));
-    (share > DISTURBED_SHARE).then_some(share)
-}
-
 impl Caveat {
     /// That other processes or virtual machines took the processor from a counted run. Of one that was meant to share the
     /// machine nobody needs to be told: its times are barred.
     pub fn of_disturbance(arm: &Localised, run: &LoadedRun) -> Option<Self> {
-        let share = Self::disturbance(run)?;
+        let share = disturbance(run)?;
         Some(Self::Disturbed { arm: arm.clone(), seed: run.record.trial.seed, share })
-    }
-
-    /// The share of the processor time that others took from a run that was to have the machine to itself, where it makes its
-    /// times doubtful.
-    pub fn disturbance(run: &LoadedRun) -> Option<f64> {
-        let outcome = run.record.outcome.as_ref().filter(|_| run.record.is_alone())?;
-        let others = outcome.others_cpu_s.zip(run.record.watched_s());
-        disturbed_share(others, outcome.steal_share, run.record.environment.cores)
     }
 
     /// Why a run that did not finish did not.

@@ -23,8 +23,8 @@ pub mod timing;
 mod verdict;
 
 pub use assess::assess;
-pub use block::Barred;
-pub use caveat::{Caveat, disturbed_share};
+pub use block::{Barred, disturbed_share};
+pub use caveat::Caveat;
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use spreads::{Differences, Spreads};
 pub use summary::{ArmRuns, ArmSummary, Summary};

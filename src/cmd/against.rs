@@ -5,54 +5,25 @@
 
 mod side;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 use pinbench::analyse::gate::against::{Against, ArmFound, Bits, Decision, Pair, Paired, Race, pair, ratio};
 use pinbench::report::gate::against as report;
 use pinbench::schedule::{EXIT_INTERRUPTED, Interrupt};
 use pinbench::text;
 
-use crate::cmd::check::{CheckArgs, write};
-use crate::cmd::console::{print, say, warn};
-use crate::cmd::time::minutes;
-use crate::cmd::{Workspace, WrongUsage, sweep};
+use crate::cmd::check::args::{CheckArgs, write};
+use crate::cmd::console::{print, say};
+use crate::cmd::sweep;
+use crate::cmd::workspace::Workspace;
 use side::{Side, Stopped};
 
 /// How long a process is timed for. Making it ready takes about as long, and what a process differs by from another of the same
 /// program no longer time in it takes away.
 const SPAN_MINUTES: f64 = 0.05;
-
-#[derive(Args)]
-pub struct AgainstArgs {
-    /// Compare with another build of pinbench in the place of baselines: bits, and step times in turn
-    ///
-    /// When a change is to be judged on one machine beside what it changes. Arms are paired by config, whatever they are
-    /// called; each is trained once by both, and their steps are timed in blocks, one program right after the other.
-    #[arg(long, value_name = "BINARY", conflicts_with = "seeds")]
-    pub against: Option<PathBuf>,
-    /// Where that build finds its experiments [default: the folder that has its target folder, else this one]
-    #[arg(long, value_name = "DIR", requires = "against")]
-    against_tree: Option<PathBuf>,
-    /// How long to time steps, beside a build; a block that would end later does not begin
-    #[arg(long, value_name = "N", requires = "against", default_value = "5", value_parser = minutes)]
-    minutes: f64,
-    /// Leave step times out: bits alone decide, beside a build
-    #[arg(long, requires = "against", conflicts_with = "minutes")]
-    no_times: bool,
-    /// Train and time so many arms beside a build, of different networks and data first
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "against",
-        default_value = "2",
-        value_parser = clap::value_parser!(u16).range(1..)
-    )]
-    arms: u16,
-}
 
 pub fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Result<ExitCode> {
     sweep::require_torch()?;
@@ -207,32 +178,5 @@ impl Comparing<'_> {
 
     fn go_on(&self) -> Result<(), Stopped> {
         if self.interrupt.is_asked() { Err(Stopped) } else { Ok(()) }
-    }
-}
-
-impl AgainstArgs {
-    /// The folder that the other program is run in.
-    fn tree(&self, workspace: &Workspace, binary: &Path) -> Result<PathBuf> {
-        if let Some(tree) = &self.against_tree {
-            let tree = workspace.root.join(tree);
-            if tree.is_dir() {
-                return Ok(tree);
-            }
-            let tree = tree.display();
-            return Err(WrongUsage(format!(
-                "--against-tree: there is no folder '{tree}'; give the checkout that the other program was built from"
-            ))
-            .into());
-        }
-        let target =
-            binary.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
-        let beside = target.and_then(Path::parent).filter(|tree| tree.join("experiments").is_dir());
-        if beside.is_none() {
-            let (binary, root) = (binary.display(), workspace.root.display());
-            warn(&format!(
-                "'{binary}' is in no checkout's target folder: it reads the experiments of '{root}'; --against-tree names others"
-            ));
-        }
-        Ok(beside.unwrap_or(&workspace.root).to_owned())
     }
 }

@@ -18,10 +18,11 @@ use pinbench::report::gate;
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::stream::Seed;
 
-use crate::cli::{PlanArgs, ProfileArg, SeedList};
+use crate::cmd::args::{PlanArgs, ProfileArg, SeedList, WrongUsage};
 use crate::cmd::check::{Bench, Wanted};
 use crate::cmd::console::{print, say, warn};
-use crate::cmd::{Workspace, WrongUsage, probe};
+use crate::cmd::probe;
+use crate::cmd::workspace::Workspace;
 
 /// Seeds of a new baseline. The test is one of pairs, and needs so many to find small changes.
 const SEEDS: u64 = 12;

@@ -17,6 +17,7 @@ pub const EXPERIMENTS: Files = files!("experiments":
     "c1-activation-shallow"
     "c2-activation-deep"
     "c3-activation-deep-reduced"
+    "c4-input"
     "f1-learning-rate"
     "f2-tanh-relu"
     "f3-dropout-fashion"
@@ -30,6 +31,7 @@ pub const EXPERIMENTS: Files = files!("experiments":
     "m3-dropout"
     "m4-batch-budgets"
     "m5-batch-time"
+    "p1-fast-plan"
 );
 
 /// What the pages over them lead with.
@@ -40,6 +42,7 @@ pub const PROBES: Files = files!("experiments/baselines", ".probes.json":
     "c1-activation-shallow.quick"
     "c2-activation-deep.quick"
     "c3-activation-deep-reduced.quick"
+    "c4-input.quick"
     "f1-learning-rate.quick"
     "f2-tanh-relu.quick"
     "f3-dropout-fashion.quick"
@@ -53,6 +56,7 @@ pub const PROBES: Files = files!("experiments/baselines", ".probes.json":
     "m3-dropout.quick"
     "m4-batch-budgets.quick"
     "m5-batch-time.quick"
+    "p1-fast-plan.quick"
 );
 
 pub const BASELINES: Files = files!("experiments/baselines":

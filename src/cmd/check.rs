@@ -1,12 +1,13 @@
 //! `pinbench check`: fresh runs against stored baselines, an alarm only after a rerun.
 
+pub mod args;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
 use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
@@ -23,68 +24,16 @@ use pinbench::schedule::{
 use pinbench::stream::Seed;
 use pinbench::text;
 
-use crate::cli::SeedList;
-use crate::cmd::against::{self, AgainstArgs};
+use crate::cmd::against;
+use crate::cmd::args::{SeedList, WrongUsage};
+use crate::cmd::check::args::{CheckArgs, write};
 use crate::cmd::console::{print, say, warn};
 use crate::cmd::progress::Progress;
-use crate::cmd::{Workspace, WrongUsage, data as sets, probe, sweep};
+use crate::cmd::workspace::Workspace;
+use crate::cmd::{data as sets, probe, sweep};
 
 /// So many seeds are trained unless they look worse.
 const FIRST_SEEDS: usize = 3;
-
-/// Compare fresh runs with the stored baselines: the gate of a pipeline
-///
-/// Asks single steps first, which tell on any machine, without statistics, whether this tree still trains the same. Then it
-/// trains every arm of a baseline under a few of its seeds. On a machine of the same class every bit of weights, losses and
-/// accuracies is compared; elsewhere each run with the baseline's of the same seed, and the mean difference is held to the
-/// margin the file states. Where it lies beyond, all seeds are trained and decide. Too good is changed, and no regression.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  pinbench check                                       every baseline there is
-  pinbench check --profile gate --markdown \"$GITHUB_STEP_SUMMARY\"
-  pinbench check m1 --profile gate --junit target/gate.xml --json target/gate.json
-  pinbench check m1 --seeds 0-11                       all seeds at once
-  pinbench check m1 --against ../old/pinbench          beside another build
-
-Exit codes, of all baselines together, with a line for each reason:
-  0  every baseline holds
-  1  regressed: worse over all seeds, or diverged twice
-  3  inconclusive: too few seeds for the stated effect, or it did not recur
-  4  nothing measured or not comparable: a baseline is missing, stale or orphaned
-  5  changed: this tree trains something else, and nothing says it is worse")]
-pub struct CheckArgs {
-    /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
-    #[arg(value_name = "EXPERIMENT")]
-    pub experiments: Vec<String>,
-    /// Only baselines of this profile [default: every baseline]
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// Seeds of the baseline to train first, such as 0-4 or 3,7 [default: its first three]
-    #[arg(long, value_name = "LIST")]
-    pub seeds: Option<SeedList>,
-    /// Write Markdown, for the summary of a job
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-    /// Write JUnit XML
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Write JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Train with a fault, to see it found
-    #[arg(long = "plant", value_name = "FAULT", hide = true)]
-    pub planted: Option<Planted>,
-    #[command(flatten)]
-    pub against: AgainstArgs,
-}
-
-impl CheckArgs {
-    /// `None`: any.
-    pub fn profile(&self) -> Option<ProfileName> {
-        self.profile.as_deref().map(ProfileName::from)
-    }
-}
 
 pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     if let Some(binary) = &args.against.against {
@@ -502,13 +451,4 @@ impl Wanted<'_> {
 fn at_once(plan: &Plan) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     if plan.device == Device::Cpu { (cores / plan.threads.max(1)).max(1) } else { 1 }
-}
-
-pub(super) fn write(path: Option<&Path>, content: impl FnOnce() -> Result<String>) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
-    if folder != Path::new("") {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
-    }
-    fs::write(path, content()?).with_context(|| format!("cannot write '{}'", path.display()))
 }

@@ -4,10 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory as _, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
-
-use crate::cli::Cli;
 
 /// Print what a shell needs to complete pinbench's verbs and options
 #[derive(Args)]
@@ -30,14 +28,15 @@ enum Known {
     Fish,
 }
 
-pub fn run(args: &CompletionsArgs) -> Result<ExitCode> {
+/// `command` is the whole command line.
+pub fn run(args: &CompletionsArgs, mut command: Command) -> Result<ExitCode> {
     let shell = match args.shell {
         Known::Bash => Shell::Bash,
         Known::Zsh => Shell::Zsh,
         Known::Fish => Shell::Fish,
     };
     let mut text = Vec::new();
-    generate(shell, &mut Cli::command(), "pinbench", &mut text);
+    generate(shell, &mut command, "pinbench", &mut text);
     io::Write::write_all(&mut io::stdout(), &text)?;
     Ok(ExitCode::SUCCESS)
 }

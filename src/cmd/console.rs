@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+#[cfg(feature = "torch")]
+use pinbench::schedule::Event;
 use pinbench::text::shell_word;
 
 /// A line for people. That standard error is closed is nobody's loss.
@@ -30,6 +32,14 @@ pub fn causes(error: &anyhow::Error) -> String {
         text if text.contains(&cause) => said,
         text => format!("{text}: {cause}"),
     })
+}
+
+#[cfg(feature = "torch")]
+/// A line for the process that started this one. That it is gone does not stop a run: what matters is the store.
+pub fn tell(event: &Event) {
+    let mut out = io::stdout().lock();
+    let line = serde_json::to_string(event).unwrap_or_else(|error| format!("unspeakable event: {error}"));
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Columns under each other, two spaces between them.

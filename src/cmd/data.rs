@@ -12,9 +12,10 @@ use pinbench::data::{self, Name, Options};
 use pinbench::schedule::Interrupt;
 use pinbench::text;
 
+use crate::cmd::args::EXIT_FAILURE;
 use crate::cmd::console::{print, say, table, warn};
 use crate::cmd::progress::is_terminal;
-use crate::cmd::{EXIT_FAILURE, Workspace};
+use crate::cmd::workspace::Workspace;
 
 #[derive(Subcommand)]
 pub enum DataVerb {

@@ -8,9 +8,10 @@ use pinbench::analyse::replay::{Comparison, Grade, compare};
 use pinbench::record::{RunRecord, Status};
 use serde::Serialize;
 
+use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
 use crate::cmd::console::{print, print_json};
 use crate::cmd::verify::{describe, spread};
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 /// Compare two stored runs: the first step and tensor that differ, and what differs around them
 ///

@@ -15,10 +15,10 @@ use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
 use pinbench::text;
 use serde::Serialize;
 
+use crate::cmd::args::EXIT_FAILURE;
 use crate::cmd::console::{causes, print, print_json};
 use crate::cmd::sweep::only_trial;
-use crate::cmd::workspace::torch;
-use crate::cmd::{EXIT_FAILURE, Workspace};
+use crate::cmd::workspace::{Workspace, torch};
 
 /// Check this machine, the data sets and the store, with the next step for what is wrong
 ///

@@ -19,9 +19,11 @@ use pinbench::report::{PAGE, study};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
 
+use crate::cmd::args::WrongUsage;
 use crate::cmd::console::print;
 use crate::cmd::measure::{self, Turns};
-use crate::cmd::{Workspace, WrongUsage, report, time};
+use crate::cmd::workspace::Workspace;
+use crate::cmd::{report, time};
 
 /// Why one setting is slower than another, by taking suspected causes away
 ///

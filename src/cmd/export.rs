@@ -9,10 +9,11 @@ use clap::Args;
 use pinbench::data;
 use pinbench::schedule::{EXIT_INTERRUPTED, Export, Job, Task};
 
-use crate::cli::{ProfileArg, TrialPlanArgs};
+use crate::cmd::args::{ProfileArg, TrialPlanArgs};
 use crate::cmd::console::{print, this_command};
-use crate::cmd::export_runs::Format;
-use crate::cmd::{Workspace, data as sets, sweep, task};
+use crate::cmd::export_runs::{self, Format};
+use crate::cmd::workspace::Workspace;
+use crate::cmd::{data as sets, sweep, task};
 
 /// Write runs as CSV, JSON or for TensorBoard, or the first steps of a trial for another program to repeat
 ///
@@ -76,7 +77,8 @@ impl ExportArgs {
 
 pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
     if let Some(format) = args.format() {
-        return crate::cmd::export_runs::run(workspace, args, format);
+        let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
+        return export_runs::run(workspace, &experiments, args.trial.as_deref(), format, &args.out);
     }
     sweep::require_torch()?;
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
@@ -169,7 +171,7 @@ pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interru
         "initial_weights": trained.initial_weights,
     });
     write(LAST, &serde_json::to_vec_pretty(&about)?)?;
-    crate::cmd::train::say(&Event::Done);
+    crate::cmd::console::tell(&Event::Done);
     Ok(ExitCode::from(EXIT_SEALED))
 }
 

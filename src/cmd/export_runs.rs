@@ -10,9 +10,9 @@ use pinbench::record::{LoadedRun, RunRecord, Status, Store, tensorboard};
 use pinbench::row::{EpochRow, Split};
 use serde::Serialize;
 
+use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
 use crate::cmd::console::{print, warn};
-use crate::cmd::export::ExportArgs;
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -47,13 +47,19 @@ struct Found<'a> {
     run: LoadedRun,
 }
 
-pub fn run(workspace: &Workspace, args: &ExportArgs, format: Format) -> Result<ExitCode> {
-    let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
+/// `trial` is the start of the id of the one that is wanted alone.
+pub fn run(
+    workspace: &Workspace,
+    experiments: &[Experiment],
+    trial: Option<&str>,
+    format: Format,
+    out: &Path,
+) -> Result<ExitCode> {
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
     let (mut found, mut damaged) = (Vec::new(), 0);
     for (experiment, arm, record) in experiments.iter().flat_map(|one| of(one, &listing.records)) {
-        if args.trial.as_ref().is_some_and(|start| !record.trial_id.to_string().starts_with(start)) {
+        if trial.is_some_and(|start| !record.trial_id.to_string().starts_with(start)) {
             continue;
         }
         match store.as_ref().map(|store: &Store| store.load(record)) {
@@ -71,7 +77,7 @@ pub fn run(workspace: &Workspace, args: &ExportArgs, format: Format) -> Result<E
             format!("there is no finished run of these experiments in '{store}'; `pinbench run` makes some");
         return Err(WrongUsage(text).into());
     }
-    let folder = workspace.root.join(&args.out);
+    let folder = workspace.root.join(out);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
     match format {
         Format::Csv => csv(&found, &folder)?,

@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use pinbench::experiment::manual;
 use pinbench::report::columns;
 
-use crate::cli::Cli;
-use crate::cmd::WrongUsage;
+use crate::cmd::args::WrongUsage;
 use crate::cmd::console::print;
 
 /// Explain the words pinbench uses, an experiment's file, or a verb
@@ -37,7 +36,8 @@ margin   the least effect that matters to a claim; a smaller one counts as none
 seed     the number every random draw of a trial comes from
 block    each arm of a seed, or each condition of `time`, one after the other";
 
-pub fn run(topic: &[String]) -> Result<ExitCode> {
+/// `command` is the whole command line.
+pub fn run(topic: &[String], mut command: Command) -> Result<ExitCode> {
     if topic == ["words"] {
         print(WORDS)?;
         return Ok(ExitCode::SUCCESS);
@@ -50,7 +50,6 @@ pub fn run(topic: &[String]) -> Result<ExitCode> {
         print(columns::text().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut command = Cli::command();
     command.build();
     let mut found = &mut command;
     for name in topic {

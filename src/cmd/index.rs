@@ -18,8 +18,10 @@ use pinbench::schedule::{
 };
 use pinbench::text;
 
+use crate::cmd::args::EXIT_FAILURE;
 use crate::cmd::console::{say, warn};
-use crate::cmd::{EXIT_FAILURE, Workspace, sweep};
+use crate::cmd::sweep;
+use crate::cmd::workspace::Workspace;
 
 #[derive(Args)]
 pub struct IndexArgs {

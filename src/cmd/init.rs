@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use pinbench::text::shell_word;
 
+use crate::cmd::args::WrongUsage;
 use crate::cmd::console::{print, say};
-use crate::cmd::{Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 /// Write an experiment to begin with: it runs as it is, and says what each key is for
 #[derive(Args)]

@@ -16,10 +16,10 @@ use pinbench::stream::Seed;
 use pinbench::text;
 use serde::Serialize;
 
-use crate::cli::{ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
+use crate::cmd::args::{EXIT_USAGE, ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
 use crate::cmd::console::{print, print_json, table, warn};
 use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, whole_runs};
-use crate::cmd::{EXIT_USAGE, Workspace};
+use crate::cmd::workspace::Workspace;
 
 /// List every trial, where it stands and how long it takes: exactly what `run` would do
 ///

@@ -14,10 +14,10 @@ use pinbench::row::Diagnostics;
 use pinbench::schedule::{Handover, Manifest, ManifestArm, ManifestTask, Pace, expressions};
 use pinbench::text;
 
-use crate::cli::{ProfileArg, SeedsArg, TrialPlanArgs};
+use crate::cmd::args::{ProfileArg, SeedsArg, TrialPlanArgs, WrongUsage};
 use crate::cmd::console::{print, warn};
-use crate::cmd::workspace::command;
-use crate::cmd::{Workspace, WrongUsage, data as sets, sweep};
+use crate::cmd::workspace::{Workspace, command};
+use crate::cmd::{data as sets, sweep};
 
 /// Freeze trials into a manifest, a number each, for a cluster to run
 ///

@@ -18,7 +18,8 @@ use pinbench::stream::Seed;
 use pinbench::text;
 
 use crate::cmd::console::{this_command, warn};
-use crate::cmd::{Workspace, data as sets, sweep};
+use crate::cmd::workspace::Workspace;
+use crate::cmd::{data as sets, sweep};
 
 /// Steps of a process: two may be warm-up, and three are left for a median.
 const LEAST_STEPS: u64 = 5;
@@ -269,7 +270,7 @@ pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::proce
     });
     let rows = Rows { steps: steps.rows, ..Rows::default() };
     let record = store.seal(&record, &rows)?;
-    crate::cmd::train::say(&Event::Sealed { run: record.run, status: record.status });
+    crate::cmd::console::tell(&Event::Sealed { run: record.run, status: record.status });
     // SAFETY: ends the process at once and touches no memory. The run is sealed and said; to take libtorch and the data apart
     // takes as long as several steps, and the next process waits for it.
     unsafe { libc::_exit(i32::from(EXIT_SEALED)) }
@@ -321,7 +322,7 @@ mod steps {
         }
 
         fn wait_for_turn(&mut self) {
-            crate::cmd::train::say(&Event::Ready);
+            crate::cmd::console::tell(&Event::Ready);
             let mut line = String::new();
             let told = io::stdin().read_line(&mut line);
             if told.is_err() || line.trim() != "go" {

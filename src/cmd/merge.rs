@@ -8,8 +8,9 @@ use clap::Args;
 use pinbench::record::Store;
 use pinbench::text;
 
+use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
 use crate::cmd::console::{print, say, warn};
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 /// Bring the runs of other stores into this one
 ///

@@ -1,6 +1,7 @@
 //! The verbs: one file each, glue only.
 
 pub mod against;
+mod args;
 pub mod audit;
 pub mod baseline;
 mod built_in;
@@ -36,15 +37,9 @@ pub mod train;
 pub mod verify;
 mod workspace;
 
-pub use workspace::{Workspace, WrongUsage};
-
-pub const EXIT_FAILURE: u8 = 1;
-pub const EXIT_USAGE: u8 = 2;
+pub use args::{Global, WrongUsage};
+pub use workspace::Workspace;
 
 #[cfg(not(feature = "torch"))]
-pub fn without_torch() -> anyhow::Error {
-    anyhow::anyhow!(
-        "this pinbench was built without libtorch and cannot train; build it with the feature `torch`, which is on \
-         by default: `just build`"
-    )
-}
+pub use args::without_torch;
+pub use args::{EXIT_FAILURE, EXIT_USAGE};

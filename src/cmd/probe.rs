@@ -16,7 +16,7 @@ use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, Ending, Executor as _, Instructions, Interrupt, Job, ProbeTask, Task};
 use pinbench::text;
 
-use crate::cmd::Workspace;
+use crate::cmd::workspace::Workspace;
 
 /// By id.
 type Asked = BTreeMap<String, Probe>;
@@ -251,7 +251,7 @@ pub fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
     }
     fs::write(&task.out, serde_json::to_vec(&found)?)
         .with_context(|| format!("cannot write '{}'", task.out.display()))?;
-    crate::cmd::train::say(&Event::Done);
+    crate::cmd::console::tell(&Event::Done);
     Ok(ExitCode::from(EXIT_SEALED))
 }
 

@@ -1,5 +1,7 @@
 //! `pinbench report`: pages of the runs there are.
 
+mod choose;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -13,22 +15,23 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use pinbench::analyse::ArmRuns;
-use pinbench::experiment::plan::{Device, PlanName};
-use pinbench::experiment::{Arm, Experiment, Plan, PlanAsked, PlanChange, Profile, ProfileName, TrialId};
-use pinbench::language::{Language, Localised};
-use pinbench::machine::{Environment, EnvironmentClass};
+use pinbench::experiment::plan::PlanName;
+use pinbench::experiment::{Arm, Experiment, Plan, Profile, ProfileName, TrialId};
+use pinbench::language::Language;
 use pinbench::record::schema::{CHAIN_FILE, STEPS_FILE};
-use pinbench::record::{Fault, Listing, LoadedRun, Problem, RunId, RunRecord, Status, Store};
+use pinbench::record::{Fault, Listing, LoadedRun, Problem, RunRecord, Store};
 use pinbench::report::kept::index::{Index, Other};
 use pinbench::report::kept::{self, Kind};
 use pinbench::report::{Entry, Explained, File, Input, Lead, PAGE, index_pages, lead, render, render_index};
 use pinbench::stream::Seed;
-use pinbench::words::Words;
+use pinbench::text;
 
-use crate::cli::{PlanChoice, ProfileArg};
-use crate::cmd::Workspace;
+use crate::cmd::args::{PlanChoice, ProfileArg};
 use crate::cmd::console::{print, warn};
-use crate::cmd::workspace::command;
+use crate::cmd::workspace::{Workspace, command};
+
+pub use self::choose::Choice;
+use self::choose::choose;
 
 /// Make the reports of the runs there are
 ///
@@ -58,11 +61,14 @@ pub struct ReportArgs {
     /// [default: en,ko; with `--from` those that the pages are in]
     #[arg(long = "lang", value_name = "LANG", value_delimiter = ',', hide_possible_values = true)]
     lang: Vec<LanguageChoice>,
-    /// Do without the rows of every step, for a folder that is kept in a repository: what needs them is then not shown
+    /// Use the rows of every step, and keep them beside a page, however many they are [default: up to 2 million a page]
     #[arg(long)]
-    pub no_steps: bool,
+    steps: bool,
+    /// Do without the rows of every step, for a folder that is kept in a repository: what needs them is then not shown
+    #[arg(long, conflicts_with = "steps")]
+    no_steps: bool,
     /// Read no store: make the pages in this folder again from the files beside them, in place or in --out
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiments", "name", "plan", "no_steps"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiments", "name", "plan", "steps", "no_steps"])]
     pub from: Option<PathBuf>,
 }
 
@@ -87,6 +93,11 @@ impl ReportArgs {
     pub fn plan(&self) -> Option<PlanName> {
         self.plan.map(PlanChoice::name)
     }
+
+    /// Whether pages use the rows of steps; `None` where nothing was said.
+    fn steps(&self) -> Option<bool> {
+        (self.steps || self.no_steps).then_some(self.steps)
+    }
 }
 
 pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
@@ -104,7 +115,7 @@ pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
         listing: &listing,
         profile,
         out,
-        steps: !args.no_steps,
+        steps: args.steps(),
         languages: args.languages().unwrap_or(&Language::ALL),
     };
     let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
@@ -140,14 +151,6 @@ fn remake(from: &Path, out: &Path, languages: Option<&'static [Language]>) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which of the runs of a profile make a page: of one plan, and of one class, but for seeds that are whole on another alone.
-pub enum Choice {
-    Exactly(PlanAsked, Box<Environment>),
-    /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
-    /// and then that of the newest run. Only of a plan of that name, if one is given.
-    Fullest(Option<PlanName>),
-}
-
 pub struct Reporter<'a> {
     pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
@@ -155,8 +158,9 @@ pub struct Reporter<'a> {
     /// The one that was asked for.
     pub profile: Option<ProfileName>,
     pub out: &'a Path,
-    /// Whether pages use the rows of all steps, which then lie beside them: they are most of a report's bytes.
-    pub steps: bool,
+    /// Whether pages use the rows of all steps, which then lie beside them: they are most of a report's bytes. Where nothing
+    /// was said, a page does that has [`MOST_STEPS`] at most.
+    pub steps: Option<bool>,
     pub languages: &'a [Language],
 }
 
@@ -168,12 +172,8 @@ pub struct Written {
     pub empty: Vec<String>,
 }
 
-/// The runs a page is of.
-struct Chosen<'a> {
-    records: Vec<&'a RunRecord>,
-    /// What is said of the others.
-    left_out: Option<Localised>,
-}
+/// Rows of steps beyond which a page does without them unless they were asked for: ten million take a minute and gigabytes.
+const MOST_STEPS: u64 = 2_000_000;
 
 /// Warnings that were given: a run of two experiments is loaded for both.
 type Said = BTreeSet<String>;
@@ -310,7 +310,7 @@ impl Reporter<'_> {
         said: &mut Said,
     ) -> Result<Input<'e>> {
         let profile = &experiment.profile;
-        let chosen = self.choose(experiment, choice);
+        let chosen = choose(self.listing, experiment, choice);
         if let (Some(left_out), Choice::Fullest(_)) = (&chosen.left_out, choice) {
             let text = format!("{}: {left_out}; `--plan` chooses the plan", experiment.id);
             warn_once(text, said);
@@ -322,8 +322,9 @@ impl Reporter<'_> {
             Some((plan, at_once)) => command("reproduce", &named, &profile.name, plan, at_once),
             None => format!("pinbench reproduce {named}{}", profile.name.option()),
         };
+        let steps = self.uses_steps(experiment, &chosen.records, said);
         let mut arms: Vec<ArmRuns> =
-            profile.arms.iter().map(|arm| self.load(arm, &chosen.records, said)).collect();
+            profile.arms.iter().map(|arm| self.load(arm, &chosen.records, steps, said)).collect();
         self.add_unreadable(&mut arms, profile);
         let left_out = chosen.left_out;
         let downloads = Vec::new();
@@ -331,64 +332,27 @@ impl Reporter<'_> {
         Ok(Input { experiment, arms, left_out, explanations, command, downloads, languages })
     }
 
-    fn choose(&self, experiment: &Experiment, choice: &Choice) -> Chosen<'_> {
-        let profile = &experiment.profile;
-        let mut arms_by_trial: BTreeMap<TrialId, Vec<&Arm>> = BTreeMap::new();
-        for (arm, trial) in profile.trials() {
-            arms_by_trial.entry(trial.id()).or_default().push(&profile.arms[arm]);
+    fn uses_steps(&self, experiment: &Experiment, records: &[&RunRecord], said: &mut Said) -> bool {
+        let rows = records.iter().filter_map(|record| Some(record.outcome.as_ref()?.steps)).sum();
+        let uses = self.steps.unwrap_or(rows <= MOST_STEPS);
+        if self.steps.is_none() && !uses {
+            let (id, rows) = (&experiment.id, text::count(rows));
+            let without = format!("{id}: its page does without the {rows} rows of its steps");
+            warn_once(
+                format!("{without}, and shows nothing that needs them; `report --steps` uses them"),
+                said,
+            );
         }
-        let varied = experiment.varied();
-        let arms_of = |record: &RunRecord| -> Vec<&Arm> {
-            let of_trial = arms_by_trial.get(&record.trial_id).into_iter().flatten();
-            of_trial.copied().filter(|arm| arm.varied.is_in(&record.plan)).collect()
-        };
-        let mut groups: Vec<(Group, Vec<&RunRecord>)> = Vec::new();
-        for record in self.listing.records.iter().filter(|record| record.planted.is_none()) {
-            if arms_of(record).is_empty() {
-                continue;
-            }
-            let machine = match varied.threads {
-                Some(_) => record.environment.with_threads(0).class(),
-                None => record.environment_class.clone(),
-            };
-            let group = (varied.apart_from(&record.plan), machine);
-            match groups.iter_mut().find(|(known, _)| *known == group) {
-                Some((_, records)) => records.push(record),
-                None => groups.push((group, vec![record])),
-            }
-        }
-        let is_exactly = |record: &RunRecord, asked: &PlanAsked, environment: &Environment| {
-            let class = environment.with_threads(record.plan.threads).class();
-            let is_asked = |arm: &&Arm| asked.of(arm) == record.plan;
-            record.environment_class == class && arms_of(record).iter().any(is_asked)
-        };
-        let is_wanted = |(_, records): &(Group, Vec<&RunRecord>)| match choice {
-            Choice::Exactly(asked, environment) => is_exactly(records[0], asked, environment),
-            Choice::Fullest(name) => name.is_none_or(|name| records[0].plan.name == name),
-        };
-        let wanted = groups.iter().filter(|group| is_wanted(group)).max_by_key(|(_, records)| rank(records));
-        let wanted = wanted.map(|(group, _)| group.clone());
-        let (chosen, others): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|(group, _)| Some(group) == wanted.as_ref());
-        let mut records: Vec<&RunRecord> = chosen.into_iter().flat_map(|(_, records)| records).collect();
-        let (alike, others): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|((plan, _), _)| wanted.as_ref().is_some_and(|(wanted, _)| wanted == plan));
-        let alike: Vec<Vec<&RunRecord>> = alike.into_iter().map(|(_, records)| records).collect();
-        let unused = pool(&mut records, alike, profile);
-        let others = others.into_iter().flat_map(|(_, records)| records);
-        // Those trained for another experiment that shares a trial were never meant for this one.
-        let own = others.chain(unused).filter(|record| record.experiment == experiment.id);
-        Chosen { records, left_out: left_out(own) }
+        uses
     }
 
-    fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], said: &mut Said) -> ArmRuns<'e> {
+    fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], steps: bool, said: &mut Said) -> ArmRuns<'e> {
         let mut found = ArmRuns::new(arm, Vec::new());
         let (Some(store), hash) = (self.store, arm.config.hash()) else { return found };
         let is_of = |record: &&&RunRecord| record.config_hash == hash && arm.varied.is_in(&record.plan);
         let records: Vec<&RunRecord> = chosen.iter().filter(is_of).copied().collect();
         // A page has no number of which the rows do not lie beside it, and none of a chain.
-        let undecoded: &[&str] = if self.steps { &[CHAIN_FILE] } else { &[CHAIN_FILE, STEPS_FILE] };
+        let undecoded: &[&str] = if steps { &[CHAIN_FILE] } else { &[CHAIN_FILE, STEPS_FILE] };
         for (record, loaded) in records.iter().zip(load_all(store, &records, undecoded)) {
             match loaded {
                 Ok(run) => found.runs.push(run),
@@ -433,88 +397,6 @@ fn load_all(store: &Store, records: &[&RunRecord], undecoded: &[&str]) -> Vec<Re
             loading.into_iter().map(|share| share.join().unwrap_or_else(|panic| resume_unwind(panic)));
         loaded.flatten().collect()
     })
-}
-
-/// What runs have in common whose times compare: the plan, apart from what the arms vary, and the machine.
-type Group = ((PlanChange, Device), EnvironmentClass);
-
-/// Records by the trial they are of.
-type ByTrial<'a> = BTreeMap<TrialId, Vec<&'a RunRecord>>;
-
-/// Adds the runs of seeds that are whole on another machine and not on the one the page is of, whose own of such a seed then do
-/// not count: arms are compared within a machine. Gives back those that are not used. `others` are of the same plan, by
-/// machine.
-fn pool<'a>(
-    records: &mut Vec<&'a RunRecord>,
-    others: Vec<Vec<&'a RunRecord>>,
-    profile: &Profile,
-) -> Vec<&'a RunRecord> {
-    if others.is_empty() {
-        return Vec::new();
-    }
-    let finished = |records: &[&'a RunRecord]| {
-        let mut by_trial = ByTrial::new();
-        for record in records.iter().filter(|record| record.status == Status::Finished) {
-            by_trial.entry(record.trial_id).or_default().push(record);
-        }
-        by_trial
-    };
-    let has = |by_trial: &ByTrial, (arm, trial): &(usize, TrialId)| {
-        let mut of_trial = by_trial.get(trial).into_iter().flatten();
-        of_trial.any(|record| profile.arms[*arm].varied.is_in(&record.plan))
-    };
-    let mut by_seed: BTreeMap<Seed, Vec<(usize, TrialId)>> = BTreeMap::new();
-    for (arm, trial) in profile.trials() {
-        by_seed.entry(trial.seed).or_default().push((arm, trial.id()));
-    }
-    let own = finished(records.as_slice());
-    let theirs: Vec<_> = others.iter().map(|other| finished(other)).collect();
-    let mut unused = Vec::new();
-    let mut pooled = BTreeSet::new();
-    for seed in &profile.seeds {
-        let of_seed = by_seed.get(seed).map_or(&[][..], Vec::as_slice);
-        let is_whole = |by_trial: &ByTrial| of_seed.iter().all(|trial| has(by_trial, trial));
-        if is_whole(&own) {
-            continue;
-        }
-        let Some(index) = theirs.iter().position(is_whole) else { continue };
-        let other = &others[index];
-        let is_of = |record: &&&RunRecord| record.trial.seed == *seed;
-        records.retain(|record| !is_of(&record));
-        records.extend(other.iter().filter(is_of));
-        pooled.extend(other.iter().filter(is_of).map(|record| &record.run));
-    }
-    unused.extend(others.into_iter().flatten().filter(|record| !pooled.contains(&record.run)));
-    unused
-}
-
-/// The greater, the rather a page is made of these runs: trials that came to their end, whether each had the machine to
-/// itself, and the newest that finished, or else that did not.
-fn rank<'a>(records: &[&'a RunRecord]) -> (usize, bool, Option<&'a RunId>, Option<&'a RunId>) {
-    let is_ended = |record: &&&RunRecord| !matches!(record.status, Status::Failed { .. });
-    let ended: BTreeSet<_> =
-        records.iter().filter(is_ended).map(|record| (record.trial_id, record.plan_hash)).collect();
-    let newest_of = |finished: bool| {
-        let of_kind = records.iter().filter(|record| (record.status == Status::Finished) == finished);
-        of_kind.map(|record| &record.run).max()
-    };
-    let is_alone = records.iter().all(|record| record.is_alone());
-    (ended.len(), is_alone, newest_of(true), newest_of(false))
-}
-
-/// What a page of one plan does not show, without a full stop.
-fn left_out<'a>(others: impl Iterator<Item = &'a RunRecord>) -> Option<Localised> {
-    let mut by_plan: BTreeMap<String, usize> = BTreeMap::new();
-    others.for_each(|record| *by_plan.entry(record.plan.name.to_string()).or_default() += 1);
-    let all: usize = by_plan.values().sum();
-    let said = |words: Words| {
-        let plan = |(plan, runs): (&String, &usize)| {
-            words.say("caveat.left-out-plan", &[("plan", plan), ("runs", runs)])
-        };
-        let plans: Vec<String> = by_plan.iter().map(plan).collect();
-        words.count("caveat.left-out", all, &[("plans", &plans.join(", "))])
-    };
-    (all > 0).then(|| Words::each(said))
 }
 
 /// The seed and the file, if it is the run's content that is bad.

@@ -11,13 +11,13 @@ use pinbench::report::{Lead, PAGE, kept};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::words::Words;
 
-use crate::cli::SweepArgs;
-use crate::cmd::Workspace;
+use crate::cmd::args::SweepArgs;
 use crate::cmd::console::print;
 use crate::cmd::explain::{ExplainArgs, Made, explain};
 use crate::cmd::list::dry_run;
 use crate::cmd::report::{Choice, Reporter};
 use crate::cmd::sweep::sweep;
+use crate::cmd::workspace::Workspace;
 
 /// Train what is missing of the experiments, then make their reports
 ///
@@ -68,7 +68,7 @@ pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
         listing: &listing,
         profile: args.sweep.profile.name(),
         out: &args.report,
-        steps: true,
+        steps: None,
         languages: &Language::ALL,
     };
     let written = reporter.write(&swept.experiments, &choice, Some((&swept.plan.base, swept.at_once)))?;

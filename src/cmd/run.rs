@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::SweepArgs;
-use crate::cmd::Workspace;
+use crate::cmd::args::SweepArgs;
 use crate::cmd::list::dry_run;
 use crate::cmd::sweep::sweep;
+use crate::cmd::workspace::Workspace;
 
 /// Train what is missing of the experiments, without a report
 ///

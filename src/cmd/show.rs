@@ -11,9 +11,9 @@ use pinbench::text;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::ProfileArg;
+use crate::cmd::args::{EXIT_FAILURE, ProfileArg, WrongUsage};
 use crate::cmd::console::{print, print_json, warn};
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 /// Show one run, or every run of a trial or an experiment: its record and its final numbers
 ///

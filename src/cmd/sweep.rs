@@ -19,11 +19,11 @@ use pinbench::schedule::{
 use pinbench::stream::{Key, Stream};
 use pinbench::text;
 
-use crate::cli::SweepArgs;
+use crate::cmd::args::{EXIT_FAILURE, SweepArgs, WrongUsage};
 use crate::cmd::console::{say, this_command, warn};
+use crate::cmd::data as sets;
 use crate::cmd::progress::Progress;
-use crate::cmd::workspace::command;
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets};
+use crate::cmd::workspace::{Workspace, command};
 
 /// What a sweep was asked for and what became of it.
 pub struct Swept {
@@ -329,7 +329,7 @@ pub fn require_torch() -> Result<()> {
 
 #[cfg(not(feature = "torch"))]
 pub fn require_torch() -> Result<()> {
-    Err(crate::cmd::without_torch())
+    Err(crate::cmd::args::without_torch())
 }
 
 /// Before anything is fetched, and before every run would fail for the same reason.

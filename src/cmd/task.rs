@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use pinbench::schedule::{Children, Ending, Event, Executor as _, Interrupt, Job};
 
-use crate::cmd::{Workspace, sweep};
+use crate::cmd::sweep;
+use crate::cmd::workspace::Workspace;
 
 /// Runs `job` alone on this machine, as anything that trains; `false` when it was interrupted.
 pub fn run(workspace: &Workspace, job: &Job) -> Result<bool> {

@@ -17,10 +17,10 @@ use pinbench::report::timing::{self, Machine};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use serde_json::Value;
 
-use crate::cli::ProfileArg;
+use crate::cmd::args::{ProfileArg, WrongUsage};
 use crate::cmd::console::{print, print_json};
 use crate::cmd::measure::{self, Turns};
-use crate::cmd::{Workspace, WrongUsage};
+use crate::cmd::workspace::Workspace;
 
 /// How fast a network's step is, and which way of running it is faster
 ///

@@ -12,9 +12,10 @@ use pinbench::experiment::{Experiment, ProfileName, Trial};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
-use crate::cli::TrialPlanArgs;
+use crate::cmd::args::{TrialPlanArgs, WrongUsage};
 use crate::cmd::console::{print, this_command};
-use crate::cmd::{Workspace, WrongUsage, data as sets, sweep, task};
+use crate::cmd::workspace::Workspace;
+use crate::cmd::{data as sets, sweep, task};
 
 /// Trace the steps of a trial: its time by operator, beside what this machine could do
 ///
@@ -160,9 +161,9 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
     write(&trace.folder.join(OPERATORS), &table)?;
     write(&trace.folder.join(PAGE), &page(&input)?)?;
     for text in glance(&roofline, &operators).into_iter().chain(disturbed.map(warning)) {
-        crate::cmd::train::say(&Event::Note { text });
+        crate::cmd::console::tell(&Event::Note { text });
     }
-    crate::cmd::train::say(&Event::Done);
+    crate::cmd::console::tell(&Event::Done);
     Ok(ExitCode::from(EXIT_SEALED))
 }
 

@@ -1,6 +1,6 @@
 //! The child: one job from standard input, one run into the store, events on standard output.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use pinbench::data::{self, DataSet};
 use pinbench::machine::{self, Environment, Watch, Watched};
 use pinbench::record::{
-    Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, Status, Store, StoreError, Wanted,
-    compare_second,
+    Checkpoint, CheckpointKey, ClaimError, Outcome, Rows, RunId, RunRecord, Status, Store, StoreError,
+    Wanted, compare_second,
 };
 use pinbench::row::{ChainRow, ConfusionRow, DiagnosticRow, EpochRow, StepRow};
 use pinbench::schedule::{EXIT_BUSY, EXIT_INTERRUPTED, EXIT_SEALED, Event, Interrupt, Job, Task};
 use pinbench::train::{self, Control, Ending, Kept, Options, Started, TrainError, Trained};
 
+use crate::cmd::console::tell;
 use crate::cmd::workspace::capture;
 
 /// Often enough for a bar that moves, seldom enough to cost nothing.
@@ -120,13 +121,7 @@ fn execute(
     data: &DataSet,
     interrupt: &Interrupt,
 ) -> anyhow::Result<ExitCode> {
-    let key = CheckpointKey {
-        trial_id: job.trial.id(),
-        plan_hash: job.plan.hash(),
-        environment_class: environment.class(),
-        binary: environment.binary,
-        diagnostics: job.diagnostics,
-    };
+    let key = key(job, environment);
     let checkpoint = find_checkpoint(job, store, &key)?;
     let started = Timestamp::now();
     // From here on a kill leaves a trace in the store.
@@ -144,7 +139,7 @@ fn execute(
     let watch = Watch::start();
     let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {
         Err(error @ TrainError::Checkpoint(_)) if checkpoint.is_some() => {
-            say(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
+            tell(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
             store.remove_checkpoints(&job.trial.id(), &job.plan.hash())?;
             drop(staging);
             return execute(job, environment, store, data, interrupt);
@@ -162,27 +157,41 @@ fn execute(
     record.effective = Some(trained.effective.clone());
     record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, &watched));
     if job.task == Task::Indexed
-        && let Some(earlier) = store.earlier(&record)?
+        && let Some(earlier) = agreeing(store, &mut record, &observer.rows.chain)?
     {
-        match compare_second(&earlier, &record, &observer.rows.chain) {
-            Ok(()) => {
-                store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
-                let text = format!("run {} says the same; this one is not kept", earlier.record.run);
-                say(&Event::Note { text });
-                say(&Event::Sealed { run: earlier.record.run, status: earlier.record.status });
-                return Ok(ExitCode::from(EXIT_SEALED));
-            }
-            // What it measured is kept, as the evidence of a run that stands for nothing.
-            Err(contradiction) => {
-                (record.status, record.outcome) =
-                    (Status::Failed { reason: contradiction.to_string() }, None);
-            }
-        }
+        store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
+        tell(&Event::Note { text: format!("run {} says the same; this one is not kept", earlier.run) });
+        tell(&Event::Sealed { run: earlier.run, status: earlier.status });
+        return Ok(ExitCode::from(EXIT_SEALED));
     }
     let record = staging.seal(&record, &observer.rows)?;
     store.remove_checkpoints(&record.trial_id, &record.plan_hash)?;
-    say(&Event::Sealed { run: record.run, status: record.status });
+    tell(&Event::Sealed { run: record.run, status: record.status });
     Ok(ExitCode::from(EXIT_SEALED))
+}
+
+/// What a checkpoint has to agree in with the training that goes on from it.
+fn key(job: &Job, environment: &Environment) -> CheckpointKey {
+    CheckpointKey {
+        trial_id: job.trial.id(),
+        plan_hash: job.plan.hash(),
+        environment_class: environment.class(),
+        binary: environment.binary,
+        diagnostics: job.diagnostics,
+    }
+}
+
+/// The run of the same trial that another task has stored meanwhile, if it says the same. One that says something else makes
+/// `record` that of a failed run: what it measured is kept, as the evidence of a run that stands for nothing.
+fn agreeing(store: &Store, record: &mut RunRecord, chain: &[ChainRow]) -> anyhow::Result<Option<RunRecord>> {
+    let Some(earlier) = store.earlier(record)? else { return Ok(None) };
+    match compare_second(&earlier, record, chain) {
+        Ok(()) => Ok(Some(earlier.record)),
+        Err(contradiction) => {
+            (record.status, record.outcome) = (Status::Failed { reason: contradiction.to_string() }, None);
+            Ok(None)
+        }
+    }
 }
 
 /// A planted fault is no part of the key, so that its runs neither use a checkpoint nor keep one.
@@ -191,7 +200,7 @@ fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Res
         return Ok(None);
     }
     let found = store.find_checkpoint(key)?;
-    found.notes.into_iter().for_each(|text| say(&Event::Note { text }));
+    found.notes.into_iter().for_each(|text| tell(&Event::Note { text }));
     Ok(found.checkpoint)
 }
 
@@ -287,7 +296,7 @@ impl<'a> Observer<'a> {
         if passed < PROGRESS_EVERY {
             return;
         }
-        say(&Event::Progress {
+        tell(&Event::Progress {
             step: row.step,
             epoch: row.epoch,
             images: self.images,
@@ -302,7 +311,7 @@ impl<'a> Observer<'a> {
 impl train::Observer for Observer<'_> {
     fn started(&mut self, started: &Started) {
         let Started { done, steps, steps_per_epoch, images, .. } = *started;
-        say(&Event::Started { done, steps, steps_per_epoch, images });
+        tell(&Event::Started { done, steps, steps_per_epoch, images });
         self.said = (Instant::now(), self.images);
     }
 
@@ -321,7 +330,7 @@ impl train::Observer for Observer<'_> {
         self.rows.epochs.push(*row);
         self.peak_rss_bytes = self.peak_rss_bytes.max(machine::peak_rss_bytes());
         let EpochRow { epoch, split, loss, accuracy, .. } = *row;
-        say(&Event::Measured { epoch, split, loss, accuracy });
+        tell(&Event::Measured { epoch, split, loss, accuracy });
         // An evaluation is not training speed.
         self.said = (Instant::now(), self.images);
     }
@@ -357,7 +366,7 @@ impl train::Observer for Observer<'_> {
             rows: self.rows.clone(),
         };
         if let Err(error) = store.keep(run, &checkpoint) {
-            say(&Event::Note { text: no_checkpoint(kept.step, &error) });
+            tell(&Event::Note { text: no_checkpoint(kept.step, &error) });
         }
         self.said = (Instant::now(), self.images);
     }
@@ -370,13 +379,6 @@ fn no_checkpoint(step: u64, error: &StoreError) -> String {
         other => other.to_string(),
     };
     format!("no checkpoint after {step} steps: {reason}; the run goes on")
-}
-
-/// A parent that is gone does not stop a run: what matters is the store.
-pub fn say(event: &Event) {
-    let mut out = io::stdout().lock();
-    let line = serde_json::to_string(event).unwrap_or_else(|error| format!("unspeakable event: {error}"));
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 #[cfg(test)]

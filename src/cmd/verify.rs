@@ -15,11 +15,11 @@ use pinbench::schedule::{Children, EXIT_INTERRUPTED, Ending, Event, Interrupt, J
 use pinbench::stats::Spread;
 use serde::Serialize;
 
-use crate::cli::ProfileArg;
+use crate::cmd::args::{EXIT_FAILURE, ProfileArg, WrongUsage};
 use crate::cmd::console::{print, print_json, warn};
 use crate::cmd::progress::Progress;
-use crate::cmd::workspace::is_path;
-use crate::cmd::{EXIT_FAILURE, Workspace, WrongUsage, data as sets, sweep};
+use crate::cmd::workspace::{Workspace, is_path};
+use crate::cmd::{data as sets, sweep};
 
 /// Run again what is stored, in fresh processes, and grade how alike it comes out
 ///

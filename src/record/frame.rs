@@ -17,7 +17,7 @@ use crate::record::schema::{
 };
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 
-pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
+pub fn from_steps<'a>(rows: impl IntoIterator<Item = &'a StepRow>) -> Result<DataFrame, FrameError> {
     let phase = |phase: Phase| move |row: &StepRow| row.times.ns(phase);
     let mut frame = Builder::new(STEPS_FILE, &STEPS, rows);
     frame.u32(|row| row.epoch).u64(|row| row.step).u32(|row| row.images);
@@ -34,27 +34,29 @@ pub fn from_steps(rows: &[StepRow]) -> Result<DataFrame, FrameError> {
     frame.finish()
 }
 
-pub fn from_epochs(rows: &[EpochRow]) -> Result<DataFrame, FrameError> {
+pub fn from_epochs<'a>(rows: impl IntoIterator<Item = &'a EpochRow>) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(EPOCHS_FILE, &EPOCHS, rows);
     frame.u32(|row| row.epoch).text(|row| row.split.name()).u32(|row| row.images);
     frame.f64(|row| row.loss).f64(|row| row.accuracy).u64(|row| row.wall_ns);
     frame.finish()
 }
 
-pub fn from_confusion(rows: &[ConfusionRow]) -> Result<DataFrame, FrameError> {
+pub fn from_confusion<'a>(rows: impl IntoIterator<Item = &'a ConfusionRow>) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(CONFUSION_FILE, &CONFUSION, rows);
     frame.u32(|row| row.epoch).text(|row| row.split.name()).u32(|row| u32::from(row.label));
     frame.u32(|row| u32::from(row.predicted)).u32(|row| row.images);
     frame.finish()
 }
 
-pub fn from_diagnostics(rows: &[DiagnosticRow]) -> Result<DataFrame, FrameError> {
+pub fn from_diagnostics<'a>(
+    rows: impl IntoIterator<Item = &'a DiagnosticRow>,
+) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(DIAGNOSTICS_FILE, &DIAGNOSTICS, rows);
     frame.u32(|row| row.epoch).text(|row| row.diagnostic.name()).text(|row| &row.of).f64(|row| row.value);
     frame.finish()
 }
 
-pub fn from_chain(rows: &[ChainRow]) -> Result<DataFrame, FrameError> {
+pub fn from_chain<'a>(rows: impl IntoIterator<Item = &'a ChainRow>) -> Result<DataFrame, FrameError> {
     let mut frame = Builder::new(CHAIN_FILE, &CHAIN, rows);
     frame.u64(|row| row.step).text(|row| &row.of).u64(|row| row.hash);
     frame.finish()
@@ -156,13 +158,18 @@ pub enum FrameError {
 struct Builder<'a, R> {
     file: &'static str,
     schema: std::slice::Iter<'static, schema::Column>,
-    rows: &'a [R],
+    rows: Vec<&'a R>,
     columns: Vec<polars::prelude::Column>,
 }
 
 impl<'a, R> Builder<'a, R> {
-    fn new(file: &'static str, schema: &'static [schema::Column], rows: &'a [R]) -> Self {
-        Self { file, schema: schema.iter(), rows, columns: Vec::with_capacity(schema.len()) }
+    fn new(
+        file: &'static str,
+        schema: &'static [schema::Column],
+        rows: impl IntoIterator<Item = &'a R>,
+    ) -> Self {
+        let (rows, columns) = (rows.into_iter().collect(), Vec::with_capacity(schema.len()));
+        Self { file, schema: schema.iter(), rows, columns }
     }
 
     fn u32(&mut self, value: impl Fn(&R) -> u32) -> &mut Self {
@@ -178,8 +185,8 @@ impl<'a, R> Builder<'a, R> {
     }
 
     fn optional_u64(&mut self, value: impl Fn(&R) -> Option<u64>) -> &mut Self {
-        let values = self.rows.iter().map(value);
-        let array = UInt64Chunked::from_iter_options(self.name(), values);
+        let name = self.name();
+        let array = UInt64Chunked::from_iter_options(name, self.rows.iter().copied().map(value));
         self.columns.push(array.into_column());
         self
     }
@@ -188,15 +195,15 @@ impl<'a, R> Builder<'a, R> {
     where
         ChunkedArray<T>: IntoSeries,
     {
-        let values = self.rows.iter().map(value);
-        let array = ChunkedArray::<T>::from_iter_values(self.name(), values);
+        let name = self.name();
+        let array = ChunkedArray::<T>::from_iter_values(name, self.rows.iter().copied().map(value));
         self.columns.push(array.into_column());
         self
     }
 
     fn text(&mut self, value: impl Fn(&'a R) -> &'a str) -> &mut Self {
-        let values = self.rows.iter().map(value);
-        let array = StringChunked::from_iter_values(self.name(), values);
+        let name = self.name();
+        let array = StringChunked::from_iter_values(name, self.rows.iter().copied().map(value));
         self.columns.push(array.into_column());
         self
     }

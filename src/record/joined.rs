@@ -93,14 +93,13 @@ fn split<R>(
     Ok(by_run)
 }
 
-fn joined<R: Clone>(
+fn joined<'a, R: 'a>(
     file: &'static str,
-    runs: &[Labelled],
-    rows: impl Fn(&LoadedRun) -> &[R],
-    frame: impl Fn(&[R]) -> Result<DataFrame, FrameError>,
+    runs: &[Labelled<'a>],
+    rows: impl Fn(&'a LoadedRun) -> &'a [R],
+    frame: impl Fn(Vec<&'a R>) -> Result<DataFrame, FrameError>,
 ) -> Result<DataFrame, FrameError> {
-    let all: Vec<R> = runs.iter().flat_map(|(_, run)| rows(run)).cloned().collect();
-    let frame = frame(&all)?;
+    let frame = frame(runs.iter().flat_map(|(_, run)| rows(run)).collect())?;
     let of_row = || runs.iter().flat_map(|labelled| repeat_n(labelled, rows(labelled.1).len()));
     let named = |name: &str, of: Vec<&str>| Series::new(PlSmallStr::from_str(name), of).into_column();
     let [arm, seed, run] = LABELS;

@@ -1,6 +1,7 @@
 //! Claims beside what the runs say of them.
 
 use crate::analyse::{Assessment, Evidence, Verdict};
+use crate::report::amount::{amount, amount_unsigned, estimate, interval, number, with_unit, written};
 use crate::report::figure::{FigureError, strip};
 use crate::report::view::{ClaimView, EvidenceView, HeldView, VerdictView};
 use crate::stream::Seed;
@@ -115,11 +116,6 @@ fn of_ratios(evidence: &Evidence, words: Words) -> &'static str {
     if evidence.is_ratio { words.word("evidence.of-ratios") } else { "" }
 }
 
-pub fn estimate(evidence: &Evidence, words: Words) -> String {
-    let none = || words.word("evidence.no-value").to_owned();
-    evidence.estimate.map_or_else(none, |value| amount(evidence, value, words))
-}
-
 /// The wider interval that keeps a part of a claim from counting against it, where the one that is shown would.
 fn strict(evidence: &Evidence, words: Words) -> Option<String> {
     let is_open = evidence.verdict == Verdict::Inconclusive && evidence.is_informative;
@@ -130,38 +126,4 @@ fn strict(evidence: &Evidence, words: Words) -> Option<String> {
     };
     let (low, high) = evidence.shown_ends(evidence.strict.filter(|_| seems_refuted)?);
     Some(words.range(&written(evidence, low), &with_unit(written(evidence, high), evidence, words)))
-}
-
-/// `None` too where it would be wider than all there can be.
-pub fn interval(evidence: &Evidence, words: Words) -> Option<String> {
-    let (low, high) = evidence.shown_interval().filter(|_| evidence.is_informative)?;
-    Some(words.range(&written(evidence, low), &with_unit(written(evidence, high), evidence, words)))
-}
-
-fn number(evidence: &Evidence, value: f64) -> String {
-    written(evidence, evidence.shown(value))
-}
-
-/// A difference has a sign, the mean of an arm has one only if it is below 0.
-fn written(evidence: &Evidence, shown: f64) -> String {
-    match evidence.bound {
-        Some(_) => text::fixed(shown, evidence.places),
-        None => text::signed(shown, evidence.places),
-    }
-}
-
-/// As numbers of the evidence are written wherever they stand.
-pub fn amount(evidence: &Evidence, value: f64, words: Words) -> String {
-    with_unit(number(evidence, value), evidence, words)
-}
-
-fn amount_unsigned(evidence: &Evidence, value: f64, words: Words) -> String {
-    with_unit(text::fixed(value, evidence.places), evidence, words)
-}
-
-fn with_unit(number: String, evidence: &Evidence, words: Words) -> String {
-    match words.unit(evidence.unit) {
-        "" => number,
-        unit => format!("{number} {unit}"),
-    }
 }

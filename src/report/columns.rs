@@ -330,7 +330,7 @@ const PAGES: &str = "
 | `results.csv`, `results.json` | mean and standard deviation of every metric by arm |
 | `values.csv` | every metric of every run that counts |
 | `epochs.csv`, `epochs.parquet` | the table of epochs of all runs of the page |
-| `steps.parquet` | the table of steps of all runs; `report --no-steps` does without, and shows nothing that needs it |
+| `steps.parquet` | the table of steps of all runs; `report --no-steps` does without, and so does a page of more than 2 million rows unless it is made with `--steps`; it then shows nothing that needs it |
 | `confusion.parquet` | the confusion matrices of all runs |
 | `diagnostics.csv`, `diagnostics.parquet` | the diagnostics of all runs, where there are any |
 | `runs.json` | a list of the records of all runs, as `run.json`, each with the name of its `arm` |

@@ -124,28 +124,7 @@ pub fn view(
         _ => String::new(),
     };
     let is_full = entries.iter().all(|entry| entry.is_full);
-    let has_page = |id: &String| {
-        let of = entries.iter().filter(|entry| entry.id == *id).flat_map(|entry| &entry.views);
-        of.into_iter().any(|(language, view)| *language == words.language && view.has_page)
-    };
-    let mut places = among.into_iter();
-    let page = words.language.file(PAGE);
-    let experiments = entries.iter().filter_map(|entry| {
-        let (_, view) = entry.views.iter().find(|(language, _)| *language == words.language)?;
-        let mut view = view.clone();
-        for (claim, among) in view.claims.iter_mut().zip(places.by_ref()) {
-            claim.q = among.q.map(written_q);
-            claim.repeats = among.repeats.map(|(experiment, id)| {
-                let href = format!("{experiment}/{page}#{}", claims::anchor(&id));
-                ClaimLinkView { id, href: has_page(&experiment).then_some(href) }
-            });
-        }
-        let claims = view.claims.iter().cloned();
-        (view.tested, view.untested) = claims.partition(|claim| claim.verdict.class != NOT_EVALUATED);
-        view.why_untested = why_untested(&view.untested);
-        Some(view)
-    });
-    let mut experiments: Vec<IndexEntryView> = experiments.collect();
+    let mut experiments = experiment_views(entries, among, words);
     let findings = front.map_or_else(Vec::new, |front| {
         findings(&front.findings, &mut experiments, explanations, words.language)
     });
@@ -178,6 +157,32 @@ pub fn view(
         command: command.to_owned(),
         downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
+}
+
+/// `among` says of each claim, in their order, how it stands among all of them.
+fn experiment_views(entries: &[Entry], among: Vec<Among>, words: Words) -> Vec<IndexEntryView> {
+    let has_page = |id: &String| {
+        let of = entries.iter().filter(|entry| entry.id == *id).flat_map(|entry| &entry.views);
+        of.into_iter().any(|(language, view)| *language == words.language && view.has_page)
+    };
+    let mut places = among.into_iter();
+    let page = words.language.file(PAGE);
+    let experiments = entries.iter().filter_map(|entry| {
+        let (_, view) = entry.views.iter().find(|(language, _)| *language == words.language)?;
+        let mut view = view.clone();
+        for (claim, among) in view.claims.iter_mut().zip(places.by_ref()) {
+            claim.q = among.q.map(written_q);
+            claim.repeats = among.repeats.map(|(experiment, id)| {
+                let href = format!("{experiment}/{page}#{}", claims::anchor(&id));
+                ClaimLinkView { id, href: has_page(&experiment).then_some(href) }
+            });
+        }
+        let claims = view.claims.iter().cloned();
+        (view.tested, view.untested) = claims.partition(|claim| claim.verdict.class != NOT_EVALUATED);
+        view.why_untested = why_untested(&view.untested);
+        Some(view)
+    });
+    experiments.collect()
 }
 
 /// By id, those that answer a question after the others, unless somebody has said an order.

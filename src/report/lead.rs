@@ -1,7 +1,7 @@
 //! What a reader takes away from a page, for a terminal: its first sentence, then every claim with its verdict.
 
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess};
-use crate::report::{Input, claims, glance};
+use crate::report::{Input, amount, glance};
 use crate::text;
 use crate::words::Words;
 
@@ -55,8 +55,8 @@ pub fn sentence(assessment: &Assessment, words: Words) -> String {
 }
 
 fn found(evidence: &Evidence, words: Words) -> String {
-    let mut parts = vec![claims::estimate(evidence, words)];
-    if let Some(interval) = claims::interval(evidence, words) {
+    let mut parts = vec![amount::estimate(evidence, words)];
+    if let Some(interval) = amount::interval(evidence, words) {
         parts.push(words.say("evidence.interval", &[("interval", &interval)]));
     } else if !evidence.is_informative {
         parts.push(words.word("evidence.uninformative").to_owned());

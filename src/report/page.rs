@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::analyse::{Assessment, Caveat, Summary, Verdict};
+use crate::experiment::Experiment;
 use crate::language::Localised;
 use crate::report::figure::epoch_curve::{self, Metric};
 use crate::report::figure::loss_curve::{self, Along};
@@ -26,29 +27,17 @@ pub fn view(
     let to = |text: &Localised| text.to(words.language).to_owned();
     let (gaps, warnings): (Vec<&Caveat>, Vec<&Caveat>) =
         summary.caveats.iter().partition(|caveat| is_gap(caveat));
+    let left_out = input.left_out.iter().map(|text| capitalised(text.to(words.language)));
     let claims = claim_views(input, summary, assessments, words)?;
-    let arms = summary.distinct().count().saturating_sub(Look::MOST);
-    // What a table leaves out, and the file that has all of it, where there is one.
-    let cut = |table: TableView, left_out: usize, what: &str, file: &str| {
-        let is_there = input.downloads.iter().any(|download| download.name == file);
-        let left_out = (left_out > 0).then(|| LeftOutView {
-            what: words.count(what, left_out, &[]),
-            file: is_there.then(|| file.to_owned()),
-        });
-        TableView { left_out, ..table }
+    let cut = Cut {
+        downloads: &input.downloads,
+        arms: summary.distinct().count().saturating_sub(Look::MOST),
+        words,
     };
-    let of_arms = |table: TableView| cut(table, arms, "word.arm-count", "results.csv");
-    let all_of_arms = |tables: Vec<TableView>, file: &str| -> Vec<TableView> {
-        tables.into_iter().map(|table| cut(table, arms, "word.arm-count", file)).collect()
-    };
-    let drawn = |figure: FigureView| match arms {
-        0 => figure,
-        _ => {
-            let arms = words.count("word.arm-count", arms, &[]);
-            let left_out = words.say("figure.arms-left-out", &[("arms", &arms)]);
-            FigureView { caption: figure.caption.clone() + &left_out, ..figure }
-        }
-    };
+    let of_arms = |table| cut.arms(table, "results.csv");
+    let all_of_arms =
+        |tables: Vec<TableView>, file| tables.into_iter().map(|table| cut.arms(table, file)).collect();
+    let drawn = |figure| cut.figure(figure);
     let (runs, more_runs) = results::runs(summary, words)?;
     let provenance = provenance::view(summary, &input.command, words)?;
     let recorded: usize = Look::all(summary).map(|(arm, _)| arm.runs.len()).sum();
@@ -60,16 +49,9 @@ pub fn view(
         source: experiment.source.as_ref().map(to),
         profile: setup::profile(profile, words),
         plans: setup::plans(summary, words),
-        glance: glance::answer(assessments, words)
-            .into_iter()
-            .chain(decided(assessments, words))
-            .chain(glance::sentences(summary, experiment, words))
-            .collect(),
+        glance: at_a_glance(experiment, summary, assessments, words),
         warnings: device::warning(summary, words).into_iter().chain(sentences(&warnings, words)).collect(),
-        gaps: sentences(&gaps, words)
-            .into_iter()
-            .chain(input.left_out.iter().map(|text| capitalised(text.to(words.language))))
-            .collect(),
+        gaps: sentences(&gaps, words).into_iter().chain(left_out).collect(),
         has_theirs: claims.iter().flat_map(|claim| &claim.evidence).any(|evidence| evidence.theirs.is_some()),
         claims,
         ruler: strip::ruler()?,
@@ -87,14 +69,57 @@ pub fn view(
         timing: [relative_time::draw(summary, words)?, phases::draw(summary, words)?].map(drawn).into(),
         setup: setup::facts(&profile.arms, words),
         limits: experiment.limits.iter().map(to).collect(),
-        runs: cut(runs, more_runs, "word.row", "values.csv"),
+        runs: cut.table(runs, more_runs, "word.row", "values.csv"),
         provenance: ProvenanceView {
-            arms: cut(provenance.arms, arms, "word.arm-count", "runs.json"),
-            runs: cut(provenance.runs, unrecorded, "word.row", "runs.json"),
+            arms: cut.arms(provenance.arms, "runs.json"),
+            runs: cut.table(provenance.runs, unrecorded, "word.row", "runs.json"),
             ..provenance
         },
         downloads: input.downloads.iter().map(|one| download(one, words)).collect(),
     })
+}
+
+fn at_a_glance(
+    experiment: &Experiment,
+    summary: &Summary,
+    assessments: &[Assessment],
+    words: Words,
+) -> Vec<String> {
+    let answer = glance::answer(assessments, words).into_iter().chain(decided(assessments, words));
+    answer.chain(glance::sentences(summary, experiment, words)).collect()
+}
+
+/// Says of tables and figures what they leave out.
+struct Cut<'a> {
+    downloads: &'a [Download],
+    /// How many arms are in none of them.
+    arms: usize,
+    words: Words,
+}
+
+impl Cut<'_> {
+    /// `left_out` is how many of `what` are not in the table, `file` the one that has all of it, if it is there.
+    fn table(&self, table: TableView, left_out: usize, what: &str, file: &str) -> TableView {
+        let is_there = self.downloads.iter().any(|download| download.name == file);
+        let left_out = (left_out > 0).then(|| LeftOutView {
+            what: self.words.count(what, left_out, &[]),
+            file: is_there.then(|| file.to_owned()),
+        });
+        TableView { left_out, ..table }
+    }
+
+    fn arms(&self, table: TableView, file: &str) -> TableView {
+        self.table(table, self.arms, "word.arm-count", file)
+    }
+
+    fn figure(&self, figure: FigureView) -> FigureView {
+        if self.arms == 0 {
+            return figure;
+        }
+        let arms = self.words.count("word.arm-count", self.arms, &[]);
+        let left_out = self.words.say("figure.arms-left-out", &[("arms", &arms)]);
+        FigureView { caption: figure.caption.clone() + &left_out, ..figure }
+    }
 }
 
 /// Of the claims that are decided, so many are said in words before the scoreboard has them all.

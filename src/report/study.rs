@@ -2,6 +2,7 @@
 //!
 //! Sentences stand in `templates/text`; what a hypothesis says, in the study's file.
 
+pub(in crate::report) mod input;
 mod says;
 #[cfg(test)]
 pub mod tests;
@@ -10,17 +11,17 @@ pub(in crate::report) mod wire;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use input::Input;
 pub use says::says;
 
 use crate::analyse::study::{
-    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Layout,
-    MAIN_SHARE, MechanismFound, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
+    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Finding, LEAST_SLOWDOWN, Layout, MAIN_SHARE,
+    MechanismFound, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
 };
-use crate::analyse::timing::{Estimate, LOOKS, Measured};
+use crate::analyse::timing::{Estimate, LOOKS};
 use crate::experiment::plan::PlanName;
 use crate::experiment::study::{Hypothesis, Study, Test};
 use crate::language::{Language, Localised};
-use crate::record::RunRecord;
 use crate::report::cell::{NOTHING, figures};
 use crate::report::figure::{FigureError, left, phases, study_curve};
 use crate::report::kept::explanation;
@@ -31,25 +32,6 @@ use crate::report::{
 };
 use crate::text;
 use crate::words::Words;
-
-/// An explanation and where it comes from.
-pub struct Input<'a> {
-    pub study: &'a Study,
-    pub layout: &'a Layout,
-    pub measured: &'a Measured,
-    pub explanation: &'a Explanation,
-    /// `None` where no curve was measured.
-    pub curve: Option<&'a CurveFound>,
-    pub records: &'a [RunRecord],
-    /// Measures all of it again.
-    pub command: &'a str,
-    /// Of the measurement.
-    pub folder: &'a str,
-    /// Whether an index lies beside the page's folder.
-    pub has_index: bool,
-    /// The page is made in each of these.
-    pub languages: &'a [Language],
-}
 
 /// Name of the page's folder: a demonstration must not take the place of an explanation that is meant, nor one plan that of
 /// another.

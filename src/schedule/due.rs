@@ -84,15 +84,16 @@ pub fn items<'a, E>(
     definition.trials().take(kept).map(item).collect()
 }
 
-/// Makes those trials due again whose arms are all done under their seed but were not measured together. `items` are in the
-/// order of [`items`].
+/// Makes the trials of a seed due again, all of them, that are not measured together: neither by the runs there are nor once
+/// what is missing is trained. Where one diverged or is under way, they cannot be. `items` are in the order of [`items`].
 pub fn retime(items: &mut [Item]) {
     let is_same = |one: &Item, other: &Item| {
         (&one.experiment.id, one.trial.seed) == (&other.experiment.id, other.trial.seed)
     };
     for block in items.chunk_by_mut(is_same) {
+        let can_be = block.len() > 1 && block.iter().all(|item| item.is_due() || item.run().is_some());
         let runs: Option<Vec<&RunRecord>> = block.iter().map(Item::run).collect();
-        if runs.is_some_and(|runs| runs.len() > 1 && !are_together(&runs)) {
+        if can_be && !runs.is_some_and(|runs| are_together(&runs)) {
             block.iter_mut().for_each(|item| item.standing = Standing::Missing);
         }
     }
@@ -144,13 +145,19 @@ mod tests {
                 records.push(record);
             }
         }
+        // Of seed 2 one arm is done, which an earlier experiment may have trained: those that are missing would come too late.
+        records.push(samples::finished(&profile.arms[0], 2).record);
         let plan = PlanAsked::exactly(records[0].plan.clone());
         let wanted = super::Asked { plan: &plan, environment: None, alone: true };
-        let mut found = items(&experiment, Some(3), &wanted, &records, nobody).unwrap();
-        retime(&mut found);
-        let due: Vec<bool> = found.iter().map(Item::is_due).collect();
-        // Seed 2 was never run and is due anyway.
-        assert_eq!(due, [false, false, false, true, true, true, true, true, true]);
+        let due = |retimed: bool| -> Vec<bool> {
+            let mut found = items(&experiment, Some(3), &wanted, &records, nobody).unwrap();
+            if retimed {
+                retime(&mut found);
+            }
+            found.iter().map(Item::is_due).collect()
+        };
+        assert_eq!(due(false), [false, false, false, false, false, false, false, true, true]);
+        assert_eq!(due(true), [false, false, false, true, true, true, true, true, true]);
     }
 
     #[test]

@@ -285,9 +285,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::analyse::gate::finding::{Finding, Subject, Verdict};
+    use crate::analyse::gate::finding::{Finding, Subject};
     use crate::analyse::gate::judge;
     use crate::analyse::gate::simulated::{self, Study};
+    use crate::analyse::gate::verdict::Verdict;
     use crate::experiment::PlanChange;
 
     fn accept(asked: &Asked, runs: &[Sample]) -> Result<Baseline, AcceptError> {

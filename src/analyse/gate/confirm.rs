@@ -2,8 +2,9 @@
 
 use std::mem;
 
-use crate::analyse::gate::finding::{Doubt, Evidence, Finding, Findings, Subject, Verdict};
+use crate::analyse::gate::finding::{Evidence, Finding, Findings, Subject};
 use crate::analyse::gate::tolerance::Look;
+use crate::analyse::gate::verdict::{Doubt, Verdict};
 
 /// Under which seeds an arm is trained for an alarm.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

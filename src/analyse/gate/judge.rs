@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::analyse::gate::finding::{
-    Alarm, Bar, Bits, Doubt, Evidence, Finding, Findings, Moved, Subject, Verdict,
-};
+use crate::analyse::gate::finding::{Bits, Evidence, Finding, Findings, Moved, Subject};
 use crate::analyse::gate::sample::{Ending, Numbers, Sample};
 use crate::analyse::gate::tolerance::{Comparison, Known};
+use crate::analyse::gate::verdict::{Alarm, Bar, Doubt, Verdict};
 use crate::experiment::baseline::{ArmBaseline, Baseline, BaselineRun, Gauge};
 use crate::experiment::{ConfigHash, Experiment, PlanChange, ProfileName};
 use crate::stream::Seed;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use crate::analyse::gate::finding::{Alarm, Findings, Verdict};
+use crate::analyse::gate::finding::Findings;
 use crate::analyse::gate::judge::{Valued, compare_values};
+use crate::analyse::gate::verdict::{Alarm, Verdict};
 use crate::experiment::baseline::{Baseline, Gauge};
 
 const CHECKS: usize = 300;

@@ -16,7 +16,7 @@
 //! false alarms are no more than those of the test alone; and as the larger of two deviations is taken, those are rarer than
 //! stated.
 
-use crate::analyse::gate::finding::{Alarm, Doubt, Verdict};
+use crate::analyse::gate::verdict::{Alarm, Doubt, Verdict};
 use crate::experiment::baseline::{ArmBaseline, Gauge, Margin};
 use crate::stats::{Spread, inference, mean, sample_sd};
 use crate::stream::Seed;

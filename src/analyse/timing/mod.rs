@@ -20,7 +20,7 @@ pub use look::{ALPHA, LOOKS, Look};
 
 use serde::{Deserialize, Serialize};
 
-use crate::analyse::caveat::disturbed_share;
+use crate::analyse::block::disturbed_share;
 use crate::record::{Design, LoadedRun, Measurement, MeasurementError, Timed};
 
 /// The costs of every block.

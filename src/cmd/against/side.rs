@@ -18,10 +18,10 @@ use pinbench::schedule::EXIT_INTERRUPTED;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cmd::check::CheckArgs;
+use crate::cmd::args::{EXIT_USAGE, WrongUsage};
+use crate::cmd::check::args::CheckArgs;
 use crate::cmd::time::READY;
-use crate::cmd::workspace::is_path;
-use crate::cmd::{EXIT_USAGE, Workspace, WrongUsage};
+use crate::cmd::workspace::{Workspace, is_path};
 
 /// What a comparison asks of a program: verbs and their options.
 const NEEDED: [(&str, &[&str]); 4] = [

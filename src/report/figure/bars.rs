@@ -2,9 +2,9 @@
 
 use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::report::figure::label;
 use crate::report::figure::plot::{Drawn, Margins, Plot, UNITS_PER_PIXEL};
 use crate::report::figure::style::Mark;
+use crate::report::figure::width;
 
 /// Pixels from one bar to the next: its name above, the bar, a gap.
 const ROW: i32 = 56;
@@ -42,7 +42,7 @@ impl Place {
 /// `heading` in so many pixels: of a name that is too long the end goes, and never the number behind it.
 fn fitted(heading: &str, room: i32) -> String {
     let (name, number) = heading.find(" · ").map_or((heading, ""), |at| heading.split_at(at));
-    format!("{}{number}", label::shortened(name, room - label::width(number)))
+    format!("{}{number}", width::shortened(name, room - width::width(number)))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
         let heading = "Page faults: the allocator gives memory back after each step · 1.01×";
         let fit = fitted(heading, 340);
         assert!(fit.starts_with("Page faults") && fit.ends_with("… · 1.01×"), "{fit}");
-        assert!(label::width(&fit) <= 340);
+        assert!(width::width(&fit) <= 340);
         assert_eq!(fitted("relu · 0.9880", 340), "relu · 0.9880");
     }
 }

@@ -1,9 +1,9 @@
 //! Where the labels of a picture are, for tests: none over another, and none beyond the edge.
 //!
-//! Letters are as wide as `label::width` says, which is on the safe side; `just test-pages` measures them in a browser.
+//! Letters are as wide as `width::width` says, which is on the safe side; `just test-pages` measures them in a browser.
 
-use crate::report::figure::label;
 use crate::report::figure::plot::UNITS_PER_PIXEL;
+use crate::report::figure::width;
 use crate::report::view::PictureView;
 
 struct Label<'a> {
@@ -41,7 +41,7 @@ impl<'a> Label<'a> {
         };
         let number = |name: &str| attribute(name).unwrap().parse::<i32>().unwrap();
         let (x, y) = (number("x"), number("y"));
-        let width = label::width(text) * UNITS_PER_PIXEL;
+        let width = width::width(text) * UNITS_PER_PIXEL;
         let left = match attribute("text-anchor") {
             Some("middle") => x - width / 2,
             Some("end") => x - width,

@@ -8,7 +8,7 @@ use crate::language::Localised;
 use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Mark};
-use crate::report::figure::{FigureError, both, capital, extent, label};
+use crate::report::figure::{FigureError, both, capital, extent, width};
 use crate::report::view::{FigureView, PictureView};
 use crate::text;
 use crate::words::Words;
@@ -58,7 +58,7 @@ fn draw_one(rows: &[&Row], lines: &[String], metric: Metric, size: Size, words: 
         for (index, (row, line)) in rows.iter().zip(lines).enumerate() {
             let across = |value: f64| plot.place((value, (rows.len() - index) as f64 - 0.5));
             let (ours, theirs) = (across(row.ours), across(row.theirs));
-            let name = label::shortened(row.name.to(words.language), margins.left - 2 * GAP);
+            let name = width::shortened(row.name.to(words.language), margins.left - 2 * GAP);
             let before = ((margins.left - GAP) * UNITS_PER_PIXEL, ours.1);
             plot.text(before, Mark::Tick, HPos::Right, VPos::Center, &name)?;
             plot.rule([ours, theirs], Ink::of(Mark::Leader))?;

@@ -6,6 +6,7 @@ use crate::report::figure::axis::Axis;
 use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, picture};
 use crate::report::figure::style::{Look, Mark};
+use crate::report::figure::width;
 use crate::report::figure::{FigureError, Series, both, describe, extent, legend, thin};
 use crate::report::view::{FigureView, PictureView};
 use crate::row::{EpochRow, Split};
@@ -128,7 +129,7 @@ fn draw_one(curves: &[Curve], y: &Axis, size: Size, words: Words) -> Drawn<Pictu
     let epochs = curves.iter().flat_map(|curve| &curve.mean.points).map(|point| point.0 as u32);
     let x = Axis::whole(words.word("figure.epoch"), 1, epochs.max().unwrap_or(1), size.pick(11, 6));
     let right = label::room(curves.iter().map(|curve| curve.label.as_str()), size);
-    let left = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let left = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let margins = Margins { top: 26, right, bottom: 44, left };
     picture(size.width(), size.pick(340, 280), |sheet| {
         let mut plot = Plot::new(sheet, &x, y, margins)?;

@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL};
 use crate::report::figure::style::{Ink, Look, Mark};
+use crate::report::figure::width::{shortened, width};
 
 /// Height of a line of labels.
 const LINE: i32 = 15 * UNITS_PER_PIXEL;
@@ -18,35 +19,6 @@ pub struct EndLabel {
     pub text: String,
     pub look: Look,
     pub end: (f64, f64),
-}
-
-/// Pixels that `text` takes at most in bold small print: in DejaVu Sans, the widest of the fonts a page may be shown in.
-pub fn width(text: &str) -> i32 {
-    let tenths = |letter: char| match letter {
-        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '·' | ' ' => 48,
-        '(' | ')' | '[' | ']' | '-' | '!' | 'f' | 'r' | 't' => 60,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' | '…' => 133,
-        'A'..='Z' | '&' | '#' | '^' | '+' | '±' | '−' | '×' | '=' | '<' | '>' | '~' => 105,
-        // Signs of Chinese, Japanese and Korean are as wide as they are high.
-        '\u{1100}'..='\u{11ff}'
-        | '\u{2e80}'..='\u{9fff}'
-        | '\u{a960}'..='\u{d7ff}'
-        | '\u{f900}'..='\u{ffef}' => 125,
-        '\0'..='\x7f' => 86,
-        _ => 96,
-    };
-    (text.chars().map(tenths).sum::<i32>() + 9) / 10
-}
-
-/// As much of the beginning of `text` as fits into so many pixels, and a sign that there was more.
-pub fn shortened(text: &str, room: i32) -> String {
-    if width(text) <= room {
-        return text.to_owned();
-    }
-    let fits = |kept: &String| width(kept) + width("…") <= room;
-    let beginnings = text.char_indices().map(|(end, _)| text[..end].trim_end().to_owned());
-    let kept = beginnings.take_while(fits).last().unwrap_or_default();
-    kept + "…"
 }
 
 /// Pixels to keep free on the right for the longest of `labels`: at most a third of the picture, or the curves would have none.
@@ -144,14 +116,5 @@ mod tests {
             assert!(bounds.start <= moved[0] && moved[7] <= bounds.end, "{moved:?}");
             assert!(moved.windows(2).all(|pair| pair[1] - pair[0] >= LINE), "{moved:?}");
         }
-    }
-
-    #[test]
-    fn a_name_is_cut_where_its_room_ends() {
-        assert_eq!(shortened("64, square root", 200), "64, square root");
-        let cut = shortened("memory kept between the steps", 80);
-        assert!(cut.ends_with('…') && cut.starts_with("memory") && width(&cut) <= 80, "{cut}");
-        assert_eq!(shortened("배치 크기", 1), "…");
-        assert!(width("배치") >= 24, "letters as wide as high");
     }
 }

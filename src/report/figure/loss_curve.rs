@@ -8,6 +8,7 @@ use crate::report::figure::axis::Axis;
 use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Look, Mark};
+use crate::report::figure::width;
 use crate::report::figure::{FigureError, Series, both, describe, extent, legend, thin};
 use crate::report::results::status_word;
 use crate::report::view::{FigureView, PictureView};
@@ -207,7 +208,7 @@ fn draw_one(
     let x = Axis::exact(words.word(along.axis()), 0.0, scales.most, size.pick(7, 5));
     let y = Axis::log(words.word("figure.training-loss"), scales.low, scales.high, size.pick(8, 6));
     let right = label::room(curves.iter().map(|curve| curve.label.as_str()), size);
-    let left = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let left = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let margins = Margins { top: 26, right, bottom: 44, left };
     picture(size.width(), size.pick(400, 320), |sheet| {
         let mut plot = Plot::new(sheet, &x, &y, margins)?;
@@ -260,11 +261,11 @@ fn draw_early_end(plot: &Plot, curve: &Curve, end: (f64, f64), row: usize, reach
     let top = edge + (8 + 15 * row as i32) * UNITS_PER_PIXEL;
     plot.rule([(x, y - 7 * UNITS_PER_PIXEL), (x, top - 5 * UNITS_PER_PIXEL)], Ink::of(Mark::Leader))?;
     let count = format!(": {reached}");
-    let wanted = label::width(&curve.label) + label::width(&count);
+    let wanted = width::width(&curve.label) + width::width(&count);
     let room = |side: i32| side / UNITS_PER_PIXEL - 5;
     let is_beside = room(right - x) >= wanted || right - x >= x - left;
     let room = if is_beside { room(right - x) } else { room(x - left) };
-    let text = format!("{}{count}", label::shortened(&curve.label, room - label::width(&count)));
+    let text = format!("{}{count}", width::shortened(&curve.label, room - width::width(&count)));
     let (step, anchor) = if is_beside { (5, HPos::Left) } else { (-5, HPos::Right) };
     let at = (x + step * UNITS_PER_PIXEL, top);
     plot.inked_text(at, curve.smooth.look.ink(Mark::EndLabel), anchor, VPos::Center, &text)

@@ -18,6 +18,7 @@ pub mod strip;
 pub mod study_curve;
 mod style;
 mod thin;
+mod width;
 
 use std::io;
 

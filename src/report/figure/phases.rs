@@ -5,9 +5,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use crate::analyse::Summary;
 use crate::clock::Phase;
 use crate::report::figure::axis::Axis;
-use crate::report::figure::label;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Mark};
+use crate::report::figure::width;
 use crate::report::figure::{FigureError, Look, bars, both};
 use crate::report::glance::not_among;
 use crate::report::view::{FigureView, LegendView, PictureView};
@@ -120,7 +120,7 @@ fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
                 plot.value(&format!("{} · {} · {} µs", bar.name, name(part), text::fixed(*us, 1)))?;
                 // Parts too small for their share have it in the table below.
                 let share = format!("{} %", text::fixed(us / bar.total() * 100.0, 0));
-                if end - start > label::width(&share) * UNITS_PER_PIXEL {
+                if end - start > width::width(&share) * UNITS_PER_PIXEL {
                     let (at, ink) = (((start + end) / 2, place.middle()), Ink::turned(Mark::OnPhase, part));
                     plot.inked_text(at, ink, HPos::Center, VPos::Center, &share)?;
                 }

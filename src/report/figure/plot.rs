@@ -13,8 +13,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{IntoFont as _, TextStyle};
 
 use crate::report::figure::axis::{Axis, Tick};
-use crate::report::figure::label;
 use crate::report::figure::style::{self, Ink, Look, Mark};
+use crate::report::figure::width::width;
 use crate::report::view::PictureView;
 
 pub type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -119,7 +119,7 @@ impl<'a, 's> Plot<'a, 's> {
         for tick in ticks {
             let at = self.place((tick.value, f64::NEG_INFINITY)).0;
             self.rule([(at, bottom), (at, bottom + HALF_TICK)], Ink::of(Mark::Axis))?;
-            let half = label::width(&tick.label) * UNITS_PER_PIXEL / 2;
+            let half = width(&tick.label) * UNITS_PER_PIXEL / 2;
             let middle = at.min(self.width() - half).max(half);
             if middle - half >= written {
                 let below = (middle, bottom + 2 * HALF_TICK);

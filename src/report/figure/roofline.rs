@@ -7,9 +7,9 @@ use crate::clock::Phase;
 use crate::experiment::Colour;
 use crate::report::cell::figures;
 use crate::report::figure::axis::Axis;
-use crate::report::figure::label;
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, UNITS_PER_PIXEL, marker, picture};
 use crate::report::figure::style::{Look, Mark};
+use crate::report::figure::width;
 use crate::report::figure::{FigureError, both, extent, phases};
 use crate::report::view::{FigureView, LegendView, PictureView};
 use crate::work::Ceilings;
@@ -130,7 +130,7 @@ fn draw_one(ceilings: Ceilings, points: &[Point], size: Size) -> Drawn<PictureVi
     let (low, high) = extent(up).unwrap_or((roof(left), roof(right)));
     let x = Axis::log(ACROSS, left, right, size.pick(9, 6));
     let y = Axis::log(UP, low / 1.2, high * 1.5, size.pick(8, 7));
-    let beside = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let beside = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let margins = Margins { top: 26, right: 20, bottom: 44, left: beside };
     picture(size.width(), size.pick(340, 280), |sheet| {
         let mut plot = Plot::new(sheet, &x, &y, margins)?;

@@ -7,7 +7,7 @@ use plotters::element::{Circle, PathElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::analyse::Evidence;
-use crate::report::claims;
+use crate::report::amount;
 use crate::report::figure::FigureError;
 use crate::report::figure::plot::{self, Drawn, Sheet, UNITS_PER_PIXEL, letters, picture};
 use crate::report::figure::style::{Ink, Mark};
@@ -85,7 +85,7 @@ fn draw_on(sheet: &Sheet, evidence: &Evidence, words: Words) -> Drawn {
     for value in thin::ranked(&values, MOST_DOTS) {
         let at = across(evidence.in_margins(value));
         sheet.draw(&Circle::new((at, middle), DOT_RADIUS, Ink::of(Mark::Dot).fill()))?;
-        plot::value(sheet, &claims::amount(evidence, value, words))?;
+        plot::value(sheet, &amount::amount(evidence, value, words))?;
     }
     if let Some(estimate) = evidence.estimate {
         upright(sheet, evidence.in_margins(estimate), middle - 80, middle + 80, Mark::Reference)?;

@@ -7,6 +7,7 @@ use crate::report::figure::axis::{Axis, Tick};
 use crate::report::figure::label::{self, EndLabel};
 use crate::report::figure::plot::{Drawn, Margins, Plot, Size, picture};
 use crate::report::figure::style::{Look, Mark};
+use crate::report::figure::width;
 use crate::report::figure::{FigureError, Series, both, describe, extent, legend};
 use crate::report::view::{FigureView, PictureView};
 use crate::text;
@@ -55,7 +56,7 @@ fn draw_one(lines: &[Series], key: &str, size: Size, words: Words) -> Drawn<Pict
     let tick = |value: f64| Tick { value, label: format!("{value}") };
     x.ticks = places.into_iter().rev().step_by(size.pick(1, 2)).map(tick).collect();
     let y = Axis::exact(words.word("figure.curve-axis"), 0.0, highest * 1.05, size.pick(7, 6));
-    let left = y.ticks.iter().map(|tick| label::width(&tick.label)).max().unwrap_or(0) + 12;
+    let left = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let names = ["figure.as-it-is", "figure.removed"].map(|key| words.word(key));
     let margins = Margins { top: 26, right: label::room(names.into_iter(), size), bottom: 44, left };
     picture(size.width(), size.pick(300, 260), |sheet| {

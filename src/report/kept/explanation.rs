@@ -10,7 +10,7 @@ use crate::experiment::study::Study;
 use crate::language::Language;
 use crate::record::RunRecord;
 use crate::report::kept::{Folder, KeptError, Kind, download};
-use crate::report::study::Input;
+use crate::report::study::input::Input;
 use crate::report::{Download, ReportError};
 
 const MEASURED: &str = "measured.json";

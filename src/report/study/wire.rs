@@ -8,7 +8,7 @@ use crate::clock::Phase;
 use crate::experiment::study::Level;
 use crate::language::Language;
 use crate::planted::DELAY_NS_PER_IMAGE;
-use crate::report::study::Input;
+use crate::report::study::input::Input;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
 pub const FORMAT: u32 = 2;
