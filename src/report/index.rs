@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess, quantity};
-use crate::experiment::ProfileName;
 use crate::experiment::front::Front;
 use crate::experiment::metric::{Metric, Quantity};
+use crate::experiment::{Experiment, ProfileName};
 use crate::language::{Language, Localised};
 use crate::report::figure::dumbbell::{self, Row};
 use crate::report::figure::{FigureError, by_arm, strip};
@@ -26,6 +26,8 @@ pub struct Entry {
     is_question: bool,
     profile: ProfileName,
     is_full: bool,
+    /// The profile that reduces nothing, if the experiment has one.
+    own_setting: Option<ProfileName>,
     claims: Vec<Rated>,
     beside: Vec<Beside>,
 }
@@ -86,6 +88,7 @@ impl Entry {
             views,
             profile: input.experiment.profile.name.clone(),
             is_full: input.experiment.profile.changes.is_empty(),
+            own_setting: own_setting(input.experiment),
             claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
             beside: beside(&input.experiment.id, &summary),
         })
@@ -124,6 +127,11 @@ pub fn view(
         _ => String::new(),
     };
     let is_full = entries.iter().all(|entry| entry.is_full);
+    let own: BTreeSet<&ProfileName> = entries.iter().filter_map(|entry| entry.own_setting.as_ref()).collect();
+    let own_setting = match own.into_iter().collect::<Vec<_>>()[..] {
+        [one] if !is_full => Some(one.to_string()),
+        _ => None,
+    };
     let mut experiments = experiment_views(entries, among, words);
     let findings = front.map_or_else(Vec::new, |front| {
         findings(&front.findings, &mut experiments, explanations, words.language)
@@ -132,6 +140,7 @@ pub fn view(
     Ok(IndexView {
         profile,
         is_full,
+        own_setting,
         claims: counts.iter().map(|count| count.count).sum(),
         many,
         ruler: strip::ruler()?,
@@ -157,6 +166,11 @@ pub fn view(
         command: command.to_owned(),
         downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
+}
+
+fn own_setting(experiment: &Experiment) -> Option<ProfileName> {
+    let mut profiles = experiment.profiles().iter();
+    Some(profiles.find(|profile| profile.changes.is_empty())?.name.clone())
 }
 
 /// `among` says of each claim, in their order, how it stands among all of them.

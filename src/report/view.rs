@@ -183,6 +183,8 @@ pub struct HeatView {
 pub struct IndexView {
     pub profile: String,
     pub is_full: bool,
+    /// Of the index of a smaller setting, the profile that is the experiments' own.
+    pub own_setting: Option<String>,
     /// How many claims have which verdict.
     pub counts: Vec<CountView>,
     pub claims: usize,

@@ -73,7 +73,7 @@ mod tests {
     use crate::experiment::Colour;
     use crate::record::Status;
     use crate::report::figure::axis::{Axis, Tick};
-    use crate::report::figure::label::EndLabel;
+    use crate::report::figure::label::{self, EndLabel};
     use crate::report::figure::plot::{Margins, Plot, Size, picture};
     use crate::report::figure::{Look, bars, both, epoch_curve, loss_curve, phases, relative_time};
     use crate::report::{figure::by_arm, fixture};

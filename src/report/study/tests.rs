@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::analyse::samples;
+use crate::analyse::study::Explanation;
 use crate::analyse::study::layout::tests::layout;
-use crate::analyse::timing::simulated;
+use crate::analyse::timing::{Measured, simulated};
 use crate::experiment::plan::{Allocator, PlanName};
 use crate::experiment::study::tests::study;
 use crate::planted::Planted;
-use crate::record::Condition;
+use crate::record::{Condition, RunRecord};
 
 /// A study that was measured: page faults of the large batch are its cause.
 pub struct Sample {
