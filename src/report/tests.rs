@@ -319,7 +319,7 @@ fn the_index_has_every_experiment_and_links_to_what_is_there() {
     let files = index(&inputs);
     let page = without_script(&text_of(&files, "index.html"));
     assert!(page.contains("3 claims:") && page.contains("href=\"m1/index.html#claim-m1-a\""));
-    assert!(page.contains("Not run yet under this profile."));
+    assert!(page.contains("Not run yet under this profile; <code>pinbench list"));
     assert!(page.contains("not tested") && page.contains("did you mean"));
     for foreign in ["http:", "https:", "src=", "<link", "<script", "style=", "fill=\"#"] {
         assert!(!page[page.find("</style>").unwrap()..].contains(foreign), "{foreign}");
