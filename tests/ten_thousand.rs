@@ -70,7 +70,10 @@ fn ten_thousand_trials_are_listed_merged_and_reported() {
     measured(&workspace, "merge, all new", &["merge", "runs", "--store", "all"], None);
     measured(&workspace, "merge, all there", &["merge", "runs", "--store", "all"], None);
     measured(&workspace, "report --steps", &["report", "tiny", "--steps"], None);
+    let has_steps = || workspace.path().join("reports/tiny/steps.parquet").exists();
+    assert!(has_steps(), "asked for, they lie beside the page");
     measured(&workspace, "report", &["report", "tiny"], None);
+    assert!(!has_steps(), "ten million rows are more than a page takes unasked");
     let page = |name: &str| fs::metadata(workspace.path().join("reports/tiny").join(name)).unwrap().len();
     for name in ["index.html", "index.ko.html"] {
         println!("{name}: {} bytes", page(name));
