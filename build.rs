@@ -25,6 +25,7 @@ mod torch {
     pub fn build() {
         println!("cargo:rerun-if-changed=src/train/shim");
         println!("cargo:rerun-if-env-changed=PINBENCH_CUDA_INCLUDE");
+        println!("cargo:rerun-if-env-changed=PINBENCH_KERNELS");
         // torch-sys has `links = "tch"`, so this is its key, whatever the comment in its build script says.
         let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
         let lib = lib.unwrap_or_else(|| panic!("torch-sys named no libtorch; run `just setup` first"));
@@ -34,6 +35,9 @@ mod torch {
         let mut build = cc::Build::new();
         if let Some(headers) = cuda_headers(&include).filter(|_| cuda) {
             build.define("PB_CUDA_GRAPHS", None).flag("-isystem").flag(&*headers.to_string_lossy());
+        }
+        if let Some(most) = greatest_copy() {
+            build.define("PB_MOST", most);
         }
         build
             .cpp(true)
@@ -68,6 +72,16 @@ mod torch {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
         if cuda {
             link_cuda();
+        }
+    }
+
+    /// Of our own kernels, where a build is not to have all: for tests of what an older processor computes.
+    fn greatest_copy() -> Option<&'static str> {
+        match env::var("PINBENCH_KERNELS").as_deref() {
+            Err(_) | Ok("" | "x86-64-v4") => None,
+            Ok("x86-64-v3") => Some("3"),
+            Ok("portable") => Some("1"),
+            Ok(other) => panic!("PINBENCH_KERNELS is '{other}'; expected x86-64-v4, x86-64-v3 or portable"),
         }
     }
 

@@ -130,6 +130,13 @@ pub struct ConfusionRow {
     pub images: u32,
 }
 
+impl ConfusionRow {
+    /// Before format 5 cells without images had rows too.
+    pub fn is_filled(&self) -> bool {
+        self.images > 0
+    }
+}
+
 /// One further number measured after one epoch.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DiagnosticRow {

@@ -25,6 +25,7 @@ macro_rules! texts {
             include_str!(concat!("../templates/text/", $language, "/figures.toml")),
             include_str!(concat!("../templates/text/", $language, "/overview.toml")),
             include_str!(concat!("../templates/text/", $language, "/explained.toml")),
+            include_str!(concat!("../templates/text/", $language, "/step.toml")),
         ]
     };
 }
@@ -33,7 +34,7 @@ static ENGLISH: LazyLock<Texts> = LazyLock::new(|| parse(texts!("en")));
 static KOREAN: LazyLock<Texts> = LazyLock::new(|| parse(texts!("ko")));
 
 /// `table.key` to the text. A file that does not parse has no keys, which a test would not let by.
-fn parse(files: [&str; 6]) -> Texts {
+fn parse(files: [&str; 7]) -> Texts {
     let tables = files.into_iter().filter_map(|file| toml::from_str::<BTreeMap<String, Texts>>(file).ok());
     let keys = |(table, texts): (String, Texts)| {
         texts.into_iter().map(move |(key, text)| (format!("{table}.{key}"), text))

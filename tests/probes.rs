@@ -5,6 +5,7 @@
 #![cfg(feature = "torch")]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pinbench::analyse::gate::probe::{compare, largest_distance};
@@ -20,6 +21,8 @@ use pinbench::train::{self, Asking};
 
 /// What a child is asked: plan, threads, and where it writes.
 const CELL: &str = "PINBENCH_TEST_CELL";
+/// Folder of this test as builds with fewer copies of our own kernels have it, named after the greatest they have.
+const COPIES: &str = "PINBENCH_TEST_COPIES";
 
 const PLANS: [PlanName; 4] = [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Winograd];
 const THREADS: [u32; 2] = [1, 2];
@@ -72,9 +75,13 @@ fn configs() -> [(&'static str, Config); 2] {
 type Found = BTreeMap<String, BTreeMap<String, Answers>>;
 
 fn cell(plan: PlanName, threads: u32, instructions: Instructions, asked: &str) -> Found {
+    cell_by(&std::env::current_exe().unwrap(), plan, threads, instructions, asked)
+}
+
+fn cell_by(program: &Path, plan: PlanName, threads: u32, instructions: Instructions, asked: &str) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("found.json");
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = Command::new(program);
     child.args(["one_cell", "--exact", "--ignored", "--nocapture"]);
     child.env(CELL, format!("{plan} {threads} {asked} {}", out.display()));
     child.envs(instructions.environment().iter().copied());
@@ -158,13 +165,52 @@ fn cells(asked: &str) -> Vec<(String, Found)> {
     found
 }
 
+/// Those of older processors whole: libtorch kept to their instructions by the environment, our own kernels by the build. Only
+/// plans that have kernels of ours have other cells there.
+fn cells_of_copies(asked: &str) -> Vec<(String, Found)> {
+    let folder = std::env::var_os(COPIES);
+    let folder = PathBuf::from(folder.expect("a folder of builds, as `just prove-gate` makes it"));
+    let mut found = Vec::new();
+    for (copy, instructions) in [("x86-64-v3", Instructions::Avx2), ("portable", Instructions::Sse41)] {
+        for plan in [PlanName::Fused, PlanName::Winograd] {
+            for threads in THREADS {
+                let name = format!("{plan}, {threads} threads, {instructions:?}, own kernels {copy}");
+                found.push((name, cell_by(&folder.join(copy), plan, threads, instructions, asked)));
+            }
+        }
+    }
+    found
+}
+
 #[test]
 #[ignore = "run by `just prove-gate`"]
 fn honest_cells_are_within_rounding() {
+    assert_honest(cells("plain"));
+}
+
+#[test]
+#[ignore = "half an hour; run by `just prove-gate`"]
+fn every_fault_is_beyond_rounding_in_every_cell() {
+    assert_found(cells("faults"));
+}
+
+#[test]
+#[ignore = "needs builds of its own; run by `just prove-gate`"]
+fn honest_cells_of_our_own_copies_are_within_rounding() {
+    assert_honest(cells_of_copies("plain"));
+}
+
+#[test]
+#[ignore = "needs builds of its own; run by `just prove-gate`"]
+fn every_fault_is_beyond_rounding_with_our_own_copies() {
+    assert_found(cells_of_copies("faults"));
+}
+
+fn assert_honest(cells: Vec<(String, Found)>) {
     let stored = stored();
     let mut most: BTreeMap<String, f64> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (cell, found) in cells("plain") {
+    for (cell, found) in cells {
         for (network, found) in found {
             let (stored, answers) = (&stored[&network], &found[""]);
             let distance = most.entry(network.clone()).or_default();
@@ -178,14 +224,12 @@ fn honest_cells_are_within_rounding() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[test]
-#[ignore = "half an hour; run by `just prove-gate`"]
-fn every_fault_is_beyond_rounding_in_every_cell() {
+fn assert_found(cells: Vec<(String, Found)>) {
     let stored = stored();
     // Of a network and a fault: the cells, the least distance and the parts that are named.
     let mut table: BTreeMap<(String, String), (u32, f64, Vec<&str>)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (cell, found) in cells("faults") {
+    for (cell, found) in cells {
         for (network, mut found) in found {
             let stored = &stored[&network];
             found.remove("");

@@ -156,7 +156,7 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Processor time that others took, as a share of what the run could have had, from which its times are doubtful.
-const DISTURBED_SHARE: f64 = 0.05;
+pub const DISTURBED_SHARE: f64 = 0.05;
 
 /// The share of the processor time that others took, where that makes times doubtful: `others` is what they used and over how
 /// long, both in seconds.

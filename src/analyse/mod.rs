@@ -23,7 +23,7 @@ pub mod timing;
 mod verdict;
 
 pub use assess::assess;
-pub use block::{Barred, disturbed_share};
+pub use block::{Barred, DISTURBED_SHARE, disturbed_share};
 pub use caveat::Caveat;
 pub use measure::{Measures, Score, StepTiming, WARM_UP_STEPS};
 pub use spreads::{Differences, Spreads};

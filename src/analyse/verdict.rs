@@ -189,7 +189,10 @@ impl Assessment<'_> {
 pub fn overall(parts: &[Verdict]) -> Verdict {
     let any = |verdict| parts.contains(&verdict);
     let all = |verdict| parts.iter().all(|part| *part == verdict);
-    if parts.is_empty() || all(Verdict::NotEvaluated) {
+    // A part that was not tested leaves open what those that hold say.
+    let is_untested = parts.iter().all(|part| matches!(part, Verdict::NotEvaluated | Verdict::Supported))
+        && (parts.is_empty() || any(Verdict::NotEvaluated));
+    if is_untested {
         Verdict::NotEvaluated
     } else if any(Verdict::Partly) || (any(Verdict::Refuted) && any(Verdict::Supported)) {
         Verdict::Partly
@@ -213,7 +216,9 @@ mod tests {
         assert_eq!(overall(&[Supported, Refuted, Inconclusive]), Partly);
         assert_eq!(overall(&[Refuted, Inconclusive]), Refuted);
         assert_eq!(overall(&[Supported, Inconclusive]), Inconclusive);
-        assert_eq!(overall(&[Supported, NotEvaluated]), Inconclusive);
+        assert_eq!(overall(&[Supported, NotEvaluated]), NotEvaluated);
+        assert_eq!(overall(&[Supported, NotEvaluated, Inconclusive]), Inconclusive);
+        assert_eq!(overall(&[Refuted, NotEvaluated]), Refuted);
         assert_eq!((overall(&[]), overall(&[NotEvaluated])), (NotEvaluated, NotEvaluated));
         assert_eq!(overall(&[Partly, Supported]), Partly);
     }

@@ -20,7 +20,7 @@ use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
 
 use crate::cmd::args::WrongUsage;
-use crate::cmd::console::print;
+use crate::cmd::console::{print, this_command};
 use crate::cmd::measure::{self, Turns};
 use crate::cmd::workspace::Workspace;
 use crate::cmd::{report, time};
@@ -82,6 +82,9 @@ pub struct ExplainArgs {
     /// Demonstration: measure the low level under both names, to see nothing found (an A/A run)
     #[arg(long, conflicts_with = "planted", help_heading = "To see it work")]
     aa: bool,
+    /// What makes the measurement again, where it is not this command line.
+    #[arg(skip)]
+    command: Option<String>,
 }
 
 impl ExplainArgs {
@@ -96,6 +99,7 @@ impl ExplainArgs {
             from: None,
             planted: None,
             aa: false,
+            command: Some(format!("pinbench explain {study}")),
         }
     }
 }
@@ -169,6 +173,8 @@ struct Asked<'a> {
     layout: Layout,
     folder: PathBuf,
     budget: Duration,
+    /// Makes the measurement again.
+    command: String,
 }
 
 /// The folder it lies in, and whether somebody interrupted; `None` where that was before a block was whole.
@@ -186,7 +192,8 @@ fn measured(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<(PathBuf
     let has_curve = study.curve.is_some() && layout.demonstration.is_none();
     let budget = if has_curve { asked.budget.mul_f64(1.0 - FOR_THE_CURVE) } else { asked.budget };
     let mut wanted = |measured: &Measured| wanted(study, layout, measured);
-    let Some(taken) = measure::measure(workspace, design, folder, Turns::Own { budget }, &mut wanted)? else {
+    let turns = Turns::Own { budget };
+    let Some(taken) = measure::measure(workspace, design, folder, &asked.command, turns, &mut wanted)? else {
         return Ok(None);
     };
     let mut is_interrupted = taken.is_interrupted;
@@ -212,7 +219,8 @@ fn asked<'a>(workspace: &'a Workspace, args: &ExplainArgs) -> Result<(Asked<'a>,
     let folder =
         args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &format!("explain-{}", study.id)));
     let budget = Duration::from_secs_f64(args.minutes * 60.0);
-    Ok((Asked { workspace, study, experiments, layout, folder, budget }, design))
+    let command = args.command.clone().unwrap_or_else(this_command);
+    Ok((Asked { workspace, study, experiments, layout, folder, budget, command }, design))
 }
 
 fn demonstration(args: &ExplainArgs) -> Result<Option<Demonstration>, WrongUsage> {
@@ -268,7 +276,8 @@ impl Asked<'_> {
         // One block, whatever it takes.
         let folder = self.folder.join(CURVE);
         let once = Turns::Own { budget: Duration::ZERO };
-        let taken = measure::measure(self.workspace, design, &folder, once, &mut |_| Vec::new())?;
+        let taken =
+            measure::measure(self.workspace, design, &folder, &self.command, once, &mut |_| Vec::new())?;
         Ok(taken.is_none_or(|taken| taken.is_interrupted))
     }
 }

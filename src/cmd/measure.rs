@@ -17,7 +17,7 @@ use pinbench::schedule::{Blocks, Children, Interrupt, Job, OnCue, Questions, Tas
 use pinbench::stream::Seed;
 use pinbench::text;
 
-use crate::cmd::console::{this_command, warn};
+use crate::cmd::console::warn;
 use crate::cmd::workspace::Workspace;
 use crate::cmd::{data as sets, sweep};
 
@@ -50,11 +50,12 @@ pub enum Turns<'a> {
 }
 
 /// Measures the conditions of `design` into `folder`. After each planned look `wanted` says which conditions are still
-/// needed; none ends the measurement. `None` where somebody interrupted before a block was whole.
+/// needed; none ends the measurement. `command` makes it again. `None` where somebody interrupted before a block was whole.
 pub fn measure(
     workspace: &Workspace,
     design: Design,
     folder: &Path,
+    command: &str,
     turns: Turns,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
 ) -> Result<Option<Taken>> {
@@ -66,7 +67,7 @@ pub fn measure(
     let of_sets = design.conditions.iter().map(|condition| condition.config.data.set);
     sets::fetch_missing(workspace, of_sets, &root)?;
     let conditions = design.conditions.into_iter().map(timed).collect();
-    let measurement = Measurement::create(folder, Design { conditions, ..design }, &this_command())?;
+    let measurement = Measurement::create(folder, Design { conditions, ..design }, command)?;
     let interrupt = Interrupt::install()?;
     let _machine = match turns {
         Turns::Own { .. } => Some(sweep::machine_alone(&interrupt)?),

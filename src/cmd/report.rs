@@ -138,9 +138,12 @@ const DEFAULT_OUT: &str = "reports";
 fn remake(from: &Path, out: &Path, languages: Option<&'static [Language]>) -> Result<ExitCode> {
     let pages = kept::tree(from)?;
     for kept::Place { kind, folder } in &pages {
-        let files = kept::remake(*kind, folder, languages)?;
         // Below `from` by construction.
         let place = out.join(folder.strip_prefix(from).unwrap_or(folder));
+        let files = match kind {
+            Kind::Index => kept::remake_index(folder, languages, |index| index.with_neighbours(&place))?,
+            Kind::Experiment | Kind::Explanation => kept::remake(*kind, folder, languages)?,
+        };
         let first = files.first().map_or(PAGE.to_owned(), |file| file.name.clone());
         match kind {
             Kind::Index => write_beside(&place, files)?,
@@ -198,6 +201,7 @@ impl Reporter<'_> {
             command: self.command(&named),
             front: self.workspace.front(&known)?,
             languages: self.languages.to_vec(),
+            neighbours: Vec::new(),
         };
         let findings = index.front()?.map(|front| front.findings).unwrap_or_default();
         let (mut said, mut entries) = (Said::new(), BTreeMap::new());
@@ -226,6 +230,7 @@ impl Reporter<'_> {
         index.pages = entries.keys().cloned().collect();
         let others = known.iter().filter(|known| !entries.contains_key(&known.id));
         index.others = others.map(|experiment| self.without_page(experiment)).collect();
+        let index = index.with_neighbours(self.out);
         let files = render_index(entries.into_values().collect(), &explanations, &index)?;
         write_beside(self.out, files)?;
         print(&self.out.join(self.first_page()).display().to_string())?;

@@ -14,11 +14,13 @@ use pinbench::experiment::{Arm, Experiment, Plan, PlanChange, setting};
 use pinbench::planted::Planted;
 use pinbench::record::{Condition, Design, Measurement};
 use pinbench::report::timing::{self, Machine};
+use pinbench::report::{File, PAGE};
 use pinbench::schedule::EXIT_INTERRUPTED;
+use pinbench::words::Words;
 use serde_json::Value;
 
 use crate::cmd::args::{ProfileArg, WrongUsage};
-use crate::cmd::console::{print, print_json};
+use crate::cmd::console::{print, print_json, this_command};
 use crate::cmd::measure::{self, Turns};
 use crate::cmd::workspace::Workspace;
 
@@ -110,7 +112,7 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             };
             // All of them until the end: the budget is short, and an interval that is looked at once needs no care.
             let mut all = |measured: &Measured| (0..measured.design.conditions.len()).collect();
-            match measure::measure(workspace, design, &folder, turns, &mut all)? {
+            match measure::measure(workspace, design, &folder, &this_command(), turns, &mut all)? {
                 Some(taken) => {
                     if taken.is_interrupted {
                         code = ExitCode::from(EXIT_INTERRUPTED);
@@ -132,7 +134,7 @@ pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     } else {
         timing::table(&measured, &machine).iter().try_for_each(|line| print(line))?;
         print("")?;
-        timing::sentences(&measured).iter().try_for_each(|line| print(line))?;
+        timing::sentences(&measured, Words::english()).iter().try_for_each(|line| print(line))?;
     }
     if let Some(out) = &args.page {
         let page = write(out, &measured, &machine, &command(&folder)?)?;
@@ -156,12 +158,13 @@ fn command(folder: &Path) -> Result<String> {
 fn write(out: &Path, measured: &Measured, machine: &Machine, command: &str) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("cannot create '{}'", out.display()))?;
     let json = serde_json::to_string_pretty(&timing::json(measured, machine))?;
-    let page = timing::page(measured, machine, command)?;
-    for (name, text) in [("timing.json", &json), ("index.html", &page)] {
+    let mut files = timing::pages(measured, machine, command)?;
+    files.push(File { name: "timing.json".to_owned(), bytes: json.into_bytes() });
+    for File { name, bytes } in files {
         let path = out.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write '{}'", path.display()))?;
+        fs::write(&path, bytes).with_context(|| format!("cannot write '{}'", path.display()))?;
     }
-    Ok(out.join("index.html"))
+    Ok(out.join(PAGE))
 }
 
 /// Every combination of arms, values and plans; the first is what the others are compared with.

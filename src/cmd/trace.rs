@@ -9,6 +9,8 @@ use clap::Args;
 use pinbench::data;
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, ProfileName, Trial};
+use pinbench::language::Language;
+use pinbench::report::PAGE;
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
@@ -29,7 +31,8 @@ Examples:
   pinbench trace 3f9a --plan eager --out /tmp/eager
 
 Writes into DIR/trace-TRIAL:
-  index.html     time and rates of each phase, roofline, operators, counters
+  index.html     time and rates of each phase, roofline, operators, counters;
+                 index.ko.html in Korean
   operators.csv  operator, calls, self and total time over the profiled steps
   trace.json     every operator of these steps, for Perfetto or chrome://tracing
 Nothing else should run meanwhile.")]
@@ -69,8 +72,10 @@ pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
     let page = folder.join(PAGE);
     // What is found afterwards is then of this trace.
-    for path in [PAGE, OPERATORS, EVENTS].map(|name| folder.join(name)).iter().filter(|path| path.exists()) {
-        fs::remove_file(path).with_context(|| format!("cannot replace '{}'", path.display()))?;
+    let pages = Language::ALL.map(|language| language.file(PAGE));
+    let names = pages.iter().map(String::as_str).chain([OPERATORS, EVENTS]);
+    for path in names.map(|name| folder.join(name)).filter(|path| path.exists()) {
+        fs::remove_file(&path).with_context(|| format!("cannot replace '{}'", path.display()))?;
     }
     let job = Job {
         // It makes no run, so that this is for the page alone.
@@ -105,8 +110,6 @@ fn sharing<'a>(experiments: &'a [Experiment], profile: &ProfileName, trial: &Tri
     experiments.iter().filter(has).map(|experiment| experiment.id.as_str()).collect()
 }
 
-const PAGE: &str = "index.html";
-
 /// In the process that has the environment of the plan: trains, measures the machine, and writes all there is.
 #[cfg(feature = "torch")]
 pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
@@ -115,9 +118,11 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
     use pinbench::analyse::{disturbed_share, operators};
     use pinbench::machine::{Environment, Watch};
     use pinbench::record::{RunId, Status};
-    use pinbench::report::trace::{Beside, Input, WARM_UP, csv, glance, page, warning};
+    use pinbench::report::File;
+    use pinbench::report::trace::{Beside, Input, WARM_UP, csv, glance, pages, warning};
     use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::train::{self, Wanted};
+    use pinbench::words::Words;
 
     train::prepare_process(job.plan.threads)?;
     let environment = Environment::capture(&job.workspace, Some(train::torch()?));
@@ -140,11 +145,10 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
     let others = watched.others_cpu_s.map(|used_s| (used_s, watched.time.as_secs_f64()));
     let disturbed = disturbed_share(others, watched.steal_share, environment.cores);
     let table = csv(&operators);
-    let beside =
-        |name: &str, about: &str, bytes| Beside { name: name.to_owned(), about: about.to_owned(), bytes };
+    let beside = |name: &str, about, bytes| Beside { name: name.to_owned(), about, bytes };
     let files = vec![
-        beside(OPERATORS, "calls, self and total time of every operator, CSV", table.len() as u64),
-        beside(EVENTS, "every operator as an event, for Perfetto or chrome://tracing", size(&events)?),
+        beside(OPERATORS, "traced.operators-csv", table.len() as u64),
+        beside(EVENTS, "traced.events-json", size(&events)?),
     ];
     let record = job.record(RunId::new(started, std::process::id()), started, &environment, Status::Finished);
     let input = Input {
@@ -158,9 +162,13 @@ pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt
         record: &record,
         files,
     };
-    write(&trace.folder.join(OPERATORS), &table)?;
-    write(&trace.folder.join(PAGE), &page(&input)?)?;
-    for text in glance(&roofline, &operators).into_iter().chain(disturbed.map(warning)) {
+    write(&trace.folder.join(OPERATORS), table.as_bytes())?;
+    for File { name, bytes } in pages(&input)? {
+        write(&trace.folder.join(name), &bytes)?;
+    }
+    let words = Words::english();
+    let warning = disturbed.map(|disturbed| warning(disturbed, words));
+    for text in glance(&roofline, &operators, words).into_iter().chain(warning) {
         crate::cmd::console::tell(&Event::Note { text });
     }
     crate::cmd::console::tell(&Event::Done);
@@ -199,8 +207,8 @@ fn size(path: &std::path::Path) -> Result<u64> {
 }
 
 #[cfg(feature = "torch")]
-fn write(path: &std::path::Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
+fn write(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 #[cfg(test)]

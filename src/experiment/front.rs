@@ -18,12 +18,23 @@ pub struct Front {
     /// The question that all of them ask.
     pub title: Localised,
     pub why: Localised,
+    /// Whose claims are put to the test, if somebody's: they are counted apart from those that were added.
+    pub source: Option<FrontSource>,
     /// Ids of claims, and folders of explanations, that a reader sees first.
     #[serde(default)]
     pub findings: Vec<String>,
     /// Ids of experiments as they are read; those that are absent follow.
     #[serde(default)]
     pub order: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontSource {
+    /// Such as "the notes".
+    pub name: Localised,
+    /// Ids of its claims.
+    pub claims: Vec<String>,
 }
 
 impl Front {

@@ -113,8 +113,7 @@ pub fn to_confusion(frame: &DataFrame) -> Result<Vec<ConfusionRow>, FrameError> 
         predicted: predicted[index],
         images: images[index],
     };
-    // Before format 5 cells without images had rows too.
-    Ok((0..frame.height()).map(row).filter(|row| row.images > 0).collect())
+    Ok((0..frame.height()).map(row).collect())
 }
 
 pub fn to_diagnostics(frame: &DataFrame) -> Result<Vec<DiagnosticRow>, FrameError> {

@@ -62,7 +62,9 @@ pub fn read_steps(bytes: Vec<u8>) -> Result<ByRun<StepRow>, FrameError> {
 }
 
 pub fn read_confusion(bytes: Vec<u8>) -> Result<ByRun<ConfusionRow>, FrameError> {
-    split(CONFUSION_FILE, bytes, frame::to_confusion)
+    let mut by_run = split(CONFUSION_FILE, bytes, frame::to_confusion)?;
+    by_run.values_mut().for_each(|rows| rows.retain(ConfusionRow::is_filled));
+    Ok(by_run)
 }
 
 pub fn read_diagnostics(bytes: Vec<u8>) -> Result<ByRun<DiagnosticRow>, FrameError> {
@@ -129,6 +131,7 @@ fn encode(file: &'static str, frame: &mut DataFrame) -> Result<Vec<u8>, FrameErr
 mod tests {
     use super::*;
     use crate::analyse::samples;
+    use crate::row::Split;
 
     #[test]
     fn rows_of_all_runs_are_there_under_their_arm_and_seed() {
@@ -143,6 +146,28 @@ mod tests {
         let steps = read_steps(steps_parquet(&labelled).unwrap()).unwrap();
         for run in &runs {
             assert_eq!(steps[&("batch 64".to_owned(), run.record.run.0.clone())], run.steps);
+        }
+    }
+
+    #[test]
+    fn cells_without_images_move_no_other_to_another_run() {
+        let arm = &samples::profile().arms[0];
+        let mut runs = [samples::finished(arm, 0), samples::finished(arm, 3)];
+        let cell = |label, predicted, images| ConfusionRow {
+            epoch: 0,
+            split: Split::Test,
+            label,
+            predicted,
+            images,
+        };
+        let kept = [vec![cell(0, 0, 7), cell(1, 0, 1)], vec![cell(0, 1, 2), cell(1, 1, 9)]];
+        for (run, kept) in runs.iter_mut().zip(&kept) {
+            run.confusion = [vec![cell(0, 2, 0)], kept.clone()].concat();
+        }
+        let labelled: Vec<Labelled> = runs.iter().map(|run| ("batch 64", run)).collect();
+        let read = read_confusion(confusion_parquet(&labelled).unwrap()).unwrap();
+        for (run, kept) in runs.iter().zip(kept) {
+            assert_eq!(read[&("batch 64".to_owned(), run.record.run.0.clone())], kept);
         }
     }
 

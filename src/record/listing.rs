@@ -21,6 +21,7 @@ use crate::record::schema::{
 use crate::record::staging::{RECORD_FILE, sum_file};
 use crate::record::store::check_name;
 use crate::record::{LoadedRun, Rows, RunId, RunRecord, Store, StoreError, frame, parquet};
+use crate::row::ConfusionRow;
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Listing {
@@ -202,7 +203,10 @@ fn read_frame(rows: &mut Rows, file: &'static str, format: u32, bytes: Vec<u8>) 
     match file {
         STEPS_FILE => rows.steps = frame::to_steps(&frame, format)?,
         EPOCHS_FILE => rows.epochs = frame::to_epochs(&frame)?,
-        CONFUSION_FILE => rows.confusion = frame::to_confusion(&frame)?,
+        CONFUSION_FILE => {
+            rows.confusion = frame::to_confusion(&frame)?;
+            rows.confusion.retain(ConfusionRow::is_filled);
+        }
         DIAGNOSTICS_FILE => rows.diagnostics = frame::to_diagnostics(&frame)?,
         CHAIN_FILE => rows.chain = frame::to_chain(&frame)?,
         _ => {}

@@ -203,6 +203,7 @@ pub mod tests {
             others: Vec::new(),
             command: input.command.clone(),
             front: None,
+            neighbours: Vec::new(),
             languages: input.languages.to_vec(),
         };
         let write = |folder: &Path, files: Vec<File>| {

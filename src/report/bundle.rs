@@ -13,7 +13,8 @@ use flate2::{Compression, GzBuilder};
 
 use crate::digest::Digest;
 use crate::report::audit::Audit;
-use crate::report::kept::{self, KeptError};
+use crate::report::kept::index::Index;
+use crate::report::kept::{self, KeptError, Kind};
 
 /// Folder in the bundle that the pages lie in.
 pub const PAGES: &str = "pages";
@@ -40,6 +41,11 @@ pub fn pack(folder: &Path) -> Result<Vec<u8>, BundleError> {
     kept::tree(folder)?;
     let mut files = BTreeMap::from([(LOCK.0.to_owned(), LOCK.1.as_bytes().to_vec())]);
     collect(folder, PAGES, &mut files)?;
+    if kept::kind(folder)? == Some(Kind::Index) && !kept::index::read(folder)?.neighbours.is_empty() {
+        // What lies beside the folder is not in the bundle, and a link to it would lead nowhere.
+        let index = kept::remake_index(folder, None, |index| Index { neighbours: Vec::new(), ..index })?;
+        files.extend(index.into_iter().map(|file| (format!("{PAGES}/{}", file.name), file.bytes)));
+    }
     let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", Digest::of(bytes))).collect();
     files.insert(SUMS.to_owned(), sums.into_bytes());
     archive(&files).map_err(BundleError::Archive)
@@ -157,6 +163,33 @@ mod tests {
         fs::write(&file, &bytes).unwrap();
         let checked = verify(&file, &elsewhere.path().join("out")).unwrap();
         assert!(checked.audit.holds() && checked.files > 10, "{:?}", checked.audit);
+    }
+
+    #[test]
+    fn an_index_leads_to_those_beside_it_and_in_a_bundle_does_without() {
+        let parent = tempfile::tempdir().unwrap();
+        let [full, quick] = ["full", "quick"].map(|name| parent.path().join(name));
+        let copied = pages();
+        for folder in [&full, &quick] {
+            fs::create_dir_all(folder.join("m1")).unwrap();
+            for place in ["", "m1"] {
+                for entry in fs::read_dir(copied.path().join(place)).unwrap().map(Result::unwrap) {
+                    if entry.path().is_file() {
+                        fs::copy(entry.path(), folder.join(place).join(entry.file_name())).unwrap();
+                    }
+                }
+            }
+        }
+        for file in kept::remake_index(&full, None, |index| index.with_neighbours(&full)).unwrap() {
+            fs::write(full.join(&file.name), &file.bytes).unwrap();
+        }
+        let page = fs::read_to_string(full.join("index.html")).unwrap();
+        assert!(page.contains("<a href=\"../quick/index.html\">quick</a>"), "{page}");
+        assert!(Audit::of(parent.path()).unwrap().holds());
+        let file = parent.path().join("evidence.tar.gz");
+        fs::write(&file, pack(&full).unwrap()).unwrap();
+        let checked = verify(&file, &parent.path().join("out")).unwrap();
+        assert!(checked.audit.holds(), "{:?}", checked.audit);
     }
 
     #[test]

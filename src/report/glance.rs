@@ -7,21 +7,30 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::analyse::{ArmSummary, Assessment, Summary, Verdict};
+use crate::analyse::{ArmSummary, Assessment, Measures, Summary, Verdict};
 use crate::experiment::Experiment;
+use crate::experiment::claim::Test;
+use crate::experiment::metric::Quantity;
 use crate::language::Localised;
 use crate::stats::{Spread, inference};
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
 
-pub fn sentences(summary: &Summary, experiment: &Experiment, words: Words) -> Vec<String> {
+/// `assessments` are of the experiment's claims: of accuracy nothing is said where none of them could be tested on it.
+pub fn sentences(
+    summary: &Summary,
+    experiment: &Experiment,
+    assessments: &[Assessment],
+    words: Words,
+) -> Vec<String> {
     let (due, runs) = summary.trainings();
     if runs == 0 {
         return vec![words.say("glance.none", &[("runs", &words.count("word.run", due, &[]))])];
     }
+    let is_of_accuracy = assessments.is_empty() || assessments.iter().any(is_of_accuracy);
     let sentences = [
-        accuracy(summary, words),
+        accuracy(summary, words).filter(|_| is_of_accuracy),
         // A smaller setting is not expected to give the numbers of the whole.
         experiment
             .reference
@@ -34,6 +43,11 @@ pub fn sentences(summary: &Summary, experiment: &Experiment, words: Words) -> Ve
         }),
     ];
     sentences.into_iter().flatten().collect()
+}
+
+fn is_of_accuracy(assessment: &Assessment) -> bool {
+    let is_accuracy = |test: &Test| matches!(test.metric.quantity, Quantity::ValAcc | Quantity::TestAcc);
+    assessment.verdict != Verdict::NotEvaluated && assessment.claim.tests.iter().any(is_accuracy)
 }
 
 /// How long it took.
@@ -149,8 +163,16 @@ fn highest(arms: &[&ArmSummary], ranked: &[Ranked], words: Words) -> Option<Stri
         sentence.push_str(&words.say("glance.leads", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
-    let within = ranked[1..].iter().filter(|(other, _)| is_by_chance(arms, name, other));
-    let within: Vec<String> = within.take(MOST_NAMED).map(|(name, _)| told(name, words)).collect();
+    let accuracy = |measures: &Measures| Some(measures.validation?.accuracy);
+    let within: Vec<&Localised> = ranked[1..]
+        .iter()
+        .map(|(other, _)| *other)
+        .filter(|other| is_by_chance(arms, name, other, accuracy))
+        .collect();
+    let more = within.len().saturating_sub(MOST_NAMED);
+    let named = within.iter().take(MOST_NAMED).map(|name| told(name, words));
+    let more = (more > 0).then(|| words.count("word.other-arm", more, &[]));
+    let within: Vec<String> = named.chain(more).collect();
     if best.sd.is_none() && ranked[1..].iter().any(|(_, other)| other.mean < best.mean) {
         sentence.push_str(words.word("glance.one-seed"));
     } else if !within.is_empty() {
@@ -169,12 +191,15 @@ fn lead(difference: f64, name: &Localised, words: Words) -> String {
 }
 
 /// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
-fn is_by_chance(arms: &[&ArmSummary], best: &Localised, other: &Localised) -> bool {
+fn is_by_chance(
+    arms: &[&ArmSummary],
+    best: &Localised,
+    other: &Localised,
+    value: impl Fn(&Measures) -> Option<f64>,
+) -> bool {
     let by_seed = |name: &Localised| -> BTreeMap<Seed, f64> {
         let counted = arms.iter().filter(|arm| arm.name == *name).flat_map(|arm| &arm.counted);
-        counted
-            .filter_map(|(run, measures)| Some((run.record.trial.seed, measures.validation?.accuracy)))
-            .collect()
+        counted.filter_map(|(run, measures)| Some((run.record.trial.seed, value(measures)?))).collect()
     };
     let (best, other) = (by_seed(best), by_seed(other));
     let lead: Vec<f64> = best.iter().filter_map(|(seed, best)| Some(best - other.get(seed)?)).collect();
@@ -220,6 +245,9 @@ fn time(summary: &Summary, words: Words) -> Option<String> {
 fn throughput(summary: &Summary, words: Words) -> Option<String> {
     let ranked = ranked(summary.distinct(), |arm| arm.spreads.images_per_s);
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
+    let all: Vec<&ArmSummary> = summary.distinct().collect();
+    let rate_of = |measures: &Measures| Some(measures.timing.as_ref()?.images_per_s);
+    let is_open = ranked.len() > 1 && most.n > 1 && is_by_chance(&all, fast, slow, rate_of);
     let (fast, slow) = (told(fast, words), told(slow, words));
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
     let arms = summary.distinct().count();
@@ -228,6 +256,7 @@ fn throughput(summary: &Summary, words: Words) -> Option<String> {
         (1, _) => words.say("glance.rate-one", &[("arm", &fast), ("rate", &rate(most))]),
         // Which has fewest is not known where one is missing.
         (known, _) if known < arms => words.say("glance.rate-most", &[("arm", &fast), ("rate", &rate(most))]),
+        _ if is_open => words.say("glance.rate-alike", &[("least", &rate(least)), ("most", &rate(most))]),
         _ => {
             let (most, least) = (rate(most), rate(least));
             let all: [(&str, &dyn Display); 4] =
@@ -260,7 +289,7 @@ mod tests {
         let experiment = samples::experiment();
         let arms = arms(&experiment, accuracies);
         let summary = Summary::of(&experiment, &arms);
-        sentences(&summary, &experiment, Words::english()).remove(0)
+        sentences(&summary, &experiment, &[], Words::english()).remove(0)
     }
 
     #[test]
@@ -281,9 +310,10 @@ mod tests {
         arms[2].runs[0].steps.truncate(12);
         arms[1].runs.clear();
         let summary = Summary::of(&experiment, &arms);
-        let said = [sentences(&summary, &experiment, Words::english()), speed(&summary, Words::english())]
-            .concat()
-            .join("\n");
+        let said =
+            [sentences(&summary, &experiment, &[], Words::english()), speed(&summary, Words::english())]
+                .concat()
+                .join("\n");
         let rates = "Images trained a second: batch 64 with 2,424. Not among them: batch 128 (no finished run); \
                      batch 1024 (too few steps: 12, needs more than 20).";
         assert!(said.contains(rates), "{said}");
@@ -307,7 +337,9 @@ mod tests {
         let arms = arms(&experiment, [&[0.98], &[0.97], &[0.98]]);
         let summary = Summary::of(&experiment, &arms);
         let about_notes = |experiment: &Experiment| {
-            sentences(&summary, experiment, Words::english()).iter().any(|text| text.contains("the notes"))
+            sentences(&summary, experiment, &[], Words::english())
+                .iter()
+                .any(|text| text.contains("the notes"))
         };
         let small = experiment.under(&"smoke".into()).unwrap();
         assert!(about_notes(&experiment) && !about_notes(&small));

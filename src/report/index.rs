@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess, quantity};
-use crate::experiment::front::Front;
+use crate::experiment::front::{Front, FrontSource};
 use crate::experiment::metric::{Metric, Quantity};
 use crate::experiment::{Experiment, ProfileName};
 use crate::language::{Language, Localised};
@@ -11,8 +11,8 @@ use crate::report::figure::dumbbell::{self, Row};
 use crate::report::figure::{FigureError, by_arm, strip};
 use crate::report::page::{capitalised, download};
 use crate::report::view::{
-    ClaimLinkView, ClaimView, CountView, ExplanationView, FigureView, FindingView, IndexEntryView, IndexView,
-    ManyView,
+    ClaimLinkView, ClaimView, CountGroupView, CountView, ExplanationView, FigureView, FindingView,
+    IndexEntryView, IndexView, ManyView,
 };
 use crate::report::{Download, Explained, Input, PAGE, claims, csv, glance, methods, setup};
 use crate::stats::{self, inference};
@@ -111,14 +111,7 @@ pub fn view(
     words: Words,
 ) -> Result<IndexView, FigureError> {
     let is_reduced = !entries.is_empty() && entries.iter().all(|entry| !entry.is_full);
-    let count = |verdict: Verdict| {
-        let claims = entries.iter().flat_map(|entry| &entry.claims);
-        CountView {
-            verdict: claims::verdict_view(verdict, is_reduced, words),
-            count: claims.filter(|claim| claim.verdict == verdict).count(),
-        }
-    };
-    let counts: Vec<CountView> = Verdict::ALL.into_iter().map(count).collect();
+    let counts = counts(entries, front.and_then(|front| front.source.as_ref()), is_reduced, words);
     let among = among(entries);
     let many = many(entries, &among);
     let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
@@ -141,7 +134,6 @@ pub fn view(
         profile,
         is_full,
         own_setting,
-        claims: counts.iter().map(|count| count.count).sum(),
         many,
         ruler: strip::ruler()?,
         counts,
@@ -166,6 +158,38 @@ pub fn view(
         command: command.to_owned(),
         downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
+}
+
+/// How many claims came out in which way: those of the source, where there is one, apart from the others.
+fn counts(
+    entries: &[Entry],
+    source: Option<&FrontSource>,
+    is_reduced: bool,
+    words: Words,
+) -> Vec<CountGroupView> {
+    let is_of_source = |claim: &Rated| source.is_some_and(|source| source.claims.contains(&claim.id));
+    let claims = || entries.iter().flat_map(|entry| &entry.claims);
+    let (theirs, ours): (Vec<&Rated>, Vec<&Rated>) = claims().partition(|claim| is_of_source(claim));
+    let group = |key: &str, claims: &[&Rated]| {
+        let name = source.map_or("", |source| source.name.to(words.language));
+        let count = |verdict: Verdict| CountView {
+            verdict: claims::verdict_view(verdict, is_reduced, words),
+            count: claims.iter().filter(|claim| claim.verdict == verdict).count(),
+        };
+        CountGroupView {
+            says: words.count(key, claims.len(), &[("name", &name)]),
+            counts: Verdict::ALL.into_iter().map(count).collect(),
+        }
+    };
+    if theirs.is_empty() {
+        return vec![group("overview.claims", &ours)];
+    }
+    let groups = [("overview.claims-theirs", &theirs), ("overview.claims-added", &ours)];
+    groups
+        .into_iter()
+        .filter(|(_, claims)| !claims.is_empty())
+        .map(|(key, claims)| group(key, claims))
+        .collect()
 }
 
 fn own_setting(experiment: &Experiment) -> Option<ProfileName> {
@@ -266,7 +290,7 @@ fn entry(
         has_page: counted > 0 && is_made,
         is_elsewhere: false,
         changes: profile.changes.iter().map(|one| setup::cap(one, words)).collect::<Vec<_>>().join(", "),
-        glance: glance::sentences(summary, experiment, words).into_iter().take(1).collect(),
+        glance: glance::sentences(summary, experiment, assessments, words).into_iter().take(1).collect(),
         claims: claims::views(assessments, words)?,
         tested: Vec::new(),
         untested: Vec::new(),

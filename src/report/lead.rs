@@ -16,7 +16,8 @@ pub struct Lead {
 pub fn lead(input: &Input) -> Lead {
     let summary = Summary::of(input.experiment, &input.arms);
     let assessments = assess(input.experiment, &summary);
-    let glance = glance::sentences(&summary, input.experiment, Words::english()).into_iter().take(1);
+    let glance =
+        glance::sentences(&summary, input.experiment, &assessments, Words::english()).into_iter().take(1);
     let count = |verdict| {
         let found = assessments.iter().filter(|assessment| assessment.verdict == verdict).count();
         (found > 0).then_some((verdict, found))
@@ -29,23 +30,25 @@ pub fn lead(input: &Input) -> Lead {
     }
 }
 
-/// `Holds: A is better than B (M1.a: +0.21, interval +0.18 to +0.24, 3 seeds).`
+/// `Holds: A is better than B (M1.a: val_acc of A above B +0.21, interval +0.18 to +0.24, 3 seeds).`
 pub fn sentence(assessment: &Assessment, words: Words) -> String {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
-    // Of a claim in several parts the one that decides, or keeps it open.
-    let decisive = match verdict {
-        Verdict::Partly => Verdict::Refuted,
-        other => *other,
+    // Of a claim in several parts the one that decides, or keeps it open; of one that holds in part an example of either.
+    let wanted = match verdict {
+        Verdict::Partly => &[Verdict::Supported, Verdict::Refuted][..],
+        other => std::slice::from_ref(other),
     };
-    let decisive = evidence.iter().find(|evidence| evidence.verdict == decisive);
-    let reason = match decisive {
-        Some(evidence) => assessment
-            .in_parts(words)
-            .into_iter()
-            .chain([found(evidence, words)])
-            .collect::<Vec<_>>()
-            .join("; "),
-        None => remarks.first().map_or_else(
+    let example = |wanted: &Verdict| {
+        let found_in = found(evidence.iter().find(|evidence| evidence.verdict == *wanted)?, words);
+        match wanted == verdict {
+            true => Some(found_in),
+            false => Some(format!("{}: {found_in}", wanted.says(*is_reduced, words))),
+        }
+    };
+    let examples: Vec<String> = wanted.iter().filter_map(example).collect();
+    let reason = match examples.is_empty() {
+        false => assessment.in_parts(words).into_iter().chain(examples).collect::<Vec<_>>().join("; "),
+        true => remarks.first().map_or_else(
             || words.word("remark.nothing").to_owned(),
             |remark| remark.to(words.language).to_owned(),
         ),
@@ -55,7 +58,9 @@ pub fn sentence(assessment: &Assessment, words: Words) -> String {
 }
 
 fn found(evidence: &Evidence, words: Words) -> String {
-    let mut parts = vec![amount::estimate(evidence, words)];
+    let what = evidence.what.to(words.language);
+    let mut parts =
+        vec![words.say("glance.found", &[("what", &what), ("estimate", &amount::estimate(evidence, words))])];
     if let Some(interval) = amount::interval(evidence, words) {
         parts.push(words.say("evidence.interval", &[("interval", &interval)]));
     } else if !evidence.is_informative {
@@ -94,11 +99,11 @@ mod tests {
             "{:?}",
             lead.sentences
         );
-        let supported =
-            "Holds: The large batch ends behind (T.a: +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
+        let supported = "Holds: The large batch ends behind (T.a: validation accuracy: batch 64 above batch 1024, +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
         assert_eq!(lead.sentences[1], supported);
         assert!(
-            lead.sentences[2].starts_with("Does not hold: The small one does (T.b: −0.15"),
+            lead.sentences[2].starts_with("Does not hold: The small one does (T.b: ")
+                && lead.sentences[2].contains(", −0.15"),
             "{:?}",
             lead.sentences
         );

@@ -48,7 +48,7 @@ use crate::record::frame::FrameError;
 use crate::report::figure::FigureError;
 use crate::report::kept::KeptError;
 use crate::report::kept::index::Index;
-use crate::report::view::LanguageView;
+use crate::report::view::{LanguageView, NeighbourView};
 use crate::words::Words;
 
 /// What the page of one experiment is made from.
@@ -199,6 +199,11 @@ pub fn render_index(
         {
             let mut context = context(name, language, &index.languages);
             context.insert("overview", &view);
+            let neighbours = index.neighbours.iter().map(|neighbour| NeighbourView {
+                name: neighbour.folder.clone(),
+                href: neighbour.href(language),
+            });
+            context.insert("neighbours", &neighbours.collect::<Vec<_>>());
             let page = templates.render(template, &context).map_err(ReportError::from)?;
             pages.push(File { name: language.file(name), bytes: page.into_bytes() });
         }
@@ -216,6 +221,7 @@ fn templates(words: Words) -> Result<Tera, tera::Error> {
     tera.register_function("say", move |values: Kwargs, _: &State| said(words, &values));
     let plain = move |values: Kwargs, _: &State| Ok::<_, tera::Error>(words.word(values.must_get("key")?));
     tera.register_function("plain", plain);
+    tera.register_function("prose", |values: Kwargs, _: &State| prose(values.must_get("text")?));
     tera.add_raw_templates([
         ("base.html", include_str!("../../templates/base.html")),
         ("parts.html", include_str!("../../templates/parts.html")),
@@ -244,6 +250,26 @@ fn policy() -> String {
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; \
          form-action 'none'"
     )
+}
+
+/// What somebody wrote in a file, with `names` in backquotes as code.
+fn prose(text: &str) -> Result<Value, tera::Error> {
+    let mut out = Vec::new();
+    for (index, part) in text.split('`').enumerate() {
+        let ends_code = index % 2 == 0 && index > 0;
+        out.extend_from_slice(if ends_code {
+            b"</code>"
+        } else if index > 0 {
+            b"<code>"
+        } else {
+            b""
+        });
+        tera::escape_html(part, &mut out).map_err(tera::Error::message)?;
+    }
+    if text.matches('`').count() % 2 == 1 {
+        out.extend_from_slice(b"</code>");
+    }
+    Ok(Value::safe_string(&String::from_utf8_lossy(&out)))
 }
 
 fn said(words: Words, values: &Kwargs) -> Result<Value, tera::Error> {

@@ -86,7 +86,7 @@ fn at_a_glance(
     words: Words,
 ) -> Vec<String> {
     let answer = glance::answer(assessments, words).into_iter().chain(decided(assessments, words));
-    answer.chain(glance::sentences(summary, experiment, words)).collect()
+    answer.chain(glance::sentences(summary, experiment, assessments, words)).collect()
 }
 
 /// Says of tables and figures what they leave out.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::analyse::Summary;
 use crate::experiment::Plan;
-use crate::experiment::plan::{Effective, bare};
+use crate::experiment::plan::{Effective, Pass, bare};
 use crate::record::{LoadedRun, RunRecord};
 use crate::report::cell::NOTHING;
 use crate::report::figure::{FigureError, Look};
@@ -130,7 +130,11 @@ fn own_kernels(effective: &Effective, words: Words) -> String {
     let layers: Vec<String> = own
         .map(|layer| {
             let operators: Vec<String> = layer.own.iter().map(name_of).collect();
-            let (pass, operators) = (name_of(&layer.pass), operators.join(", "));
+            let pass = words.word(match layer.pass {
+                Pass::Training => "fact.in-training",
+                Pass::Evaluation => "fact.in-evaluation",
+            });
+            let operators = operators.join(", ");
             words
                 .say("fact.kernel-in", &[("layer", &layer.layer), ("pass", &pass), ("operators", &operators)])
         })

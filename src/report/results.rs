@@ -106,7 +106,8 @@ pub fn times(summary: &Summary, words: Words) -> Result<TableView, FigureError> 
                 .with_note(words.say("table.needs", &[("n", &WARM_UP_STEPS)])),
             false => CellView::rate(spread),
         };
-        let steps = arm.counted.first().map(|(run, _)| text::count(run.steps.len() as u64));
+        let steps = arm.counted.first().and_then(|(run, _)| Some(run.record.outcome.as_ref()?.steps));
+        let steps = steps.map(text::count);
         let cells = vec![
             CellView::spread(spreads.train_minutes, MINUTE_PLACES),
             CellView::spread(arm.relative_time, 2),
@@ -283,6 +284,7 @@ mod tests {
         let experiment = samples::experiment();
         let mut arms = samples::arms(&experiment.profile, &[0]);
         arms[1].runs[0].steps.truncate(12);
+        arms[1].runs[0].record.outcome.as_mut().unwrap().steps = 12;
         arms[2].runs.clear();
         let table = times(&Summary::of(&experiment, &arms), Words::english()).unwrap();
         let cells = |row: usize| {

@@ -289,6 +289,7 @@ fn index(inputs: &[Input]) -> Vec<File> {
         others: Vec::new(),
         command: "pinbench reproduce".to_owned(),
         front: None,
+        neighbours: Vec::new(),
         languages: vec![Language::En],
     };
     render_index(entries, &[], &index).unwrap()
@@ -367,6 +368,7 @@ fn pages_in_korean_lie_beside_the_english_ones_and_are_korean_throughout() {
         others: Vec::new(),
         command: "pinbench reproduce".to_owned(),
         front: None,
+        neighbours: Vec::new(),
         languages: Language::ALL.to_vec(),
     };
     let of_all = render_index(entries, &[], &index).unwrap();

@@ -1,8 +1,11 @@
 //! A measurement of times as a table, as sentences and as JSON.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::analyse::DISTURBED_SHARE;
 use crate::analyse::timing::{
     ALPHA, Comparison, Cost, Estimate, Measured, PARTS, Standing, blocks_needed, compare,
 };
@@ -10,7 +13,7 @@ use crate::language::Language;
 use crate::report::figure::phases;
 use crate::report::results::table as table_view;
 use crate::report::view::{CellView, RowView, TableView};
-use crate::report::{PAGE, ReportError, context, templates};
+use crate::report::{File, PAGE, ReportError, context, templates};
 use crate::stats;
 use crate::text;
 use crate::words::Words;
@@ -149,46 +152,45 @@ fn milliseconds(ms: f64) -> String {
 }
 
 /// What a reader takes away, a sentence each.
-pub fn sentences(measured: &Measured) -> Vec<String> {
+pub fn sentences(measured: &Measured, words: Words) -> Vec<String> {
     let comparisons = compare(measured);
-    let blocks = text::plural(measured.blocks.len(), "block");
+    let blocks = words.count("word.block", measured.blocks.len(), &[]);
     let floor = match measured.floor(ALPHA) {
-        Some(floor) => format!(
-            "Noise: one thing under two names came out within {} of itself over {blocks}.",
-            percent(floor)
-        ),
-        None => format!("Noise: {blocks} cannot tell it; measure longer with --minutes."),
+        Some(floor) => words.say("timed.noise", &[("floor", &percent(floor)), ("blocks", &blocks)]),
+        None => words.say("timed.no-noise", &[("blocks", &blocks)]),
     };
-    let mut lines: Vec<String> = comparisons.iter().map(|one| sentence(measured, one)).collect();
+    let mut lines: Vec<String> = comparisons.iter().map(|one| sentence(measured, one, words)).collect();
     if comparisons.is_empty() {
-        lines.extend(where_time_goes(measured, 0));
+        lines.extend(where_time_goes(measured, 0, words));
     }
     lines.push(floor);
-    lines.extend(disturbances(measured));
+    lines.extend(disturbances(measured, words));
     lines
 }
 
-fn sentence(measured: &Measured, comparison: &Comparison) -> String {
+fn sentence(measured: &Measured, comparison: &Comparison, words: Words) -> String {
     let name = |condition: usize| &measured.design.conditions[condition].name;
-    let (one, first) = (name(comparison.condition), name(0));
-    let ratio = &comparison.ratio;
+    let ratio = factor(&comparison.ratio);
+    let say = |key, more: &[(&str, &dyn Display)]| {
+        let mut values: Vec<(&str, &dyn Display)> =
+            vec![("one", name(comparison.condition)), ("first", name(0)), ("ratio", &ratio)];
+        values.extend_from_slice(more);
+        words.say(key, &values)
+    };
     match comparison.standing {
-        Standing::Slower => format!("'{one}' is slower than '{first}': {} as long an image.", factor(ratio)),
-        Standing::Faster => format!("'{one}' is faster than '{first}': {} as long an image.", factor(ratio)),
-        Standing::Open { within: None } => {
-            format!("'{one}' against '{first}': one block has no spread, so nothing is told; measure longer.")
-        }
+        Standing::Slower => say("timed.slower", &[]),
+        Standing::Faster => say("timed.faster", &[]),
+        Standing::Open { within: None } => say("timed.one-block", &[]),
         Standing::Open { within: Some(within) } => {
-            let needed =
-                blocks_needed(ratio, measured.floor(ALPHA)).filter(|needed| *needed < 10_000).map(|needed| {
-                    format!("; were it as it looks, {} would tell", text::plural(needed as usize, "block"))
-                });
-            format!(
-                "'{one}' against '{first}': cannot tell ({} as long an image); a difference above {} is ruled out{}.",
-                factor(ratio),
-                percent(within),
-                needed.unwrap_or_default()
-            )
+            let within = percent(within);
+            let needed = blocks_needed(&comparison.ratio, measured.floor(ALPHA));
+            match needed.filter(|needed| *needed < 10_000) {
+                Some(needed) => {
+                    let blocks = words.count("word.block", needed as usize, &[]);
+                    say("timed.open-needs", &[("within", &within), ("blocks", &blocks)])
+                }
+                None => say("timed.open", &[("within", &within)]),
+            }
         }
     }
 }
@@ -199,24 +201,25 @@ fn percent(factor: f64) -> String {
 }
 
 /// The largest parts of the step of a condition.
-fn where_time_goes(measured: &Measured, condition: usize) -> Option<String> {
+fn where_time_goes(measured: &Measured, condition: usize, words: Words) -> Option<String> {
     let line = line(measured, condition);
     let mut parts: Vec<(usize, f64)> = line.parts.iter().copied().enumerate().collect();
     parts.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let text = |(part, share): &(usize, f64)| format!("{} {:.0} %", phases::name(*part), share * 100.0);
+    let text =
+        |(part, share): &(usize, f64)| format!("{} {:.0} %", words.word(phases::key(*part)), share * 100.0);
     let largest: Vec<String> = parts.iter().take(3).map(text).collect();
-    line.ms_per_step.map(|_| format!("Most of a step: {}.", largest.join(", ")))
+    line.ms_per_step.map(|_| words.say("timed.most", &[("parts", &largest.join(", "))]))
 }
 
 /// What others took, where that makes times doubtful.
-fn disturbances(measured: &Measured) -> Option<String> {
+fn disturbances(measured: &Measured, words: Words) -> Option<String> {
     let processes = measured.blocks.values().flat_map(|block| block.processes.values());
     let (all, disturbed) = processes.fold((0, 0), |(all, disturbed), process| {
         (all + 1, disturbed + usize::from(process.disturbed.is_some()))
     });
-    (disturbed > 0).then(|| {
-        format!("In {disturbed} of {all} processes others took more than 5 % of the processor time.")
-    })
+    let share = text::fixed(DISTURBED_SHARE * 100.0, 0);
+    (disturbed > 0)
+        .then(|| words.say("timed.disturbed", &[("n", &disturbed), ("all", &all), ("share", &share)]))
 }
 
 fn estimate(estimate: Option<&Estimate>) -> Value {
@@ -226,13 +229,18 @@ fn estimate(estimate: Option<&Estimate>) -> Value {
     )
 }
 
+/// Part of a key, which programs read.
+fn english(part: usize) -> &'static str {
+    Words::english().word(phases::key(part))
+}
+
 /// One object: `conditions` in their order, each with its medians' mean over the blocks.
 pub fn json(measured: &Measured, machine: &Machine) -> Value {
     let comparisons = compare(measured);
     let condition = |(index, line): (usize, Line)| {
         let what = &measured.design.conditions[index];
         let parts: serde_json::Map<String, Value> =
-            (0..PARTS).map(|part| (phases::name(part).to_owned(), json!(line.parts[part]))).collect();
+            (0..PARTS).map(|part| (english(part).to_owned(), json!(line.parts[part]))).collect();
         let standing = comparisons.iter().find(|one| one.condition == index).map(|one| match one.standing {
             Standing::Faster => "faster",
             Standing::Slower => "slower",
@@ -270,28 +278,43 @@ struct TimingView {
     times: TableView,
     parts: TableView,
     blocks: String,
+    level: String,
     environment: String,
     command: String,
 }
 
-/// The page of a measurement; `timing.json` is expected beside it.
-pub fn page(measured: &Measured, machine: &Machine, command: &str) -> Result<String, ReportError> {
+/// The page of a measurement in every language; `timing.json` is expected beside it.
+pub fn pages(measured: &Measured, machine: &Machine, command: &str) -> Result<Vec<File>, ReportError> {
     let lines = lines(measured);
     let names: Vec<&str> =
         measured.design.conditions.iter().map(|condition| condition.name.as_str()).collect();
     let experiment = measured.design.conditions.first().map_or("", |condition| &condition.experiment);
-    let view = TimingView {
-        title: format!("Step times of {experiment}: {}", names.join("; ")),
-        sentences: sentences(measured),
-        times: times(&lines),
-        parts: parts(&lines, machine),
-        blocks: text::plural(measured.blocks.len(), "block"),
-        environment: measured.machine.clone().unwrap_or_default(),
-        command: command.to_owned(),
+    let page = |language: Language| {
+        let words = Words::of(language);
+        let view = TimingView {
+            title: words.say(
+                "timed.title",
+                &[("experiment", &experiment), ("conditions", &names.join(words.word("word.semicolon")))],
+            ),
+            sentences: sentences(measured, words),
+            times: times(&lines, words),
+            parts: parts(&lines, machine, words),
+            blocks: words.count("word.block", measured.blocks.len(), &[]),
+            level: level(),
+            environment: measured.machine.clone().unwrap_or_default(),
+            command: command.to_owned(),
+        };
+        let mut context = context(PAGE, language, &Language::ALL);
+        context.insert("page", &view);
+        let page = templates(words)?.render("timing.html", &context)?;
+        Ok(File { name: language.file(PAGE), bytes: page.into_bytes() })
     };
-    let mut context = context(PAGE, Language::En, &[Language::En]);
-    context.insert("page", &view);
-    Ok(templates(Words::english())?.render("timing.html", &context)?)
+    Language::ALL.into_iter().map(page).collect()
+}
+
+/// Of intervals, in percent.
+fn level() -> String {
+    text::fixed((1.0 - ALPHA) * 100.0, 0)
 }
 
 fn row(line: &Line, cells: Vec<CellView>) -> RowView {
@@ -305,9 +328,9 @@ fn row(line: &Line, cells: Vec<CellView>) -> RowView {
     }
 }
 
-fn times(lines: &[Line]) -> TableView {
+fn times(lines: &[Line], words: Words) -> TableView {
     let interval = |estimate: &Estimate, write: &dyn Fn(f64) -> String| {
-        let note = estimate.interval.map(|(low, high)| format!("{} to {}", write(low), write(high)));
+        let note = estimate.interval.map(|(low, high)| words.range(&write(low), &write(high)));
         CellView::number(write(estimate.value)).with_note(note.unwrap_or_default())
     };
     let cell = |estimate: &Option<Estimate>, write: &dyn Fn(f64) -> String| {
@@ -324,14 +347,18 @@ fn times(lines: &[Line]) -> TableView {
             ],
         )
     });
-    let columns =
-        [("step", "ms"), ("speed", "images/s"), ("an image's time", "× the first"), ("processes", "")];
-    let caption =
-        "Geometric means over processes of the median step, with 95 % intervals; ratios are within blocks.";
-    table_view(caption.to_owned(), "condition", &columns, rows.collect())
+    let word = |key| words.word(key);
+    let columns = [
+        (word("timed.step"), "ms"),
+        (word("timed.speed"), words.unit("images/s")),
+        (word("timed.image-time"), word("timed.of-first")),
+        (word("timed.processes"), ""),
+    ];
+    let caption = words.say("timed.times-caption", &[("level", &level())]);
+    table_view(caption, word("timed.corner"), &columns, rows.collect())
 }
 
-fn parts(lines: &[Line], machine: &Machine) -> TableView {
+fn parts(lines: &[Line], machine: &Machine, words: Words) -> TableView {
     let rows = lines.iter().map(|line| {
         let mut cells: Vec<CellView> =
             line.parts.iter().map(|share| CellView::number(text::fixed(share * 100.0, 1))).collect();
@@ -344,15 +371,15 @@ fn parts(lines: &[Line], machine: &Machine) -> TableView {
         ]);
         row(line, cells)
     });
-    let mut columns: Vec<(&str, &str)> = (0..PARTS).map(|part| (phases::name(part), "%")).collect();
+    let word = |key| words.word(key);
+    let mut columns: Vec<(&str, &str)> = (0..PARTS).map(|part| (word(phases::key(part)), "%")).collect();
     columns.extend([
-        ("arithmetic", "GFLOP/s"),
-        ("of a matrix product here", "%"),
-        ("peak memory", ""),
-        ("page faults", "a step"),
+        (word("timed.arithmetic"), "GFLOP/s"),
+        (word("timed.of-product"), "%"),
+        (word("timed.peak-memory"), ""),
+        (word("timed.faults"), word("timed.a-step")),
     ]);
-    let caption = "Parts of a step as shares of it, and what it achieves. Medians of parts need not add up to the whole.";
-    table_view(caption.to_owned(), "condition", &columns, rows.collect())
+    table_view(word("timed.parts-caption").to_owned(), word("timed.corner"), &columns, rows.collect())
 }
 
 #[cfg(test)]
@@ -385,11 +412,12 @@ mod tests {
 
     #[test]
     fn the_sentences_say_which_is_faster_or_that_it_cannot_be_told() {
-        let said = sentences(&measured(8, 0.7)).join("\n");
+        let words = Words::english();
+        let said = sentences(&measured(8, 0.7), words).join("\n");
         assert!(said.contains("'tuned' is faster than 'eager': 0.6"), "{said}");
-        let said = sentences(&measured(8, 1.0)).join("\n");
+        let said = sentences(&measured(8, 1.0), words).join("\n");
         assert!(said.contains("cannot tell") && said.contains("is ruled out"), "{said}");
-        let said = sentences(&measured(1, 0.7)).join("\n");
+        let said = sentences(&measured(1, 0.7), words).join("\n");
         assert!(said.contains("one block has no spread") && said.contains("Noise: 1 block"), "{said}");
     }
 
@@ -406,12 +434,11 @@ mod tests {
 
     #[test]
     fn the_page_has_the_sentences_and_both_tables() {
-        let page = page(&measured(8, 0.7), &MACHINE, "pinbench time m1 --plan 'eager,tuned'").unwrap();
-        assert!(
-            page.contains("is faster than") && page.contains("--plan &#39;eager,tuned&#39;")
-                || page.contains("--plan &#x27;eager"),
-            "{page}"
-        );
-        assert_eq!(page.matches("<table").count(), 2);
+        let pages = pages(&measured(8, 0.7), &MACHINE, "pinbench time m1 --plan 'eager,tuned'").unwrap();
+        for (page, said) in pages.iter().zip(["is faster than", "빠르다"]) {
+            let page = String::from_utf8_lossy(&page.bytes);
+            assert!(page.contains(said) && page.contains("eager,tuned&#"), "{page}");
+            assert_eq!(page.matches("<table").count(), 2);
+        }
     }
 }

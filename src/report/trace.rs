@@ -1,5 +1,7 @@
 //! The page of a trace: where the time of a training step goes, from numbers to strings, and to HTML.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 use crate::analyse::operators::{Operator, self_ns};
@@ -12,7 +14,7 @@ use crate::report::cell::figures;
 use crate::report::figure::{FigureError, roofline as figure};
 use crate::report::results::table;
 use crate::report::view::{CellView, DownloadView, FactView, FigureView, MethodView, RowView, TableView};
-use crate::report::{PAGE, ReportError, context, provenance, templates};
+use crate::report::{File, PAGE, ReportError, context, provenance, templates};
 use crate::text;
 use crate::words::Words;
 use crate::work::{COPY_BYTES, Ceilings, PRODUCT_SIDE};
@@ -47,15 +49,14 @@ pub struct Input<'a> {
 
 pub struct Beside {
     pub name: String,
-    /// What is in it, in a few words.
-    pub about: String,
+    /// Key of what is in it, in a few words.
+    pub about: &'static str,
     pub bytes: u64,
 }
 
 #[derive(Serialize)]
 struct TraceView {
     title: String,
-    why: String,
     glance: Vec<String>,
     warnings: Vec<String>,
     rates: TableView,
@@ -72,11 +73,16 @@ struct TraceView {
     downloads: Vec<DownloadView>,
 }
 
-/// The page, without the files beside it.
-pub fn page(input: &Input) -> Result<String, ReportError> {
-    let mut context = context(PAGE, Language::En, &[Language::En]);
-    context.insert("page", &view(input)?);
-    Ok(templates(Words::english())?.render("trace.html", &context)?)
+/// The page in every language, without the files beside it.
+pub fn pages(input: &Input) -> Result<Vec<File>, ReportError> {
+    let page = |language: Language| {
+        let words = Words::of(language);
+        let mut context = context(PAGE, language, &Language::ALL);
+        context.insert("page", &view(input, words)?);
+        let page = templates(words)?.render("trace.html", &context)?;
+        Ok(File { name: language.file(PAGE), bytes: page.into_bytes() })
+    };
+    Language::ALL.into_iter().map(page).collect()
 }
 
 /// Of `operators.csv`.
@@ -98,75 +104,79 @@ pub fn csv(operators: &[Operator]) -> String {
 }
 
 /// What there is to know, in a few sentences, for the page and for a terminal.
-pub fn glance(roofline: &Roofline, operators: &[Operator]) -> Vec<String> {
-    let mut sentences = vec![times(roofline)];
-    sentences.extend(rates(roofline));
-    sentences.extend(under_the_roof(roofline));
+pub fn glance(roofline: &Roofline, operators: &[Operator], words: Words) -> Vec<String> {
+    let mut sentences = vec![times(roofline, words)];
+    sentences.extend(rates(roofline, words));
+    sentences.extend(under_the_roof(roofline, words));
     let all = self_ns(operators);
     if let Some(first) = operators.first().filter(|_| all > 0) {
         let share = percent(first.self_ns as f64 / all as f64);
-        sentences.push(format!(
-            "The operator that takes most by itself is {}: {share} of all of them.",
-            first.name
-        ));
+        sentences.push(words.say("traced.first-operator", &[("operator", &first.name), ("share", &share)]));
     }
-    sentences.push(format!(
-        "Under the profiler a step takes {} times as long: all times but those of the operators are without it.",
-        text::fixed(roofline.profiler_cost, 2)
-    ));
+    let cost = text::fixed(roofline.profiler_cost, 2);
+    sentences.push(words.say("traced.profiler-cost", &[("times", &cost)]));
     sentences
 }
 
 /// For the page and for a terminal.
-pub fn warning(disturbed: f64) -> String {
-    format!(
-        "Others took {} of the processor time meanwhile, so the times are doubtful; trace it again on an idle machine.",
-        percent(disturbed)
-    )
+pub fn warning(disturbed: f64, words: Words) -> String {
+    words.say("traced.disturbed", &[("share", &percent(disturbed))])
 }
 
-fn times(roofline: &Roofline) -> String {
+fn times(roofline: &Roofline, words: Words) -> String {
     let part = |phase: Phase| {
         let timed = roofline.part(Part::Phase(phase))?;
-        Some(format!("{} {} ms ({})", figure::name(timed.part), figures(timed.ms), percent(timed.share)))
+        Some(words.say(
+            "traced.part",
+            &[
+                ("part", &figure::name(timed.part, words)),
+                ("ms", &figures(timed.ms)),
+                ("share", &percent(timed.share)),
+            ],
+        ))
     };
     let parts: Vec<String> = [Phase::Forward, Phase::Backward].into_iter().filter_map(part).collect();
     let whole = roofline.part(Part::Step).map_or(0.0, |timed| timed.ms);
-    format!(
-        "A step of {} takes {} ms, of which {}; medians over {}.",
-        text::plural(roofline.images as usize, "image"),
-        figures(whole),
-        parts.join(" and "),
-        text::plural(roofline.steps, "step")
+    words.say(
+        "traced.step",
+        &[
+            ("images", &words.count("word.image-count", roofline.images as usize, &[])),
+            ("ms", &figures(whole)),
+            ("parts", &words.list(&parts)),
+            ("steps", &words.count("word.step-count", roofline.steps, &[])),
+        ],
     )
 }
 
-fn rates(roofline: &Roofline) -> Option<String> {
+fn rates(roofline: &Roofline, words: Words) -> Option<String> {
     let Ceilings { flop_per_s, bytes_per_s } = roofline.ceilings;
     let whole = roofline.part(Part::Step)?;
     let (flop, bytes) = (whole.flop_per_s()?, whole.bytes_per_s()?);
-    Some(format!(
-        "It computes {} GFLOP/s, {} of what a float32 matrix product reaches here ({} GFLOP/s), and moves at least {} GB/s, \
-         {} of what a copy reaches ({} GB/s).",
-        figures(flop / 1e9),
-        percent(flop / flop_per_s),
-        figures(flop_per_s / 1e9),
-        figures(bytes / 1e9),
-        percent(bytes / bytes_per_s),
-        figures(bytes_per_s / 1e9)
+    Some(words.say(
+        "traced.rate",
+        &[
+            ("rate", &figures(flop / 1e9)),
+            ("share", &percent(flop / flop_per_s)),
+            ("product", &figures(flop_per_s / 1e9)),
+            ("traffic", &figures(bytes / 1e9)),
+            ("traffic_share", &percent(bytes / bytes_per_s)),
+            ("copy", &figures(bytes_per_s / 1e9)),
+        ],
     ))
 }
 
-fn under_the_roof(roofline: &Roofline) -> Option<String> {
+fn under_the_roof(roofline: &Roofline, words: Words) -> Option<String> {
     let whole = roofline.part(Part::Step)?;
     let (intensity, flop) = (whole.intensity()?, whole.flop_per_s()?);
     let ridge = roofline.ceilings.ridge();
-    let lower = if intensity < ridge { "copy" } else { "product" };
-    Some(format!(
-        "At {} FLOP a byte, where both rates allow the same at {}, the {lower} sets the roof: the step reaches {} of it.",
-        figures(intensity),
-        figures(ridge),
-        percent(flop / roofline.ceilings.roof(intensity))
+    let key = if intensity < ridge { "traced.under-copy" } else { "traced.under-product" };
+    Some(words.say(
+        key,
+        &[
+            ("intensity", &figures(intensity)),
+            ("ridge", &figures(ridge)),
+            ("share", &percent(flop / roofline.ceilings.roof(intensity))),
+        ],
     ))
 }
 
@@ -174,32 +184,28 @@ fn percent(share: f64) -> String {
     format!("{} %", text::fixed(share * 100.0, 0))
 }
 
-fn view(input: &Input) -> Result<TraceView, FigureError> {
+fn view(input: &Input, words: Words) -> Result<TraceView, FigureError> {
     let Input { roofline, operators, record, .. } = input;
     let download = |file: &Beside| DownloadView {
         name: file.name.clone(),
-        about: file.about.clone(),
+        about: words.word(file.about).to_owned(),
         size: text::bytes(file.bytes),
     };
     Ok(TraceView {
-        title: format!("Where a training step's time goes: trial {}", record.trial_id.short()),
-        why: "When a training is slow, the question is in which operators, and how much of it the machine could spare. Here \
-              some steps are timed, as many more are profiled, and both are set against two rates that libtorch itself \
-              reaches on this machine."
-            .to_owned(),
-        glance: glance(roofline, operators),
-        warnings: input.disturbed.map(warning).into_iter().collect(),
-        rates: rate_table(roofline),
-        roofline: figure::draw(roofline)?,
-        operators: operator_table(roofline, operators),
-        operators_say: operators_say(roofline, operators),
-        counters: counters(input),
-        methods: methods(roofline),
-        limits: limits(),
+        title: words.say("traced.title", &[("trial", &record.trial_id.short())]),
+        glance: glance(roofline, operators, words),
+        warnings: input.disturbed.map(|disturbed| warning(disturbed, words)).into_iter().collect(),
+        rates: rate_table(roofline, words),
+        roofline: figure::draw(roofline, words)?,
+        operators: operator_table(roofline, operators, words),
+        operators_say: operators_say(roofline, operators, words),
+        counters: counters(input, words),
+        methods: methods(roofline, words),
+        limits: LIMITS.map(|key| words.word(key).to_owned()).to_vec(),
         command: record.command.clone(),
-        trial: trial(record),
+        trial: trial(record, words),
         plan: leaves(&record.plan),
-        environment: provenance::environment(&[*record], Words::english()),
+        environment: provenance::environment(&[*record], words),
         downloads: input.files.iter().map(download).collect(),
     })
 }
@@ -215,26 +221,24 @@ fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
     }
 }
 
-fn rate_table(roofline: &Roofline) -> TableView {
+fn rate_table(roofline: &Roofline, words: Words) -> TableView {
     let rows = roofline
         .parts
         .iter()
-        .map(|timed| row(figure::name(timed.part), rate_cells(timed, roofline.ceilings)));
+        .map(|timed| row(figure::name(timed.part, words), rate_cells(timed, roofline.ceilings)));
+    let word = |key| words.word(key);
     let columns = [
-        ("time", "ms"),
-        ("share", "% of the step"),
-        ("arithmetic", "GFLOP/s"),
-        ("of the product", "%"),
-        ("traffic", "GB/s, at least"),
-        ("of the copy", "%"),
-        ("intensity", "FLOP a byte"),
+        (word("traced.time"), "ms"),
+        (word("traced.share"), word("traced.of-step")),
+        (word("traced.arithmetic"), "GFLOP/s"),
+        (word("traced.of-product"), "%"),
+        (word("traced.traffic"), word("traced.at-least")),
+        (word("traced.of-copy"), "%"),
+        (word("traced.intensity"), word("traced.flop-a-byte")),
     ];
-    let caption = format!(
-        "Medians over {} without the profiler, each part for itself, so that they need not add up to the whole; beneath a \
-         rate, what it is the rate of. A dash stands where nothing is counted.",
-        text::plural(roofline.steps, "step")
-    );
-    table(caption, "part of the step", &columns, rows.collect())
+    let steps = words.count("word.step-count", roofline.steps, &[]);
+    let caption = words.say("traced.rates-caption", &[("steps", &steps)]);
+    table(caption, word("traced.corner-part"), &columns, rows.collect())
 }
 
 fn rate_cells(timed: &Timed, ceilings: Ceilings) -> Vec<CellView> {
@@ -254,7 +258,7 @@ fn rate_cells(timed: &Timed, ceilings: Ceilings) -> Vec<CellView> {
     ]
 }
 
-fn operator_table(roofline: &Roofline, operators: &[Operator]) -> TableView {
+fn operator_table(roofline: &Roofline, operators: &[Operator], words: Words) -> TableView {
     let (steps, all) = (roofline.profiled_steps.max(1) as f64, self_ns(operators).max(1) as f64);
     let ms = |ns: i64| text::fixed(ns as f64 / 1e6 / steps, 3);
     let rows = operators.iter().take(SHOWN).map(|operator| {
@@ -266,80 +270,76 @@ fn operator_table(roofline: &Roofline, operators: &[Operator]) -> TableView {
         ];
         row(operator.name.clone(), cells)
     });
+    let word = |key| words.word(key);
     let columns = [
-        ("calls", "a step"),
-        ("by itself", "ms a step"),
-        ("share", "% of all operators"),
-        ("with its callees", "ms a step"),
+        (word("traced.calls"), word("traced.a-step")),
+        (word("traced.by-itself"), word("traced.ms-a-step")),
+        (word("traced.share"), word("traced.of-operators")),
+        (word("traced.with-callees"), word("traced.ms-a-step")),
     ];
     let caption = match operators.len() {
-        count if count > SHOWN => {
-            format!("The first {SHOWN} of {count} by their own time; the others are in the CSV.")
-        }
-        _ => "By their own time.".to_owned(),
+        count if count > SHOWN => words.say("traced.operators-first", &[("shown", &SHOWN), ("all", &count)]),
+        _ => word("traced.operators-all").to_owned(),
     };
-    table(caption, "operator", &columns, rows.collect())
+    table(caption, word("traced.corner-operator"), &columns, rows.collect())
 }
 
-fn operators_say(roofline: &Roofline, operators: &[Operator]) -> String {
-    let share = self_ns(operators) as f64 / roofline.profiled_ns.max(1) as f64;
-    format!(
-        "The operators of {} under the profiler take {} of the time of these steps. The rest is between them: pinbench's \
-         own code, and kernels that do not report to the profiler. These are other steps than those timed above, and \
-         means over them: an operator may take longer here than the part it belongs to does there.",
-        text::plural(roofline.profiled_steps, "step"),
-        percent(share)
-    )
+fn operators_say(roofline: &Roofline, operators: &[Operator], words: Words) -> String {
+    let share = percent(self_ns(operators) as f64 / roofline.profiled_ns.max(1) as f64);
+    let steps = words.count("word.step-count", roofline.profiled_steps, &[]);
+    words.say("traced.operators-say", &[("steps", &steps), ("share", &share)])
 }
 
 fn fact(name: &str, value: String) -> FactView {
     FactView { name: name.to_owned(), value, varies: false }
 }
 
-fn counters(input: &Input) -> Vec<FactView> {
+fn counters(input: &Input, words: Words) -> Vec<FactView> {
     let counters = &input.roofline.counters;
+    let fact = |key: &str, value: String| fact(words.word(key), value);
+    let per_step = |n: f64| words.say("traced.per-step", &[("n", &figures(n))]);
     let mut facts = vec![
-        fact("minor page faults", format!("{} a step", figures(counters.minor_faults))),
-        fact("major page faults", format!("{} a step", figures(counters.major_faults))),
+        fact("traced.minor-faults", per_step(counters.minor_faults)),
+        fact("traced.major-faults", per_step(counters.major_faults)),
         fact(
-            "processor time",
-            format!(
-                "{} ms user, {} ms system a step",
-                figures(counters.user_ms),
-                figures(counters.system_ms)
+            "traced.processor-time",
+            words.say(
+                "traced.processor-times",
+                &[("user", &figures(counters.user_ms)), ("system", &figures(counters.system_ms))],
             ),
         ),
         fact(
-            "context switches",
-            format!(
-                "{} voluntary, {} involuntary a step",
-                figures(counters.voluntary_switches),
-                figures(counters.involuntary_switches)
+            "traced.switches",
+            words.say(
+                "traced.switches-each",
+                &[
+                    ("voluntary", &figures(counters.voluntary_switches)),
+                    ("involuntary", &figures(counters.involuntary_switches)),
+                ],
             ),
         ),
-        fact("peak memory", text::bytes(input.peak_rss_bytes)),
+        fact("traced.peak-memory", text::bytes(input.peak_rss_bytes)),
     ];
-    facts.extend(input.hardware.iter().map(hardware));
-    facts.extend(gpu(input.gpu));
+    facts.extend(input.hardware.iter().map(|counter| hardware(counter, words)));
+    facts.extend(gpu(input.gpu, words));
     let step_ms = input.roofline.part(Part::Step).map_or(f64::INFINITY, |step| step.ms);
-    let (us, share) = (input.timing_ns / 1e3, input.timing_ns / 1e6 / step_ms * 100.0);
-    let cost = format!("{} µs a step, {} % of it", figures(us), figures(share));
-    facts.push(fact("cost of the timing itself", cost));
+    let (us, share) = (figures(input.timing_ns / 1e3), figures(input.timing_ns / 1e6 / step_ms * 100.0));
+    facts.push(fact("traced.cost", words.say("traced.cost-each", &[("us", &us), ("share", &share)])));
     facts
 }
 
 /// Of the processor, in user mode.
-fn hardware(counter: &HardwareCount<f64>) -> FactView {
+fn hardware(counter: &HardwareCount<f64>, words: Words) -> FactView {
     let value = match &counter.count {
-        Ok(count) => format!("{} million a step, in user mode", figures(count / 1e6)),
-        Err(reason) => format!("absent: the kernel does not count them here ({reason})"),
+        Ok(count) => words.say("traced.millions", &[("n", &figures(count / 1e6))]),
+        Err(reason) => words.say("traced.not-counted", &[("reason", reason)]),
     };
     fact(counter.name, value)
 }
 
 /// Of the driver. A reason that all of them have is said once.
-fn gpu(counters: &[HardwareCount<Amount>]) -> Vec<FactView> {
-    let absent = |reason: &String| format!("absent: {reason}");
+fn gpu(counters: &[HardwareCount<Amount>], words: Words) -> Vec<FactView> {
+    let absent = |reason: &String| words.say("traced.absent", &[("reason", reason)]);
     let mut reasons = counters.iter().map(|counter| counter.count.as_ref().err());
     if let Some(Some(first)) = reasons.next()
         && reasons.all(|reason| reason == Some(first))
@@ -353,12 +353,13 @@ fn gpu(counters: &[HardwareCount<Amount>]) -> Vec<FactView> {
     counters.iter().map(|counter| fact(counter.name, value(counter))).collect()
 }
 
-fn trial(record: &RunRecord) -> Vec<FactView> {
+fn trial(record: &RunRecord, words: Words) -> Vec<FactView> {
+    let fact = |key: &str, value: String| fact(words.word(key), value);
     let mut facts = vec![
-        fact("experiment", record.experiment.clone()),
-        fact("profile", record.profile.clone()),
-        fact("trial", record.trial_id.to_string()),
-        fact("seed", record.trial.seed.to_string()),
+        fact("traced.fact-experiment", record.experiment.clone()),
+        fact("traced.fact-profile", record.profile.clone()),
+        fact("traced.fact-trial", record.trial_id.to_string()),
+        fact("traced.fact-seed", record.trial.seed.to_string()),
     ];
     facts.extend(leaves(&record.trial.config));
     facts
@@ -370,87 +371,41 @@ fn leaves(value: &impl Serialize) -> Vec<FactView> {
     leaves.into_iter().map(|(name, value)| fact(&name, value)).collect()
 }
 
-fn methods(roofline: &Roofline) -> Vec<MethodView> {
-    let method = |name: &str, text: String| MethodView { name: name.to_owned(), text };
-    let side = text::count(u64::from(PRODUCT_SIDE));
-    vec![
-        method(
-            "Steps",
-            format!(
-                "The trial's own training, on every image of its split and for as long as this takes, whatever its own end; \
-                 one image is evaluated between its epochs. The first {WARM_UP} steps do not count, nor do those with fewer \
-                 images than the others: {} are timed, and the next {} profiled.",
-                roofline.steps, roofline.profiled_steps
-            ),
-        ),
-        method(
-            "FLOP",
-            "Counted from the shapes of convolutions and linear layers, two for a multiply–add. Backward counts twice \
-             forward, for the gradients of the weights and of the input; the first convolution has no input that wants one. \
-             Normalisation, activation, pooling, loss and optimizer are not counted, nor is what a kernel computes again \
-             instead of reading it."
-                .to_owned(),
-        ),
-        method(
-            "Bytes",
-            "The least that is moved if every operator of the plan reads and writes each value once, in 4 bytes: forward, its \
-             output is written and read; backward, it is read again, and its gradient is written and read. Images and weights \
-             are read and gradients of weights written once; the optimizer reads these, and reads and writes weights and its \
-             own state."
-                .to_owned(),
-        ),
-        method(
-            "Matrix product",
-            format!(
-                "float32, {side} × {side}, by libtorch with the threads of the plan, after the training in its process; the \
-                 best of several. It is a measured yardstick, not an upper bound: a convolution can do better."
-            ),
-        ),
-        method(
-            "Copy",
-            format!(
-                "Of a tensor of {}, by libtorch with the same threads; bytes read and bytes written, the best of several.",
-                text::bytes(COPY_BYTES)
-            ),
-        ),
-        method(
-            "Operators",
-            "From libtorch's profiler, over the profiled steps. By itself: without the operators it calls, so that these times \
-             add up. With its callees: an operator within itself counts once."
-                .to_owned(),
-        ),
-        method(
-            "Trace",
-            "Every operator as an event, for Perfetto or chrome://tracing; the ranges pinbench::step are the steps. What lies \
-             between two of them (an evaluation, the reference workload, hashing) is in no number here."
-                .to_owned(),
-        ),
-        method(
-            "Counters",
-            "What the operating system counted for the process, all threads; means of the steps without the profiler. Peak \
-             memory is until the profiler was turned on. A GPU computes nothing here: what its driver counts is of all \
-             programs, read once between the steps without the profiler and those with it, a utilisation over up to a \
-             second before."
-                .to_owned(),
-        ),
-    ]
+/// Keys of the names and texts.
+const METHODS: [(&str, &str); 8] = [
+    ("traced.steps-name", "traced.steps"),
+    ("traced.flop-name", "traced.flop"),
+    ("traced.bytes-name", "traced.bytes"),
+    ("traced.product-name", "traced.product"),
+    ("traced.copy-name", "traced.copy"),
+    ("traced.operators-name", "traced.operators"),
+    ("traced.trace-name", "traced.trace"),
+    ("traced.counters-name", "traced.counters"),
+];
+
+fn methods(roofline: &Roofline, words: Words) -> Vec<MethodView> {
+    let (side, bytes) = (text::count(u64::from(PRODUCT_SIDE)), text::bytes(COPY_BYTES));
+    let values: [(&str, &dyn Display); 5] = [
+        ("warm_up", &WARM_UP),
+        ("timed", &roofline.steps),
+        ("profiled", &roofline.profiled_steps),
+        ("side", &side),
+        ("bytes", &bytes),
+    ];
+    let method = |(name, text): (&str, &str)| MethodView {
+        name: words.word(name).to_owned(),
+        text: words.say(text, &values),
+    };
+    METHODS.map(method).into()
 }
 
-fn limits() -> Vec<String> {
-    [
-        "The matrix product is no upper bound: oneDNN's convolutions can be faster than it, and a share above 100 % is no \
-         mistake.",
-        "Bytes are counted and not measured. What fits into a cache need not come from memory, so that a share of the copy's \
-         rate can be above 100 % too; operators that look at their input twice move more.",
-        "The profiler makes short operators look longer than they are.",
-        "The processor's counters run beside the timed steps, which costs the kernel a little at each switch of threads; they \
-         also count what lies between two steps, such as drawing the next batch and hashing the last.",
-        "One process, one stretch of steps, no interval: what else the machine did is in these numbers. Trace again before \
-         you act on a small difference.",
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
+const LIMITS: [&str; 5] = [
+    "traced.limit-product",
+    "traced.limit-bytes",
+    "traced.limit-profiler",
+    "traced.limit-counters",
+    "traced.limit-process",
+];
 
 #[cfg(test)]
 mod tests;

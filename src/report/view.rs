@@ -52,6 +52,13 @@ pub struct PageView {
     pub downloads: Vec<DownloadView>,
 }
 
+/// An index over the same experiments that lies in the folder beside.
+#[derive(Serialize)]
+pub struct NeighbourView {
+    pub name: String,
+    pub href: String,
+}
+
 /// A page that is the same in another language.
 #[derive(Serialize)]
 pub struct LanguageView {
@@ -185,9 +192,8 @@ pub struct IndexView {
     pub is_full: bool,
     /// Of the index of a smaller setting, the profile that is the experiments' own.
     pub own_setting: Option<String>,
-    /// How many claims have which verdict.
-    pub counts: Vec<CountView>,
-    pub claims: usize,
+    /// How many claims have which verdict, of whom.
+    pub counts: Vec<CountGroupView>,
     pub many: ManyView,
     /// The scale of all strips.
     pub ruler: PictureView,
@@ -209,6 +215,14 @@ pub struct IndexView {
     pub methods: MethodsView,
     pub command: String,
     pub downloads: Vec<DownloadView>,
+}
+
+/// Claims that are counted together.
+#[derive(Serialize)]
+pub struct CountGroupView {
+    /// How many, and whose.
+    pub says: String,
+    pub counts: Vec<CountView>,
 }
 
 /// What every page takes for known.

@@ -114,8 +114,12 @@ impl Explanation {
             let presence = seen.presence();
             for (index, finding) in findings.iter_mut().enumerate() {
                 let is_open = look == blocks || presence == Presence::Found;
-                if is_open && !finding.verdict.is_decided() {
-                    *finding = seen.finding(&study.hypotheses[index], layout.tests[index]);
+                if !is_open || finding.is_settled() {
+                    continue;
+                }
+                let found = seen.finding(&study.hypotheses[index], layout.tests[index]);
+                if !finding.verdict.is_decided() || found.verdict > finding.verdict {
+                    *finding = found;
                 }
             }
         }
@@ -158,6 +162,13 @@ impl Explanation {
 }
 
 impl Finding {
+    /// More blocks would change nothing: what contributes may still turn out to be the main cause.
+    fn is_settled(&self) -> bool {
+        let may_be_main =
+            self.share.and_then(|share| share.interval).is_some_and(|(_, high)| high > MAIN_SHARE);
+        self.verdict.is_decided() && !(self.verdict == Verdict::Contributes && may_be_main)
+    }
+
     /// Where there is no slowdown to explain, or none was told, no share of it is said.
     fn within(&mut self, presence: Presence) {
         let is_share = self.share.is_some() || self.verdict == Verdict::Restates;
@@ -171,12 +182,20 @@ impl Finding {
     }
 }
 
-/// Conditions that are still needed: none once nothing is open, and those of hypotheses that are. Levels and control are
+/// Conditions that are still needed: none once nothing is open, and those of hypotheses that are. What contributes is, as long
+/// as it may be the main cause and nothing of its mechanism is known to be. Levels and control are
 /// measured as long as anything is, for every share is one of their slowdown.
 pub fn wanted(study: &Study, layout: &Layout, measured: &Measured) -> Vec<usize> {
     let explanation = Explanation::of(study, layout, measured);
     let is_last = LOOKS.last().is_some_and(|look| explanation.blocks >= look.blocks);
-    let is_open = |index: &usize| explanation.findings[*index].verdict == Verdict::Open;
+    let is_main_known = |index: usize| {
+        let with = explanation.mechanisms.iter().find(|mechanism| mechanism.members.contains(&index));
+        with.is_some_and(|mechanism| mechanism.verdict == Verdict::MainCause)
+    };
+    let is_open = |index: &usize| match &explanation.findings[*index] {
+        finding if finding.verdict == Verdict::Contributes => !finding.is_settled() && !is_main_known(*index),
+        finding => finding.verdict == Verdict::Open,
+    };
     let open: Vec<usize> = (0..explanation.findings.len()).filter(is_open).collect();
     let is_decided = match explanation.presence {
         Presence::Found => open.is_empty(),

@@ -97,7 +97,7 @@ impl Verdict {
         self >= Self::Contributes
     }
 
-    /// More blocks would change nothing.
+    /// Something is said, and no later look takes it back.
     pub fn is_decided(self) -> bool {
         !matches!(self, Self::Open | Self::NotMeasured)
     }

@@ -3,7 +3,7 @@
 use crate::analyse::study::{Explanation, Verdict};
 use crate::analyse::timing::Estimate;
 use crate::experiment::Colour;
-use crate::experiment::study::Study;
+use crate::experiment::study::{Change, Study, Test};
 use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, marker, picture};
 use crate::report::figure::style::{Ink, Look, Mark};
@@ -45,7 +45,14 @@ fn rows(study: &Study, explanation: &Explanation, words: Words) -> Vec<Row> {
             Verdict::RuledOut => (Colour::Grey, 3),
             _ => (Colour::Orange, 2),
         };
-        row(hypothesis.title.to(words.language).to_owned(), &finding.left, colour, turn)
+        let title = hypothesis.title.to(words.language);
+        let name = match &hypothesis.test {
+            Test::Remove { given, .. } if *given != Change::default() => {
+                words.say("figure.left-given", &[("title", &title), ("given", &given)])
+            }
+            _ => title.to_owned(),
+        };
+        row(name, &finding.left, colour, turn)
     });
     base.into_iter().chain(removed).collect()
 }

@@ -278,10 +278,10 @@ fn caption(
     along: Along,
     words: Words,
 ) -> String {
-    let Some(scales) = scales else {
-        return words.say("figure.no-step", &[]);
-    };
     let seeds = summary.arms.iter().map(|arm| arm.counted.len()).max().unwrap_or(0);
+    let Some(scales) = scales else {
+        return words.say(if seeds == 0 { "figure.no-step" } else { "figure.no-rows" }, &[]);
+    };
     let mean = words.word(if seeds > 1 { "figure.smoothed-seeds" } else { "figure.smoothed-seed" });
     let axis = words.word(match along {
         Along::Steps => "figure.log-losses",

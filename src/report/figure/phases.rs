@@ -42,11 +42,6 @@ pub fn key(part: usize) -> &'static str {
     }
 }
 
-/// For pages that are in English alone.
-pub fn name(part: usize) -> &'static str {
-    Words::english().word(key(part))
-}
-
 pub fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
     let id = "phases";
     let bars: Vec<Bar> = Look::each(summary)
@@ -117,7 +112,12 @@ fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
                 let (start, end) = (plot.place((from, 0.0)).0, plot.place((from + us, 0.0)).0);
                 from += us;
                 plot.bar([(start, place.top), (end, place.bottom)], Ink::turned(Mark::Phase, part))?;
-                plot.value(&format!("{} · {} · {} µs", bar.name, name(part), text::fixed(*us, 1)))?;
+                plot.value(&format!(
+                    "{} · {} · {} µs",
+                    bar.name,
+                    words.word(key(part)),
+                    text::fixed(*us, 1)
+                ))?;
                 // Parts too small for their share have it in the table below.
                 let share = format!("{} %", text::fixed(us / bar.total() * 100.0, 0));
                 if end - start > width::width(&share) * UNITS_PER_PIXEL {

@@ -12,10 +12,8 @@ use crate::report::figure::style::{Look, Mark};
 use crate::report::figure::width;
 use crate::report::figure::{FigureError, both, extent, phases};
 use crate::report::view::{FigureView, LegendView, PictureView};
+use crate::words::Words;
 use crate::work::Ceilings;
-
-const ACROSS: &str = "FLOP a byte";
-const UP: &str = "GFLOP a second";
 
 const PRODUCT: Look = Look { colour: Colour::Grey, turn: 0 };
 const COPY: Look = Look { colour: Colour::Purple, turn: 1 };
@@ -31,35 +29,30 @@ struct Point {
 }
 
 /// How people call a part.
-pub fn name(part: Part) -> &'static str {
-    match part {
-        Part::Phase(phase) => phases::name(phase as usize),
-        Part::Rest => phases::name(Phase::ALL.len()),
-        Part::Step => "whole step",
-    }
+pub fn name(part: Part, words: Words) -> &'static str {
+    words.word(match part {
+        Part::Phase(phase) => phases::key(phase as usize),
+        Part::Rest => phases::key(Phase::ALL.len()),
+        Part::Step => "traced.whole",
+    })
 }
 
-pub fn draw(roofline: &Roofline) -> Result<FigureView, FigureError> {
+pub fn draw(roofline: &Roofline, words: Words) -> Result<FigureView, FigureError> {
     let id = "roofline";
     let failed = |source| FigureError { figure: id, source };
-    let points = points(roofline);
-    let pictures = both(|size| draw_one(roofline.ceilings, &points, size)).map_err(failed)?;
+    let points = points(roofline, words);
+    let pictures = both(|size| draw_one(roofline.ceilings, &points, size, words)).map_err(failed)?;
     Ok(FigureView {
         id: id.to_owned(),
-        title: "The step under the roof of this machine".to_owned(),
-        caption: "Both axes are logarithmic. The roof is the lower of two measured rates: beyond the bend that of a \
-                  matrix product, before it as much arithmetic as the rate of a copy brings bytes for. A point far below \
-                  the roof leaves both unused; under the slanted line fewer bytes would help, under the flat one less \
-                  arithmetic. A point above it is no mistake: the product is a yardstick, and the bytes are the least \
-                  there can be."
-            .to_owned(),
-        legend: legend(roofline.ceilings, &points).map_err(failed)?,
-        description: describe(roofline.ceilings, &points),
+        title: words.word("traced.roof-title").to_owned(),
+        caption: words.word("traced.roof-caption").to_owned(),
+        legend: legend(roofline.ceilings, &points, words).map_err(failed)?,
+        description: describe(roofline.ceilings, &points, words),
         pictures: Some(pictures),
     })
 }
 
-fn points(roofline: &Roofline) -> Vec<Point> {
+fn points(roofline: &Roofline, words: Words) -> Vec<Point> {
     let looks = [
         (Part::Phase(Phase::Forward), Look { colour: Colour::Blue, turn: 0 }),
         (Part::Phase(Phase::Backward), Look { colour: Colour::Orange, turn: 1 }),
@@ -67,37 +60,43 @@ fn points(roofline: &Roofline) -> Vec<Point> {
     ];
     let point = |(part, look): (Part, Look)| {
         let timed = roofline.part(part)?;
-        Some(Point { name: name(part), look, at: (timed.intensity()?, timed.flop_per_s()? / 1e9) })
+        Some(Point { name: name(part, words), look, at: (timed.intensity()?, timed.flop_per_s()? / 1e9) })
     };
     looks.into_iter().filter_map(point).collect()
 }
 
-fn product_label(ceilings: Ceilings) -> String {
-    format!("matrix product: {} GFLOP/s", figures(ceilings.flop_per_s / 1e9))
+impl Point {
+    fn says(&self, words: Words) -> String {
+        let (intensity, rate) = (figures(self.at.0), figures(self.at.1));
+        words.say("traced.roof-point", &[("part", &self.name), ("intensity", &intensity), ("rate", &rate)])
+    }
 }
 
-fn copy_label(ceilings: Ceilings) -> String {
-    format!("copy: {} GB/s", figures(ceilings.bytes_per_s / 1e9))
+fn product_label(ceilings: Ceilings, words: Words) -> String {
+    words.say("traced.roof-product", &[("rate", &figures(ceilings.flop_per_s / 1e9))])
 }
 
-fn describe(ceilings: Ceilings, points: &[Point]) -> String {
-    let point = |point: &Point| {
-        format!("{}: {} {ACROSS}, {} {UP}", point.name, figures(point.at.0), figures(point.at.1))
-    };
-    let points: Vec<String> = points.iter().map(point).collect();
-    format!(
-        "Across: {ACROSS}. Up: {UP}. Both logarithmic. {}, from {} {ACROSS} on; {}, up to there; {}.",
-        product_label(ceilings),
-        figures(ceilings.ridge()),
-        copy_label(ceilings),
-        points.join("; ")
+fn copy_label(ceilings: Ceilings, words: Words) -> String {
+    words.say("traced.roof-copy", &[("rate", &figures(ceilings.bytes_per_s / 1e9))])
+}
+
+fn describe(ceilings: Ceilings, points: &[Point], words: Words) -> String {
+    let points: Vec<String> = points.iter().map(|point| point.says(words)).collect();
+    words.say(
+        "traced.roof-says",
+        &[
+            ("product", &product_label(ceilings, words)),
+            ("ridge", &figures(ceilings.ridge())),
+            ("copy", &copy_label(ceilings, words)),
+            ("points", &words.join(&points)),
+        ],
     )
 }
 
-fn legend(ceilings: Ceilings, points: &[Point]) -> Drawn<Vec<LegendView>> {
+fn legend(ceilings: Ceilings, points: &[Point], words: Words) -> Drawn<Vec<LegendView>> {
     let mut entries = vec![
-        LegendView { label: product_label(ceilings), swatch: line_swatch(PRODUCT)? },
-        LegendView { label: copy_label(ceilings), swatch: line_swatch(COPY)? },
+        LegendView { label: product_label(ceilings, words), swatch: line_swatch(PRODUCT)? },
+        LegendView { label: copy_label(ceilings, words), swatch: line_swatch(COPY)? },
     ];
     for point in points {
         entries.push(LegendView { label: point.name.to_owned(), swatch: point_swatch(point.look)? });
@@ -120,7 +119,7 @@ fn point_swatch(look: Look) -> Drawn<PictureView> {
 }
 
 /// Reads straight down: axes that hold the points and the bend of the roof, the roof, the points on top.
-fn draw_one(ceilings: Ceilings, points: &[Point], size: Size) -> Drawn<PictureView> {
+fn draw_one(ceilings: Ceilings, points: &[Point], size: Size, words: Words) -> Drawn<PictureView> {
     let ridge = ceilings.ridge();
     let roof = |intensity: f64| ceilings.roof(intensity) / 1e9;
     let across = points.iter().map(|point| point.at.0).chain([ridge]);
@@ -128,8 +127,8 @@ fn draw_one(ceilings: Ceilings, points: &[Point], size: Size) -> Drawn<PictureVi
     let (left, right) = (least / ROOM, most * ROOM);
     let up = points.iter().map(|point| point.at.1).chain([roof(left), roof(right)]);
     let (low, high) = extent(up).unwrap_or((roof(left), roof(right)));
-    let x = Axis::log(ACROSS, left, right, size.pick(9, 6));
-    let y = Axis::log(UP, low / 1.2, high * 1.5, size.pick(8, 7));
+    let x = Axis::log(words.word("traced.flop-a-byte"), left, right, size.pick(9, 6));
+    let y = Axis::log(words.word("traced.gflop-a-second"), low / 1.2, high * 1.5, size.pick(8, 7));
     let beside = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let margins = Margins { top: 26, right: 20, bottom: 44, left: beside };
     picture(size.width(), size.pick(340, 280), |sheet| {
@@ -138,12 +137,7 @@ fn draw_one(ceilings: Ceilings, points: &[Point], size: Size) -> Drawn<PictureVi
         plot.line(&[(ridge, roof(ridge)), (right, roof(right))], PRODUCT.ink(Mark::Line))?;
         for point in points {
             plot.marker(point.at, point.look)?;
-            plot.value(&format!(
-                "{} · {} {ACROSS} · {} {UP}",
-                point.name,
-                figures(point.at.0),
-                figures(point.at.1)
-            ))?;
+            plot.value(&point.says(words))?;
         }
         Ok(())
     })
@@ -164,7 +158,7 @@ mod tests {
             optimizer: Work { flop: 0, bytes: 5_000_000 },
         };
         let ceilings = Ceilings { flop_per_s, bytes_per_s: 15e9 };
-        draw(&Roofline::of(&steps, &steps, &work, ceilings).unwrap()).unwrap()
+        draw(&Roofline::of(&steps, &steps, &work, ceilings).unwrap(), Words::english()).unwrap()
     }
 
     #[test]

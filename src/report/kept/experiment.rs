@@ -1,5 +1,6 @@
 //! The page of an experiment.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::record::schema::FORMAT;
 use crate::record::{LoadedRun, Rows, RunRecord, parse_listed};
 use crate::report::kept::{Folder, KeptError, Kind, download, name_of};
 use crate::report::{Download, Explained, Input, ReportError, values};
+use crate::row::Split;
 use crate::stream::Seed;
 
 const RUNS: &str = "runs.json";
@@ -260,9 +262,31 @@ fn runs(folder: &Folder<Wire>) -> Result<Vec<(String, LoadedRun)>, KeptError> {
             diagnostics: diagnostics.remove(&key).unwrap_or_default(),
             chain: Vec::new(),
         };
+        if let Some((epoch, split, counted)) = miscounted(&rows) {
+            let reason = format!(
+                "the matrix of {} after epoch {epoch} of run {} is of {counted} images, expected as many as were evaluated",
+                split.name(),
+                record.run
+            );
+            return Err(folder.content(CONFUSION, &reason));
+        }
         runs.push((arm, LoadedRun::new(record, rows)));
     }
     Ok(runs)
+}
+
+/// Epoch, from 1, and split of a confusion matrix that is not of all images that were evaluated, and of how many it is.
+fn miscounted(rows: &Rows) -> Option<(u32, Split, u64)> {
+    let mut counted: BTreeMap<(u32, Split), u64> = BTreeMap::new();
+    for row in &rows.confusion {
+        *counted.entry((row.epoch, row.split)).or_default() += u64::from(row.images);
+    }
+    let evaluated = |(epoch, split)| {
+        let row = rows.epochs.iter().find(|row| row.epoch == epoch && row.split == split);
+        row.map(|row| u64::from(row.images))
+    };
+    let wrong = counted.into_iter().find(|(of, counted)| evaluated(*of) != Some(*counted));
+    wrong.map(|((epoch, split), counted)| (epoch + 1, split, counted))
 }
 
 /// A table of the folder; empty where no run had a row of it.

@@ -1,6 +1,6 @@
 //! The page over all pages of a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,26 @@ pub struct Index {
     /// The folder's `index.toml`, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<String>,
+    /// Other indexes over the same experiments, in the folders beside this one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// An index that another is linked from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Name of its folder.
+    pub folder: String,
+    pub languages: Vec<Language>,
+}
+
+impl Neighbour {
+    /// Its page, from an index of this language.
+    pub fn href(&self, language: Language) -> String {
+        let own = self.languages.contains(&language).then_some(language);
+        let file = own.or(self.languages.first().copied()).unwrap_or(Language::En).file(PAGE);
+        format!("../{}/{file}", self.folder)
+    }
 }
 
 /// An experiment that has no page in the folder.
@@ -41,6 +61,32 @@ pub struct Other {
 }
 
 impl Index {
+    /// Ids of its experiments, with a page or without.
+    fn experiments(&self) -> BTreeSet<&str> {
+        self.pages.iter().chain(self.others.iter().map(|other| &other.id)).map(String::as_str).collect()
+    }
+
+    /// Those beside `folder`, in which the index lies or will: over the same experiments, as under another profile.
+    pub fn with_neighbours(mut self, folder: &Path) -> Self {
+        let name = super::name_of(folder);
+        // A folder that is not there yet has no `..`, and one that is there may be a link.
+        let parent = match folder.exists() {
+            true => folder.join(".."),
+            false => Path::new(".").join(folder.parent().unwrap_or(Path::new(""))),
+        };
+        // What cannot be read as an index is none that a reader could be sent to.
+        let folders = folders(&parent).unwrap_or_default();
+        let others = folders
+            .into_iter()
+            .filter(|(other, (kind, _))| *kind == Kind::Index && *other != name && !other.starts_with('.'));
+        let neighbour = |(folder, (_, path)): (String, (Kind, PathBuf))| {
+            let index = read(&path).ok().filter(|index| index.experiments() == self.experiments())?;
+            Some(Neighbour { folder, languages: index.languages })
+        };
+        self.neighbours = others.filter_map(neighbour).collect();
+        self
+    }
+
     /// What the index leads with.
     pub fn front(&self) -> Result<Option<Front>, KeptError> {
         let path = Path::new(front::STEM).with_extension("toml");

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::language::Language;
+use crate::report::kept::index::Index;
 use crate::report::{self, Download, Explained, File, ReportError, study};
 
 pub const NAME: &str = "page.json";
@@ -137,16 +138,23 @@ pub fn remake(
             page.languages = languages.map_or(page.languages, <[Language]>::to_vec);
             Ok(study::render(&page.input())?)
         }
-        Kind::Index => {
-            let mut index = index::read(folder)?;
-            index.languages = languages.map_or(index.languages, <[Language]>::to_vec);
-            let findings = index.front()?.map(|front| front.findings).unwrap_or_default();
-            let is_made = |page: &Path| page.exists() || languages.is_some();
-            let entry = |id: &String| index::entry(&folder.join(id), &findings, &index.languages, is_made);
-            let entries = index.pages.iter().map(entry).collect::<Result<_, _>>()?;
-            report::render_index(entries, &explanations(folder, languages), &index)
-        }
+        Kind::Index => remake_index(folder, languages, |index| index),
     }
+}
+
+/// As [`remake`], of an index that is `changed` before.
+pub fn remake_index(
+    folder: &Path,
+    languages: Option<&'static [Language]>,
+    changed: impl FnOnce(Index) -> Index,
+) -> Result<Vec<File>, KeptError> {
+    let mut index = changed(index::read(folder)?);
+    index.languages = languages.map_or(index.languages, <[Language]>::to_vec);
+    let findings = index.front()?.map(|front| front.findings).unwrap_or_default();
+    let is_made = |page: &Path| page.exists() || languages.is_some();
+    let entry = |id: &String| index::entry(&folder.join(id), &findings, &index.languages, is_made);
+    let entries = index.pages.iter().map(entry).collect::<Result<_, _>>()?;
+    report::render_index(entries, &explanations(folder, languages), &index)
 }
 
 /// Those in `folder`, which are made again too where `languages` are asked for.

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::analyse::study::{Demonstration, Finding, LEAST_SLOWDOWN, Presence, Verdict};
+use crate::analyse::study::{Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Part, Presence, Verdict};
 use crate::analyse::timing::Estimate;
 use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::figure::phases;
@@ -90,6 +90,23 @@ fn says_ratio(input: &Input, ratio: &Estimate, words: Words) -> String {
     )
 }
 
+/// Parts that are so much of the largest are named beside it: which of them is the largest another measurement may say otherwise.
+const ABOUT_AS_LARGE: f64 = 0.8;
+
+/// Where most of what is more is spent.
+fn says_largest(explanation: &Explanation, words: Words) -> Option<String> {
+    let largest = explanation.parts.iter().map(|part| part.more_us.value).max_by(f64::total_cmp)?;
+    let large = explanation.parts.iter().filter(|part| part.more_us.value >= ABOUT_AS_LARGE * largest);
+    let part = |part: &Part| {
+        let more = &part.more_us;
+        let interval = more.interval.map(|(low, high)| bracketed(low, high, 1, words)).unwrap_or_default();
+        let (part, us) = (words.word(phases::key(part.part)), text::signed(more.value, 1));
+        words.say("explained.part-more", &[("part", &part), ("us", &us), ("interval", &interval)])
+    };
+    let parts: Vec<String> = large.map(part).collect();
+    (largest > 0.0).then(|| words.say("explained.says-largest", &[("parts", &words.list(&parts))]))
+}
+
 /// The causes, where most of it is spent, what is open, and what is ruled out.
 fn says_found(input: &Input, words: Words) -> Vec<String> {
     let explanation = input.explanation;
@@ -120,13 +137,7 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
     if says.is_empty() {
         says.push(words.say("explained.says-unexplained", &[]));
     }
-    let largest = explanation.parts.iter().max_by(|a, b| a.more_us.value.total_cmp(&b.more_us.value));
-    says.extend(largest.map(|part| {
-        let more = &part.more_us;
-        let interval = more.interval.map(|(low, high)| bracketed(low, high, 1, words)).unwrap_or_default();
-        let (part, us) = (words.word(phases::key(part.part)), text::signed(more.value, 1));
-        words.say("explained.says-largest", &[("part", &part), ("us", &us), ("interval", &interval)])
-    }));
+    says.extend(says_largest(explanation, words));
     for (_, title, finding) in of(|verdict| verdict == Verdict::Open) {
         let most = share(finding).and_then(|share| share.most);
         let most = most.map(|most| words.say("explained.says-most", &[("most", &most)])).unwrap_or_default();

@@ -35,8 +35,7 @@ fn html_disturbed(
     let mut record = samples::finished(&samples::profile().arms[0], 0).record;
     record.command = "pinbench trace 3f9a".to_owned();
     change(&mut record);
-    let files =
-        vec![Beside { name: "trace.json".to_owned(), about: "every operator".to_owned(), bytes: 1536 }];
+    let files = vec![Beside { name: "trace.json".to_owned(), about: "traced.events-json", bytes: 1536 }];
     let (roofline, operators) = (roofline(), parse(TABLE).unwrap());
     let hardware = [
         HardwareCount { name: "cycles", count: Ok(50e6) },
@@ -53,7 +52,9 @@ fn html_disturbed(
         record: &record,
         files,
     };
-    page(&input).unwrap()
+    let [english, korean] = &pages(&input).unwrap()[..] else { panic!("two languages") };
+    assert_eq!((&*english.name, &*korean.name), ("index.html", "index.ko.html"));
+    String::from_utf8(english.bytes.clone()).unwrap()
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn a_gpu_is_shown_with_units_and_without_one_the_reason_is_said_once() {
     let facts = |counts: [Result<Amount, String>; 2]| -> Vec<(String, String)> {
         let [power, clock] = counts;
         let counters = [("GPU power", power), ("GPU clock", clock)];
-        let facts = gpu(&counters.map(|(name, count)| HardwareCount { name, count }));
+        let facts = gpu(&counters.map(|(name, count)| HardwareCount { name, count }), Words::english());
         facts.into_iter().map(|fact| (fact.name, fact.value)).collect()
     };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -117,14 +118,14 @@ fn a_gpu_is_shown_with_units_and_without_one_the_reason_is_said_once() {
         facts([no("not supported"), Ok(Amount::MegaHertz(1980))]),
         [pair("GPU power", "absent: not supported"), pair("GPU clock", "1980 MHz")]
     );
-    assert!(gpu(&[]).is_empty());
+    assert!(gpu(&[], Words::english()).is_empty());
     let page = html_beside(&[HardwareCount { name: "GPU power", count: Ok(Amount::Watts(61.3)) }], |_| {});
     assert!(page.contains("61.3 W"));
 }
 
 #[test]
 fn what_is_not_counted_is_a_dash_and_not_a_zero() {
-    let cells = rate_table(&roofline()).rows.into_iter().map(|row| {
+    let cells = rate_table(&roofline(), Words::english()).rows.into_iter().map(|row| {
         let texts: Vec<String> = row.cells.into_iter().map(|cell| cell.text).collect();
         (row.name, texts)
     });
@@ -179,9 +180,9 @@ fn ids_are_unique_and_what_is_referred_to_is_there() {
 #[test]
 fn without_operators_there_is_still_a_page() {
     let roofline = roofline();
-    assert_eq!(glance(&roofline, &[]).len(), 4);
-    assert!(operator_table(&roofline, &[]).rows.is_empty());
-    assert!(operators_say(&roofline, &[]).contains("0 %"));
+    assert_eq!(glance(&roofline, &[], Words::english()).len(), 4);
+    assert!(operator_table(&roofline, &[], Words::english()).rows.is_empty());
+    assert!(operators_say(&roofline, &[], Words::english()).contains("0 %"));
 }
 
 /// `PINBENCH_PAGES=folder cargo test … -- --ignored traces_to_look_at`, then open it in a browser.

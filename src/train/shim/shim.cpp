@@ -62,7 +62,7 @@ int pb_capability(char** out) {
 
 // The copy of PB_CLONES that runs here: the loader asks the same of the processor, in this order.
 int pb_own_kernels(char** out) {
-  return guard([&] { *out = copy(PB_HAS_CLONE("x86-64-v4") ? "x86-64-v4" : PB_HAS_CLONE("x86-64-v3") ? "x86-64-v3" : "portable"); });
+  return guard([&] { *out = copy(PB_HAS_V4 ? "x86-64-v4" : PB_HAS_V3 ? "x86-64-v3" : "portable"); });
 }
 
 // What a libtorch with CUDA was built with and sees. All are -1 in one without, and cuDNN is where that alone is missing.

@@ -4,17 +4,35 @@
 #include <cstdint>
 #include <cstring>
 
-// The loader picks the copy for this processor. Clang and other processors get the portable one alone.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PB_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define PB_HAS_CLONE(arch) __builtin_cpu_supports(arch)
+// The greatest copy that a build has, by its number: `PINBENCH_KERNELS` of build.rs sets it, so that a test sees on this processor
+// what an older one computes.
+#ifndef PB_MOST
+#define PB_MOST 4
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && PB_MOST >= 3
+#define PB_HAS_COPIES 1
 #else
+#define PB_HAS_COPIES 0
+#endif
+
+// The loader picks the copy for this processor. Clang and other processors get the portable one alone.
+#if !PB_HAS_COPIES
 #define PB_CLONES
-#define PB_HAS_CLONE(arch) false
+#elif PB_MOST >= 4
+#define PB_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PB_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#endif
+#if PB_HAS_COPIES
+#define PB_HAS_V4 (PB_MOST >= 4 && __builtin_cpu_supports("x86-64-v4"))
+#define PB_HAS_V3 __builtin_cpu_supports("x86-64-v3")
+#else
+#define PB_HAS_V4 false
+#define PB_HAS_V3 false
 #endif
 // The same for copies that the code picks itself. What is built for AVX-512 as a whole has no others beside it, for nothing can
 // be inlined into a function of fewer instructions.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__AVX512F__)
+#if PB_HAS_COPIES && !defined(__AVX512F__)
 #define PB_HAS_TARGETS 1
 #define PB_V4 __attribute__((target("arch=x86-64-v4")))
 #define PB_V3 __attribute__((target("arch=x86-64-v3")))

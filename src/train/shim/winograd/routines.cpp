@@ -76,8 +76,8 @@ Copies copies_of() {
   static const int count = [] {
     int count = 0;
 #if PB_HAS_TARGETS
-    if (PB_HAS_CLONE("x86-64-v4")) sets[count++] = routines<Wide, F16, 12, M>("x86-64-v4");
-    if (PB_HAS_CLONE("x86-64-v3")) sets[count++] = routines<Middle, F8, 6, M>("x86-64-v3");
+    if (PB_HAS_V4) sets[count++] = routines<Wide, F16, 12, M>("x86-64-v4");
+    if (PB_HAS_V3) sets[count++] = routines<Middle, F8, 6, M>("x86-64-v3");
 #endif
 #if defined(__AVX512F__)
     sets[count++] = routines<Portable, F16, 12, M>("x86-64-v4");
@@ -85,7 +85,7 @@ Copies copies_of() {
     sets[count++] = routines<Portable, F4, 6, M>("portable");
 #endif
 #if PB_HAS_TARGETS
-    if (PB_HAS_CLONE("x86-64-v3")) sets[count++] = routines<Middle, F16, 12, M>("x86-64-v4 by halves");
+    if (PB_HAS_V3) sets[count++] = routines<Middle, F16, 12, M>("x86-64-v4 by halves");
 #endif
     return count;
   }();
