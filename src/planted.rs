@@ -146,10 +146,11 @@ impl Planted {
         match self {
             Self::DelayLoad => Some(Phase::Load),
             Self::DelayForward => Some(Phase::Forward),
-            Self::SlowStep | Self::SlowStepSlightly | Self::SlowStepSomewhat | Self::DelayBackward => {
-                Some(Phase::Backward)
+            Self::DelayBackward => Some(Phase::Backward),
+            // The last that computes: what is left of the step then is the reading of two numbers.
+            Self::SlowStep | Self::SlowStepSlightly | Self::SlowStepSomewhat | Self::DelayOptimizer => {
+                Some(Phase::Optimizer)
             }
-            Self::DelayOptimizer => Some(Phase::Optimizer),
             _ => None,
         }
     }

@@ -210,10 +210,8 @@ fn every_link_on_a_fresh_page_leads_somewhere() {
     let index = page(&workspace, "index.html");
     // Twin has the same runs and no page: nothing here would prove a number of it.
     assert!(index.contains("tiny/index.html#claim-t-a") && !index.contains("twin/index.html"));
-    assert!(
-        index.contains("There are runs of it, and its page is not here: <code>pinbench report twin</code>")
-    );
-    assert!(index.contains("twin · 0 of 4 runs"));
+    assert!(index.contains("It has runs; <code>pinbench report twin</code> makes its page."));
+    assert!(!index.contains("0 of 4 runs"), "its runs were not read");
     assert_eq!(workspace.run(&["report"]).0, 0);
     let (dead, _) = dead_links(&reports);
     assert!(dead.is_empty(), "{}", dead.join("\n"));
@@ -234,7 +232,7 @@ fn a_claim_about_times_links_what_explains_them_and_the_head_names_the_plan() {
     let claim =
         |id: &str| text.split("<article").find(|part| part.contains(&format!("id=\"claim-{id}\""))).unwrap();
     assert!(claim("t-a").contains("href=\"../whatever-it-is-called/index.html\">Why it is slow</a>"));
-    assert!(claim("t-a").contains("measured under plan eager; this page is of plan tuned"));
+    assert!(claim("t-a").contains("measured under plan eager, where this page has tuned:"));
     assert!(claim("t-a").contains("<li>All else is not.</li>") && !claim("t-a").contains("And more."));
     assert!(!claim("t-b").contains("whatever-it-is-called"), "it is about no time");
     assert!(!text.contains("a-demonstration"));

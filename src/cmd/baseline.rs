@@ -1,5 +1,6 @@
 //! `pinbench baseline accept`: what an experiment gives now becomes what is expected of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ pub struct AcceptArgs {
     /// Train only arms of this name; may be repeated. Single steps answer for the others [default: the baseline's arms]
     #[arg(long = "arm", value_name = "NAME")]
     pub arms: Vec<String>,
-    /// Seeds to train under, such as 0-4 or 3,7 [default: 0-11]
+    /// Seeds to train under, such as 0-4 or 3,7 [default: the baseline's, else 0-11]
     #[arg(long, value_name = "LIST")]
     pub seeds: Option<SeedList>,
     /// Only the answers of single steps, which say that something changed: accuracies stay as they are
@@ -73,6 +74,13 @@ pub struct AcceptArgs {
     /// Show what would change, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Those of the baseline there is, each once.
+fn seeds(old: Option<&Baseline>) -> Vec<Seed> {
+    let runs = old.into_iter().flat_map(|old| &old.arms).flat_map(|arm| &arm.runs);
+    let known: BTreeSet<Seed> = runs.map(|run| run.seed).collect();
+    if known.is_empty() { (0..SEEDS).map(Seed).collect() } else { known.into_iter().collect() }
 }
 
 pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
@@ -95,7 +103,6 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let plan = args.plan.one_thread();
     let twins = twins(&plan);
     let plans: Vec<&PlanAsked> = std::iter::once(&plan).chain(twins.iter().map(|(_, plan)| plan)).collect();
-    let seeds = args.seeds.as_ref().map_or_else(|| (0..SEEDS).map(Seed).collect(), |seeds| seeds.0.clone());
     let has = |name: &str| {
         experiments.iter().any(|experiment| experiment.profile.arms.iter().any(|arm| is_called(arm, name)))
     };
@@ -110,6 +117,7 @@ pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
         let old = stored(workspace, experiment);
         let arms = arms(args, experiment, old.as_ref())?;
         let stamp = stamp(old.as_ref(), experiment, &arms);
+        let seeds = args.seeds.as_ref().map_or_else(|| seeds(old.as_ref()), |seeds| seeds.0.clone());
         wanted.extend(plans.iter().enumerate().map(|(number, &plan)| {
             let (arms, plan, seeds) = (arms.clone(), plan.clone(), seeds.clone());
             Wanted { experiment, arms, plan, is_twin: number > 0, seeds }

@@ -219,7 +219,7 @@ fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome
         others_cpu_s: watched.others_cpu_s,
         watched_ns: Some(watched.time.as_nanos() as u64),
         resumed: observer.resumed.clone(),
-        reference_ns: Some(trained.reference_ns),
+        reference_ns: None,
         gpu_clocks: None,
     }
 }

@@ -168,7 +168,8 @@ pub struct Outcome {
     /// environment is that of the last process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<u64>,
-    /// Median time of the reference workload, a fixed computation timed between epochs; absent before format 3.
+    /// Of records that have it, the median time of a fixed computation between epochs. Nothing reads it, and nothing writes it
+    /// any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_ns: Option<u64>,
     /// Of the GPU that trained, where it says so.

@@ -99,7 +99,10 @@ fn evidence_view(
             low: text::fixed(held.interval.0, 2),
             high: text::fixed(held.interval.1, 2),
         }),
-        effect_size: evidence.effect_size.map(|effect| text::fixed(effect, 1)),
+        effect_size: evidence
+            .effect_size
+            .filter(|_| evidence.bound.is_none())
+            .map(|effect| text::fixed(effect, 1)),
         detectable: evidence
             .detectable
             .filter(|_| is_open && evidence.is_informative)

@@ -199,10 +199,7 @@ const RECORD: &[About] = &[
     ("outcome.others_cpu_s", "processor time that other processes used meanwhile, s"),
     ("outcome.watched_ns", "how long the two above were counted for, ns"),
     ("outcome.resumed", "steps that were done each time it was taken up again"),
-    (
-        "outcome.reference_ns",
-        "median time of a fixed computation beside it, ns: a machine that slows down slows both",
-    ),
+    ("outcome.reference_ns", "in older records: median time of a fixed computation beside it, ns"),
     ("outcome.gpu_clocks.before.sm_mhz", "the GPU's clock before the first step, MHz"),
     ("outcome.gpu_clocks.before.throttle_reasons", "why it is below its most: NVML's bits"),
     ("outcome.gpu_clocks.after.sm_mhz", "and after the last, MHz"),

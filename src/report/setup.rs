@@ -68,6 +68,9 @@ fn plan((plan, beside): (&Plan, u32), words: Words) -> PlanView {
     if beside > 0 {
         how.push_str(&words.say("fact.at-a-time", &[("n", &(beside + 1))]));
     }
+    for (key, value) in plan.changes().pairs() {
+        how.push_str(&format!(", {key} = {value}"));
+    }
     if plan.device != Device::Cpu {
         how.push_str(&words.say("fact.on-device", &[("device", &plan.device)]));
     }

@@ -60,7 +60,7 @@ fn line(measured: &Measured, condition: usize) -> Line {
         name: what.name.clone(),
         images_per_s: ms.as_ref().map(|ms| f64::from(what.config.train.batch) * 1e3 / ms.value),
         ms_per_step: ms,
-        ratio: (condition > 0).then(|| measured.ratio(condition, 0, ALPHA)).flatten(),
+        ratio: (condition > 0).then(|| measured.ratio_to_first(condition, ALPHA)).flatten(),
         parts: std::array::from_fn(part),
         faults: mean(&|cost| Some(cost.faults_per_step)),
         peak_rss_bytes: mean(&|cost| cost.peak_rss_bytes.map(|bytes| bytes as f64)),

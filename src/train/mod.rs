@@ -16,7 +16,6 @@ mod normalise;
 mod optimizer;
 mod place;
 mod plant;
-mod reference;
 mod resident;
 mod run;
 mod samples;

@@ -26,7 +26,6 @@ use crate::train::diagnose::{Depth, Diagnosis};
 use crate::train::evaluate::evaluate;
 use crate::train::place::Place;
 use crate::train::plant;
-use crate::train::reference::{REPEATS, Reference};
 use crate::train::schedule;
 use crate::train::shim::CudaStream;
 use crate::train::timing::Timing;
@@ -76,7 +75,6 @@ struct Training<'a> {
 struct Instruments {
     /// Times the steps on a GPU's own timeline.
     recorder: Option<Recorder<CudaStream>>,
-    reference: Reference,
     diagnosis: Option<Diagnosis>,
     planted: Option<Planted>,
     only_steps: bool,
@@ -103,7 +101,6 @@ impl<'a> Training<'a> {
             Diagnostics::Off => None,
         };
         let Options { planted, only_steps, .. } = options;
-        let (recorder, reference) = (place.recorder(), Reference::new(place)?);
         let length = Length::of(&config.train, sets.train.len() as u64);
         Ok(Self {
             config,
@@ -115,14 +112,13 @@ impl<'a> Training<'a> {
             sets,
             end: End::new(config, length.steps),
             times: Times::new(),
-            instruments: Instruments { recorder, reference, diagnosis, planted, only_steps },
+            instruments: Instruments { recorder: place.recorder(), diagnosis, planted, only_steps },
         })
     }
 
     fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
         observer.started(&self.started());
         self.times.begin();
-        self.time_reference(REPEATS)?;
         let mut ending = Ending::Finished;
         let mut last = self.progress.epoch;
         for epoch in self.progress.epoch..self.length.epochs {
@@ -137,7 +133,6 @@ impl<'a> Training<'a> {
             self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
             self.end.judge(epoch, loss, &self.learner.built)?;
-            self.time_reference(REPEATS)?;
             last = epoch;
             if self.end.is_over {
                 break;
@@ -175,19 +170,7 @@ impl<'a> Training<'a> {
             train_ns: self.times.train_ns,
             evaluate_ns: self.times.evaluate_ns,
             diagnose_ns: self.times.diagnose_ns,
-            reference_ns: self.instruments.reference.median_ns(),
         })
-    }
-
-    /// Beside the run, so that a machine that slows down slows both.
-    fn time_reference(&mut self, repeats: usize) -> Result<(), TrainError> {
-        if self.instruments.only_steps {
-            return Ok(());
-        }
-        let began_ns = self.times.now_ns();
-        self.instruments.reference.time(&self.times.clock, repeats)?;
-        self.times.set_aside(began_ns);
-        Ok(())
     }
 
     fn started(&self) -> Started {
@@ -227,9 +210,6 @@ impl<'a> Training<'a> {
                 if Chain::sees_tensors(row.step, is_last) { self.learner.tensors() } else { vec![] };
             observer.chained(self.progress.chain.step(row.step, batch, row.loss, &tensors)?);
             let control = observer.stepped(&row);
-            if Reference::is_due(self.progress.step) {
-                self.time_reference(1)?;
-            }
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }

@@ -6,7 +6,7 @@ use crate::analyse::timing::{ALPHA, Estimate, Measured};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Comparison {
     pub condition: usize,
-    /// Cost of an image over that of the reference, within blocks.
+    /// Cost of an image over that of the reference under both its names, within blocks.
     pub ratio: Estimate,
     pub standing: Standing,
 }
@@ -31,7 +31,7 @@ pub fn compare(measured: &Measured) -> Vec<Comparison> {
     let alpha = ALPHA / others.len().max(1) as f64;
     let floor = measured.floor(ALPHA);
     let compared = |condition: usize| {
-        let ratio = measured.ratio(condition, 0, alpha)?;
+        let ratio = measured.ratio_to_first(condition, alpha)?;
         let standing = standing(&ratio, floor);
         Some(Comparison { condition, ratio, standing })
     };

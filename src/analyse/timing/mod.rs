@@ -124,6 +124,17 @@ impl Measured {
         Some(contrast.estimate(self.noise().as_ref(), alpha)?.exp())
     }
 
+    /// The same over the first condition, as both of its names were measured where it has two.
+    pub fn ratio_to_first(&self, condition: usize, alpha: f64) -> Option<Estimate> {
+        let weights = match self.design.alike {
+            Some((0, control)) if control != condition => {
+                vec![(condition, 1.0), (0, -0.5), (control, -0.5)]
+            }
+            _ => vec![(condition, 1.0), (0, -1.0)],
+        };
+        Some(self.contrast(&weights).estimate(self.noise().as_ref(), alpha)?.exp())
+    }
+
     /// The factor, above 1, within which two names of one thing came out: nothing smaller is said of any two conditions.
     /// `None` where the control was not measured often enough.
     pub fn floor(&self, alpha: f64) -> Option<f64> {

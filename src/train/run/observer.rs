@@ -81,8 +81,6 @@ pub struct Trained {
     pub diagnose_ns: u64,
     /// Of all processes together, without the diagnostics and the hand-over of states.
     pub wall_ns: u64,
-    /// Median time of the reference workload.
-    pub reference_ns: u64,
 }
 
 /// What is no part of the trial or of its plan.
@@ -92,6 +90,6 @@ pub struct Options<'a> {
     /// A state that [`Observer::kept`] was given, and the steps up to it.
     pub resume: Option<(&'a [u8], &'a [StepRow])>,
     pub planted: Option<Planted>,
-    /// Steps and nothing else: no evaluation, no reference workload and no state to go on from.
+    /// Steps and nothing else: no evaluation and no state to go on from.
     pub only_steps: bool,
 }

@@ -10,7 +10,7 @@ pub struct Times {
     pub diagnose_ns: u64,
     /// From the first step on, of the processes before this one.
     pub earlier_wall_ns: u64,
-    /// Time of this process that no wall time holds: diagnostics, the hand-over of states, the reference.
+    /// Time of this process that no wall time holds: diagnostics and the hand-over of states.
     aside_ns: u64,
     began_ns: u64,
 }

@@ -22,7 +22,7 @@ namespace profiler = torch::autograd::profiler;
 
 namespace {
 
-// A range around each training step. Between two of them lie evaluations, the reference workload and the hashing.
+// A range around each training step. Between two of them lie evaluations and the hashing.
 constexpr std::string_view STEP = "pinbench::step";
 
 // Of the step under way; one training a process, so one of it is enough.
