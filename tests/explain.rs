@@ -151,15 +151,16 @@ fn explanation(more: &[&str]) -> (String, Value) {
     (out, explanation)
 }
 
-/// Ids of the hypotheses that were found.
-fn found(explanation: &Value) -> Vec<&str> {
+/// Ids of the hypotheses that have one of the verdicts.
+fn found<'e>(explanation: &'e Value, verdicts: &[&str]) -> Vec<&'e str> {
     let findings = explanation["hypotheses"].as_array().unwrap().iter();
-    let is_found =
-        |finding: &&Value| ["main_cause", "contributes"].contains(&finding["verdict"].as_str().unwrap());
+    let is_found = |finding: &&Value| verdicts.contains(&finding["verdict"].as_str().unwrap());
     findings.filter(is_found).map(|finding| finding["id"].as_str().unwrap()).collect()
 }
 
-fn found_with_its_size(fault: &str, phase: &str, causes: &[&str]) {
+const FOUND: &[&str] = &["main_cause", "contributes"];
+
+fn found_with_its_size(fault: &str, phase: &str, cause: Option<&str>) {
     let (out, explanation) = explanation(&["--plant", fault]);
     assert_eq!(explanation["slowdown"]["presence"], "found", "{out}");
     let us = |part: &Value| part["more_us"]["value"].as_f64().unwrap();
@@ -169,17 +170,21 @@ fn found_with_its_size(fault: &str, phase: &str, causes: &[&str]) {
     println!("{fault}: planted {planted_us} µs an image; found {largest}; {}\n", explanation["slowdown"]);
     assert_eq!(largest["part"], phase, "{out}");
     assert!((us(largest) / planted_us - 1.0).abs() < 0.2, "{largest}");
-    // No removal takes the delay away, so none is its cause; loading is a hypothesis of its own.
-    assert_eq!(found(&explanation), causes, "{out}");
+    // No removal takes the delay away, so none is its cause; loading and the optimizer are hypotheses of their own. What the
+    // plan has left of a slowdown of its own may have a cause too, and a small one.
+    assert!(cause.is_none_or(|cause| found(&explanation, FOUND).contains(&cause)), "{out}");
+    let others: Vec<&str> =
+        found(&explanation, &["main_cause"]).into_iter().filter(|id| cause != Some(id)).collect();
+    assert_eq!(others, Vec::<&str>::new(), "{out}");
 }
 
 /// Timed tests, which a busy machine can fail: `just prove-explain` runs them alone and one after the other.
 #[test]
 #[ignore = "timed; run by `just prove-explain`"]
 fn a_planted_delay_is_found_in_its_phase_and_its_size_within_a_fifth() {
-    found_with_its_size("delay-forward", "forward", &[]);
-    found_with_its_size("delay-optimizer", "optimizer", &[]);
-    found_with_its_size("delay-load", "load", &["input"]);
+    found_with_its_size("delay-forward", "forward", None);
+    found_with_its_size("delay-optimizer", "optimizer", Some("optimizer"));
+    found_with_its_size("delay-load", "load", Some("input"));
 }
 
 #[test]
@@ -189,5 +194,5 @@ fn nothing_is_found_where_every_condition_is_the_same_training() {
     println!("A/A: {}\n", explanation["slowdown"]);
     assert_eq!(explanation["demonstration"]["kind"], "aa");
     assert_ne!(explanation["slowdown"]["presence"], "found", "{out}");
-    assert_eq!(found(&explanation), Vec::<&str>::new(), "{out}");
+    assert_eq!(found(&explanation, FOUND), Vec::<&str>::new(), "{out}");
 }

@@ -455,7 +455,7 @@ class Claim:
         self.rows = [part.row(len(self.keys)) for part in self.parts] if self.needs else []
         self.undefined = self.needs and any(part.undefined for part in self.parts)
         verdicts = {row["evidence_verdict"] for row in self.rows}
-        if verdicts <= {"not_evaluated"}:
+        if verdicts <= {"not_evaluated", "supported"} and verdicts != {"supported"}:
             self.verdict = "not_evaluated"
         elif verdicts == {"supported"}:
             self.verdict = "supported"
@@ -777,13 +777,20 @@ class Study:
         for blocks in [n for n in LOOKS if n < len(self.blocks)] + [len(self.blocks)]:
             seen = Seen(self, blocks)
             for i, (hypothesis, test) in enumerate(self.hypotheses):
-                is_open = found[i] is None or found[i]["verdict"] in ("open", "not_measured")
+                known = found[i]["verdict"] if found[i] else "open"
+                ends = found[i] and found[i]["share"] and found[i]["share"]["interval"]
+                # What contributes may still turn out to be the main cause.
+                may_be_main = known == "contributes" and ends and ends[1] > MAIN
+                is_open = known in ("open", "not_measured") or may_be_main
                 if not is_open or not (blocks == len(self.blocks) or seen.presence == "found"):
                     continue
+                now = None
                 if "phases" in hypothesis:
-                    found[i] = seen.phases(hypothesis["phases"])
+                    now = seen.phases(hypothesis["phases"])
                 elif isinstance(test, dict) and "compared" in test:
-                    found[i] = seen.removal(**test["compared"])
+                    now = seen.removal(**test["compared"])
+                if now and (not may_be_main or now["verdict"] == "main_cause"):
+                    found[i] = now
         return found, seen
 
 
