@@ -256,18 +256,10 @@ fn policy() -> String {
 fn prose(text: &str) -> Result<Value, tera::Error> {
     let mut out = Vec::new();
     for (index, part) in text.split('`').enumerate() {
-        let ends_code = index % 2 == 0 && index > 0;
-        out.extend_from_slice(if ends_code {
-            b"</code>"
-        } else if index > 0 {
-            b"<code>"
-        } else {
-            b""
-        });
+        let is_code = index % 2 == 1;
+        out.extend_from_slice(if is_code { b"<code>" } else { b"" });
         tera::escape_html(part, &mut out).map_err(tera::Error::message)?;
-    }
-    if text.matches('`').count() % 2 == 1 {
-        out.extend_from_slice(b"</code>");
+        out.extend_from_slice(if is_code { b"</code>" } else { b"" });
     }
     Ok(Value::safe_string(&String::from_utf8_lossy(&out)))
 }

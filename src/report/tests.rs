@@ -295,6 +295,33 @@ fn index(inputs: &[Input]) -> Vec<File> {
     render_index(entries, &[], &index).unwrap()
 }
 
+/// Of 57 claims 34 were not those of the notes that the title asked about.
+#[test]
+fn an_index_counts_the_claims_of_its_source_apart() {
+    let experiment = with_claims();
+    let input = fixture::input(&experiment, fixture::study(&experiment.profile, &[0, 1, 2]));
+    let front = "title = \"Why?\"\nwhy = \"So.\"\n[source]\nname = \"the paper\"\nclaims = [\"M1.a\"]\n";
+    let index = Index {
+        pages: vec![experiment.id.clone()],
+        others: Vec::new(),
+        command: "pinbench reproduce".to_owned(),
+        front: Some(front.to_owned()),
+        neighbours: Vec::new(),
+        languages: vec![Language::En],
+    };
+    let entry = Entry::of(&input, |_| true, &[]).unwrap();
+    let page = text_of(&render_index(vec![entry], &[], &index).unwrap(), "index.html");
+    let more = format!("{} more, asked here:", experiment.claims.len() - 1);
+    assert!(page.contains("1 claim of the paper:") && page.contains(&more), "{page}");
+}
+
+#[test]
+fn names_in_backquotes_are_code_and_all_else_is_escaped() {
+    let written = |text: &str| prose(text).unwrap().to_string();
+    assert_eq!(written("see `m1` & `a<b`"), "see <code>m1</code> &amp; <code>a&lt;b</code>");
+    assert_eq!(written("no end `m1"), "no end <code>m1</code>");
+}
+
 fn text_of(files: &[File], name: &str) -> String {
     let file = files.iter().find(|file| file.name == name).unwrap();
     String::from_utf8(file.bytes.clone()).unwrap()

@@ -256,3 +256,16 @@ fn a_condition_that_failed_leaves_its_hypothesis_open_and_the_others_as_they_are
     assert_eq!(explanation.findings[4].verdict, Verdict::NotMeasured);
     assert_eq!(found(&explanation), ["faults", "passes"]);
 }
+
+/// Four of seven explanations stopped at "contributes", with half of their time left.
+#[test]
+fn what_contributes_is_measured_on_while_it_may_be_the_main_cause() {
+    let settled = |verdict, low, high| {
+        let share = Some(Share { value: (low + high) / 2.0, interval: Some((low, high)) });
+        Finding { share, ..Finding::bare(verdict) }.is_settled()
+    };
+    assert!(!settled(Verdict::Contributes, 0.41, 1.23));
+    assert!(settled(Verdict::Contributes, 0.11, 0.49));
+    assert!(settled(Verdict::MainCause, 0.55, 0.97) && settled(Verdict::RuledOut, -0.2, 0.2));
+    assert!(!settled(Verdict::Open, -0.2, 0.7));
+}
