@@ -27,7 +27,7 @@ fn the_page_on_networks_shows_a_network_and_a_factor_that_are_understood_and_com
     let (code, table, err) = workspace.run(&["list", "own.toml"]);
     assert!(code == 0 && table.contains("dropout 0.5") && table.contains("2 trials"), "{table}{err}");
     let commands: Vec<&str> = blocks(text, "sh").into_iter().flat_map(str::lines).collect();
-    assert_eq!(commands.len(), 2);
+    assert_eq!(commands.len(), 3);
     for command in commands {
         let words: Vec<&str> = command.split_whitespace().skip(1).collect();
         let (code, _, err) = workspace.run(&words);

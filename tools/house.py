@@ -44,7 +44,10 @@ def functions(lines: list[str]):
     for number, line in enumerate(lines):
         found = re.match(r"( *)(?:pub(?:\([^)]*\))? )?(?:const |unsafe |extern \"C\" )*fn (\w+)", line)
         if found:
-            end = next((at for at in range(number, len(lines)) if lines[at].startswith(f"{found[1]}}}") or (at == number and lines[at].rstrip().endswith(("}", ";")))), number)
+            # A body ends at a brace, and a declaration of what is defined elsewhere at a semicolon, both as far in as it began.
+            ends = re.compile(rf"{found[1]}(\}}|\).*;$)")
+            at_once = line.rstrip().endswith(("}", ";"))
+            end = number if at_once else next((at for at in range(number, len(lines)) if ends.match(lines[at])), number)
             yield found[2], end - number + 1
 
 

@@ -109,7 +109,7 @@ pub fn measure(
         let blocks = text::plural(measured.blocks.len(), "whole block");
         workspace.note(&format!("interrupted: what follows is of {blocks}"));
     }
-    Ok(Some(Taken { measured, is_interrupted: measuring.interrupted }))
+    Ok(Some(Taken { measured: measured.counted(), is_interrupted: measuring.interrupted }))
 }
 
 /// A folder for a measurement of now, beside the store.
@@ -187,7 +187,8 @@ impl Questions for Asking<'_> {
 
     fn wanted(&mut self, blocks: u64) -> Vec<usize> {
         if Look::is_planned(blocks as usize) {
-            let still: BTreeSet<usize> = (self.wanted)(&self.measured).into_iter().collect();
+            let still: BTreeSet<usize> =
+                (self.wanted)(&self.measured.clone().counted()).into_iter().collect();
             self.current.retain(|condition| still.contains(condition));
         }
         self.current.clone()
@@ -283,10 +284,15 @@ mod steps {
     use std::time::{Duration, Instant};
 
     use jiff::Timestamp;
-    use pinbench::machine::{Watch, Watched};
+    use pinbench::machine::{Watch, Watched, peak_rss_bytes};
     use pinbench::row::{EpochRow, StepRow};
     use pinbench::schedule::{EXIT_INTERRUPTED, Event, Interrupt, Time};
     use pinbench::train::{Control, Observer, Started};
+
+    /// How much longer a process may go on whose memory still grows.
+    const SETTLING: Duration = Duration::from_secs(2);
+    /// A growth of the memory by less than one in so many is of what any program does.
+    const NO_GROWTH: u64 = 1000;
 
     /// Waits for its turns, and stops when there are enough steps.
     pub struct Steps<'a> {
@@ -295,6 +301,8 @@ mod steps {
         pub rows: Vec<StepRow>,
         /// Steps that were done when a turn after the first began.
         pub resumed: Vec<u64>,
+        /// The most memory so far, and after how many steps it was reached.
+        peak: (u64, u64),
         started: Option<Timestamp>,
         turn: Option<(Instant, Watch)>,
         /// Of the turns that have ended.
@@ -304,7 +312,7 @@ mod steps {
     impl<'a> Steps<'a> {
         pub fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
             let (rows, resumed, turns) = (Vec::new(), Vec::new(), Vec::new());
-            Self { time, interrupt, rows, resumed, started: None, turn: None, turns }
+            Self { time, interrupt, rows, resumed, peak: (0, 0), started: None, turn: None, turns }
         }
 
         /// When the first turn began, and what happened beside all of them.
@@ -338,7 +346,16 @@ mod steps {
             let steps = self.rows.len() as u64;
             let ended: Duration = self.turns.iter().map(|turn| turn.time).sum();
             let passed = ended + self.passed();
-            steps >= most_steps || (steps >= least_steps && passed >= Duration::from_millis(span_ms))
+            let span = Duration::from_millis(span_ms);
+            let is_long = steps >= least_steps && passed >= span;
+            steps >= most_steps || (is_long && (self.has_settled() || passed >= span + SETTLING))
+        }
+
+        /// Whether at least half of the steps, and so their median, were taken in memory that was there: a plan that keeps its
+        /// memory takes it from the kernel over the first ten steps, which at a large batch are all that the span has room for.
+        fn has_settled(&self) -> bool {
+            let (_, grown) = self.peak;
+            2 * grown <= self.rows.len() as u64
         }
 
         /// Of this turn.
@@ -355,6 +372,10 @@ mod steps {
 
         fn stepped(&mut self, row: &StepRow) -> Control {
             self.rows.push(*row);
+            let (most, now) = (self.peak.0, peak_rss_bytes());
+            if now > most + most / NO_GROWTH {
+                self.peak = (now, self.rows.len() as u64);
+            }
             if self.interrupt.is_asked() || self.is_enough() {
                 return Control::Stop;
             }

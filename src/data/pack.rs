@@ -75,6 +75,7 @@ impl Draft {
         })?;
         let definition = Definition {
             name: self.name.clone(),
+            title: None,
             shape: self.train.shape,
             classes: self.classes.clone(),
             // In range: `data add` refuses more.

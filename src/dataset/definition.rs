@@ -10,6 +10,8 @@ use crate::digest::Digest;
 #[derive(Debug)]
 pub struct Definition {
     pub name: String,
+    /// As its authors write it, for figures and sentences.
+    pub title: Option<String>,
     pub shape: Shape,
     /// What the images of each class show, by label.
     pub classes: Vec<String>,
@@ -90,6 +92,8 @@ pub struct Import {
 #[serde(deny_unknown_fields)]
 struct Wire {
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
     /// Channels, height, width.
     shape: [u32; 3],
     classes: Vec<String>,
@@ -135,7 +139,7 @@ impl Definition {
     pub fn parse(text: &str) -> Result<Self, DefinitionError> {
         let wire: Wire = toml::from_str(text)?;
         wire.check()?;
-        let Wire { name, shape: [channels, height, width], classes, train, test, .. } = wire;
+        let Wire { name, title, shape: [channels, height, width], classes, train, test, .. } = wire;
         let shape = Shape { channels: channels as usize, height: height as usize, width: width as usize };
         let (digest, content) = match (wire.format, wire.import, wire.digest) {
             (Some(format), None, None) => {
@@ -149,7 +153,7 @@ impl Definition {
                 return Err(value("format", "in the way of, or missing beside, another key", expected));
             }
         };
-        Ok(Self { name, shape, classes, train, test, digest, content })
+        Ok(Self { name, title, shape, classes, train, test, digest, content })
     }
 
     /// How the pixels of a user's own set came to be.
@@ -165,6 +169,7 @@ impl Definition {
         let Shape { channels, height, width } = self.shape;
         toml::to_string(&Wire {
             name: self.name.clone(),
+            title: self.title.clone(),
             // In range: parsed or checked from 32 bits.
             shape: [channels, height, width].map(|side| side as u32),
             classes: self.classes.clone(),

@@ -143,6 +143,11 @@ impl Name {
         self.0.name
     }
 
+    /// What people read: the name that its authors gave it, where the definition has one.
+    pub fn title(self) -> &'static str {
+        self.definition().and_then(|definition| definition.title.as_deref()).unwrap_or(self.0.name)
+    }
+
     pub fn definition(self) -> Option<&'static Definition> {
         self.0.definition.get()
     }

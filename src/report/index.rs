@@ -1,8 +1,11 @@
 //! The study at a glance: every experiment, every claim and its verdict; and the page of the open questions.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess, quantity};
+use crate::dataset::Name;
 use crate::experiment::front::{Front, FrontSource};
 use crate::experiment::metric::{Metric, Quantity};
 use crate::experiment::{Experiment, ProfileName};
@@ -30,13 +33,15 @@ pub struct Entry {
     own_setting: Option<ProfileName>,
     claims: Vec<Rated>,
     beside: Vec<Beside>,
+    /// Class of the machine and beginning of each run that counts.
+    made: Vec<(String, String)>,
 }
 
 /// A number of the reference beside ours.
 struct Beside {
     quantity: Quantity,
     /// Of the data set: images of one say nothing about those of another.
-    set: String,
+    set: Name,
     row: Row,
 }
 
@@ -91,6 +96,7 @@ impl Entry {
             own_setting: own_setting(input.experiment),
             claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
             beside: beside(&input.experiment.id, &summary),
+            made: made(&summary),
         })
     }
 
@@ -156,8 +162,34 @@ pub fn view(
         experiments,
         methods: methods::view(words),
         command: command.to_owned(),
+        made: made_views(entries, words),
         downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
+}
+
+fn made(summary: &Summary) -> Vec<(String, String)> {
+    let counted = summary.distinct().flat_map(|arm| &arm.counted).map(|(run, _)| &run.record);
+    counted.map(|record| (record.environment_class.to_string(), record.started.clone())).collect()
+}
+
+/// A line for each class of machine, the one with most runs first: where, how many, and the days of the first and the last.
+fn made_views(entries: &[Entry], words: Words) -> Vec<String> {
+    let mut days: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    // A run can be of several experiments.
+    let made: BTreeSet<&(String, String)> = entries.iter().flat_map(|entry| &entry.made).collect();
+    for (class, started) in made {
+        days.entry(class).or_default().push(started.split('T').next().unwrap_or(started));
+    }
+    let mut classes: Vec<(&str, Vec<&str>)> = days.into_iter().collect();
+    classes.sort_by_key(|(_, days)| Reverse(days.len()));
+    let view = |(class, days): (&str, Vec<&str>)| {
+        let (first, last) = (days.iter().min()?, days.iter().max()?);
+        let runs = words.count("word.run", days.len(), &[]);
+        let values: [(&str, &dyn Display); 4] =
+            [("class", &class), ("runs", &runs), ("first", first), ("last", last)];
+        Some(words.say(if first == last { "overview.made-day" } else { "overview.made" }, &values))
+    };
+    classes.into_iter().filter_map(view).collect()
 }
 
 /// How many claims came out in which way: those of the source, where there is one, apart from the others.
@@ -294,23 +326,21 @@ fn entry(
         claims: claims::views(assessments, words)?,
         tested: Vec::new(),
         untested: Vec::new(),
-        why_untested: Vec::new(),
+        why_untested: None,
     })
 }
 
 /// Class of the claims without a verdict.
 const NOT_EVALUATED: &str = "not-evaluated";
-/// Reasons that a line of the index has room for.
-const MOST_REASONS: usize = 1;
-
-fn why_untested(claims: &[ClaimView]) -> Vec<String> {
-    let mut reasons: Vec<String> = Vec::new();
-    for reason in claims.iter().filter_map(|claim| claim.remarks.first()).map(|remark| capitalised(remark)) {
-        if !reasons.contains(&reason) && reasons.len() < MOST_REASONS {
-            reasons.push(reason);
-        }
-    }
-    reasons
+/// Why the first of them has no verdict. A line of the index has room for one reason, so that the claims it is of are named
+/// where others have another.
+fn why_untested(claims: &[ClaimView]) -> Option<String> {
+    let first = claims.iter().find_map(|claim| claim.remarks.first())?;
+    let (alike, others): (Vec<&ClaimView>, Vec<&ClaimView>) =
+        claims.iter().partition(|claim| claim.remarks.first() == Some(first));
+    let reason = capitalised(first);
+    let ids: Vec<&str> = alike.iter().map(|claim| claim.id.as_str()).collect();
+    Some(if others.is_empty() { reason } else { format!("{}: {reason}", ids.join(", ")) })
 }
 
 /// What references have numbers of and machines do not change much: times are theirs alone.
@@ -328,11 +358,7 @@ fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
             let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
             let Some((ours, theirs)) = stats::mean(&values).zip(arm.reported(metric)) else { continue };
             let name = Localised::each(|language| format!("{short} · {}", arm.name.to(language)));
-            found.push(Beside {
-                quantity,
-                set: arm.arm.config.data.set.to_string(),
-                row: Row { name, ours, theirs },
-            });
+            found.push(Beside { quantity, set: arm.arm.config.data.set, row: Row { name, ours, theirs } });
         }
     }
     found
@@ -342,14 +368,14 @@ fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
 fn compared(quantity: Quantity, entries: &[Entry], words: Words) -> Result<Vec<FigureView>, FigureError> {
     let all: Vec<&Beside> =
         entries.iter().flat_map(|entry| &entry.beside).filter(|beside| beside.quantity == quantity).collect();
-    let mut sets: Vec<&str> = Vec::new();
+    let mut sets: Vec<Name> = Vec::new();
     for beside in &all {
-        if !sets.contains(&beside.set.as_str()) {
-            sets.push(&beside.set);
+        if !sets.contains(&beside.set) {
+            sets.push(beside.set);
         }
     }
     let metric = Metric { quantity, at: None };
-    let figure = |set: &str| {
+    let figure = |set: Name| {
         let rows: Vec<&Row> =
             all.iter().filter(|beside| beside.set == set).map(|beside| &beside.row).collect();
         dumbbell::draw(&rows, metric, set, words)

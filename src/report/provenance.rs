@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::analyse::Summary;
 use crate::experiment::Plan;
-use crate::experiment::plan::{Effective, Pass, bare};
+use crate::experiment::plan::{Effective, Loader, Pass, bare};
 use crate::record::{LoadedRun, RunRecord};
 use crate::report::cell::NOTHING;
 use crate::report::figure::{FigureError, Look};
@@ -114,14 +114,26 @@ fn plan(runs: &[&RunRecord], words: Words) -> Vec<FactView> {
     facts.push(fact(words.word("fact.plan-hash"), runs.iter().map(|run| run.plan_hash.to_string())));
     let effective = || runs.iter().filter_map(|run| run.effective.as_ref());
     if effective().next().is_some() {
-        facts
-            .push(fact(words.word("fact.loader"), effective().map(|effective| effective.loader.to_string())));
+        facts.push(fact(
+            words.word("fact.loader"),
+            effective().map(|effective| loader(effective.loader, words)),
+        ));
         facts.push(fact(
             words.word("fact.kernels"),
             effective().map(|effective| own_kernels(effective, words)),
         ));
     }
     facts
+}
+
+fn loader(loader: Loader, words: Words) -> String {
+    match loader {
+        Loader::Resident => words.word("fact.resident").to_owned(),
+        Loader::Samples { workers: 0, .. } => words.word("fact.samples").to_owned(),
+        Loader::Samples { workers, prefetch } => {
+            words.say("fact.samples-by", &[("workers", &workers), ("prefetch", &prefetch)])
+        }
+    }
 }
 
 /// `conv1 in training: convolution, batch_norm`, and so on for each layer and pass in which there were any.

@@ -112,6 +112,7 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
+        "left_out": input.measured.left_out,
         "command": input.command,
         "folder": input.folder,
         "environment": provenance::environment(&input.records.iter().collect::<Vec<_>>(), words),

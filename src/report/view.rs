@@ -214,6 +214,8 @@ pub struct IndexView {
     pub is_unrun: bool,
     pub methods: MethodsView,
     pub command: String,
+    /// On which machines and when the runs were made that are shown.
+    pub made: Vec<String>,
     pub downloads: Vec<DownloadView>,
 }
 
@@ -286,7 +288,7 @@ pub struct IndexEntryView {
     pub tested: Vec<ClaimView>,
     pub untested: Vec<ClaimView>,
     /// What keeps the latter from one.
-    pub why_untested: Vec<String>,
+    pub why_untested: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -31,7 +31,19 @@ pub struct Measured {
     pub blocks: BTreeMap<u64, Block>,
     /// What it was measured on, as people say it; `None` before the first process.
     pub machine: Option<String>,
+    /// Processes that are in no block because others disturbed them, see [`Self::counted`].
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: usize,
 }
+
+/// A page of a time before there were any has no such key.
+fn is_none(left_out: &usize) -> bool {
+    *left_out == 0
+}
+
+/// The most of a condition's processes that are left out because others disturbed them. Where there are more, the machine is
+/// shared all the time: they stay, and intervals are wide.
+const MOST_LEFT_OUT: f64 = 0.25;
 
 /// By condition; one that was not wanted in this block any more, or that failed, is absent.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -51,7 +63,7 @@ pub struct Process {
 
 impl Measured {
     pub fn new(design: Design) -> Self {
-        Self { design, blocks: BTreeMap::new(), machine: None }
+        Self { design, blocks: BTreeMap::new(), machine: None, left_out: 0 }
     }
 
     /// Of every process in the folder of a measurement.
@@ -63,7 +75,27 @@ impl Measured {
                 measured.add(&timed, &run);
             }
         }
-        Ok(measured)
+        Ok(measured.counted())
+    }
+
+    /// What is compared: without the processes that others disturbed again when they were measured again, where those are few of
+    /// their condition. The rule does not look at times, so that it favours no condition.
+    pub fn counted(mut self) -> Self {
+        for condition in 0..self.design.conditions.len() {
+            let of = || self.blocks.values().filter_map(|block| block.processes.get(&condition));
+            let disturbed = of().filter(|process| process.disturbed.is_some()).count();
+            if disturbed as f64 > MOST_LEFT_OUT * of().count() as f64 {
+                continue;
+            }
+            self.left_out += disturbed;
+            for block in self.blocks.values_mut() {
+                if block.processes.get(&condition).is_some_and(|process| process.disturbed.is_some()) {
+                    block.processes.remove(&condition);
+                }
+            }
+        }
+        self.blocks.retain(|_, block| !block.processes.is_empty());
+        self
     }
 
     /// Takes a process in. Of several attempts the last one counts: another follows only where the one before was

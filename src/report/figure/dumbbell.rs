@@ -3,6 +3,7 @@
 use plotters::element::Circle;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use crate::dataset::Name;
 use crate::experiment::metric::Metric;
 use crate::language::Localised;
 use crate::report::figure::axis::Axis;
@@ -26,7 +27,7 @@ pub struct Row {
 }
 
 /// `set` is the data set that all rows are of.
-pub fn draw(rows: &[&Row], metric: Metric, set: &str, words: Words) -> Result<FigureView, FigureError> {
+pub fn draw(rows: &[&Row], metric: Metric, set: Name, words: Words) -> Result<FigureView, FigureError> {
     let places = metric.quantity.facts().places;
     let line = |row: &&Row| {
         let [ours, theirs] = [row.ours, row.theirs].map(|value| text::fixed(value, places));
@@ -38,7 +39,7 @@ pub fn draw(rows: &[&Row], metric: Metric, set: &str, words: Words) -> Result<Fi
     let title = capital(words.label(metric));
     Ok(FigureView {
         id: format!("beside-{}-{set}", metric.quantity.facts().name),
-        title: words.say("figure.beside-title", &[("metric", &title), ("set", &set)]),
+        title: words.say("figure.beside-title", &[("metric", &title), ("set", &set.title())]),
         caption: words.say("figure.beside", &[]),
         legend: Vec::new(),
         description: format!("{}.", words.join(&lines)),
@@ -84,7 +85,7 @@ mod tests {
             ["m1 · batch 64", "a-study · an arm of which somebody has said more than fits before a line"];
         let rows = names.map(|name| Row { name: name.into(), ours: 0.9880, theirs: 0.9895 });
         let metric = Metric { quantity: Quantity::ValAcc, at: None };
-        let figure = draw(&rows.iter().collect::<Vec<_>>(), metric, "mnist", Words::english()).unwrap();
+        let figure = draw(&rows.iter().collect::<Vec<_>>(), metric, Name::mnist(), Words::english()).unwrap();
         let pictures = figure.pictures.unwrap();
         for picture in [pictures.wide, pictures.narrow] {
             assert_eq!(misplaced(&picture), Vec::<String>::new());

@@ -96,14 +96,16 @@ const ABOUT_AS_LARGE: f64 = 0.8;
 /// Where most of what is more is spent.
 fn says_largest(explanation: &Explanation, words: Words) -> Option<String> {
     let largest = explanation.parts.iter().map(|part| part.more_us.value).max_by(f64::total_cmp)?;
-    let large = explanation.parts.iter().filter(|part| part.more_us.value >= ABOUT_AS_LARGE * largest);
+    let mut large: Vec<&Part> =
+        explanation.parts.iter().filter(|part| part.more_us.value >= ABOUT_AS_LARGE * largest).collect();
+    large.sort_by(|one, other| other.more_us.value.total_cmp(&one.more_us.value));
     let part = |part: &Part| {
         let more = &part.more_us;
         let interval = more.interval.map(|(low, high)| bracketed(low, high, 1, words)).unwrap_or_default();
         let (part, us) = (words.word(phases::key(part.part)), text::signed(more.value, 1));
         words.say("explained.part-more", &[("part", &part), ("us", &us), ("interval", &interval)])
     };
-    let parts: Vec<String> = large.map(part).collect();
+    let parts: Vec<String> = large.into_iter().map(part).collect();
     (largest > 0.0).then(|| words.say("explained.says-largest", &[("parts", &words.list(&parts))]))
 }
 
@@ -143,12 +145,18 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
         let most = most.map(|most| words.say("explained.says-most", &[("most", &most)])).unwrap_or_default();
         says.push(words.say("explained.says-open", &[("title", &title), ("most", &most)]));
     }
-    for (_, title, finding) in of(|verdict| verdict == Verdict::RuledOut) {
-        let interval = share(finding).and_then(|share| share.interval);
-        let interval =
-            interval.map(|interval| words.say("explained.says-percent", &[("interval", &interval)]));
-        let interval = interval.unwrap_or_default();
-        says.push(words.say("explained.says-ruled-out", &[("title", &title), ("interval", &interval)]));
+    let ruled_out = of(|verdict| verdict == Verdict::RuledOut).map(|(_, title, finding)| {
+        // How far below nothing an interval reaches says how much dearer the removal made things, which is another question.
+        let most = share(finding).and_then(|share| share.most);
+        let most = most.map(|most| match most.starts_with('−') || most == "0" {
+            true => words.word("explained.says-none").to_owned(),
+            false => words.say("explained.says-percent", &[("most", &most)]),
+        });
+        format!("{title}{}", most.unwrap_or_default())
+    });
+    let ruled_out: Vec<String> = ruled_out.collect();
+    if !ruled_out.is_empty() {
+        says.push(words.say("explained.says-ruled-out", &[("titles", &ruled_out.join("; "))]));
     }
     says
 }

@@ -179,6 +179,7 @@ fn json_has_the_documented_keys_and_processes_are_a_table() {
         "processes",
         "disturbed",
         "repeated",
+        "left_out",
         "measurement",
         "command",
     ];

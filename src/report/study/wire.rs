@@ -68,6 +68,7 @@ pub fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) -> Stri
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
+        "left_out": input.measured.left_out,
         "measurement": input.folder,
         "command": input.command,
     });
