@@ -22,7 +22,7 @@ mod torch {
     use std::env;
     use std::path::{Path, PathBuf};
 
-    pub fn build() {
+    pub(crate) fn build() {
         println!("cargo:rerun-if-changed=src/train/shim");
         println!("cargo:rerun-if-env-changed=PINBENCH_CUDA_INCLUDE");
         println!("cargo:rerun-if-env-changed=PINBENCH_KERNELS");

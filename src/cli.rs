@@ -40,7 +40,7 @@ Examples:
     infer_long_args = false,
     disable_help_subcommand = true
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     pub global: cmd::Global,
     #[command(subcommand)]
@@ -48,7 +48,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     Reproduce(cmd::reproduce::ReproduceArgs),
     Run(cmd::run::RunArgs),
     Report(cmd::report::ReportArgs),

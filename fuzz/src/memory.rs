@@ -7,7 +7,7 @@ use std::cell::Cell;
 ///
 /// Thread by thread, so that tests beside each other do not see each other's memory: work that is measured must not
 /// start threads.
-pub struct Counting;
+pub(crate) struct Counting;
 
 thread_local! {
     // Constants without a destructor: their first use is inside the allocator and must not allocate.
@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// What `work` returns, and how many bytes this thread had at the most beside those it had before.
-pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
+pub(crate) fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);
     let result = work();

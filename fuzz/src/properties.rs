@@ -42,7 +42,7 @@ fn is_plain(name: &str) -> bool {
     Path::new(name).file_name() == Some(OsStr::new(name))
 }
 
-pub fn idx(bytes: &[u8]) {
+pub(crate) fn idx(bytes: &[u8]) {
     // Four sizes, and once more in an error: the values are a slice of the input.
     match bounded("IDX", bytes.len(), (KIB, 0), || idx::decode(bytes)) {
         Ok(file) => {
@@ -53,7 +53,7 @@ pub fn idx(bytes: &[u8]) {
     }
 }
 
-pub fn npy(bytes: &[u8]) {
+pub(crate) fn npy(bytes: &[u8]) {
     // The header as text, a part of it in an error, and the sizes: the values are a slice of the input.
     match bounded("NPY", bytes.len(), (4 * KIB, 8), || npy::decode(bytes)) {
         Ok(file) => {
@@ -71,7 +71,7 @@ fn values_of(bytes: &[u8]) -> Vec<u16> {
 }
 
 /// A user's own set that somebody handed on.
-pub fn pin(bytes: &[u8]) {
+pub(crate) fn pin(bytes: &[u8]) {
     // The definition as TOML, and the content once.
     match bounded("PIN", bytes.len(), (64 * KIB, 64), || pack::decode(bytes, bytes.len() as u64)) {
         Ok((definition, train, test)) => {
@@ -87,7 +87,7 @@ pub fn pin(bytes: &[u8]) {
 }
 
 /// Both forms that labels and pixels come in: records, and the JSON list of a pack.
-pub fn cifar(bytes: &[u8]) {
+pub(crate) fn cifar(bytes: &[u8]) {
     match bounded("CIFAR-10", bytes.len(), (KIB, 1), || cifar::decode_records(bytes)) {
         Ok(records) => {
             assert_eq!(records.labels.len() + records.pixels.len(), bytes.len());
@@ -103,7 +103,7 @@ pub fn cifar(bytes: &[u8]) {
     }
 }
 
-pub fn png(bytes: &[u8]) {
+pub(crate) fn png(bytes: &[u8]) {
     for labels in [&[3_u8][..], &[3, 8]] {
         // The decoder's window and tables, and two records: a row that a header claims is not among them.
         match bounded("PNG", bytes.len(), (MIB, 8), || cifar::from_png(bytes, labels)) {
@@ -117,7 +117,7 @@ pub fn png(bytes: &[u8]) {
 }
 
 /// As a plain tar stream, as one in gzip, and as a package on its way into the cache.
-pub fn archive(bytes: &[u8]) {
+pub(crate) fn archive(bytes: &[u8]) {
     const UNPACKED: u64 = 1 << 20;
     visit("tar", bytes.len(), bytes.len() as u64, bytes);
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -163,7 +163,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect()
 }
 
-pub fn experiment(bytes: &[u8]) {
+pub(crate) fn experiment(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let path = Path::new("experiments/hostile.toml");
     // The arms of the largest grid that is allowed, under three profiles.
@@ -194,7 +194,7 @@ fn check_experiment(experiment: &Experiment) {
 }
 
 /// In the file that it names, so that it is not refused by its name before its content counts.
-pub fn baseline(bytes: &[u8]) {
+pub(crate) fn baseline(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let [experiment, profile] = ["experiment", "profile"].map(|key| value_of(text, key));
     let path = PathBuf::from(format!("experiments/baselines/{experiment}.{profile}.toml"));
@@ -242,7 +242,7 @@ const RUN_FILES: [&str; 8] = [
     "weights.safetensors",
 ];
 
-pub fn record(bytes: &[u8]) {
+pub(crate) fn record(bytes: &[u8]) {
     let names = RUN_FILES.map(str::to_owned);
     let folder = Path::new(RUN_FOLDER);
     // Maps of short names take the most; an error may quote a name.
@@ -277,7 +277,7 @@ const CHECKPOINT_KEY: &str = r#"{
 }"#;
 
 /// A `checkpoint.json` where a run looks for it, with its own sum beside it and without the rows that it speaks of.
-pub fn checkpoint(bytes: &[u8]) {
+pub(crate) fn checkpoint(bytes: &[u8]) {
     let key: CheckpointKey = serde_json::from_str(CHECKPOINT_KEY).expect("the key of a checkpoint");
     let home = tempfile::tempdir().expect("a temporary folder");
     let root = home.path().join("store");
@@ -308,7 +308,7 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 /// All that a child writes to its standard output: events between lines of noise.
-pub fn event(bytes: &[u8]) {
+pub(crate) fn event(bytes: &[u8]) {
     // One line, the last of the noise, and an event for each of theirs.
     let (events, noise) = bounded("events", bytes.len(), (256 * KIB, 32), || fuzzing::events(bytes));
     // Replacing what is not UTF-8 makes three bytes of one.

@@ -65,7 +65,10 @@ impl Barred {
 
 /// The seeds whose times are compared, and why those of the others are not. `counted` are runs of arms that are meant to
 /// differ in the keys of the plan that are `varied`; a run may be given for several arms.
-pub fn blocks(counted: &[&LoadedRun], varied: &PlanChange) -> (BTreeSet<Seed>, BTreeMap<Seed, Barred>) {
+pub(super) fn blocks(
+    counted: &[&LoadedRun],
+    varied: &PlanChange,
+) -> (BTreeSet<Seed>, BTreeMap<Seed, Barred>) {
     let mut by_seed: BTreeMap<Seed, BTreeMap<&RunId, &LoadedRun>> = BTreeMap::new();
     for run in counted {
         by_seed.entry(run.record.trial.seed).or_default().insert(&run.record.run, run);
@@ -95,7 +98,7 @@ pub fn blocks(counted: &[&LoadedRun], varied: &PlanChange) -> (BTreeSet<Seed>, B
 
 /// Of each arm's finished runs of one seed, in the order of their age, the one that counts: together they are a block, where
 /// some of them are one, the newest there is; else each is the newest that had the machine to itself, or the newest.
-pub fn pick<'a>(arms: &[&[&'a LoadedRun]]) -> Vec<Option<&'a LoadedRun>> {
+pub(super) fn pick<'a>(arms: &[&[&'a LoadedRun]]) -> Vec<Option<&'a LoadedRun>> {
     let newest = |runs: &&[&'a LoadedRun]| {
         runs.iter().rev().find(|run| run.record.is_alone()).or(runs.last()).copied()
     };
@@ -144,7 +147,7 @@ fn of_block(runs: &[&LoadedRun], varied: &PlanChange) -> Option<Barred> {
 }
 
 /// Where threads are varied, how many there are is a matter of the arm and not of the machine.
-pub fn class(run: &LoadedRun, varied: &PlanChange) -> String {
+pub(super) fn class(run: &LoadedRun, varied: &PlanChange) -> String {
     match varied.threads {
         Some(_) => run.record.environment.with_threads(0).class().to_string(),
         None => run.record.environment_class.to_string(),
@@ -168,7 +171,7 @@ pub fn disturbed_share(others: Option<(f64, f64)>, steal_share: Option<f64>, cor
 
 /// The share of the processor time that others took from a run that was to have the machine to itself, where it makes its
 /// times doubtful.
-pub fn disturbance(run: &LoadedRun) -> Option<f64> {
+pub(super) fn disturbance(run: &LoadedRun) -> Option<f64> {
     let outcome = run.record.outcome.as_ref().filter(|_| run.record.is_alone())?;
     let others = outcome.others_cpu_s.zip(run.record.watched_s());
     disturbed_share(others, outcome.steal_share, run.record.environment.cores)

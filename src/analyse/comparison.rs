@@ -14,7 +14,7 @@ const POWER: f64 = 0.8;
 const WIDEST_RATIO: f64 = 100.0;
 
 /// One number a seed, and what would make it true.
-pub struct Comparison {
+pub(super) struct Comparison {
     pub what: Localised,
     pub metric: Metric,
     pub kind: Kind,
@@ -30,7 +30,7 @@ pub struct Comparison {
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     /// The difference of two arms is above 0 by the margin.
     Above,
     /// So is a slope over several.
@@ -44,11 +44,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn is_two_sided(self) -> bool {
+    pub(super) fn is_two_sided(self) -> bool {
         matches!(self, Self::Equal | Self::Near(_))
     }
 
-    pub fn bound(self) -> Option<Bound> {
+    pub(super) fn bound(self) -> Option<Bound> {
         match self {
             Self::Bound(bound) | Self::Near(bound) => Some(bound),
             Self::Above | Self::Trend | Self::Equal => None,
@@ -56,7 +56,7 @@ impl Kind {
     }
 
     /// Whether arms are compared, rather than one with a value.
-    pub fn is_of_arms(self) -> bool {
+    pub(super) fn is_of_arms(self) -> bool {
         self.bound().is_none()
     }
 
@@ -72,7 +72,7 @@ impl Kind {
 }
 
 /// The widest interval that says anything of a metric whose arms' means are `means`, on the scale that is tested.
-pub fn widest(metric: Metric, kind: Kind, means: &[f64]) -> f64 {
+pub(super) fn widest(metric: Metric, kind: Kind, means: &[f64]) -> f64 {
     let facts = metric.quantity.facts();
     match facts.scale {
         Scale::Ratio if kind.is_of_arms() => WIDEST_RATIO.ln(),
@@ -84,7 +84,7 @@ pub fn widest(metric: Metric, kind: Kind, means: &[f64]) -> f64 {
 
 impl Comparison {
     /// As one of `count` numbers that its claim is tested by.
-    pub fn evidence(&self, count: usize) -> Evidence {
+    pub(super) fn evidence(&self, count: usize) -> Evidence {
         let values: Vec<f64> = self.values.iter().map(|(_, value)| *value).collect();
         let facts = self.metric.quantity.facts();
         let interval = inference::interval(&values, ALPHA);
@@ -120,12 +120,12 @@ impl Comparison {
         }
     }
 
-    pub fn is_ratio(&self) -> bool {
+    pub(super) fn is_ratio(&self) -> bool {
         self.kind.is_of_arms() && self.metric.quantity.facts().scale == Scale::Ratio
     }
 
     /// Whether it is the number of `other` with another sign or from another zero, seed by seed.
-    pub fn is_same_number(&self, other: &Self) -> bool {
+    pub(super) fn is_same_number(&self, other: &Self) -> bool {
         let pairs = || self.values.iter().zip(&other.values);
         let spread = stats::sample_sd(&self.values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
         let Some(spread) = spread.filter(|spread| *spread > 0.0) else { return false };

@@ -15,7 +15,7 @@ use crate::{stats, text};
 
 /// What the claim needs and the runs of its arms are not, each with what was found. Where arms are compared at an equal
 /// value of something, the values are remarked also when they are equal.
-pub fn unmet(claim: &Claim, summary: &Summary, remarks: &mut Vec<Localised>) -> Vec<Localised> {
+pub(super) fn unmet(claim: &Claim, summary: &Summary, remarks: &mut Vec<Localised>) -> Vec<Localised> {
     let needs = &claim.needs;
     let loss = Metric { quantity: Quantity::TrainEvalLoss, at: None };
     let (mut few, mut high, mut other) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,7 +85,7 @@ fn are_alike(Alike { metric, within }: &Alike, claim: &Claim, summary: &Summary)
 }
 
 /// The usable values of a metric in the arm's runs.
-pub fn values<'s>(metric: Metric, arm: &'s ArmSummary) -> impl Iterator<Item = (Seed, f64)> + 's {
+pub(super) fn values<'s>(metric: Metric, arm: &'s ArmSummary) -> impl Iterator<Item = (Seed, f64)> + 's {
     let value = move |(run, measures): &(&LoadedRun, Measures)| {
         Some((run.record.trial.seed, quantity::value(metric, run, measures)?))
     };

@@ -186,7 +186,7 @@ impl Assessment<'_> {
 }
 
 /// The verdict on parts that must all hold.
-pub fn overall(parts: &[Verdict]) -> Verdict {
+pub(super) fn overall(parts: &[Verdict]) -> Verdict {
     let any = |verdict| parts.contains(&verdict);
     let all = |verdict| parts.iter().all(|part| *part == verdict);
     // A part that was not tested leaves open what those that hold say.

@@ -25,7 +25,7 @@ use side::{Side, Stopped};
 /// program no longer time in it takes away.
 const SPAN_MINUTES: f64 = 0.05;
 
-pub fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Result<ExitCode> {
     sweep::require_torch()?;
     let interrupt = Interrupt::install()?;
     // Children wait for the machine without a word: whom for is said here, and then they have it in turn.

@@ -9,17 +9,17 @@ use pinbench::experiment::{Plan, PlanAsked, PlanChange, ProfileName};
 use pinbench::row::Diagnostics;
 use pinbench::stream::Seed;
 
-pub const EXIT_FAILURE: u8 = 1;
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_FAILURE: u8 = 1;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// A mistake of whoever typed the command.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct WrongUsage(pub String);
+pub(crate) struct WrongUsage(pub String);
 
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub(crate) struct Global {
     /// Folder of the runs [default: $PINBENCH_STORE, else runs]
     ///
     /// Another one when you want to run trials again that are done: a stored run is never overwritten.
@@ -37,7 +37,7 @@ pub struct Global {
 }
 
 #[derive(Args)]
-pub struct SweepArgs {
+pub(crate) struct SweepArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
@@ -58,7 +58,7 @@ pub struct SweepArgs {
 }
 
 #[derive(Args)]
-pub struct ProfileArg {
+pub(crate) struct ProfileArg {
     /// Size of the experiment, by the name its file gives it [default: the file's default_profile, else its first, else
     /// the file as it stands]
     ///
@@ -69,7 +69,7 @@ pub struct ProfileArg {
 }
 
 #[derive(Args)]
-pub struct SeedsArg {
+pub(crate) struct SeedsArg {
     /// Only the first N seeds of the profile, for a first look
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
@@ -77,7 +77,7 @@ pub struct SeedsArg {
 
 /// How trials are executed; it changes times, not the question.
 #[derive(Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// How trials are executed: eager is what a plain PyTorch script does, tuned the fastest of libtorch's own operators,
     /// fused our own kernels where there is one, winograd those with Winograd convolutions, graph a GPU's steps as CUDA graphs
     /// [default: what a file's [plan] says, else winograd, and tuned on a GPU]
@@ -95,7 +95,7 @@ pub struct PlanArgs {
 
 /// How a trial is executed, knob by knob.
 #[derive(Args)]
-pub struct TrialPlanArgs {
+pub(crate) struct TrialPlanArgs {
     #[command(flatten)]
     plan: PlanArgs,
     /// Turn a knob of the plan; may be repeated. `pinbench help experiment` has the keys
@@ -107,7 +107,7 @@ pub struct TrialPlanArgs {
 
 /// How the trials of a sweep are executed: one after the other or several at once, which nothing that times may do.
 #[derive(Args)]
-pub struct SweepPlanArgs {
+pub(crate) struct SweepPlanArgs {
     #[command(flatten)]
     plan: TrialPlanArgs,
     /// Train N trials at once, one thread each, where that takes less time for all of them together
@@ -125,7 +125,7 @@ pub struct SweepPlanArgs {
 
 /// Seeds as a person lists them.
 #[derive(Clone, Debug)]
-pub struct SeedList(pub Vec<Seed>);
+pub(crate) struct SeedList(pub Vec<Seed>);
 
 impl FromStr for SeedList {
     type Err = String;
@@ -155,7 +155,7 @@ impl FromStr for SeedList {
 const MOST_SEEDS: u64 = 1_000;
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum PlanChoice {
+pub(super) enum PlanChoice {
     Tuned,
     Eager,
     Fused,
@@ -164,25 +164,25 @@ pub enum PlanChoice {
 }
 
 impl ProfileArg {
-    pub fn name(&self) -> Option<ProfileName> {
+    pub(crate) fn name(&self) -> Option<ProfileName> {
         self.name.as_deref().map(ProfileName::from)
     }
 }
 
 impl SweepArgs {
-    pub fn diagnostics(&self) -> Diagnostics {
+    pub(crate) fn diagnostics(&self) -> Diagnostics {
         if self.no_diagnostics { Diagnostics::Off } else { Diagnostics::On }
     }
 }
 
 impl SeedsArg {
-    pub fn limit(&self) -> Option<usize> {
+    pub(crate) fn limit(&self) -> Option<usize> {
         self.seeds.map(|seeds| seeds as usize)
     }
 }
 
 impl PlanChoice {
-    pub fn name(self) -> PlanName {
+    pub(super) fn name(self) -> PlanName {
         match self {
             Self::Tuned => PlanName::Tuned,
             Self::Eager => PlanName::Eager,
@@ -195,7 +195,7 @@ impl PlanChoice {
 
 impl PlanArgs {
     /// On one thread, unless another number was asked for.
-    pub fn one_thread(&self) -> PlanAsked {
+    pub(crate) fn one_thread(&self) -> PlanAsked {
         self.with(&[PlanChange { threads: self.threads.or(Some(1)), ..PlanChange::default() }])
     }
 
@@ -210,31 +210,31 @@ impl PlanArgs {
 }
 
 impl TrialPlanArgs {
-    pub fn plan(&self) -> PlanAsked {
+    pub(crate) fn plan(&self) -> PlanAsked {
         self.plan.with(&self.set)
     }
 
     /// On one thread, unless another number was asked for.
-    pub fn one_thread(&self) -> PlanAsked {
+    pub(crate) fn one_thread(&self) -> PlanAsked {
         let threads = PlanChange { threads: self.plan.threads.or(Some(1)), ..PlanChange::default() };
         self.plan.with(&[&self.set[..], &[threads]].concat())
     }
 }
 
 impl SweepPlanArgs {
-    pub fn plan(&self) -> PlanAsked {
+    pub(crate) fn plan(&self) -> PlanAsked {
         let one_each = PlanChange { threads: (self.at_once() > 1).then_some(1), ..PlanChange::default() };
         self.plan.plan.with(&[&self.plan.set[..], &[one_each]].concat())
     }
 
     /// Trials that train at a time.
-    pub fn at_once(&self) -> u32 {
+    pub(crate) fn at_once(&self) -> u32 {
         self.jobs.unwrap_or(1)
     }
 }
 
 #[cfg(not(feature = "torch"))]
-pub fn without_torch() -> anyhow::Error {
+pub(crate) fn without_torch() -> anyhow::Error {
     anyhow::anyhow!(
         "this pinbench was built without libtorch and cannot train; build it with the feature `torch`, which is on \
          by default: `just build`"

@@ -30,7 +30,7 @@ made again here: damaged, or of another version.
   unknown                        files there that no page is made from
   findings                       file, line, found, expected
   unreadable                     why pages could not be made again")]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     /// Folder of a page, or of many
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -44,7 +44,7 @@ const EXIT_DIFFERS: u8 = 1;
 /// It cannot be told.
 const EXIT_UNREADABLE: u8 = 2;
 
-pub fn run(args: &AuditArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
     let audit = Audit::of(&args.folder)?;
     if args.json {
         print(&serde_json::to_string_pretty(&audit)?)?;
@@ -54,7 +54,7 @@ pub fn run(args: &AuditArgs) -> Result<ExitCode> {
     Ok(exit_code(&audit))
 }
 
-pub fn exit_code(audit: &Audit) -> ExitCode {
+pub(crate) fn exit_code(audit: &Audit) -> ExitCode {
     match (&audit.findings[..], &audit.unreadable[..]) {
         ([], []) => ExitCode::SUCCESS,
         ([], _) => ExitCode::from(EXIT_UNREADABLE),
@@ -62,7 +62,7 @@ pub fn exit_code(audit: &Audit) -> ExitCode {
     }
 }
 
-pub fn tell(audit: &Audit) -> Result<()> {
+pub(crate) fn tell(audit: &Audit) -> Result<()> {
     for Finding { file, line, found, expected } in &audit.findings {
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
         print(&format!("{}{line}: found '{found}', expected '{expected}'", file.display()))?;

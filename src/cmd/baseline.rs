@@ -31,7 +31,7 @@ const SEEDS: u64 = 12;
 const TWINS: usize = 2;
 
 #[derive(Subcommand)]
-pub enum BaselineVerb {
+pub(crate) enum BaselineVerb {
     Accept(AcceptArgs),
 }
 
@@ -48,7 +48,7 @@ Examples:
 
 Writes experiments/baselines/EXPERIMENT.PROFILE.toml and .probes.json, without
 PROFILE where the file has none.")]
-pub struct AcceptArgs {
+pub(crate) struct AcceptArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files
     #[arg(value_name = "EXPERIMENT", required = true)]
     pub experiments: Vec<String>,
@@ -83,7 +83,7 @@ fn seeds(old: Option<&Baseline>) -> Vec<Seed> {
     if known.is_empty() { (0..SEEDS).map(Seed).collect() } else { known.into_iter().collect() }
 }
 
-pub fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
     let paths = experiments.iter().map(|experiment| place(workspace, experiment));
     // Before anything is trained.

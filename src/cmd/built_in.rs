@@ -11,9 +11,9 @@ macro_rules! files {
 }
 
 /// Stem and text of each file, by stem.
-pub type Files = &'static [(&'static str, &'static str)];
+pub(super) type Files = &'static [(&'static str, &'static str)];
 
-pub const EXPERIMENTS: Files = files!("experiments":
+pub(super) const EXPERIMENTS: Files = files!("experiments":
     "c1-activation-shallow"
     "c2-activation-deep"
     "c3-activation-deep-reduced"
@@ -35,10 +35,10 @@ pub const EXPERIMENTS: Files = files!("experiments":
 );
 
 /// What the pages over them lead with.
-pub const FRONT: &str = include_str!("../../experiments/index.toml");
+pub(super) const FRONT: &str = include_str!("../../experiments/index.toml");
 
 /// What single steps of them give.
-pub const PROBES: Files = files!("experiments/baselines", ".probes.json":
+pub(super) const PROBES: Files = files!("experiments/baselines", ".probes.json":
     "c1-activation-shallow.quick"
     "c2-activation-deep.quick"
     "c3-activation-deep-reduced.quick"
@@ -59,7 +59,7 @@ pub const PROBES: Files = files!("experiments/baselines", ".probes.json":
     "p1-fast-plan.quick"
 );
 
-pub const BASELINES: Files = files!("experiments/baselines":
+pub(super) const BASELINES: Files = files!("experiments/baselines":
     "c1-activation-shallow.gate"
     "c2-activation-deep.gate"
     "c3-activation-deep-reduced.gate"
@@ -78,7 +78,7 @@ pub const BASELINES: Files = files!("experiments/baselines":
     "m5-batch-time.gate"
 );
 
-pub const EXAMPLES: Files = files!("examples":
+pub(super) const EXAMPLES: Files = files!("examples":
     "demo"
     "lenet-5"
     "mlp"
@@ -86,7 +86,7 @@ pub const EXAMPLES: Files = files!("examples":
     "vgg-11"
 );
 
-pub const STUDIES: Files = files!("studies":
+pub(super) const STUDIES: Files = files!("studies":
     "batch-size"
     "resnet-vgg"
     "two-threads"

@@ -24,7 +24,7 @@ Examples:
   pinbench bundle --verify evidence.tar.gz
 
 Exit codes of --verify are those of pinbench audit.")]
-pub struct BundleArgs {
+pub(crate) struct BundleArgs {
     /// Folder of pages
     #[arg(value_name = "DIR", required_unless_present = "verify")]
     folder: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct BundleArgs {
     verify: Option<PathBuf>,
 }
 
-pub fn run(args: &BundleArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &BundleArgs) -> Result<ExitCode> {
     match (&args.verify, &args.folder) {
         (Some(file), _) => verify(file),
         (None, Some(folder)) => {

@@ -1,6 +1,6 @@
 //! `pinbench check`: fresh runs against stored baselines, an alarm only after a rerun.
 
-pub mod args;
+pub(crate) mod args;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ use crate::cmd::{data as sets, probe, sweep};
 /// So many seeds are trained unless they look worse.
 const FIRST_SEEDS: usize = 3;
 
-pub fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     if let Some(binary) = &args.against.against {
         return against::run(workspace, args, binary);
     }
@@ -321,7 +321,7 @@ fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
 }
 
 /// Trains into stores of its own: a stored run would hide what has changed since.
-pub struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     workspace: &'a Workspace,
     interrupt: Interrupt,
     _machine: Exclusive,
@@ -330,14 +330,14 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(workspace: &'a Workspace, planted: Option<Planted>) -> Result<Self> {
+    pub(crate) fn new(workspace: &'a Workspace, planted: Option<Planted>) -> Result<Self> {
         sweep::require_torch()?;
         let interrupt = Interrupt::install()?;
         let machine = sweep::machine_alone(&interrupt)?;
         Ok(Self { workspace, interrupt, _machine: machine, planted, folders: Vec::new() })
     }
 
-    pub fn interrupt(&self) -> &Interrupt {
+    pub(crate) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
 
@@ -417,7 +417,7 @@ impl<'a> Bench<'a> {
 
     /// The runs of all of these, in their order: what new baselines are made of. What several of them have in common is
     /// trained once.
-    pub fn samples(&mut self, asked: &[Wanted]) -> Result<Option<Vec<Vec<Sample>>>> {
+    pub(crate) fn samples(&mut self, asked: &[Wanted]) -> Result<Option<Vec<Vec<Sample>>>> {
         let requests: Vec<Request> = asked.iter().map(|wanted| wanted.request(self.workspace)).collect();
         let Some(store) = self.train(&requests)? else { return Ok(None) };
         requests.iter().map(|request| samples(&store, request)).collect::<Result<_>>().map(Some)
@@ -425,7 +425,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Arms of an experiment to be trained under these seeds and this plan.
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     pub experiment: &'a Experiment,
     pub arms: Vec<&'a Arm>,
     pub plan: PlanAsked,

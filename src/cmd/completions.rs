@@ -14,7 +14,7 @@ Examples:
   source <(pinbench completions bash)
   pinbench completions zsh > ~/.zfunc/_pinbench
   pinbench completions fish > ~/.config/fish/completions/pinbench.fish")]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Which
     #[arg(value_enum)]
     shell: Known,
@@ -29,7 +29,7 @@ enum Known {
 }
 
 /// `command` is the whole command line.
-pub fn run(args: &CompletionsArgs, mut command: Command) -> Result<ExitCode> {
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> Result<ExitCode> {
     let shell = match args.shell {
         Known::Bash => Shell::Bash,
         Known::Zsh => Shell::Zsh,

@@ -7,26 +7,26 @@ use pinbench::schedule::Event;
 use pinbench::text::shell_word;
 
 /// A line for people. That standard error is closed is nobody's loss.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// What must not go unseen, also under `--quiet`.
-pub fn warn(line: &str) {
+pub(crate) fn warn(line: &str) {
     say(&format!("warning: {line}"));
 }
 
 /// A line of what was asked for.
-pub fn print(line: &str) -> io::Result<()> {
+pub(crate) fn print(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(print(&serde_json::to_string_pretty(value)?)?)
 }
 
 /// An error and what caused it, each once: a message may quote its cause, and its cause comes after it all the same.
-pub fn causes(error: &anyhow::Error) -> String {
+pub(crate) fn causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,
         text if text.contains(&cause) => said,
@@ -36,14 +36,14 @@ pub fn causes(error: &anyhow::Error) -> String {
 
 #[cfg(feature = "torch")]
 /// A line for the process that started this one. That it is gone does not stop a run: what matters is the store.
-pub fn tell(event: &Event) {
+pub(crate) fn tell(event: &Event) {
     let mut out = io::stdout().lock();
     let line = serde_json::to_string(event).unwrap_or_else(|error| format!("unspeakable event: {error}"));
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Columns under each other, two spaces between them.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
@@ -57,7 +57,7 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// The command that runs now.
-pub fn this_command() -> String {
+pub(crate) fn this_command() -> String {
     let words = std::env::args_os().skip(1).map(|word| shell_word(&word.to_string_lossy()));
     std::iter::once("pinbench".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

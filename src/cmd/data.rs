@@ -18,7 +18,7 @@ use crate::cmd::progress::is_terminal;
 use crate::cmd::workspace::Workspace;
 
 #[derive(Subcommand)]
-pub enum DataVerb {
+pub(crate) enum DataVerb {
     Fetch(FetchArgs),
     Add(AddArgs),
     /// List the data sets, where each is and the digest that trials carry
@@ -35,7 +35,7 @@ pub enum DataVerb {
 Examples:
   pinbench data fetch mnist
   pinbench data fetch --from ~/Downloads/cifar-10-binary.tar.gz cifar10")]
-pub struct FetchArgs {
+pub(crate) struct FetchArgs {
     /// A set that `pinbench data list` has; all that are built in when none is given
     #[arg(value_name = "SET")]
     pub sets: Vec<data::Name>,
@@ -54,7 +54,7 @@ Examples:
   pinbench data add pets ~/pictures/pets --size 64
   pinbench data add pets ~/pets/train --test ~/pets/test --size 64x48
   pinbench data add pets ~/Downloads/pets.pin")]
-pub struct AddArgs {
+pub(crate) struct AddArgs {
     /// What experiments will call it: small letters, digits, `_` and `-`
     pub name: String,
     /// A folder of pictures or arrays, or a .pin file
@@ -78,7 +78,7 @@ pub struct AddArgs {
 ///
 /// Each run does so for its own set; this is for a doubtful disk.
 #[derive(Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// A set that `pinbench data list` has; those in the cache when none is given
     #[arg(value_name = "SET")]
     pub sets: Vec<data::Name>,
@@ -86,13 +86,13 @@ pub struct VerifyArgs {
 
 /// Makes the user's own sets known, and returns what is wrong with those that cannot be used. Without a place for data
 /// there are none, and whoever needs one says so.
-pub fn define_own() -> Vec<String> {
+pub(crate) fn define_own() -> Vec<String> {
     let Ok(root) = data::root() else { return Vec::new() };
     let wrong = data::define_own(&root).into_iter();
     wrong.map(|(path, error)| format!("'{path}' {error}; it is not used")).collect()
 }
 
-pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
+pub(crate) fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
     let root = data::root()?;
     let options = Options { from: args.from.clone() };
     let sets = if args.sets.is_empty() { Name::built_in() } else { args.sets.clone() };
@@ -109,7 +109,7 @@ pub fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn add(workspace: &Workspace, args: &AddArgs) -> Result<ExitCode> {
+pub(crate) fn add(workspace: &Workspace, args: &AddArgs) -> Result<ExitCode> {
     let root = data::root()?;
     let interrupt = Interrupt::install_in_child()?;
     let test = match (&args.test, args.test_share) {
@@ -138,7 +138,7 @@ pub fn add(workspace: &Workspace, args: &AddArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn list() -> Result<ExitCode> {
+pub(crate) fn list() -> Result<ExitCode> {
     let root = data::root()?;
     let mut rows =
         vec![["set", "state", "images", "shape", "classes", "digest", "place"].map(str::to_owned).to_vec()];
@@ -158,7 +158,7 @@ pub fn list() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
+pub(crate) fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
     let root = data::root()?;
     let present = |name: &Name| data::place(*name, &root).exists();
     let mut sets = args.sets.clone();
@@ -183,7 +183,11 @@ pub fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
 }
 
 /// Fetches those of `sets` that are not in the cache.
-pub fn fetch_missing(workspace: &Workspace, sets: impl Iterator<Item = Name>, root: &Path) -> Result<()> {
+pub(crate) fn fetch_missing(
+    workspace: &Workspace,
+    sets: impl Iterator<Item = Name>,
+    root: &Path,
+) -> Result<()> {
     for name in sets {
         if !data::place(name, root).exists() {
             data::fetch(name, root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;

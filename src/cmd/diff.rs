@@ -23,7 +23,7 @@ Example:
 
 --json prints one object with the keys of `verify`'s comparison, and first and
 second, the run ids. The exit code is 0 for identical runs and 1 for others.")]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// Id of a run, or of a trial for its newest run, or the start of one
     pub first: String,
     /// The run to compare it with
@@ -42,7 +42,7 @@ struct Compared<'a> {
     comparison: &'a Comparison,
 }
 
-pub fn run(workspace: &Workspace, args: &DiffArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &DiffArgs) -> Result<ExitCode> {
     let store = workspace
         .existing_store()?
         .ok_or_else(|| WrongUsage(format!("there are no runs in '{}' yet", workspace.store.display())))?;

@@ -27,7 +27,7 @@ use crate::cmd::workspace::{Workspace, torch};
 #[command(after_help = "\
 --json prints an array of objects with the keys name, state (ok, warn or fail),
 value, and advice (null when ok). The exit code is 1 when training cannot work.")]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Read and check every file of every data set and run
     #[arg(long)]
     pub verify: bool,
@@ -79,7 +79,7 @@ impl Check {
     }
 }
 
-pub fn run(workspace: &Workspace, args: &DoctorArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &DoctorArgs) -> Result<ExitCode> {
     if let Some(path) = &args.probe_lock {
         return shared::probe(path);
     }

@@ -54,7 +54,7 @@ explanation.json is one object. Its keys stay:
   curve          null, or points and the rise
   measurement, command
 Estimates have the keys value, interval (or null) and n.")]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Id of a study, a unique start of it, or the path of its file
     #[arg(value_name = "STUDY", required_unless_present = "from")]
     study: Option<String>,
@@ -89,7 +89,7 @@ pub struct ExplainArgs {
 
 impl ExplainArgs {
     /// A built-in study in its own time, as `reproduce` asks for it.
-    pub fn of(study: &str, out: &Path) -> Self {
+    pub(crate) fn of(study: &str, out: &Path) -> Self {
         Self {
             study: Some(study.to_owned()),
             minutes: MINUTES,
@@ -120,7 +120,7 @@ fn plan_name(name: &str) -> Result<PlanName, String> {
     change.name.ok_or_else(|| format!("'{name}': expected a plan's name"))
 }
 
-pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
     let Some(made) = explain(workspace, args)? else { return Ok(ExitCode::from(EXIT_INTERRUPTED)) };
     made.says.iter().try_for_each(|line| print(line))?;
     print(&made.page.display().to_string())?;
@@ -128,14 +128,14 @@ pub fn run(workspace: &Workspace, args: &ExplainArgs) -> Result<ExitCode> {
 }
 
 /// A page that was written.
-pub struct Made {
+pub(crate) struct Made {
     pub says: Vec<String>,
     pub page: PathBuf,
     pub is_interrupted: bool,
 }
 
 /// Measures and writes; `None` where somebody interrupted before there was anything to say.
-pub fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<Made>> {
+pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<Made>> {
     let (folder, is_interrupted) = match &args.from {
         Some(folder) => (folder.clone(), false),
         None => match measured(workspace, args)? {

@@ -38,7 +38,7 @@ Steps are written into DIR as:
   state.safetensors   weights and optimizer after the last of them
   images.u8           the training file, image by image
   labels.u16          their labels, little-endian")]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
@@ -68,14 +68,14 @@ pub struct ExportArgs {
 
 impl ExportArgs {
     /// `None`: the first steps of a trial.
-    pub fn format(&self) -> Option<Format> {
+    pub(crate) fn format(&self) -> Option<Format> {
         let formats =
             [(self.csv, Format::Csv), (self.json, Format::Json), (self.tensorboard, Format::TensorBoard)];
         formats.into_iter().find_map(|(is_asked, format)| is_asked.then_some(format))
     }
 }
 
-pub fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> {
     if let Some(format) = args.format() {
         let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
         return export_runs::run(workspace, &experiments, args.trial.as_deref(), format, &args.out);
@@ -117,7 +117,11 @@ const LAST: &str = "trial.json";
 
 /// In the process that has the environment of the plan and was prepared for its threads.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, export: &Export, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
+pub(crate) fn child(
+    job: &Job,
+    export: &Export,
+    interrupt: &pinbench::schedule::Interrupt,
+) -> Result<ExitCode> {
     use anyhow::bail;
     use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::stream::{Key, Stream};

@@ -15,7 +15,7 @@ use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::Workspace;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     Csv,
     Json,
     TensorBoard,
@@ -48,7 +48,7 @@ struct Found<'a> {
 }
 
 /// `trial` is the start of the id of the one that is wanted alone.
-pub fn run(
+pub(crate) fn run(
     workspace: &Workspace,
     experiments: &[Experiment],
     trial: Option<&str>,

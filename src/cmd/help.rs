@@ -18,7 +18,7 @@ Examples:
   pinbench help experiment
   pinbench help columns
   pinbench help data fetch")]
-pub struct HelpArgs {
+pub(crate) struct HelpArgs {
     /// `words`, `experiment`, `columns` or a verb; everything when none is given
     #[arg(value_name = "TOPIC")]
     pub topic: Vec<String>,
@@ -37,7 +37,7 @@ seed     the number every random draw of a trial comes from
 block    each arm of a seed, or each condition of `time`, one after the other";
 
 /// `command` is the whole command line.
-pub fn run(topic: &[String], mut command: Command) -> Result<ExitCode> {
+pub(crate) fn run(topic: &[String], mut command: Command) -> Result<ExitCode> {
     if topic == ["words"] {
         print(WORDS)?;
         return Ok(ExitCode::SUCCESS);

@@ -24,7 +24,7 @@ use crate::cmd::sweep;
 use crate::cmd::workspace::Workspace;
 
 #[derive(Args)]
-pub struct IndexArgs {
+pub(crate) struct IndexArgs {
     /// Train one index of a manifest, as a cluster's task: `pinbench manifest` makes one
     ///
     /// It fetches nothing, waits for nobody, and may run beside others: its results count, its times do not. One that is done
@@ -44,12 +44,12 @@ pub struct IndexArgs {
 }
 
 impl IndexArgs {
-    pub fn task(&self) -> Option<(&Path, usize)> {
+    pub(crate) fn task(&self) -> Option<(&Path, usize)> {
         Some((self.manifest.as_deref()?, self.index?))
     }
 }
 
-pub fn run(workspace: &Workspace, path: &Path, index: usize) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, path: &Path, index: usize) -> Result<ExitCode> {
     sweep::require_torch()?;
     let manifest = Manifest::load(&workspace.root.join(path))?;
     let task = manifest.task(index)?;

@@ -19,7 +19,7 @@ use crate::cmd::workspace::Workspace;
 Examples:
   pinbench init && pinbench reproduce experiment.toml
   pinbench help experiment                    every key and every metric")]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// The file, which must not be there yet
     #[arg(value_name = "FILE", default_value = "experiment.toml")]
     pub file: PathBuf,
@@ -28,7 +28,7 @@ pub struct InitArgs {
 /// It runs as it is, and says beside each key what it is for.
 const FILE: &str = include_str!("../../templates/experiment.toml");
 
-pub fn run(workspace: &Workspace, args: &InitArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &InitArgs) -> Result<ExitCode> {
     let path = &args.file;
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

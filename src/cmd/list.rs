@@ -41,7 +41,7 @@ Examples:
   kept_steps  steps that are done of a trial that was interrupted, or null
   estimate_s  seconds that a run of it takes, from start to end
   estimate_basis  measured, of runs like it on this machine, or guessed")]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
@@ -99,7 +99,7 @@ struct Kept {
     is_ours: bool,
 }
 
-pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
     let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
     let asked = Asked {
         experiments: &args.experiments,
@@ -130,7 +130,12 @@ pub fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
 }
 
 /// What `args` would train and how long that takes. Makes no store, fetches nothing and waits for nobody.
-pub fn dry_run(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, then: &str) -> Result<ExitCode> {
+pub(crate) fn dry_run(
+    workspace: &Workspace,
+    args: &SweepArgs,
+    trial: Option<&str>,
+    then: &str,
+) -> Result<ExitCode> {
     let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
     refuse_too_many(at_once)?;
     let asked = Asked {

@@ -35,7 +35,7 @@ Examples:
 
 Exit codes of a task: 0 done, 1 failed or diverged, 75 another process has it,
 85 stopped and kept: submit it again.")]
-pub struct ManifestArgs {
+pub(crate) struct ManifestArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given. With --print or
     /// --missing the manifest's file
     #[arg(value_name = "EXPERIMENT")]
@@ -84,7 +84,7 @@ enum Engine {
     Parallel,
 }
 
-pub fn run(workspace: &Workspace, args: &ManifestArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ManifestArgs) -> Result<ExitCode> {
     match (args.print, args.missing) {
         (Some(engine), _) => hand_over(workspace, args, engine)?,
         (None, true) => missing(workspace, args)?,

@@ -33,7 +33,7 @@ const TURN: Duration = Duration::from_millis(100);
 const FOLDER: &str = "measurements";
 
 /// What was measured.
-pub struct Taken {
+pub(crate) struct Taken {
     pub measured: Measured,
     /// Somebody ended it before its time.
     pub is_interrupted: bool,
@@ -41,7 +41,7 @@ pub struct Taken {
 
 /// Who gives processes their turns.
 #[derive(Clone, Copy)]
-pub enum Turns<'a> {
+pub(crate) enum Turns<'a> {
     /// This program, which has the machine to itself, in blocks until the budget is spent.
     Own { budget: Duration },
     /// Whoever started it and has the machine: one process for each condition, which is timed for the span. `cue` waits for
@@ -51,7 +51,7 @@ pub enum Turns<'a> {
 
 /// Measures the conditions of `design` into `folder`. After each planned look `wanted` says which conditions are still
 /// needed; none ends the measurement. `command` makes it again. `None` where somebody interrupted before a block was whole.
-pub fn measure(
+pub(crate) fn measure(
     workspace: &Workspace,
     design: Design,
     folder: &Path,
@@ -113,7 +113,7 @@ pub fn measure(
 }
 
 /// A folder for a measurement of now, beside the store.
-pub fn new_folder(workspace: &Workspace, name: &str) -> PathBuf {
+pub(crate) fn new_folder(workspace: &Workspace, name: &str) -> PathBuf {
     let beside = workspace.store.parent().unwrap_or(&workspace.root);
     beside.join(FOLDER).join(format!("{name}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S")))
 }
@@ -227,7 +227,7 @@ impl Progress {
 
 /// In the process that has the environment of the plan: everything is made ready, then a few steps are timed.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::process::ExitCode> {
+pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std::process::ExitCode> {
     use std::process::ExitCode;
 
     use anyhow::Context as _;
@@ -295,7 +295,7 @@ mod steps {
     const NO_GROWTH: u64 = 1000;
 
     /// Waits for its turns, and stops when there are enough steps.
-    pub struct Steps<'a> {
+    pub(super) struct Steps<'a> {
         time: &'a Time,
         interrupt: &'a Interrupt,
         pub rows: Vec<StepRow>,
@@ -310,13 +310,13 @@ mod steps {
     }
 
     impl<'a> Steps<'a> {
-        pub fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
+        pub(super) fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
             let (rows, resumed, turns) = (Vec::new(), Vec::new(), Vec::new());
             Self { time, interrupt, rows, resumed, peak: (0, 0), started: None, turn: None, turns }
         }
 
         /// When the first turn began, and what happened beside all of them.
-        pub fn stop(&mut self) -> Option<(Timestamp, Watched)> {
+        pub(super) fn stop(&mut self) -> Option<(Timestamp, Watched)> {
             self.end_turn();
             let time: Duration = self.turns.iter().map(|turn| turn.time).sum();
             let stolen = |turn: &Watched| Some(turn.steal_share? * turn.time.as_secs_f64());

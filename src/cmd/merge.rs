@@ -24,13 +24,13 @@ Example:
 A run that contradicts one there, of the same trial, plan, program and machine
 class, is named with both hosts and left out, and the exit code is 1. So is a
 damaged one. Runs of other machine classes are runs of their own.")]
-pub struct MergeArgs {
+pub(crate) struct MergeArgs {
     /// Folders of runs, which are only read
     #[arg(value_name = "STORE", required = true)]
     stores: Vec<PathBuf>,
 }
 
-pub fn run(workspace: &Workspace, args: &MergeArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<ExitCode> {
     let sources: Vec<Store> = args.stores.iter().map(|path| open(workspace, path)).collect::<Result<_>>()?;
     let store = workspace.open_store()?;
     let (mut conflicts, mut damaged) = (0, 0);

@@ -1,45 +1,45 @@
 //! The verbs: one file each, glue only.
 
-pub mod against;
+pub(crate) mod against;
 mod args;
-pub mod audit;
-pub mod baseline;
+pub(crate) mod audit;
+pub(crate) mod baseline;
 mod built_in;
-pub mod bundle;
-pub mod check;
-pub mod completions;
-pub mod console;
-pub mod data;
-pub mod diff;
-pub mod doctor;
-pub mod explain;
-pub mod export;
-pub mod export_runs;
-pub mod help;
-pub mod index;
-pub mod init;
-pub mod list;
-pub mod manifest;
-pub mod measure;
-pub mod merge;
-pub mod probe;
+pub(crate) mod bundle;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod console;
+pub(crate) mod data;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod export;
+pub(crate) mod export_runs;
+pub(crate) mod help;
+pub(crate) mod index;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod manifest;
+pub(crate) mod measure;
+pub(crate) mod merge;
+pub(crate) mod probe;
 mod progress;
-pub mod report;
-pub mod reproduce;
-pub mod run;
-pub mod show;
+pub(crate) mod report;
+pub(crate) mod reproduce;
+pub(crate) mod run;
+pub(crate) mod show;
 mod sweep;
 mod task;
-pub mod time;
-pub mod trace;
+pub(crate) mod time;
+pub(crate) mod trace;
 #[cfg(feature = "torch")]
-pub mod train;
-pub mod verify;
+pub(crate) mod train;
+pub(crate) mod verify;
 mod workspace;
 
-pub use args::{Global, WrongUsage};
-pub use workspace::Workspace;
+pub(crate) use args::{Global, WrongUsage};
+pub(crate) use workspace::Workspace;
 
 #[cfg(not(feature = "torch"))]
-pub use args::without_torch;
-pub use args::{EXIT_FAILURE, EXIT_USAGE};
+pub(crate) use args::without_torch;
+pub(crate) use args::{EXIT_FAILURE, EXIT_USAGE};

@@ -23,7 +23,7 @@ type Asked = BTreeMap<String, Probe>;
 type Found = BTreeMap<String, Answers>;
 
 /// An honest way to compute the same.
-pub struct Twin {
+pub(crate) struct Twin {
     pub name: &'static str,
     plan: PlanName,
     threads: u32,
@@ -51,7 +51,7 @@ const TWINS: [Twin; 5] = [
 ];
 
 /// The probes of each experiment's arms, as they answer now, with their twins. `None` where somebody interrupted.
-pub fn accept(
+pub(crate) fn accept(
     workspace: &Workspace,
     experiments: &[Experiment],
     interrupt: &Interrupt,
@@ -90,7 +90,7 @@ fn file(experiment: &Experiment, plain: &Found, twins: &[Found]) -> Result<Probe
 }
 
 /// Findings about the arms of each experiment that has probes, in the order they are given. `None` where somebody interrupted.
-pub fn check(
+pub(crate) fn check(
     workspace: &Workspace,
     cases: &[(Experiment, ProbeFile)],
     planted: Option<Planted>,
@@ -234,7 +234,7 @@ fn ask_one(
 
 /// In the process that has the environment of the plan.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
+pub(crate) fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
     use std::path::Path;
     use std::process::ExitCode;
 
@@ -256,12 +256,12 @@ pub fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
 }
 
 /// Ids of probes, to say how many there are.
-pub fn count(cases: &[(Experiment, ProbeFile)]) -> usize {
+pub(crate) fn count(cases: &[(Experiment, ProbeFile)]) -> usize {
     cases.iter().flat_map(|(experiment, _)| asked(experiment).into_keys()).collect::<BTreeSet<_>>().len()
 }
 
 /// What accepting `new` would change, a line an arm; of an arm that is as it was, nothing.
-pub fn changes(old: Option<&ProbeFile>, new: &ProbeFile) -> Vec<String> {
+pub(crate) fn changes(old: Option<&ProbeFile>, new: &ProbeFile) -> Vec<String> {
     let Some(old) = old else {
         return vec![format!(
             "there were no probes; {} answer for {} arms",

@@ -12,11 +12,11 @@ use pinbench::text;
 
 use crate::cmd::console::{say, warn};
 
-pub fn is_terminal() -> bool {
+pub(super) fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-pub struct Progress {
+pub(super) struct Progress {
     quiet: bool,
     bars: Option<Bars>,
     names: Vec<String>,
@@ -124,7 +124,7 @@ impl Current {
 }
 
 impl Progress {
-    pub fn new(quiet: bool, due: &[&Item], times: &[(Duration, Basis)]) -> Self {
+    pub(super) fn new(quiet: bool, due: &[&Item], times: &[(Duration, Basis)]) -> Self {
         let name =
             |item: &&Item| format!("{}, seed {} ({})", item.arm.name, item.trial.seed, item.id.short());
         let estimates = times.iter().map(|(time, _)| *time).collect();
@@ -132,7 +132,7 @@ impl Progress {
     }
 
     /// Of runs with these names that will take about so long.
-    pub fn named(quiet: bool, names: Vec<String>, estimates: Vec<Duration>) -> Self {
+    pub(super) fn named(quiet: bool, names: Vec<String>, estimates: Vec<Duration>) -> Self {
         let is_drawn = !quiet && is_terminal() && !names.is_empty();
         let bars = is_drawn.then(|| Bars::new(names.len() as u64));
         Self {
@@ -148,7 +148,7 @@ impl Progress {
         }
     }
 
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bars) = &self.bars {
             bars.sweep.finish_and_clear();
         }
@@ -162,7 +162,7 @@ impl Progress {
     }
 
     /// What `write` writes, above the bars where there are any.
-    pub fn apart<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(super) fn apart<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bars {
             Some(bars) => bars.all.suspend(write),
             None => write(),

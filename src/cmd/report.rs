@@ -30,7 +30,7 @@ use crate::cmd::args::{PlanChoice, ProfileArg};
 use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::{Workspace, command};
 
-pub use self::choose::Choice;
+pub(crate) use self::choose::Choice;
 use self::choose::choose;
 
 /// Make the reports of the runs there are
@@ -45,7 +45,7 @@ Examples:
 
 Writes DIR/EXPERIMENT/index.html and, beside it, the frames and records it is made of;
 DIR/index.html, DIR/open-questions.html, DIR/methods.html and DIR/claims.csv over all experiments.")]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
@@ -81,7 +81,7 @@ enum LanguageChoice {
 
 impl ReportArgs {
     /// Each once, English first; `None` where nothing was said.
-    pub fn languages(&self) -> Option<&'static [Language]> {
+    pub(crate) fn languages(&self) -> Option<&'static [Language]> {
         let asked = |choice: &LanguageChoice| match choice {
             LanguageChoice::En => Language::En,
             LanguageChoice::Ko => Language::Ko,
@@ -90,7 +90,7 @@ impl ReportArgs {
         (!asked.is_empty()).then(|| Language::among(&asked))
     }
 
-    pub fn plan(&self) -> Option<PlanName> {
+    pub(crate) fn plan(&self) -> Option<PlanName> {
         self.plan.map(PlanChoice::name)
     }
 
@@ -100,7 +100,7 @@ impl ReportArgs {
     }
 }
 
-pub fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> {
     if let Some(from) = &args.from {
         return remake(from, args.out.as_deref().unwrap_or(from), args.languages());
     }
@@ -154,7 +154,7 @@ fn remake(from: &Path, out: &Path, languages: Option<&'static [Language]>) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-pub struct Reporter<'a> {
+pub(crate) struct Reporter<'a> {
     pub workspace: &'a Workspace,
     pub store: Option<&'a Store>,
     pub listing: &'a Listing,
@@ -168,7 +168,7 @@ pub struct Reporter<'a> {
 }
 
 /// What was written.
-pub struct Written {
+pub(crate) struct Written {
     /// Of each experiment that was asked for, what a reader takes away.
     pub leads: Vec<Lead>,
     /// Ids of those that have no run.
@@ -186,7 +186,7 @@ impl Reporter<'_> {
     ///
     /// Each experiment is loaded once, and what a page needs beyond the index is made for those alone that were asked for.
     /// `plan`, and so many trials at a time, is what a page says to run again where there is no run to take it from.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         asked: &[Experiment],
         choice: &Choice,
@@ -419,7 +419,7 @@ fn warn_once(text: String, said: &mut Said) {
 }
 
 /// Puts `files` in place of the report in `folder`: whole, or not at all.
-pub fn replace(folder: &Path, files: &[File]) -> Result<()> {
+pub(crate) fn replace(folder: &Path, files: &[File]) -> Result<()> {
     let is_report = Language::ALL.into_iter().any(|language| folder.join(language.file(PAGE)).exists());
     if folder.exists() && !is_report && fs::read_dir(folder)?.next().is_some() {
         bail!(

@@ -34,7 +34,7 @@ Examples:
 
 Words such as arm, profile and plan: pinbench help words.
 A run that failed or diverged is in the report, and the exit code is 1.")]
-pub struct ReproduceArgs {
+pub(crate) struct ReproduceArgs {
     #[command(flatten)]
     pub sweep: SweepArgs,
     /// Folder the reports are written into, one folder an experiment
@@ -42,7 +42,7 @@ pub struct ReproduceArgs {
     pub report: PathBuf,
 }
 
-pub fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ReproduceArgs) -> Result<ExitCode> {
     if args.sweep.dry_run {
         let explained = match args.sweep.experiments.is_empty() {
             true => format!(", and `pinbench explain {STUDY}` would run where its experiment is among these"),

@@ -24,7 +24,7 @@ Examples:
   pinbench run --manifest m.json --index 7    a cluster's task
 
 Words such as arm, profile and plan: pinbench help words.")]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pub sweep: SweepArgs,
     /// Only the trial whose id starts so; `pinbench list` has the ids
@@ -40,7 +40,7 @@ pub struct RunArgs {
     pub index: crate::cmd::index::IndexArgs,
 }
 
-pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
     if let Some((manifest, index)) = args.index.task() {
         return crate::cmd::index::run(workspace, manifest, index);
     }

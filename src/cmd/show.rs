@@ -28,7 +28,7 @@ Examples:
 --json prints one object: `runs`, each with its `arm` (null where its experiment
 is not here), its `doubts` about times, its `record` and its `final` numbers
 (null where there are none), and `problems`, a list of texts.")]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// Id of a run, a trial or an experiment, or the start of one
     #[arg(value_name = "ID")]
     pub id: String,
@@ -76,7 +76,7 @@ struct ShownScore {
     accuracy: f64,
 }
 
-pub fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     let (store, profile) = (workspace.existing_store()?, args.profile.name());
     let unknown = || {
         let store = workspace.store.display();

@@ -26,7 +26,7 @@ use crate::cmd::progress::Progress;
 use crate::cmd::workspace::{Workspace, command};
 
 /// What a sweep was asked for and what became of it.
-pub struct Swept {
+pub(super) struct Swept {
     pub experiments: Vec<Experiment>,
     pub plan: PlanAsked,
     pub at_once: u32,
@@ -39,7 +39,7 @@ pub struct Swept {
 }
 
 impl Swept {
-    pub fn exit_code(&self) -> ExitCode {
+    pub(super) fn exit_code(&self) -> ExitCode {
         match self.tally {
             Tally { interrupted: true, .. } => ExitCode::from(EXIT_INTERRUPTED),
             tally if tally.is_clean() && self.open == 0 => ExitCode::SUCCESS,
@@ -64,7 +64,12 @@ struct Asked<'a> {
 }
 
 /// Stays whole: it is the order in which things have to happen, and each of its lines depends on the one before.
-pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, retime: bool) -> Result<Swept> {
+pub(super) fn sweep(
+    workspace: &Workspace,
+    args: &SweepArgs,
+    trial: Option<&str>,
+    retime: bool,
+) -> Result<Swept> {
     let (profile, plan) = (args.profile.name(), args.plan.plan());
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
@@ -122,7 +127,7 @@ pub fn sweep(workspace: &Workspace, args: &SweepArgs, trial: Option<&str>, retim
 }
 
 /// Trials at once have a core each, also those that share a GPU: more of them would only wait for each other.
-pub fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
+pub(super) fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
     if jobs == 1 {
         return Ok(());
     }
@@ -142,7 +147,7 @@ fn trial_ids(experiments: &[Experiment]) -> BTreeSet<TrialId> {
 }
 
 /// The runs there are. Those of the trials in question are read whole: what a report would find damaged is not done.
-pub fn whole_runs(store: &Store, experiments: &[Experiment]) -> Result<Listing> {
+pub(super) fn whole_runs(store: &Store, experiments: &[Experiment]) -> Result<Listing> {
     let trials = trial_ids(experiments);
     Ok(store.whole(store.records()?, |record| trials.contains(&record.trial_id)))
 }
@@ -162,7 +167,7 @@ fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<Tria
 }
 
 /// Timed runs never share a machine: waits until nobody else's are under way, and says for whom.
-pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
+pub(super) fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
     let machine = Exclusive::wait(interrupt, &mut |holder| {
         say(&format!("waiting for {holder}… (its sweep has this machine to itself)"));
     })?;
@@ -170,7 +175,7 @@ pub fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 }
 
 /// Why a start of an id does not name one trial.
-pub fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -> WrongUsage {
+pub(super) fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -> WrongUsage {
     let of = profile.map_or("these experiments".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
         0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
@@ -179,7 +184,7 @@ pub fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -
 }
 
 /// The one trial whose id starts so, of the experiments under their profiles, and the first of those that have it.
-pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a Experiment, Trial)> {
+pub(super) fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a Experiment, Trial)> {
     let mut found: Vec<(&Experiment, Trial)> = Vec::new();
     for experiment in experiments {
         for (_, trial) in experiment.profile.trials() {
@@ -196,7 +201,11 @@ pub fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Result<(&'a
 }
 
 /// The plan that `asked` and the files of a trial ask for. Several arms may share the trial: they have to agree.
-pub fn plan_of(experiments: &[Experiment], trial: &Trial, asked: &PlanAsked) -> Result<Plan, WrongUsage> {
+pub(super) fn plan_of(
+    experiments: &[Experiment],
+    trial: &Trial,
+    asked: &PlanAsked,
+) -> Result<Plan, WrongUsage> {
     let of = |experiment: &Experiment| -> Vec<(Plan, String)> {
         let arms = experiment.profile.trials().filter(|(_, other)| other.id() == trial.id());
         let arms = arms.map(|(arm, _)| &experiment.profile.arms[arm]);
@@ -323,18 +332,18 @@ fn interleaved<'a, 'b>(mut due: Vec<&'b Item<'a>>) -> Vec<&'b Item<'a>> {
 }
 
 #[cfg(feature = "torch")]
-pub fn require_torch() -> Result<()> {
+pub(super) fn require_torch() -> Result<()> {
     Ok(())
 }
 
 #[cfg(not(feature = "torch"))]
-pub fn require_torch() -> Result<()> {
+pub(super) fn require_torch() -> Result<()> {
     Err(crate::cmd::args::without_torch())
 }
 
 /// Before anything is fetched, and before every run would fail for the same reason.
 #[cfg(feature = "torch")]
-pub fn require_device(plan: &Plan) -> Result<()> {
+pub(super) fn require_device(plan: &Plan) -> Result<()> {
     pinbench::train::check_device(plan)?;
     if plan.device != pinbench::experiment::plan::Device::Cpu {
         warn("CUDA: run by its authors on one kind of GPU alone; docs/gpu.md says what was checked there");
@@ -344,7 +353,7 @@ pub fn require_device(plan: &Plan) -> Result<()> {
 
 /// [`require_torch`] has refused before.
 #[cfg(not(feature = "torch"))]
-pub fn require_device(_: &Plan) -> Result<()> {
+pub(super) fn require_device(_: &Plan) -> Result<()> {
     Ok(())
 }
 
@@ -375,7 +384,7 @@ fn announce(workspace: &Workspace, at_once: u32, found: &[Item], due: &[&Item], 
 }
 
 /// What an estimate rests on.
-pub fn basis(times: &[(Duration, Basis)]) -> String {
+pub(super) fn basis(times: &[(Duration, Basis)]) -> String {
     let guessed = times.iter().filter(|(_, basis)| *basis == Basis::Guess).count();
     match guessed {
         0 => "from runs of the same plan on this machine".to_owned(),

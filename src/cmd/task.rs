@@ -7,7 +7,7 @@ use crate::cmd::sweep;
 use crate::cmd::workspace::Workspace;
 
 /// Runs `job` alone on this machine, as anything that trains; `false` when it was interrupted.
-pub fn run(workspace: &Workspace, job: &Job) -> Result<bool> {
+pub(super) fn run(workspace: &Workspace, job: &Job) -> Result<bool> {
     let interrupt = Interrupt::install()?;
     let _machine = sweep::machine_alone(&interrupt)?;
     let mut note = |event: &Event| {

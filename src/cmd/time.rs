@@ -38,7 +38,7 @@ Examples:
   pinbench time m1 --set plan.threads=1,2 --minutes 2 --json
 
 Everything is kept in a folder, `--from FOLDER` prints it again.")]
-pub struct TimeArgs {
+pub(crate) struct TimeArgs {
     /// Id of an experiment, a unique start of it, or the path of its file
     #[arg(value_name = "EXPERIMENT", required_unless_present = "from")]
     experiment: Option<String>,
@@ -83,10 +83,10 @@ pub struct TimeArgs {
 }
 
 /// A line that says that the next turn may come.
-pub const READY: &str = "ready";
+pub(crate) const READY: &str = "ready";
 
 /// The least and the most it makes sense to measure.
-pub fn minutes(text: &str) -> Result<f64, String> {
+pub(crate) fn minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if (0.05..=1440.0).contains(&minutes) => Ok(minutes),
         _ => Err(format!("'{text}': expected minutes from 0.05 to 1440")),
@@ -97,7 +97,7 @@ fn plan_name(name: &str) -> Result<PlanChange, String> {
     PlanChange::parse(&format!("plan.name={name}"))
 }
 
-pub fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let (measured, folder) = match &args.from {
         Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone()),

@@ -36,7 +36,7 @@ Writes into DIR/trace-TRIAL:
   operators.csv  operator, calls, self and total time over the profiled steps
   trace.json     every operator of these steps, for Perfetto or chrome://tracing
 Nothing else should run meanwhile.")]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// Start of the trial's id, of whatever profile; `pinbench list` has the ids
     #[arg(value_name = "TRIAL")]
     pub trial: String,
@@ -50,7 +50,7 @@ pub struct TraceArgs {
     pub out: PathBuf,
 }
 
-pub fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
     let plan = args.plan.plan();
     if plan.base.device != Device::Cpu {
@@ -112,7 +112,7 @@ fn sharing<'a>(experiments: &'a [Experiment], profile: &ProfileName, trial: &Tri
 
 /// In the process that has the environment of the plan: trains, measures the machine, and writes all there is.
 #[cfg(feature = "torch")]
-pub fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
+pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::Interrupt) -> Result<ExitCode> {
     use jiff::Timestamp;
     use pinbench::analyse::roofline::Roofline;
     use pinbench::analyse::{disturbed_share, operators};

@@ -25,7 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Between two checkpoints inside an epoch: what a kill costs at most.
 const KEEP_EVERY: Duration = Duration::from_mins(5);
 
-pub fn run(parent: Option<u32>, is_patient: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(parent: Option<u32>, is_patient: bool) -> anyhow::Result<ExitCode> {
     let installed =
         if is_patient { Interrupt::install_in_patient_child() } else { Interrupt::install_in_child() };
     let interrupt = installed.context("signal handlers")?;

@@ -39,7 +39,7 @@ Examples:
   ulps, accuracy    distances; accuracy is [difference, what chance allows]
   changes           what differs around the runs: what, first, second
 The exit code is 1 when a grade is below what is promised.")]
-pub struct VerifyRunsArgs {
+pub(crate) struct VerifyRunsArgs {
     /// Ids of runs, trials or experiments, or starts of them, or paths of experiments' files
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
@@ -62,7 +62,7 @@ struct Verified {
 /// Starting a process and decoding a data set.
 const START_UP: Duration = Duration::from_secs(2);
 
-pub fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCode> {
     sweep::require_torch()?;
     let store = workspace.existing_store()?.ok_or_else(|| {
         WrongUsage(format!(
@@ -242,7 +242,7 @@ fn verify(run: &LoadedRun, replays: &Store, spread: Option<Spread>) -> Result<Ve
 }
 
 /// Of validation accuracy over the seeds of the run's config that are in the store.
-pub fn spread(store: &Store, record: &RunRecord, all: &[RunRecord]) -> Option<Spread> {
+pub(crate) fn spread(store: &Store, record: &RunRecord, all: &[RunRecord]) -> Option<Spread> {
     let is_alike = |other: &&RunRecord| {
         (other.config_hash, other.plan_hash) == (record.config_hash, record.plan_hash)
             && other.status == Status::Finished
@@ -268,7 +268,7 @@ fn print_one(verified: &Verified, record: &RunRecord) -> Result<()> {
 }
 
 /// What keeps two runs from being identical.
-pub fn describe(comparison: &Comparison) -> Result<()> {
+pub(crate) fn describe(comparison: &Comparison) -> Result<()> {
     let Comparison { is_replay, grade, expected, reason, parting, ulps, accuracy, changes } = comparison;
     if *is_replay && (*grade != Grade::Identical || *expected != Grade::Identical) {
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };

@@ -20,10 +20,10 @@ use pinbench::text::shell_word;
 use crate::cmd::args::{Global, WrongUsage};
 use crate::cmd::{built_in, console};
 
-pub use self::shelf::is_path;
+pub(super) use self::shelf::is_path;
 use self::shelf::{Known, Place, STUDIES, Shelf, add, at_path, find, path_word, tomls};
 
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// The current folder.
     pub root: PathBuf,
     pub store: PathBuf,
@@ -32,7 +32,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    pub fn of(global: &Global) -> Result<Self> {
+    pub(crate) fn of(global: &Global) -> Result<Self> {
         let root = env::current_dir().context("the current folder is gone; change into another one")?;
         let shelf = Shelf::of(global.experiments.as_deref(), &root);
         let store = global.store.as_ref().map(|store| root.join(store));
@@ -46,7 +46,7 @@ impl Workspace {
     }
 
     /// A line of progress.
-    pub fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         if !self.quiet {
             console::say(line);
         }
@@ -55,7 +55,11 @@ impl Workspace {
     /// The experiments asked for, each by id, a unique start of it or the path of its file; all on the shelf, in order of
     /// their ids, when none is named. Under `profile` those that have it, the others being named in a warning; else each
     /// under its own default.
-    pub fn experiments(&self, asked: &[String], profile: Option<&ProfileName>) -> Result<Vec<Experiment>> {
+    pub(crate) fn experiments(
+        &self,
+        asked: &[String],
+        profile: Option<&ProfileName>,
+    ) -> Result<Vec<Experiment>> {
         let all = asked.is_empty();
         // A file is found without a shelf.
         let needs_shelf = all || asked.iter().any(|asked| !is_path(asked));
@@ -87,7 +91,7 @@ impl Workspace {
 
     /// The study of that id, or a unique start of it, in a folder `studies` here or above or in the program, or in the file of
     /// that path.
-    pub fn study(&self, asked: &str) -> Result<Study> {
+    pub(crate) fn study(&self, asked: &str) -> Result<Study> {
         if is_path(asked) {
             let (_, place) = at_path(asked, "study")?;
             return place.load_study(asked);
@@ -103,7 +107,7 @@ impl Workspace {
 
     /// An experiment as a study names it: by a path that goes out from the study's own folder, or by its id on the shelf, else
     /// among those built into the program, examples included.
-    pub fn experiment_of(&self, study: &Study, asked: &str) -> Result<Experiment> {
+    pub(crate) fn experiment_of(&self, study: &Study, asked: &str) -> Result<Experiment> {
         if is_path(asked) {
             return Ok(Experiment::load(&study.folder().unwrap_or(Path::new("")).join(asked))?);
         }
@@ -120,7 +124,7 @@ impl Workspace {
     /// What an index over all pages is of, and how a command line names that: the shelf's experiments that can be read
     /// (the others are a warning) and those asked for that have a file elsewhere. Of those built into the program, which
     /// nobody has put there, only what was asked for or has a run.
-    pub fn indexed(
+    pub(crate) fn indexed(
         &self,
         asked: &[Experiment],
         profile: Option<&ProfileName>,
@@ -156,7 +160,7 @@ impl Workspace {
     /// What the pages over all experiments of the shelf lead with, where it says: the text of its file, which was read.
     ///
     /// That of the program is about its own experiments: it leads nobody's who has none of them among the `indexed`.
-    pub fn front(&self, indexed: &[Experiment]) -> Result<Option<String>> {
+    pub(crate) fn front(&self, indexed: &[Experiment]) -> Result<Option<String>> {
         let name = Path::new(front::STEM).with_extension("toml");
         let Some(folder) = self.shelf.folder() else {
             let is_meant = indexed.iter().any(|experiment| experiment.file.is_none());
@@ -181,7 +185,7 @@ impl Workspace {
     }
 
     /// The experiment as a command line names it, with the folder that was given.
-    pub fn named(&self, experiment: &Experiment) -> String {
+    pub(crate) fn named(&self, experiment: &Experiment) -> String {
         let words = vec![self.word(experiment)];
         if self.is_elsewhere(experiment) { words.join(" ") } else { self.shelf.with_option(words) }
     }
@@ -199,7 +203,7 @@ impl Workspace {
     }
 
     /// Where the baseline of an experiment is: beside its file. `None` of one that has none.
-    pub fn baseline_path(&self, experiment: &Experiment) -> Option<PathBuf> {
+    pub(crate) fn baseline_path(&self, experiment: &Experiment) -> Option<PathBuf> {
         let folder = experiment.file.as_ref()?.parent()?;
         Some(
             folder.join(baseline::FOLDER).join(baseline::file_name(&experiment.id, &experiment.profile.name)),
@@ -207,7 +211,7 @@ impl Workspace {
     }
 
     /// The baseline of an experiment, if it has one.
-    pub fn baseline(&self, experiment: &Experiment) -> Result<Option<Baseline>, ExperimentError> {
+    pub(crate) fn baseline(&self, experiment: &Experiment) -> Result<Option<Baseline>, ExperimentError> {
         if let Some(path) = self.baseline_path(experiment) {
             return Baseline::load(&path);
         }
@@ -217,13 +221,13 @@ impl Workspace {
     }
 
     /// Where the probes of an experiment are: beside its baseline.
-    pub fn probes_path(&self, experiment: &Experiment) -> Option<PathBuf> {
+    pub(crate) fn probes_path(&self, experiment: &Experiment) -> Option<PathBuf> {
         let name = probe::file_name(&experiment.id, &experiment.profile.name);
         Some(experiment.file.as_ref()?.parent()?.join(baseline::FOLDER).join(name))
     }
 
     /// The probes of an experiment, if it has any.
-    pub fn probes(&self, experiment: &Experiment) -> Result<Option<ProbeFile>, ExperimentError> {
+    pub(crate) fn probes(&self, experiment: &Experiment) -> Result<Option<ProbeFile>, ExperimentError> {
         if let Some(path) = self.probes_path(experiment) {
             return ProbeFile::load(&path);
         }
@@ -234,12 +238,12 @@ impl Workspace {
     }
 
     /// Folder of the baselines on the shelf, where that is a folder.
-    pub fn baselines(&self) -> Option<PathBuf> {
+    pub(crate) fn baselines(&self) -> Option<PathBuf> {
         Some(self.shelf.folder()?.join(baseline::FOLDER))
     }
 
     /// The folder of `--experiments`, where that was given, absolute.
-    pub fn given_shelf(&self) -> Option<PathBuf> {
+    pub(crate) fn given_shelf(&self) -> Option<PathBuf> {
         match &self.shelf {
             Shelf::Given(folder) => Some(self.root.join(folder)),
             _ => None,
@@ -247,12 +251,12 @@ impl Workspace {
     }
 
     /// The store, made if there is none yet.
-    pub fn open_store(&self) -> Result<Store> {
+    pub(crate) fn open_store(&self) -> Result<Store> {
         Ok(Store::open(&self.store)?)
     }
 
     /// The store if there is one: reading makes none.
-    pub fn existing_store(&self) -> Result<Option<Store>> {
+    pub(crate) fn existing_store(&self) -> Result<Option<Store>> {
         // What cannot be looked at is an error of opening it, which says what to do.
         let is_missing = matches!(self.store.try_exists(), Ok(false));
         let is_empty = fs::read_dir(&self.store).is_ok_and(|mut entries| entries.next().is_none());
@@ -260,7 +264,7 @@ impl Workspace {
     }
 
     /// Every run there is; what cannot be used is a warning.
-    pub fn listing(&self, store: Option<&Store>) -> Result<Listing> {
+    pub(crate) fn listing(&self, store: Option<&Store>) -> Result<Listing> {
         let Some(store) = store else { return Ok(Listing::default()) };
         let listing = store.records()?;
         for problem in &listing.problems {
@@ -270,7 +274,7 @@ impl Workspace {
     }
 
     /// The environment children have under `plan`, and its class; without libtorch no class can be told.
-    pub fn environment(&self, plan: &Plan) -> Result<(Environment, Option<EnvironmentClass>)> {
+    pub(crate) fn environment(&self, plan: &Plan) -> Result<(Environment, Option<EnvironmentClass>)> {
         let environment = capture(&self.root, plan, torch(plan.threads)?);
         let class = environment.torch.is_some().then(|| environment.class());
         Ok((environment, class))
@@ -278,7 +282,7 @@ impl Workspace {
 }
 
 /// The environment of runs under `plan`, of which libtorch says `torch`: with the GPU, where that is the plan's device.
-pub fn capture(root: &Path, plan: &Plan, torch: Option<Torch>) -> Environment {
+pub(super) fn capture(root: &Path, plan: &Plan, torch: Option<Torch>) -> Environment {
     let environment = Environment::capture(root, torch);
     let Device::Cuda(index) = plan.device else { return environment };
     let gpu = Gpu::of(index).unwrap_or_else(|reason| {
@@ -293,13 +297,13 @@ pub fn capture(root: &Path, plan: &Plan, torch: Option<Torch>) -> Environment {
 
 /// What libtorch would say of itself in a child with so many threads.
 #[cfg(feature = "torch")]
-pub fn torch(threads: u32) -> Result<Option<Torch>> {
+pub(super) fn torch(threads: u32) -> Result<Option<Torch>> {
     let torch = pinbench::train::torch().context("libtorch does not answer; run `pinbench doctor`")?;
     Ok(Some(Torch { threads, ..torch }))
 }
 
 #[cfg(not(feature = "torch"))]
-pub fn torch(_: u32) -> Result<Option<Torch>> {
+pub(super) fn torch(_: u32) -> Result<Option<Torch>> {
     Ok(None)
 }
 
@@ -333,7 +337,7 @@ fn without_profile(experiment: &Experiment) -> String {
 }
 
 /// `pinbench VERB EXPERIMENT …` with what is not the default, of an experiment that is [named](Workspace::named) so.
-pub fn command(verb: &str, named: &str, profile: &ProfileName, plan: &Plan, at_once: u32) -> String {
+pub(super) fn command(verb: &str, named: &str, profile: &ProfileName, plan: &Plan, at_once: u32) -> String {
     let device = match plan.device.to_string().as_str() {
         "cpu" => String::new(),
         other => format!(" --device {other}"),

@@ -41,7 +41,7 @@ impl From<Mismatch> for SourceError {
 
 impl SourceError {
     /// Says which path could not be written.
-    pub fn cache(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+    pub(crate) fn cache(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Cache { path, error }
     }
@@ -71,41 +71,41 @@ pub(crate) struct Folders {
 }
 
 impl<'observer> Intake<'observer> {
-    pub fn new(spec: Spec, folders: Folders, observer: &'observer mut dyn Observer) -> Self {
+    pub(crate) fn new(spec: Spec, folders: Folders, observer: &'observer mut dyn Observer) -> Self {
         let Folders { staging, scratch, parts } = folders;
         Self { spec, staging, scratch, parts, accepted: BTreeSet::new(), observer }
     }
 
-    pub fn spec(&self) -> Spec {
+    pub(crate) fn spec(&self) -> Spec {
         self.spec
     }
 
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
 
-    pub fn parts(&self) -> &Path {
+    pub(crate) fn parts(&self) -> &Path {
         &self.parts
     }
 
-    pub fn missing(&self) -> Vec<Pin> {
+    pub(crate) fn missing(&self) -> Vec<Pin> {
         self.spec.pins.iter().filter(|pin| !self.accepted.contains(pin.file)).copied().collect()
     }
 
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.accepted.len() == self.spec.pins.len()
     }
 
-    pub fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         self.observer.note(text);
     }
 
-    pub fn progress(&mut self, what: &str, done: u64, total: Option<u64>) {
+    pub(crate) fn progress(&mut self, what: &str, done: u64, total: Option<u64>) {
         self.observer.progress(what, done, total);
     }
 
     /// Takes a file of an archive, raw or gzipped, if it is one that is missing; others are left unread.
-    pub fn offer(&mut self, file_name: &str, content: &mut dyn Read) -> Result<(), SourceError> {
+    pub(crate) fn offer(&mut self, file_name: &str, content: &mut dyn Read) -> Result<(), SourceError> {
         let plain = file_name.strip_suffix(".gz");
         let wanted = plain.unwrap_or(file_name);
         let Some(pin) = self.missing().into_iter().find(|pin| pin.file == wanted) else { return Ok(()) };
@@ -116,7 +116,7 @@ impl<'observer> Intake<'observer> {
     }
 
     /// Writes `content` as the file of `pin`, on disk for good before it counts.
-    pub fn accept(&mut self, pin: &Pin, content: impl Read) -> Result<(), SourceError> {
+    pub(crate) fn accept(&mut self, pin: &Pin, content: impl Read) -> Result<(), SourceError> {
         let path = self.staging.join(pin.file);
         // Replaces what a refused source may have left there.
         let file = File::create(&path).map_err(SourceError::cache(&path))?;

@@ -67,7 +67,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes the set as a `.pin` file, and returns its definition.
-    pub fn write(&self, mut to: impl Write) -> io::Result<Definition> {
+    pub(crate) fn write(&self, mut to: impl Write) -> io::Result<Definition> {
         let mut hasher = Hasher::new();
         self.each_piece(|piece| {
             hasher.update(piece);

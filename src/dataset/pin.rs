@@ -22,12 +22,12 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.pins.iter().map(|pin| pin.bytes).sum()
     }
 
     /// The SHA-256 of what `sha256sum` prints of the files.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let lines = self.pins.iter().map(|pin| format!("{}  {}\n", pin.sha256, pin.file));
         Digest::of(lines.collect::<String>().as_bytes())
     }
@@ -56,7 +56,7 @@ impl Pin {
     /// Copies `from` to `to` and fails unless it was exactly the pinned content.
     ///
     /// Reads at most one byte more than it expects, so that no source can fill memory or disk.
-    pub fn copy_verified(&self, from: impl Read, mut to: impl Write) -> Result<(), CopyError> {
+    pub(crate) fn copy_verified(&self, from: impl Read, mut to: impl Write) -> Result<(), CopyError> {
         let mut from = from.take(self.bytes + 1);
         let mut hasher = Hasher::new();
         let mut block = vec![0; 1 << 16];

@@ -15,7 +15,7 @@ use crate::language::Localised;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireClaim {
+pub(super) struct WireClaim {
     pub id: Spanned<String>,
     pub says: Localised,
     pub tests: Spanned<Vec<Spanned<WireTest>>>,
@@ -26,7 +26,7 @@ pub struct WireClaim {
 /// See [`Needs`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireNeeds {
+pub(super) struct WireNeeds {
     pub updates: Option<u64>,
     pub train_loss: Option<f64>,
     pub plan: Option<PlanName>,
@@ -35,7 +35,7 @@ pub struct WireNeeds {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireAlike {
+pub(super) struct WireAlike {
     pub metric: Spanned<String>,
     pub within: Spanned<f64>,
 }
@@ -43,7 +43,7 @@ pub struct WireAlike {
 /// One of the statements, over one metric.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireTest {
+pub(super) struct WireTest {
     pub metric: Spanned<String>,
     pub margin: Option<f64>,
     /// `A > B > C`, or the same with `<`.
@@ -56,7 +56,7 @@ pub struct WireTest {
     pub falls: Option<Spanned<Vec<String>>>,
 }
 
-pub fn claims(source: &Source, wire: Vec<WireClaim>, arms: &[Arm]) -> Vec<Claim> {
+pub(super) fn claims(source: &Source, wire: Vec<WireClaim>, arms: &[Arm]) -> Vec<Claim> {
     let mut claims: Vec<Claim> = Vec::new();
     for wire in wire {
         let repeated = claims.iter().any(|claim| claim.id == *wire.id.get_ref());

@@ -15,7 +15,7 @@ use crate::experiment::{PlanChange, ProfileName};
 
 /// A config under construction, and where each of its values was written.
 #[derive(Clone)]
-pub struct Draft {
+pub(super) struct Draft {
     tree: Value,
     /// Places of the values that were not written in the base config.
     places: BTreeMap<String, Range<usize>>,
@@ -23,7 +23,7 @@ pub struct Draft {
 
 impl Draft {
     /// The config as a file's tables have it.
-    pub fn new(source: &Source, base: &WireConfig) -> Result<Self, LocatedError> {
+    pub(super) fn new(source: &Source, base: &WireConfig) -> Result<Self, LocatedError> {
         let tree = serde_json::to_value(base).map_err(|error| source.error(None, error))?;
         Ok(Self { tree, places: BTreeMap::new() })
     }
@@ -34,7 +34,7 @@ impl Draft {
 
     /// `key` must name a value that a config or a plan may have, or one that stands within such a value, as a layer does: a
     /// whole section is none.
-    pub fn require(&self, source: &Source, key: &Spanned<String>) -> Result<(), LocatedError> {
+    pub(super) fn require(&self, source: &Source, key: &Spanned<String>) -> Result<(), LocatedError> {
         let known = keys::<WireConfig>("");
         let is_within = || known.iter().any(|known| key.get_ref().starts_with(&format!("{}.", known.name)));
         let is_there = || self.tree.pointer(&Self::pointer(key.get_ref())).is_some();
@@ -46,7 +46,7 @@ impl Draft {
     }
 
     /// Sets a value that `require` found, and refuses one of a kind the config cannot hold.
-    pub fn set(
+    pub(super) fn set(
         &mut self,
         source: &Source,
         key: &str,
@@ -67,7 +67,7 @@ impl Draft {
     }
 
     /// Lowers the number at `key` to `most`; what is absent stays so.
-    pub fn cap(
+    pub(super) fn cap(
         &mut self,
         source: &Source,
         key: &Spanned<String>,
@@ -85,7 +85,7 @@ impl Draft {
         Ok(())
     }
 
-    pub fn finish(
+    pub(super) fn finish(
         self,
         source: &Source,
         profile: &ProfileName,
@@ -117,6 +117,6 @@ impl Draft {
 }
 
 /// A value of a file as JSON.
-pub fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedError> {
+pub(super) fn json(source: &Source, value: &Spanned<toml::Value>) -> Result<Value, LocatedError> {
     serde_json::to_value(value.get_ref()).map_err(|error| source.error(Some(value.span()), error))
 }

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use crate::experiment::words;
 
 /// The text of an experiment file, and where it came from.
-pub struct Source<'a> {
+pub(super) struct Source<'a> {
     pub path: &'a Path,
     pub text: &'a str,
 }
@@ -26,7 +26,7 @@ pub struct LocatedError {
 
 impl Source<'_> {
     /// An error at the bytes `span` of the file, or about the file as a whole.
-    pub fn error(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> LocatedError {
+    pub(super) fn error(&self, span: Option<Range<usize>>, message: impl fmt::Display) -> LocatedError {
         let place = span.map(|span| {
             let before = self.text.get(..span.start).unwrap_or(self.text);
             let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -37,18 +37,18 @@ impl Source<'_> {
     }
 
     /// What the parser refused, in plain words.
-    pub fn refused(&self, error: &toml::de::Error) -> LocatedError {
+    pub(super) fn refused(&self, error: &toml::de::Error) -> LocatedError {
         let place = error.span().filter(|_| !words::is_of_a_missing_table(error.message()));
         self.error(place, words::plain(error.message()))
     }
 
     /// An error at the value under a dotted `key`, or at the innermost table of it that the file has.
-    pub fn error_at_key(&self, key: &str, message: impl fmt::Display) -> LocatedError {
+    pub(super) fn error_at_key(&self, key: &str, message: impl fmt::Display) -> LocatedError {
         self.error(self.find(key), message)
     }
 
     /// Refuses a number that is not finite: JSON, through which a config goes, would make it null, and that is an absent key.
-    pub fn check_numbers(&self) -> Result<(), LocatedError> {
+    pub(super) fn check_numbers(&self) -> Result<(), LocatedError> {
         // What is no TOML is for the parser to say.
         let Ok(table) = toml::de::DeTable::parse(self.text) else { return Ok(()) };
         table.get_ref().values().try_for_each(|value| self.check_number(value))

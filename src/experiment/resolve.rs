@@ -24,7 +24,7 @@ use crate::stream::Seed;
 /// Of a grid. The study's largest has 16.
 const MAX_ARMS: usize = 1_000;
 
-pub fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
+pub(super) fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let wire: WireExperiment = toml::from_str(source.text).map_err(|error| source.refused(&error))?;
     let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
     let WireExperiment { data, model, optim, train, augment, plan, .. } = wire;

@@ -9,7 +9,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer as _, MapAc
 
 /// A value that may stand in a file.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// Dotted.
     pub name: String,
     /// In a writer's words.
@@ -17,13 +17,13 @@ pub struct Key {
 }
 
 /// Every value under `T`, tables within tables included, in the order of the types.
-pub fn keys<T: for<'de> Deserialize<'de>>(prefix: &str) -> Vec<Key> {
+pub(crate) fn keys<T: for<'de> Deserialize<'de>>(prefix: &str) -> Vec<Key> {
     leaves(prefix, &|asking: Asking| drop(T::deserialize(asking)))
 }
 
 /// The keys of `T` alone, whatever stands under them.
 #[cfg(test)]
-pub fn names<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+pub(crate) fn names<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
     match asked(&|asking: Asking| drop(T::deserialize(asking)), &[]) {
         Some(Asked::Table(names)) => names,
         _ => &[],

@@ -15,7 +15,7 @@ use crate::language::Localised;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireExperiment {
+pub(super) struct WireExperiment {
     pub title: Localised,
     #[serde(default)]
     pub why: Localised,
@@ -81,7 +81,7 @@ fn validation() -> f64 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireFactor {
+pub(super) struct WireFactor {
     /// Dotted key of the config value that varies; absent where each level sets several.
     pub key: Option<Spanned<String>>,
     pub label: Spanned<Localised>,
@@ -90,7 +90,7 @@ pub struct WireFactor {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireLevel {
+pub(super) struct WireLevel {
     /// For a factor with a key.
     pub value: Option<Spanned<toml::Value>>,
     /// For a factor without one: config values by dotted key.
@@ -103,7 +103,7 @@ pub struct WireLevel {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireProfile {
+pub(super) struct WireProfile {
     pub seeds: Option<Spanned<Vec<Spanned<u64>>>>,
     /// What this profile changes in the config, by dotted key; a level's own value goes before it.
     #[serde(default)]
@@ -115,7 +115,7 @@ pub struct WireProfile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireReference {
+pub(super) struct WireReference {
     pub name: Option<Localised>,
     pub source: Option<Localised>,
     pub rows: Vec<WireReferenceRow>,
@@ -123,7 +123,7 @@ pub struct WireReference {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireReferenceRow {
+pub(super) struct WireReferenceRow {
     /// Which arm the row belongs to: the level of each factor.
     pub arm: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     pub train_acc: Option<f64>,

@@ -16,7 +16,7 @@ const MEANT: [(&str, &str); 6] = [
 ];
 
 /// A message of serde or toml as a sentence; one that is none of theirs as it is.
-pub fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     if let Some(name) = missing(message) {
         return match name {
             name if TABLES.contains(&name) => {
@@ -46,7 +46,7 @@ pub fn plain(message: &str) -> String {
 }
 
 /// Whether the message is of a table that is missing, which stands nowhere in the file.
-pub fn is_of_a_missing_table(message: &str) -> bool {
+pub(super) fn is_of_a_missing_table(message: &str) -> bool {
     missing(message).is_some_and(|name| TABLES.contains(&name))
 }
 
@@ -86,7 +86,7 @@ fn found(kind: &str) -> String {
 }
 
 /// That there is no `what` of the name `found`, which one may have been meant, and which there are.
-pub fn unknown(what: &str, found: &str, known: &[&str]) -> String {
+pub(super) fn unknown(what: &str, found: &str, known: &[&str]) -> String {
     let hint = nearest(found, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     format!("unknown {what} `{found}`{hint} (known: {})", known.join(", "))
 }

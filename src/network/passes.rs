@@ -149,7 +149,7 @@ fn own(steps: &[Step], at: usize, order: Order) -> Option<(OwnKernels, usize)> {
 }
 
 /// The sequences inside a step, in the order in which their parameters are drawn.
-pub fn inner(step: &Step) -> Vec<&[Step]> {
+pub(super) fn inner(step: &Step) -> Vec<&[Step]> {
     match &step.op {
         Op::Residual { body, shortcut: Way::Project(way) } => vec![body, way],
         Op::Residual { body, .. } => vec![body],

@@ -14,7 +14,7 @@ use crate::record::{Outcome, Rows, RunId, RunRecord, Status};
 use crate::row::{ChainRow, ConfusionRow, Diagnostic, DiagnosticRow, EpochRow, Split, StepRow, Usage};
 use crate::stream::Seed;
 
-pub fn trial(seed: u64) -> Trial {
+pub(super) fn trial(seed: u64) -> Trial {
     let digest = Digest::of(b"data");
     let set = dataset::Name::mnist();
     let config = Config {
@@ -27,12 +27,12 @@ pub fn trial(seed: u64) -> Trial {
     Trial { config, seed: Seed(seed) }
 }
 
-pub fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan::named(PlanName::Tuned, 2, Device::Cpu)
 }
 
 /// The same on every machine.
-pub fn environment() -> Environment {
+pub(super) fn environment() -> Environment {
     Environment {
         cpu: "Sample CPU".to_owned(),
         cores: 2,
@@ -53,7 +53,7 @@ pub fn environment() -> Environment {
 }
 
 /// A finished run of the trial with this seed, as it is before it is sealed.
-pub fn record(seed: u64, run: &str) -> RunRecord {
+pub(super) fn record(seed: u64, run: &str) -> RunRecord {
     let (trial, plan, environment) = (trial(seed), plan(), environment());
     RunRecord {
         format: 0,
@@ -102,11 +102,11 @@ fn outcome() -> Outcome {
     }
 }
 
-pub fn rows(steps: &[StepRow], epochs: &[EpochRow]) -> Rows {
+pub(super) fn rows(steps: &[StepRow], epochs: &[EpochRow]) -> Rows {
     Rows { steps: steps.to_vec(), epochs: epochs.to_vec(), ..Rows::default() }
 }
 
-pub fn confusion() -> Vec<ConfusionRow> {
+pub(super) fn confusion() -> Vec<ConfusionRow> {
     let cell = |(label, predicted)| ConfusionRow {
         epoch: 0,
         split: Split::Test,
@@ -117,18 +117,18 @@ pub fn confusion() -> Vec<ConfusionRow> {
     (1..9).map(|index| cell((index / 3, index % 3))).collect()
 }
 
-pub fn chain() -> Vec<ChainRow> {
+pub(super) fn chain() -> Vec<ChainRow> {
     (0..3).map(|step| ChainRow { step, of: String::new(), hash: step * 7 + 1 }).collect()
 }
 
-pub fn diagnostics() -> Vec<DiagnosticRow> {
+pub(super) fn diagnostics() -> Vec<DiagnosticRow> {
     let values = [0.25, f64::NAN, f64::INFINITY, -0.0, 5e-324];
     let row = |(diagnostic, value)| DiagnosticRow { epoch: 4, diagnostic, of: "conv1".to_owned(), value };
     Diagnostic::ALL.into_iter().zip(values).map(row).collect()
 }
 
 /// Steps as a real run has them: a loss that falls and jitters, times of a few milliseconds.
-pub fn steps(count: u64) -> Vec<StepRow> {
+pub(super) fn steps(count: u64) -> Vec<StepRow> {
     let step = |step: u64| {
         let noise = Digest::of(&step.to_le_bytes());
         let jitter = u64::from(noise.bytes()[0]) << 8 | u64::from(noise.bytes()[1]);
@@ -156,14 +156,14 @@ pub fn steps(count: u64) -> Vec<StepRow> {
     (0..count).map(step).collect()
 }
 
-pub fn epochs() -> Vec<EpochRow> {
+pub(super) fn epochs() -> Vec<EpochRow> {
     let row =
         |split| EpochRow { epoch: 0, split, images: 100, loss: 0.25, accuracy: 0.93, wall_ns: 5_000_000 };
     Split::ALL.map(row).to_vec()
 }
 
 /// Inverts one bit in the middle of the file.
-pub fn flip_a_bit(path: &Path) {
+pub(super) fn flip_a_bit(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
@@ -171,7 +171,7 @@ pub fn flip_a_bit(path: &Path) {
 }
 
 /// The names in a folder of the disk, sorted; none where it does not exist.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
@@ -180,7 +180,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// The child of a test that needs another process: this test program again, running only `test`, which finds
 /// the store in `STORE` and its number in `NUMBER`.
-pub fn child(test: &str, store: &Path, number: u64) -> std::process::Child {
+pub(super) fn child(test: &str, store: &Path, number: u64) -> std::process::Child {
     std::process::Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--ignored"])
         .env(STORE, store)
@@ -189,11 +189,11 @@ pub fn child(test: &str, store: &Path, number: u64) -> std::process::Child {
         .spawn()
         .unwrap()
 }
-pub const STORE: &str = "PINBENCH_TEST_STORE";
-pub const NUMBER: &str = "PINBENCH_TEST_NUMBER";
+pub(super) const STORE: &str = "PINBENCH_TEST_STORE";
+pub(super) const NUMBER: &str = "PINBENCH_TEST_NUMBER";
 
 /// What `child` was given; `None` when the test was not started by it.
-pub fn as_child() -> Option<(std::path::PathBuf, u64)> {
+pub(super) fn as_child() -> Option<(std::path::PathBuf, u64)> {
     let number = std::env::var(NUMBER).ok()?.parse().unwrap();
     Some((std::env::var_os(STORE)?.into(), number))
 }

@@ -16,7 +16,7 @@ use crate::record::storage::{Attempt, Lock, Storage};
 
 /// Clones are the same disk.
 #[derive(Clone)]
-pub struct SimulatedDisk(Arc<Mutex<State>>);
+pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
 
 #[derive(Clone)]
 struct State {
@@ -42,7 +42,7 @@ type Names = BTreeMap<String, usize>;
 type Change = Vec<(usize, String, Option<usize>)>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     /// The process is gone: nothing it tries has an effect.
     Stopped,
     /// Nothing new fits; removing and moving work.
@@ -62,7 +62,7 @@ enum Effect {
 }
 
 impl SimulatedDisk {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let root = Node::Folder { now: Names::new(), durable: Names::new() };
         Self::with(State {
             nodes: vec![root],
@@ -82,21 +82,21 @@ impl SimulatedDisk {
     }
 
     /// Operations so far that had an effect.
-    pub fn operations(&self) -> usize {
+    pub(super) fn operations(&self) -> usize {
         self.state().operations
     }
 
     /// From so many operations on, `failure` happens to each.
-    pub fn fail_after(&self, operations: usize, failure: Failure) {
+    pub(super) fn fail_after(&self, operations: usize, failure: Failure) {
         self.state().failure = Some((operations, failure));
     }
 
-    pub fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.state().failure = None;
     }
 
     /// The disk as another process finds it after this one was killed.
-    pub fn killed(&self) -> Self {
+    pub(super) fn killed(&self) -> Self {
         let mut state = self.state().clone();
         state.locked.clear();
         state.failure = None;
@@ -104,7 +104,7 @@ impl SimulatedDisk {
     }
 
     /// The disk after the power came back; `seed` decides what of the unsynced survived.
-    pub fn power_loss(&self, seed: u64) -> Self {
+    pub(super) fn power_loss(&self, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut state = self.state().clone();
         for change in std::mem::take(&mut state.pending) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-pub trait Storage: Send + Sync {
+pub(super) trait Storage: Send + Sync {
     /// Creates one folder. Not durable before `sync_dir` of its parent.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
@@ -45,29 +45,29 @@ pub trait Storage: Send + Sync {
     fn lock_note(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 }
 
-pub enum Attempt {
+pub(super) enum Attempt {
     Taken(Lock),
     /// With the holder's note, which may be empty when it has only just begun.
     Busy(Vec<u8>),
 }
 
 /// A lock for as long as this lives.
-pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] Box<dyn Any + Send + Sync>);
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its Drop")] Box<dyn Any + Send + Sync>);
 
 impl Lock {
-    pub fn new(guard: impl Any + Send + Sync) -> Self {
+    pub(super) fn new(guard: impl Any + Send + Sync) -> Self {
         Self(Box::new(guard))
     }
 }
 
 /// The file system of the operating system.
-pub struct Disk;
+pub(super) struct Disk;
 
 /// A file system that has no locks, or has them for one node alone and says so: the lock is then had by everybody.
 ///
 /// For who has another way of owning what it writes. Asking for a holder still fails, so that nothing that needs to know
 /// takes "nobody" for an answer.
-pub struct WithoutNeedOfLocks(pub Arc<dyn Storage>);
+pub(super) struct WithoutNeedOfLocks(pub Arc<dyn Storage>);
 
 /// What Linux and its network file systems answer where there are no locks: not implemented, none available, not supported.
 const NO_LOCKS: [i32; 4] = [libc::ENOSYS, libc::ENOLCK, libc::EOPNOTSUPP, 524];

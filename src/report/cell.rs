@@ -5,32 +5,32 @@ use crate::stats::Spread;
 use crate::text;
 
 /// What stands where there is nothing.
-pub const NOTHING: &str = "–";
+pub(super) const NOTHING: &str = "–";
 
 impl CellView {
-    pub fn number(text: impl Into<String>) -> Self {
+    pub(super) fn number(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    pub fn word(text: impl Into<String>) -> Self {
+    pub(super) fn word(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_word: true, ..Self::default() }
     }
 
-    pub fn with_note(self, note: String) -> Self {
+    pub(super) fn with_note(self, note: String) -> Self {
         Self { note, ..self }
     }
 
-    pub fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self::number(NOTHING)
     }
 
     /// A mean with so many decimals, and its standard deviation when there is one.
-    pub fn spread(spread: Option<Spread>, places: usize) -> Self {
+    pub(super) fn spread(spread: Option<Spread>, places: usize) -> Self {
         Self::written(spread, |value| text::fixed(value, places))
     }
 
     /// A mean to three figures, or to the unit where it has more.
-    pub fn rate(spread: Option<Spread>) -> Self {
+    pub(super) fn rate(spread: Option<Spread>) -> Self {
         let places = spread.map_or(0, |spread| three_figures(spread.mean));
         let whole = |value: f64| text::count(value.max(0.0).round() as u64);
         Self::written(spread, |value| if places == 0 { whole(value) } else { text::fixed(value, places) })
@@ -42,7 +42,7 @@ impl CellView {
         Self { text: write(spread.mean), note, is_word: false }
     }
 
-    pub fn optional(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
+    pub(super) fn optional(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
         value.map_or_else(Self::nothing, |value| Self::number(write(value)))
     }
 }
@@ -61,7 +61,7 @@ fn nearest_above_zero(zero: &str) -> String {
 }
 
 /// Decimals that show three figures of `value`; none from 100 on.
-pub fn three_figures(value: f64) -> usize {
+pub(super) fn three_figures(value: f64) -> usize {
     match value.abs() {
         size if size >= 99.95 => 0,
         size if size >= 9.995 => 1,
@@ -70,7 +70,7 @@ pub fn three_figures(value: f64) -> usize {
 }
 
 /// Three figures of `value`, all of them from 100 on.
-pub fn figures(value: f64) -> String {
+pub(super) fn figures(value: f64) -> String {
     match three_figures(value) {
         0 if value.is_finite() && value >= 0.0 => text::count(value.round() as u64),
         places => text::fixed(value, places),

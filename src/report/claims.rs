@@ -8,11 +8,11 @@ use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
 
-pub fn views(assessments: &[Assessment], words: Words) -> Result<Vec<ClaimView>, FigureError> {
+pub(super) fn views(assessments: &[Assessment], words: Words) -> Result<Vec<ClaimView>, FigureError> {
     assessments.iter().map(|assessment| view(assessment, words)).collect()
 }
 
-pub fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, FigureError> {
+pub(super) fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, FigureError> {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     let numbered = evidence.iter().enumerate();
     let anchor = anchor(&claim.id);
@@ -37,13 +37,13 @@ pub fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, FigureEr
 }
 
 /// Id of a claim's place on its page.
-pub fn anchor(id: &str) -> String {
+pub(super) fn anchor(id: &str) -> String {
     let letters = id.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' });
     format!("claim-{}", letters.collect::<String>().to_lowercase())
 }
 
 /// Words and a sign: colour never carries the verdict alone.
-pub fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> VerdictView {
+pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> VerdictView {
     let (sign, class) = match verdict {
         Verdict::Supported => ("✓", "supported"),
         Verdict::Partly => ("◐", "partly"),

@@ -17,13 +17,13 @@ const LAUNCHES_BELOW: f64 = 0.1;
 const DEVICE_ABOVE: f64 = 0.5;
 
 /// What must be known before anything is read; `None` where every run is the CPU's.
-pub fn warning(summary: &Summary, words: Words) -> Option<String> {
+pub(super) fn warning(summary: &Summary, words: Words) -> Option<String> {
     let mut runs = summary.arms.iter().flat_map(|arm| &arm.runs);
     runs.any(|run| run.record.plan.device != Device::Cpu).then(|| words.say("caveat.cuda", &[]))
 }
 
 /// Host and device under each other for each arm, and what bounds its steps; `None` where no arm has device times.
-pub fn beside_host(summary: &Summary, words: Words) -> Result<Option<TableView>, FigureError> {
+pub(super) fn beside_host(summary: &Summary, words: Words) -> Result<Option<TableView>, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;

@@ -131,7 +131,7 @@ fn is_at(set: &Map<String, Value>, config: &Config) -> bool {
 
 impl ExplanationView {
     /// As seen from a page to which `up` leads from the folder of all pages, and whose runs are of `plan`.
-    pub fn of(explained: &Explained, up: &str, plan: &str, language: Language) -> Self {
+    pub(super) fn of(explained: &Explained, up: &str, plan: &str, language: Language) -> Self {
         let other = if plan == explained.plan { "" } else { plan };
         let page = if explained.is_korean { language } else { Language::En };
         Self {

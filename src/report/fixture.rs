@@ -11,7 +11,7 @@ use crate::row::{EpochRow, Split, StepRow};
 
 const TRAIN_IMAGES: u32 = 48_000;
 
-pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a> {
+pub(super) fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a> {
     let download = |name: &str, about: &str| Download {
         name: name.to_owned(),
         about: about.into(),
@@ -33,13 +33,13 @@ pub fn input<'a>(experiment: &'a Experiment, arms: Vec<ArmRuns<'a>>) -> Input<'a
 }
 
 /// Every arm under each of `seeds`, finished.
-pub fn study<'a>(profile: &'a Profile, seeds: &[u64]) -> Vec<ArmRuns<'a>> {
+pub(super) fn study<'a>(profile: &'a Profile, seeds: &[u64]) -> Vec<ArmRuns<'a>> {
     let runs = |arm| seeds.iter().map(|&seed| run(arm, seed)).collect();
     profile.arms.iter().map(|arm| ArmRuns::new(arm, runs(arm))).collect()
 }
 
 /// A run that did not finish: no outcome, and no rows after the step it ended at.
-pub fn cut(run: &mut LoadedRun, status: Status, steps: usize) {
+pub(super) fn cut(run: &mut LoadedRun, status: Status, steps: usize) {
     run.steps.truncate(steps);
     run.epochs.clear();
     run.record.outcome = None;

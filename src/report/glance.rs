@@ -18,7 +18,7 @@ use crate::text;
 use crate::words::Words;
 
 /// `assessments` are of the experiment's claims: of accuracy nothing is said where none of them could be tested on it.
-pub fn sentences(
+pub(super) fn sentences(
     summary: &Summary,
     experiment: &Experiment,
     assessments: &[Assessment],
@@ -51,12 +51,12 @@ fn is_of_accuracy(assessment: &Assessment) -> bool {
 }
 
 /// How long it took.
-pub fn speed(summary: &Summary, words: Words) -> Vec<String> {
+pub(super) fn speed(summary: &Summary, words: Words) -> Vec<String> {
     [time(summary, words), throughput(summary, words)].into_iter().flatten().collect()
 }
 
 /// What became of the claims, in one sentence.
-pub fn answer(assessments: &[Assessment], words: Words) -> Option<String> {
+pub(super) fn answer(assessments: &[Assessment], words: Words) -> Option<String> {
     let is_reduced = assessments.first()?.is_reduced;
     let group = |verdict: Verdict| {
         let of_verdict = assessments.iter().filter(|assessment| assessment.verdict == verdict);
@@ -99,7 +99,7 @@ fn ranked<'s>(
 }
 
 /// A superlative is of the arms that have the quantity: which do not, and why; a sentence of its own.
-pub fn not_among(
+pub(super) fn not_among(
     summary: &Summary,
     why: impl Fn(&ArmSummary) -> Option<String>,
     words: Words,

@@ -108,7 +108,7 @@ impl Entry {
 }
 
 /// `command` runs all of it again.
-pub fn view(
+pub(super) fn view(
     entries: &[Entry],
     explanations: &[Explained],
     front: Option<&Front>,
@@ -256,7 +256,7 @@ fn experiment_views(entries: &[Entry], among: Vec<Among>, words: Words) -> Vec<I
 }
 
 /// By id, those that answer a question after the others, unless somebody has said an order.
-pub fn ordered(mut entries: Vec<Entry>, front: Option<&Front>) -> Vec<Entry> {
+pub(super) fn ordered(mut entries: Vec<Entry>, front: Option<&Front>) -> Vec<Entry> {
     let order = front.map_or(&[][..], |front| &front.order);
     entries.sort_by(|one, other| one.id.cmp(&other.id));
     let place = |entry: &Entry| {
@@ -435,10 +435,10 @@ fn written_q(q: f64) -> String {
 }
 
 /// Of `claims.csv`.
-pub const CLAIMS_HEADER: &str = "experiment,profile,setting,claim,says,verdict,q,repeats,evidence,estimate,low,high,unit,bound,margin,seeds,held,effect_size,detectable,p,evidence_verdict";
+pub(super) const CLAIMS_HEADER: &str = "experiment,profile,setting,claim,says,verdict,q,repeats,evidence,estimate,low,high,unit,bound,margin,seeds,held,effect_size,detectable,p,evidence_verdict";
 
 /// One line a comparison: what was claimed, what was found, and the verdict on it.
-pub fn claims_csv(entries: &[Entry]) -> Vec<u8> {
+pub(super) fn claims_csv(entries: &[Entry]) -> Vec<u8> {
     let mut text = format!("{CLAIMS_HEADER}\n");
     let claims = entries.iter().flat_map(|entry| &entry.claims);
     for (claim, among) in claims.zip(among(entries)) {

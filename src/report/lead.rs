@@ -31,7 +31,7 @@ pub fn lead(input: &Input) -> Lead {
 }
 
 /// `Holds: A is better than B (M1.a: accuracy: A above B, +0.21, interval +0.18 to +0.24, 3 seeds).`
-pub fn sentence(assessment: &Assessment, words: Words) -> String {
+pub(super) fn sentence(assessment: &Assessment, words: Words) -> String {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     // Of a claim in several parts the one that decides, or keeps it open; of one that holds in part an example of either.
     let wanted = match verdict {

@@ -46,7 +46,7 @@ const WORDS: &Terms = &[
     ("methods.hash-name", "methods.hash"),
 ];
 
-pub fn view(words: Words) -> MethodsView {
+pub(super) fn view(words: Words) -> MethodsView {
     let method = |&(name, text): &(&str, &str)| MethodView {
         name: words.word(name).to_owned(),
         text: words.say(text, &[("n", &WARM_UP_STEPS)]),

@@ -36,11 +36,11 @@ const DIAGNOSTICS: [Column; 8] = [
 ];
 
 /// Nothing where no run was scored so.
-pub fn scores(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+pub(super) fn scores(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
     quantities(summary, "table.scores", &SCORES[1..], &SCORES, words)
 }
 
-pub fn diagnostics(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+pub(super) fn diagnostics(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
     let mut tables = quantities(summary, "table.diagnostics", &DIAGNOSTICS[1..], &DIAGNOSTICS, words)?;
     for (diagnostic, what) in [
         (Diagnostic::GradientNorm, "table.layer-norms"),
@@ -131,7 +131,7 @@ const MOST_COLUMNS: usize = 20;
 /// Rows of what stands in place of them.
 const WORST: usize = 20;
 
-pub fn confusion(summary: &Summary, words: Words) -> Vec<ConfusionView> {
+pub(super) fn confusion(summary: &Summary, words: Words) -> Vec<ConfusionView> {
     let view = |(arm, matrix, seeds): (&ArmSummary, Confusion, usize)| {
         let name = |class: usize| set(arm).class_name(class as u16).to_owned();
         let cell = |label: usize, predicted: usize| {
@@ -157,7 +157,7 @@ pub fn confusion(summary: &Summary, words: Words) -> Vec<ConfusionView> {
 /// A score of one class.
 type ClassScore = fn(&Confusion, usize) -> f64;
 
-pub fn by_class(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
+pub(super) fn by_class(summary: &Summary, words: Words) -> Result<Vec<TableView>, FigureError> {
     let scores: [(&str, ClassScore); 3] = [
         ("table.class-precision", Confusion::precision),
         ("table.class-recall", Confusion::recall),

@@ -15,7 +15,7 @@ use crate::report::{Download, Input, claims, device, glance, lead, metrics, prov
 use crate::text;
 use crate::words::Words;
 
-pub fn view(
+pub(super) fn view(
     input: &Input,
     summary: &Summary,
     assessments: &[Assessment],
@@ -186,11 +186,11 @@ fn sentences(caveats: &[&Caveat], words: Words) -> Vec<String> {
 }
 
 /// A message, which is lower case and has no full stop, as a sentence of a page.
-pub fn capitalised(message: &str) -> String {
+pub(super) fn capitalised(message: &str) -> String {
     format!("{}.", text::capital(message))
 }
 
-pub fn download(download: &Download, words: Words) -> DownloadView {
+pub(super) fn download(download: &Download, words: Words) -> DownloadView {
     DownloadView {
         name: download.name.clone(),
         about: download.about.to(words.language).to_owned(),

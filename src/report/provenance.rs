@@ -13,7 +13,7 @@ use crate::report::view::{CellView, FactView, ProvenanceView, TableView};
 use crate::text;
 use crate::words::Words;
 
-pub fn view(summary: &Summary, command: &str, words: Words) -> Result<ProvenanceView, FigureError> {
+pub(super) fn view(summary: &Summary, command: &str, words: Words) -> Result<ProvenanceView, FigureError> {
     let runs: Vec<&RunRecord> =
         summary.arms.iter().flat_map(|arm| &arm.runs).map(|run| &run.record).collect();
     let each = summary.arms.iter().flat_map(|arm| {
@@ -61,7 +61,7 @@ fn fact(name: &str, values: impl Iterator<Item = String>) -> FactView {
     }
 }
 
-pub fn environment(runs: &[&RunRecord], words: Words) -> Vec<FactView> {
+pub(super) fn environment(runs: &[&RunRecord], words: Words) -> Vec<FactView> {
     let unknown = || words.word("fact.unknown").to_owned();
     let of = |name: &str, value: &dyn Fn(&RunRecord) -> String| {
         fact(words.word_or(name), runs.iter().map(|run| value(run)))
@@ -165,7 +165,7 @@ fn knobs(plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// Dotted keys and values of a JSON tree, in the order of the tree.
-pub fn leaves(value: &Value) -> Vec<(String, String)> {
+pub(super) fn leaves(value: &Value) -> Vec<(String, String)> {
     let Some(map) = value.as_object() else { return vec![(String::new(), bare(value))] };
     let inner = |(key, value): (&String, &Value)| -> Vec<(String, String)> {
         let under = leaves(value).into_iter();

@@ -16,7 +16,7 @@ const LOSS_PLACES: usize = 4;
 const MINUTE_PLACES: usize = 3;
 
 /// Ours, theirs and the difference under each other for each arm, so that a column compares the arms.
-pub fn learning(
+pub(super) fn learning(
     summary: &Summary,
     reference: Option<&Reference>,
     words: Words,
@@ -95,7 +95,7 @@ fn difference(arm: &ArmSummary) -> Vec<CellView> {
     ]
 }
 
-pub fn times(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
+pub(super) fn times(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let timed = summary.times_barred_by().is_none();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
@@ -140,7 +140,7 @@ pub fn times(summary: &Summary, words: Words) -> Result<TableView, FigureError> 
 }
 
 /// Shares of a step's time, under the figure that shows them as bars.
-pub fn shares(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
+pub(super) fn shares(summary: &Summary, words: Words) -> Result<TableView, FigureError> {
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let Some((shares, rest)) = arm.spreads.phase_shares() else { continue };
@@ -153,12 +153,12 @@ pub fn shares(summary: &Summary, words: Words) -> Result<TableView, FigureError>
 }
 
 /// Rows of a table that has one for each run.
-pub const MOST_RUNS: usize = 200;
+pub(super) const MOST_RUNS: usize = 200;
 
 /// Every run there is, finished or not, and a row for every seed that has none.
 ///
 /// Of many the first, and how many more there are.
-pub fn runs(summary: &Summary, words: Words) -> Result<(TableView, usize), FigureError> {
+pub(super) fn runs(summary: &Summary, words: Words) -> Result<(TableView, usize), FigureError> {
     let mut all: Vec<(&ArmSummary, Look, Result<&LoadedRun, Seed>)> = Vec::new();
     for (arm, look) in Look::all(summary) {
         all.extend(arm.runs.iter().map(|run| (arm, look, Ok(*run))));
@@ -216,7 +216,7 @@ fn run_cells(arm: &ArmSummary, run: &LoadedRun, words: Words) -> Vec<CellView> {
 }
 
 /// What became of a run.
-pub fn status_word(status: &Status, words: Words) -> &'static str {
+pub(super) fn status_word(status: &Status, words: Words) -> &'static str {
     words.word(match status {
         Status::Finished => "word.status-finished",
         Status::Diverged { .. } => "word.status-diverged",
@@ -225,13 +225,23 @@ pub fn status_word(status: &Status, words: Words) -> &'static str {
 }
 
 /// A table with a row an arm, whose columns are keys of words, or units.
-pub fn arm_table(caption: String, columns: &[(&str, &str)], rows: Vec<RowView>, words: Words) -> TableView {
+pub(super) fn arm_table(
+    caption: String,
+    columns: &[(&str, &str)],
+    rows: Vec<RowView>,
+    words: Words,
+) -> TableView {
     let columns: Vec<(&str, &str)> =
         columns.iter().map(|(name, unit)| (words.word_or(name), words.word_or(unit))).collect();
     table(caption, words.word("word.arm"), &columns, rows)
 }
 
-pub fn table(caption: String, corner: &str, columns: &[(&str, &str)], rows: Vec<RowView>) -> TableView {
+pub(super) fn table(
+    caption: String,
+    corner: &str,
+    columns: &[(&str, &str)],
+    rows: Vec<RowView>,
+) -> TableView {
     let is_word = |index: usize| rows.iter().any(|row| row.cells.get(index).is_some_and(|cell| cell.is_word));
     let column = |(index, (name, unit)): (usize, &(&str, &str))| ColumnView {
         name: (*name).to_owned(),
@@ -243,7 +253,7 @@ pub fn table(caption: String, corner: &str, columns: &[(&str, &str)], rows: Vec<
 }
 
 /// A row that begins with an arm's line, marker and name.
-pub fn arm_row(
+pub(super) fn arm_row(
     arm: &ArmSummary,
     look: Look,
     kind: &str,

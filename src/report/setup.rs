@@ -9,7 +9,7 @@ use crate::report::view::{FactView, PlanView, ProfileView};
 use crate::text;
 use crate::words::Words;
 
-pub fn profile(profile: &Profile, words: Words) -> ProfileView {
+pub(super) fn profile(profile: &Profile, words: Words) -> ProfileView {
     let seeds: Vec<String> = words.some(profile.seeds.iter().map(ToString::to_string));
     ProfileView {
         name: profile.name.to_string(),
@@ -26,7 +26,7 @@ pub fn profile(profile: &Profile, words: Words) -> ProfileView {
 }
 
 /// A cap as it is written, in the page's language.
-pub fn cap(change: &str, words: Words) -> String {
+pub(super) fn cap(change: &str, words: Words) -> String {
     match change.split_once(" at most ") {
         Some((key, most)) => words.say("fact.at-most", &[("key", &key), ("most", &most)]),
         None => change.to_owned(),
@@ -50,7 +50,7 @@ fn change_of(change: &str, arms: &[Arm], words: Words) -> String {
 }
 
 /// The plans of the runs that count, each once, in the order of their names.
-pub fn plans(summary: &Summary, words: Words) -> Vec<PlanView> {
+pub(super) fn plans(summary: &Summary, words: Words) -> Vec<PlanView> {
     let runs = summary.arms.iter().flat_map(|arm| &arm.counted);
     let mut plans: Vec<(&Plan, u32)> = Vec::new();
     for (run, _) in runs {
@@ -85,7 +85,7 @@ fn plan((plan, beside): (&Plan, u32), words: Words) -> PlanView {
 }
 
 /// Each value once, or each level where a factor varies it.
-pub fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
+pub(super) fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
     let Some(first) = arms.first() else { return Vec::new() };
     let images = images(&first.config, words);
     let values: Vec<Vec<(String, String)>> = arms

@@ -9,7 +9,7 @@ fn html(input: &Input) -> String {
 }
 
 /// `page` without the script that every page has once, as its last element; what else is script is left in.
-pub fn without_script(page: &str) -> String {
+pub(super) fn without_script(page: &str) -> String {
     let end = format!("<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     page.strip_suffix(&end).unwrap_or_else(|| panic!("the script does not end the page")).to_owned()
 }

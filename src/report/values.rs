@@ -10,9 +10,9 @@ use crate::report::{Download, ReportError, csv};
 use crate::stats::Spread;
 
 /// Of `values.csv`.
-pub const VALUES_HEADER: &str = "arm,label,trial,seed,run,metric,value,alone,beside";
+pub(super) const VALUES_HEADER: &str = "arm,label,trial,seed,run,metric,value,alone,beside";
 /// Of `results.csv`, and the keys of `results.json`.
-pub const RESULTS_HEADER: &str = "arm,metric,about,unit,n,mean,sd,reference";
+pub(super) const RESULTS_HEADER: &str = "arm,metric,about,unit,n,mean,sd,reference";
 
 /// What every page shows of an arm; claims add theirs.
 const SHOWN: [Quantity; 15] = [
@@ -54,7 +54,7 @@ struct Mean {
 }
 
 /// `values.csv`, `results.csv` and `results.json`; none where nothing was measured.
-pub fn downloads(experiment: &Experiment, summary: &Summary) -> Result<Vec<Download>, ReportError> {
+pub(super) fn downloads(experiment: &Experiment, summary: &Summary) -> Result<Vec<Download>, ReportError> {
     let values = measured(experiment, summary);
     if values.is_empty() {
         return Ok(Vec::new());
@@ -181,7 +181,7 @@ fn finite(value: f64) -> Value {
 }
 
 /// What each column of the results holds.
-pub const COLUMNS: [(&str, &str); 8] = [
+pub(super) const COLUMNS: [(&str, &str); 8] = [
     ("arm", "name of the arm, as on the page"),
     ("metric", "as claims name it; after an `@` the epoch, the epochs or the loss it is at"),
     ("about", "what the metric is, in words"),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// The page of one experiment.
 #[derive(Serialize)]
-pub struct PageView {
+pub(super) struct PageView {
     pub id: String,
     pub title: String,
     /// The question.
@@ -54,14 +54,14 @@ pub struct PageView {
 
 /// An index over the same experiments that lies in the folder beside.
 #[derive(Serialize)]
-pub struct NeighbourView {
+pub(super) struct NeighbourView {
     pub name: String,
     pub href: String,
 }
 
 /// A page that is the same in another language.
 #[derive(Serialize)]
-pub struct LanguageView {
+pub(super) struct LanguageView {
     pub tag: String,
     pub name: String,
     pub file: String,
@@ -69,7 +69,7 @@ pub struct LanguageView {
 
 /// A claim and what the runs say of it.
 #[derive(Serialize, Clone)]
-pub struct ClaimView {
+pub(super) struct ClaimView {
     pub id: String,
     /// Id of its place on the page.
     pub anchor: String,
@@ -91,7 +91,7 @@ pub struct ClaimView {
 }
 
 #[derive(Serialize, Clone)]
-pub struct ClaimLinkView {
+pub(super) struct ClaimLinkView {
     pub id: String,
     /// Absent where its page is not there.
     pub href: Option<String>,
@@ -99,7 +99,7 @@ pub struct ClaimLinkView {
 
 /// In how many seeds one arm was above another, and the share of seeds in which it would be.
 #[derive(Serialize, Clone)]
-pub struct HeldView {
+pub(super) struct HeldView {
     pub seeds: String,
     pub of: String,
     pub low: String,
@@ -108,7 +108,7 @@ pub struct HeldView {
 
 /// A link to an explanation and what it says first.
 #[derive(Serialize, Clone)]
-pub struct ExplanationView {
+pub(super) struct ExplanationView {
     pub href: String,
     pub title: String,
     /// Under which plan it was measured.
@@ -120,21 +120,21 @@ pub struct ExplanationView {
 
 /// A plan by its name, the rest of how it ran, and what it is.
 #[derive(Serialize)]
-pub struct PlanView {
+pub(super) struct PlanView {
     pub name: String,
     pub how: String,
     pub says: String,
 }
 
 #[derive(Serialize, Clone)]
-pub struct VerdictView {
+pub(super) struct VerdictView {
     pub word: String,
     pub sign: String,
     pub class: String,
 }
 
 #[derive(Serialize, Clone)]
-pub struct EvidenceView {
+pub(super) struct EvidenceView {
     pub id: String,
     pub what: String,
     pub estimate: String,
@@ -165,7 +165,7 @@ pub struct EvidenceView {
 
 /// Images by class and by predicted class, of one arm.
 #[derive(Serialize)]
-pub struct ConfusionView {
+pub(super) struct ConfusionView {
     pub name: String,
     pub caption: String,
     pub classes: Vec<String>,
@@ -173,13 +173,13 @@ pub struct ConfusionView {
 }
 
 #[derive(Serialize)]
-pub struct ConfusionRowView {
+pub(super) struct ConfusionRowView {
     pub name: String,
     pub cells: Vec<HeatView>,
 }
 
 #[derive(Serialize)]
-pub struct HeatView {
+pub(super) struct HeatView {
     pub text: String,
     /// From 0, none of the row, to 9, all of it.
     pub heat: u8,
@@ -187,7 +187,7 @@ pub struct HeatView {
 
 /// The study at a glance.
 #[derive(Serialize)]
-pub struct IndexView {
+pub(super) struct IndexView {
     pub profile: String,
     pub is_full: bool,
     /// Of the index of a smaller setting, the profile that is the experiments' own.
@@ -221,7 +221,7 @@ pub struct IndexView {
 
 /// Claims that are counted together.
 #[derive(Serialize)]
-pub struct CountGroupView {
+pub(super) struct CountGroupView {
     /// How many, and whose.
     pub says: String,
     pub counts: Vec<CountView>,
@@ -229,7 +229,7 @@ pub struct CountGroupView {
 
 /// What every page takes for known.
 #[derive(Serialize)]
-pub struct MethodsView {
+pub(super) struct MethodsView {
     pub numbers: Vec<MethodView>,
     pub causes: Vec<MethodView>,
     pub words: Vec<MethodView>,
@@ -237,7 +237,7 @@ pub struct MethodsView {
 
 /// A claim with its figures, or an explanation.
 #[derive(Serialize)]
-pub struct FindingView {
+pub(super) struct FindingView {
     pub claim: Option<ClaimView>,
     pub figures: Vec<FigureView>,
     pub explanation: Option<ExplanationView>,
@@ -247,7 +247,7 @@ pub struct FindingView {
 
 /// What many claims do to the verdict on one.
 #[derive(Serialize)]
-pub struct ManyView {
+pub(super) struct ManyView {
     /// Claims that were evaluated, those that repeat others left out.
     pub tests: usize,
     /// Verdicts that decide something, of those.
@@ -260,13 +260,13 @@ pub struct ManyView {
 }
 
 #[derive(Serialize)]
-pub struct CountView {
+pub(super) struct CountView {
     pub verdict: VerdictView,
     pub count: usize,
 }
 
 #[derive(Serialize, Clone)]
-pub struct IndexEntryView {
+pub(super) struct IndexEntryView {
     pub id: String,
     pub title: String,
     pub question: Option<String>,
@@ -292,7 +292,7 @@ pub struct IndexEntryView {
 }
 
 #[derive(Serialize)]
-pub struct ProfileView {
+pub(super) struct ProfileView {
     pub name: String,
     /// Nothing differs from the file's own setting.
     pub is_full: bool,
@@ -304,7 +304,7 @@ pub struct ProfileView {
 
 /// A table whose rows come in groups, each under the name of an arm.
 #[derive(Serialize, Default)]
-pub struct TableView {
+pub(super) struct TableView {
     pub caption: String,
     /// Heading of the column of row names.
     pub corner: String,
@@ -316,7 +316,7 @@ pub struct TableView {
 }
 
 #[derive(Serialize)]
-pub struct LeftOutView {
+pub(super) struct LeftOutView {
     /// `9,800 rows`.
     pub what: String,
     /// The file beside the page that has all of it.
@@ -324,7 +324,7 @@ pub struct LeftOutView {
 }
 
 #[derive(Serialize)]
-pub struct ColumnView {
+pub(super) struct ColumnView {
     pub name: String,
     /// Second line of the heading; empty when there is none.
     pub unit: String,
@@ -332,7 +332,7 @@ pub struct ColumnView {
 }
 
 #[derive(Serialize)]
-pub struct RowView {
+pub(super) struct RowView {
     /// Classes for the arm's colour; empty for a row that is nobody's.
     pub class: String,
     pub swatch: Option<PictureView>,
@@ -344,7 +344,7 @@ pub struct RowView {
 }
 
 #[derive(Serialize, Clone, PartialEq, Debug, Default)]
-pub struct CellView {
+pub(super) struct CellView {
     pub text: String,
     /// A second, smaller line: the spread.
     pub note: String,
@@ -354,7 +354,7 @@ pub struct CellView {
 
 /// A figure in two layouts, of which the stylesheet shows the one that fits.
 #[derive(Serialize, Clone)]
-pub struct FigureView {
+pub(super) struct FigureView {
     pub id: String,
     pub title: String,
     pub caption: String,
@@ -366,27 +366,27 @@ pub struct FigureView {
 }
 
 #[derive(Serialize, Clone)]
-pub struct PicturesView {
+pub(super) struct PicturesView {
     pub wide: PictureView,
     pub narrow: PictureView,
 }
 
 /// The inside of an `<svg>`, its text already escaped, and the size of its coordinates.
 #[derive(Serialize, Clone)]
-pub struct PictureView {
+pub(super) struct PictureView {
     pub width: u32,
     pub height: u32,
     pub body: String,
 }
 
 #[derive(Serialize, Clone)]
-pub struct LegendView {
+pub(super) struct LegendView {
     pub label: String,
     pub swatch: PictureView,
 }
 
 #[derive(Serialize)]
-pub struct FactView {
+pub(super) struct FactView {
     pub name: String,
     pub value: String,
     /// The value differs between arms, or between runs.
@@ -394,13 +394,13 @@ pub struct FactView {
 }
 
 #[derive(Serialize)]
-pub struct MethodView {
+pub(super) struct MethodView {
     pub name: String,
     pub text: String,
 }
 
 #[derive(Serialize)]
-pub struct ProvenanceView {
+pub(super) struct ProvenanceView {
     /// Runs the whole experiment again.
     pub command: String,
     /// Runs one trial again: arm and seed, command.
@@ -414,7 +414,7 @@ pub struct ProvenanceView {
 }
 
 #[derive(Serialize)]
-pub struct DownloadView {
+pub(super) struct DownloadView {
     pub name: String,
     pub about: String,
     pub size: String,

@@ -15,31 +15,31 @@ const TENSORS_EVERY: u64 = 100;
 
 /// Bytes of the chain, from the start or from a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Chain(Digest);
+pub(super) struct Chain(Digest);
 
 /// A tensor and its name.
-pub type Named = (String, Tensor);
+pub(super) type Named = (String, Tensor);
 
 impl Chain {
-    pub fn new(initial_weights: Digest) -> Self {
+    pub(super) fn new(initial_weights: Digest) -> Self {
         Self(initial_weights)
     }
 
-    pub fn at(link: Digest) -> Self {
+    pub(super) fn at(link: Digest) -> Self {
         Self(link)
     }
 
-    pub fn link(self) -> Digest {
+    pub(super) fn link(self) -> Digest {
         self.0
     }
 
     /// Whether the tensors are looked at after `step`, from 0, which may be the last of its epoch.
-    pub fn sees_tensors(step: u64, is_last_of_epoch: bool) -> bool {
+    pub(super) fn sees_tensors(step: u64, is_last_of_epoch: bool) -> bool {
         is_last_of_epoch || (step + 1).is_multiple_of(TENSORS_EVERY)
     }
 
     /// Takes in a step: the positions of its images in the training file, and its loss.
-    pub fn step(
+    pub(super) fn step(
         &mut self,
         step: u64,
         images: &[u32],
@@ -73,7 +73,7 @@ fn digest(tensor: &Tensor) -> Result<Digest, TrainError> {
 
 /// The values as little-endian floats in logical order, so that neither the memory format nor the device shows:
 /// `f_copy_data` copies to the host first where it has to.
-pub fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TrainError> {
+pub(super) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TrainError> {
     let flat = tensor.f_detach()?.f_contiguous()?;
     let mut values = vec![0_f32; flat.numel()];
     flat.f_copy_data(&mut values, flat.numel())?;

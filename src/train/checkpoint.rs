@@ -16,7 +16,7 @@ const POSITION: &str = "pinbench";
 /// Where a training stands, apart from its tensors and rows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Position {
+pub(super) struct Position {
     /// The epoch that goes on, and its batches that are done: all of them when only its evaluation is left.
     pub epoch: u32,
     pub batches: u64,
@@ -30,7 +30,7 @@ pub struct Position {
     pub best: Option<(u32, u64)>,
 }
 
-pub fn encode(position: &Position, tensors: &[Named]) -> Result<Vec<u8>, TrainError> {
+pub(super) fn encode(position: &Position, tensors: &[Named]) -> Result<Vec<u8>, TrainError> {
     let internal = |error: &dyn std::fmt::Display| TrainError::Internal(format!("a checkpoint: {error}"));
     let mut parts = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -53,13 +53,13 @@ pub fn encode(position: &Position, tensors: &[Named]) -> Result<Vec<u8>, TrainEr
 }
 
 /// What [`encode`] wrote.
-pub struct Decoded<'a> {
+pub(super) struct Decoded<'a> {
     pub position: Position,
     tensors: SafeTensors<'a>,
 }
 
 impl<'a> Decoded<'a> {
-    pub fn new(file: &'a [u8]) -> Result<Self, TrainError> {
+    pub(super) fn new(file: &'a [u8]) -> Result<Self, TrainError> {
         let (_, header) = SafeTensors::read_metadata(file).map_err(|error| refused(&error))?;
         let position = header.metadata().as_ref().and_then(|metadata| metadata.get(POSITION));
         let position = position.ok_or_else(|| refused(&"it has no position"))?;
@@ -70,7 +70,7 @@ impl<'a> Decoded<'a> {
     }
 
     /// Writes the values into the tensors of these names, wherever those are; all must be in the file, in their shape.
-    pub fn restore(&self, into: &[Named]) -> Result<(), TrainError> {
+    pub(super) fn restore(&self, into: &[Named]) -> Result<(), TrainError> {
         let _no_grad = tch::no_grad_guard();
         for (name, tensor) in into {
             tensor.shallow_clone().f_copy_(&self.tensor(name, &tensor.size())?)?;

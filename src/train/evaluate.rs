@@ -11,7 +11,7 @@ use crate::train::tally::Tally;
 /// Images a forward pass. It divides the study's splits, and its activations stay in a few MiB of cache.
 pub const EVALUATION_BATCH: i64 = 500;
 
-pub struct Score {
+pub(super) struct Score {
     /// Mean cross-entropy in nats.
     pub loss: f64,
     /// Share of the images whose largest logit is the label's.
@@ -20,7 +20,7 @@ pub struct Score {
 }
 
 /// Scores the images of `set` at `indices`, which are at least one.
-pub fn evaluate(
+pub(super) fn evaluate(
     network: &Network,
     set: &Resident,
     indices: &Tensor,
@@ -49,12 +49,16 @@ pub fn evaluate(
     Ok(Score { loss: loss / images as f64, accuracy: tally.correct() as f64 / images as f64, tally })
 }
 
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor, TrainError> {
+pub(super) fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    reduction: Reduction,
+) -> Result<Tensor, TrainError> {
     smoothed_cross_entropy(logits, labels, reduction, 0.0)
 }
 
 /// The same against labels of which a share is spread over all classes.
-pub fn smoothed_cross_entropy(
+pub(super) fn smoothed_cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
     reduction: Reduction,
@@ -64,6 +68,6 @@ pub fn smoothed_cross_entropy(
 }
 
 /// How many of the images have their largest logit at their label: a 64-bit integer scalar, where the logits are.
-pub fn correct_count(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TrainError> {
+pub(super) fn correct_count(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TrainError> {
     Ok(logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?)
 }

@@ -11,10 +11,10 @@ use crate::train::timing::Timing;
 
 /// Steps of a process before it records: by then libtorch has chosen its algorithms and made its handles and workspaces.
 /// They are steps like any other.
-pub const EAGER_STEPS: u64 = 3;
+pub(super) const EAGER_STEPS: u64 = 3;
 
 /// The three pieces read `batch`, write `result`, and change the weights and the optimizer's state where they are.
-pub struct StepGraphs {
+pub(super) struct StepGraphs {
     batch: Batch,
     result: Tensor,
     forward: Graph,
@@ -25,7 +25,7 @@ pub struct StepGraphs {
 impl StepGraphs {
     /// Records a step on batches like `batch`. `forward` gives the loss and what is read back of the step; `backward` makes
     /// the gradients of the loss; `update` is the optimizer's.
-    pub fn record(
+    pub(super) fn record(
         batch: &Batch,
         forward: impl FnOnce(&Batch) -> Result<(Tensor, Tensor), TrainError>,
         backward: impl FnOnce(&Tensor) -> Result<(), TrainError>,
@@ -40,12 +40,12 @@ impl StepGraphs {
     }
 
     /// Whether it was recorded for batches of this size: the last of an epoch may be shorter.
-    pub fn takes(&self, batch: &Batch) -> bool {
+    pub(super) fn takes(&self, batch: &Batch) -> bool {
         self.batch.labels.size() == batch.labels.size()
     }
 
     /// The step on `batch`: its loss and its correct count. Ends the phases it consists of.
-    pub fn step<C: Clock>(
+    pub(super) fn step<C: Clock>(
         &mut self,
         batch: &Batch,
         place: Place,

@@ -19,7 +19,7 @@ use crate::train::timing::Timing;
 use crate::train::workers::Workers;
 
 /// `begin → next …` an epoch; the same bits whoever makes them.
-pub enum Batches<'a> {
+pub(super) enum Batches<'a> {
     /// Gathered where the whole set is, with the indices of the batches to come.
     Gathered { set: Resident, ahead: VecDeque<Tensor> },
     /// Made image by image by the thread that trains.
@@ -30,7 +30,7 @@ pub enum Batches<'a> {
 
 impl<'a> Batches<'a> {
     /// Of `images`, which `set` has on the device.
-    pub fn new(
+    pub(super) fn new(
         plan: &Plan,
         augment: Option<&'a Augment>,
         images: &'a Images,
@@ -51,7 +51,7 @@ impl<'a> Batches<'a> {
 
     /// Says what the next batches are: those of an epoch, or of the rest of one, as positions in the file. Where the set is,
     /// they are taken at once, so that no step has any to copy.
-    pub fn begin<'b>(
+    pub(super) fn begin<'b>(
         &mut self,
         epoch: u32,
         batches: impl Iterator<Item = &'b [u32]>,
@@ -79,7 +79,11 @@ impl<'a> Batches<'a> {
     }
 
     /// The next batch at `place`. Ends the phases it consists of, in the order they happen.
-    pub fn next<C: Clock>(&mut self, place: Place, timing: &mut Timing<C>) -> Result<Batch, TrainError> {
+    pub(super) fn next<C: Clock>(
+        &mut self,
+        place: Place,
+        timing: &mut Timing<C>,
+    ) -> Result<Batch, TrainError> {
         let batch = match self {
             Self::Gathered { set, ahead } => {
                 let positions = ahead.pop_front().ok_or_else(none_left)?;

@@ -8,7 +8,7 @@ use crate::train::TrainError;
 use crate::train::chain::Named;
 use crate::train::shim::{self, AdamKnobs, AdamTensors};
 
-pub struct Optimizer {
+pub(super) struct Optimizer {
     params: Vec<Tensor>,
     rate: Rate,
     /// The config's, and that of each parameter.
@@ -50,7 +50,7 @@ struct Sgd {
 }
 
 impl Optimizer {
-    pub fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
+    pub(super) fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
         let rule = match config.name {
             OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
             // A pass over the parameters is all there is to fuse: all forms are the same.
@@ -73,7 +73,7 @@ impl Optimizer {
     }
 
     /// Sets the step size of the steps that follow.
-    pub fn set_lr(&mut self, lr: f64) -> Result<(), TchError> {
+    pub(super) fn set_lr(&mut self, lr: f64) -> Result<(), TchError> {
         if lr.to_bits() == self.rate.lr.to_bits() {
             return Ok(());
         }
@@ -86,17 +86,17 @@ impl Optimizer {
     }
 
     /// The step size of the next step.
-    pub fn lr(&self) -> f64 {
+    pub(super) fn lr(&self) -> f64 {
         self.rate.lr
     }
 
-    pub fn clear_grads(&self) -> Result<(), TrainError> {
+    pub(super) fn clear_grads(&self) -> Result<(), TrainError> {
         shim::clear_grads(&self.params)
     }
 
     /// What it remembers between steps, as `optimizer.<what>.<parameter>`; `names` are those of the parameters.
     /// Tensors that are written into, as a checkpoint is restored, are those it goes on with.
-    pub fn state<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Named> {
+    pub(super) fn state<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Named> {
         let parts: Vec<(&str, &Vec<Tensor>)> = match &self.rule {
             Rule::Adam(adam) => {
                 vec![("exp_avg", &adam.exp_avgs), ("exp_avg_sq", &adam.exp_avg_sqs), ("step", &adam.steps)]
@@ -115,7 +115,7 @@ impl Optimizer {
     }
 
     /// Makes room for the state of an optimizer that has taken a step.
-    pub fn expect_state(&mut self) -> Result<(), TchError> {
+    pub(super) fn expect_state(&mut self) -> Result<(), TchError> {
         if let Rule::Sgd(sgd) = &mut self.rule
             && sgd.momentum != 0.0
         {
@@ -125,7 +125,7 @@ impl Optimizer {
         Ok(())
     }
 
-    pub fn step(&mut self) -> Result<(), TrainError> {
+    pub(super) fn step(&mut self) -> Result<(), TrainError> {
         if let Some(most) = self.clip {
             clip(&self.params, most)?;
         }

@@ -98,7 +98,7 @@ impl Place {
 }
 
 /// Loss and count in one tensor [2] of floats.
-pub fn result(loss: &Tensor, count: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn result(loss: &Tensor, count: &Tensor) -> Result<Tensor, TchError> {
     Tensor::f_stack(&[loss.f_detach()?, count.f_to_kind(Kind::Float)?], 0)
 }
 

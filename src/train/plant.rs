@@ -8,7 +8,7 @@ use crate::planted::{DELAY_NS_PER_IMAGE, Planted};
 
 /// The trial and the data with the fault in them, so that nothing of the training knows of it; `None` where the fault is
 /// elsewhere.
-pub fn outside(planted: Planted, trial: &Trial, data: &DataSet) -> Option<(Trial, DataSet)> {
+pub(super) fn outside(planted: Planted, trial: &Trial, data: &DataSet) -> Option<(Trial, DataSet)> {
     let (mut trial, mut data) = (trial.clone(), copy(data));
     let Trial { config, seed } = &mut trial;
     let train = &mut data.train;
@@ -66,7 +66,7 @@ fn swap_labels(images: &mut Images, every: usize) {
 
 /// What a pass over `images` images, a step or a micro-batch of it, that has taken `elapsed_ns` so far has to wait at the
 /// end of `phase`, as a part of it; 0 where nothing is planted there.
-pub fn delay_ns(planted: Option<Planted>, phase: Phase, images: u32, elapsed_ns: u64) -> u64 {
+pub(super) fn delay_ns(planted: Option<Planted>, phase: Phase, images: u32, elapsed_ns: u64) -> u64 {
     match planted {
         Some(planted) if planted.phase() != Some(phase) => 0,
         Some(planted) => match planted.longer_percent() {

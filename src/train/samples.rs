@@ -141,28 +141,28 @@ impl<'a> Samples<'a> {
 
 /// Made-up images, and what is compared of a batch: for the tests of every loader.
 #[cfg(test)]
-pub mod made_up {
+pub(super) mod made_up {
     use tch::Kind;
 
     use super::{Augment, Batch, Images, Shape};
 
-    pub const COLOUR: Shape = Shape { channels: 3, height: 6, width: 8 };
-    pub const GREY: Shape = Shape { channels: 1, ..COLOUR };
+    pub(crate) const COLOUR: Shape = Shape { channels: 3, height: 6, width: 8 };
+    pub(crate) const GREY: Shape = Shape { channels: 1, ..COLOUR };
 
-    pub fn images(shape: Shape, count: usize) -> Images {
+    pub(crate) fn images(shape: Shape, count: usize) -> Images {
         let pixels = (0..count * shape.len()).map(|index| (index * 89 % 251) as u8).collect();
         Images { pixels, labels: (0..count).map(|index| index as u16 % 10).collect(), shape }
     }
 
     /// Every change at once.
-    pub fn all() -> Augment {
+    pub(crate) fn all() -> Augment {
         Augment { shift: Some(2), rotation: Some(20.0), flip: Some(true), crop: Some(1), cutout: Some(2) }
     }
 
     /// Pixels in logical order, labels, and what libtorch's kernels choose by: strides and kinds.
-    pub type Seen = (Vec<f32>, Vec<i64>, Vec<i64>, [Kind; 2]);
+    pub(crate) type Seen = (Vec<f32>, Vec<i64>, Vec<i64>, [Kind; 2]);
 
-    pub fn seen(batch: &Batch) -> Seen {
+    pub(crate) fn seen(batch: &Batch) -> Seen {
         (
             Vec::try_from(batch.images.contiguous().flatten(0, -1)).unwrap(),
             Vec::try_from(&batch.labels).unwrap(),

@@ -14,7 +14,7 @@ const END_DIVISOR: f64 = 1e4;
 /// rate with one; a warm-up takes its share of either.
 ///
 /// Cosine reaches 0 at the step after the last one, as `CosineAnnealingLR` with `T_max = steps` does.
-pub fn rate(optim: &Optim, step: u64, steps: u64) -> f64 {
+pub(super) fn rate(optim: &Optim, step: u64, steps: u64) -> f64 {
     let rate = scheduled(optim, step, steps);
     match optim.warm_up {
         Some(rise) if step < rise => rate * ((step + 1) as f64 / rise as f64),

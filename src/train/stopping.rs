@@ -3,13 +3,13 @@
 use crate::experiment::config::Train;
 
 /// `W` is what is kept of the best epoch: its weights.
-pub struct Stopping<W> {
+pub(super) struct Stopping<W> {
     patience: u32,
     min_delta: f64,
     best: Option<Best<W>>,
 }
 
-pub struct Best<W> {
+pub(super) struct Best<W> {
     pub epoch: u32,
     pub kept: W,
     /// Infinite when it was not a number.
@@ -17,7 +17,7 @@ pub struct Best<W> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     GoOn,
     /// `patience` epochs in a row were no new best.
     Stop,
@@ -25,14 +25,14 @@ pub enum Verdict {
 
 impl<W> Stopping<W> {
     /// `None` for a training that runs all its epochs.
-    pub fn new(train: &Train) -> Option<Self> {
+    pub(super) fn new(train: &Train) -> Option<Self> {
         let patience = train.patience?;
         Some(Self { patience, min_delta: train.min_delta.unwrap_or(0.0), best: None })
     }
 
     /// Judges the next epoch by its validation loss in nats; `keep` is called when it is the best so far. The first
     /// epoch always is, and a loss that is not a number never beats another.
-    pub fn judge<E>(
+    pub(super) fn judge<E>(
         &mut self,
         epoch: u32,
         loss: f64,
@@ -51,12 +51,12 @@ impl<W> Stopping<W> {
     }
 
     /// As if `epoch` had been judged the best so far.
-    pub fn restore(&mut self, epoch: u32, loss: f64, kept: W) {
+    pub(super) fn restore(&mut self, epoch: u32, loss: f64, kept: W) {
         self.best = Some(Best { epoch, kept, loss });
     }
 
     /// `None` before the first epoch was judged.
-    pub fn best(&self) -> Option<&Best<W>> {
+    pub(super) fn best(&self) -> Option<&Best<W>> {
         self.best.as_ref()
     }
 }

@@ -4,7 +4,7 @@
 const BINS: usize = 15;
 
 /// What has been counted so far.
-pub struct Tally {
+pub(super) struct Tally {
     classes: usize,
     images: u64,
     top3: u64,
@@ -21,7 +21,7 @@ struct Bin {
 }
 
 impl Tally {
-    pub fn new(classes: usize) -> Self {
+    pub(super) fn new(classes: usize) -> Self {
         Self {
             classes,
             images: 0,
@@ -32,7 +32,7 @@ impl Tally {
     }
 
     /// Counts images with `logits` [n, classes] row by row and `labels` [n] below `classes`.
-    pub fn add(&mut self, logits: &[f32], labels: &[i64]) {
+    pub(super) fn add(&mut self, logits: &[f32], labels: &[i64]) {
         for (logits, &label) in logits.chunks_exact(self.classes).zip(labels) {
             self.add_one(logits, label as usize);
         }
@@ -54,24 +54,24 @@ impl Tally {
         bin.confidence += confidence;
     }
 
-    pub fn correct(&self) -> u64 {
+    pub(super) fn correct(&self) -> u64 {
         (0..self.classes).map(|class| u64::from(self.confusion[class * self.classes + class])).sum()
     }
 
     /// Share of the images whose label is among the three largest logits.
-    pub fn top3(&self) -> f64 {
+    pub(super) fn top3(&self) -> f64 {
         self.top3 as f64 / self.images as f64
     }
 
     /// Expected calibration error: the mean over images of |accuracy − confidence| of their bin of confidence
     /// (Guo et al., arXiv 1706.04599, equation 3).
-    pub fn calibration_error(&self) -> f64 {
+    pub(super) fn calibration_error(&self) -> f64 {
         let gap = |bin: &Bin| (bin.correct as f64 - bin.confidence).abs();
         self.bins.iter().map(gap).sum::<f64>() / self.images as f64
     }
 
     /// `(label, predicted, images)` of every cell that has images, row by row.
-    pub fn confusion(&self) -> impl Iterator<Item = (u16, u16, u32)> {
+    pub(super) fn confusion(&self) -> impl Iterator<Item = (u16, u16, u32)> {
         let cells = self.confusion.iter().enumerate().filter(|(_, images)| **images > 0);
         cells.map(|(index, &images)| ((index / self.classes) as u16, (index % self.classes) as u16, images))
     }

@@ -8,7 +8,7 @@ use crate::train::plant;
 use crate::train::shim::CudaStream;
 
 /// `start → end … → stop`, as of a stopwatch.
-pub struct Timing<'a, C: Clock> {
+pub(super) struct Timing<'a, C: Clock> {
     watch: Stopwatch<'a, C, CudaStream>,
     clock: &'a C,
     planted: Option<Planted>,
@@ -17,7 +17,7 @@ pub struct Timing<'a, C: Clock> {
 }
 
 impl<'a, C: Clock> Timing<'a, C> {
-    pub fn start(
+    pub(super) fn start(
         clock: &'a C,
         device: Option<&'a mut Recorder<CudaStream>>,
         planted: Option<Planted>,
@@ -26,7 +26,7 @@ impl<'a, C: Clock> Timing<'a, C> {
     }
 
     /// Ends `phase`, which worked on so many images.
-    pub fn end(&mut self, phase: Phase, images: u32) -> Result<(), TrainError> {
+    pub(super) fn end(&mut self, phase: Phase, images: u32) -> Result<(), TrainError> {
         // Without a fault to plant there is no further look at the clock.
         if self.planted.is_some() {
             self.delay(phase, images);
@@ -35,12 +35,12 @@ impl<'a, C: Clock> Timing<'a, C> {
     }
 
     /// Ends the copy to the device, where there is one.
-    pub fn end_copy(&mut self, images: u32) -> Result<(), TrainError> {
+    pub(super) fn end_copy(&mut self, images: u32) -> Result<(), TrainError> {
         if self.watch.has_device() { self.end(Phase::Copy, images) } else { Ok(()) }
     }
 
     /// The times by the host's clock, and by the device's own.
-    pub fn stop(self) -> Result<(PhaseTimes, Option<PhaseTimes>), TrainError> {
+    pub(super) fn stop(self) -> Result<(PhaseTimes, Option<PhaseTimes>), TrainError> {
         self.watch.stop()
     }
 
@@ -61,7 +61,7 @@ impl<'a, C: Clock> Timing<'a, C> {
 }
 
 /// What timing a step costs by itself, in nanoseconds: the mean of many steps in which nothing happens.
-pub fn cost_ns() -> Result<f64, TrainError> {
+pub(super) fn cost_ns() -> Result<f64, TrainError> {
     const STEPS: u32 = 10_000;
     let clock = Monotonic::start();
     let began_ns = clock.now_ns();

@@ -7,22 +7,22 @@ use std::process::Command;
 
 use serde_json::Value;
 
-pub struct Workspace(tempfile::TempDir);
+pub(crate) struct Workspace(tempfile::TempDir);
 
 /// The text between the fences of a page, in order, each with its language.
-pub fn fenced(page: &str) -> Vec<(&str, &str)> {
+pub(crate) fn fenced(page: &str) -> Vec<(&str, &str)> {
     let inside = page.split("```").skip(1).step_by(2);
     inside.filter_map(|block| block.split_once('\n')).collect()
 }
 
 /// Those of one language.
-pub fn blocks<'t>(page: &'t str, language: &str) -> Vec<&'t str> {
+pub(crate) fn blocks<'t>(page: &'t str, language: &str) -> Vec<&'t str> {
     fenced(page).into_iter().filter(|(of, _)| *of == language).map(|(_, block)| block).collect()
 }
 
 impl Workspace {
     /// With the repository's examples in it.
-    pub fn with_examples(experiment: &str) -> Self {
+    pub(crate) fn with_examples(experiment: &str) -> Self {
         let workspace = Self::new(experiment);
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         std::fs::create_dir(workspace.path().join("examples")).unwrap();
@@ -33,19 +33,19 @@ impl Workspace {
         workspace
     }
 
-    pub fn new(experiment: &str) -> Self {
+    pub(crate) fn new(experiment: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("experiments")).unwrap();
         std::fs::write(folder.path().join("experiments/tiny.toml"), experiment).unwrap();
         Self(folder)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// The program, with this test's own folders and nothing from the environment that changes a run.
-    pub fn pinbench(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn pinbench(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinbench"));
         command.current_dir(self.path()).args(arguments).env_remove("PINBENCH_STORE");
         // Tests run beside each other: each waits only for its own workspace.
@@ -55,28 +55,28 @@ impl Workspace {
     }
 
     /// Exit code, standard output and standard error.
-    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.pinbench(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
     /// What `pinbench list --json` says.
-    pub fn list(&self, experiment: &str, profile: &str, more: &[&str]) -> Vec<Value> {
+    pub(crate) fn list(&self, experiment: &str, profile: &str, more: &[&str]) -> Vec<Value> {
         let mut arguments = vec!["list", experiment, "--profile", profile, "--json"];
         arguments.extend(more);
         self.list_with(&arguments)
     }
 
     /// What a `pinbench list` with `--json` among its arguments says.
-    pub fn list_with(&self, arguments: &[&str]) -> Vec<Value> {
+    pub(crate) fn list_with(&self, arguments: &[&str]) -> Vec<Value> {
         let (code, out, err) = self.run(arguments);
         assert_eq!(code, 0, "{err}");
         serde_json::from_str(&out).unwrap()
     }
 
     /// The record of the newest run of the first trial that is done.
-    pub fn record(&self, profile: &str, more: &[&str]) -> Value {
+    pub(crate) fn record(&self, profile: &str, more: &[&str]) -> Value {
         let run = self.list("tiny", profile, more)[0]["run"].as_str().unwrap().to_owned();
         let (code, out, err) = self.run(&["show", &run, "--json"]);
         assert_eq!(code, 0, "{err}");

@@ -78,7 +78,7 @@ pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Fi
 }
 
 /// The share of the file's false-alarm rate that each of its tests has, whichever of them are made (Bonferroni).
-pub fn alpha(baseline: &Baseline) -> f64 {
+pub(super) fn alpha(baseline: &Baseline) -> f64 {
     let has = |arm: &&ArmBaseline, gauge: &Gauge| arm.runs.iter().any(|run| run.values.contains_key(gauge));
     let of_arm = |arm| Gauge::JUDGED.iter().filter(|gauge| has(&arm, gauge)).count();
     baseline.false_alarm_rate / baseline.arms.iter().map(of_arm).sum::<usize>().max(1) as f64

@@ -9,7 +9,7 @@ use crate::experiment::study::{Hypothesis, Study, Test};
 use crate::stats;
 
 /// The blocks up to a look, and how sure it must be.
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     layout: &'a Layout,
     measured: Measured,
     noise: Option<Noise>,
@@ -23,7 +23,7 @@ pub struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// After the first `blocks` blocks.
-    pub fn of(study: &Study, layout: &'a Layout, measured: &Measured, blocks: usize) -> Self {
+    pub(super) fn of(study: &Study, layout: &'a Layout, measured: &Measured, blocks: usize) -> Self {
         let first = measured.blocks.iter().take(blocks).map(|(number, block)| (*number, block.clone()));
         let measured = Measured { blocks: first.collect(), ..Measured::new(measured.design.clone()) };
         let alpha = Look::at(blocks).alpha();
@@ -38,21 +38,21 @@ impl<'a> Seen<'a> {
     }
 
     /// The factor within which two names of one thing came out.
-    pub fn floor(&self) -> Option<f64> {
+    pub(super) fn floor(&self) -> Option<f64> {
         self.measured.floor(self.alpha)
     }
 
     /// Cost of an image at the high level over that at the low one.
-    pub fn ratio(&self, levels: Levels) -> Option<Estimate> {
+    pub(super) fn ratio(&self, levels: Levels) -> Option<Estimate> {
         self.measured.ratio(levels.high, levels.low, self.alpha)
     }
 
     /// The same over what one would hope for.
-    pub fn slowdown(&self, levels: Levels) -> Option<Estimate> {
+    pub(super) fn slowdown(&self, levels: Levels) -> Option<Estimate> {
         Some(self.whole(levels).estimate(self.noise.as_ref(), self.alpha)?.exp())
     }
 
-    pub fn presence(&self) -> Presence {
+    pub(super) fn presence(&self) -> Presence {
         Presence::of(self.slowdown(self.layout.levels).as_ref(), self.floor())
     }
 
@@ -61,7 +61,7 @@ impl<'a> Seen<'a> {
         Contrast { values: contrast.values.iter().map(|ln| ln - self.ln_ideal).collect(), ..contrast }
     }
 
-    pub fn finding(&self, hypothesis: &Hypothesis, arranged: Arranged) -> Finding {
+    pub(super) fn finding(&self, hypothesis: &Hypothesis, arranged: Arranged) -> Finding {
         let readings = |removed: Option<Levels>| {
             let reading = |gauge: &_| Reading {
                 gauge: *gauge,
@@ -172,7 +172,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Mean over the blocks of what `of` says of the costs at both levels, with its interval.
-    pub fn compared(&self, of: impl Fn(&Cost, &Cost) -> f64) -> Option<Estimate> {
+    pub(super) fn compared(&self, of: impl Fn(&Cost, &Cost) -> f64) -> Option<Estimate> {
         let Levels { low, high } = self.layout.levels;
         let both = self.measured.blocks.values().filter_map(|block| {
             Some(of(&block.processes.get(&low)?.cost, &block.processes.get(&high)?.cost))

@@ -34,9 +34,9 @@ const NEEDED: [(&str, &[&str]); 4] = [
 /// Somebody interrupted.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
-pub struct Stopped;
+pub(super) struct Stopped;
 
-pub struct Side {
+pub(super) struct Side {
     program: PathBuf,
     /// Where it is run.
     tree: PathBuf,
@@ -51,7 +51,7 @@ pub struct Side {
 
 impl Side {
     /// This program, as it was started.
-    pub fn own(workspace: &Workspace, args: &CheckArgs, scratch: &Path) -> Result<Self> {
+    pub(super) fn own(workspace: &Workspace, args: &CheckArgs, scratch: &Path) -> Result<Self> {
         Ok(Self {
             program: std::env::current_exe().context("this program's own path")?,
             tree: workspace.root.clone(),
@@ -64,7 +64,12 @@ impl Side {
     }
 
     /// The other one. It lists all it has: an experiment that was renamed is found by its config.
-    pub fn other(workspace: &Workspace, args: &CheckArgs, program: &Path, scratch: &Path) -> Result<Self> {
+    pub(super) fn other(
+        workspace: &Workspace,
+        args: &CheckArgs,
+        program: &Path,
+        scratch: &Path,
+    ) -> Result<Self> {
         if !program.is_file() {
             let text = format!(
                 "--against: there is no file '{}', expected a pinbench; `just against REV` builds one of a revision",
@@ -92,7 +97,7 @@ impl Side {
     }
 
     /// What it says it is.
-    pub fn identify(&self) -> Result<String> {
+    pub(super) fn identify(&self) -> Result<String> {
         fs::create_dir_all(&self.scratch)
             .with_context(|| format!("cannot create '{}'", self.scratch.display()))?;
         let program = self.program.display();
@@ -107,7 +112,7 @@ impl Side {
     }
 
     /// An error of wrong usage where it lacks what is needed.
-    pub fn require(&self, name: &str, is_timed: bool) -> Result<()> {
+    pub(super) fn require(&self, name: &str, is_timed: bool) -> Result<()> {
         for (verb, options) in NEEDED.into_iter().filter(|(verb, _)| is_timed || *verb != "time") {
             let help = self.called(&[verb, "--help"])?;
             let help = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -123,7 +128,7 @@ impl Side {
     }
 
     /// Every trial under the profile, of what was asked for.
-    pub fn list(&self, profile: Option<&str>) -> Result<Vec<Listed>> {
+    pub(super) fn list(&self, profile: Option<&str>) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for experiments in &self.asks {
             let mut words = vec!["list", "--json"];
@@ -144,7 +149,7 @@ impl Side {
     }
 
     /// The one run of a training, which may have diverged; the inner error says why there is none.
-    pub fn train(&self, trial: &Listed) -> Result<Result<Trained, String>> {
+    pub(super) fn train(&self, trial: &Listed) -> Result<Result<Trained, String>> {
         let named = self.word(&trial.experiment);
         let mut words = vec!["run", &named, "--trial", &trial.trial_id, "--no-diagnostics"];
         words.extend(profile(trial));
@@ -159,7 +164,7 @@ impl Side {
     }
 
     /// A process of `time` that times the arm for so long, in turns that are given to it.
-    pub fn time(&self, arm: &Listed, minutes: f64, fault: Option<Planted>) -> Result<Timing<'_>> {
+    pub(super) fn time(&self, arm: &Listed, minutes: f64, fault: Option<Planted>) -> Result<Timing<'_>> {
         let named = self.word(&arm.experiment);
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let scratch = self.scratch.join(format!("time-{call}"));
@@ -260,7 +265,7 @@ fn refuse_interrupted(status: ExitStatus) -> Result<(), Stopped> {
 }
 
 /// A process of `time` under way.
-pub struct Timing<'a> {
+pub(super) struct Timing<'a> {
     side: &'a Side,
     words: Vec<String>,
     child: Child,
@@ -272,7 +277,7 @@ pub struct Timing<'a> {
 
 impl Timing<'_> {
     /// Waits until it is ready for a turn; `false` once it has ended.
-    pub fn is_ready(&mut self) -> Result<bool> {
+    pub(super) fn is_ready(&mut self) -> Result<bool> {
         let Some(stdout) = &mut self.stdout else { return Ok(false) };
         loop {
             let mut line = String::new();
@@ -287,7 +292,7 @@ impl Timing<'_> {
         }
     }
 
-    pub fn go(&mut self) {
+    pub(super) fn go(&mut self) {
         if let Some(input) = &mut self.child.stdin {
             // A process that is gone says why by its exit.
             let _ = input.write_all(b"\n");
@@ -295,7 +300,7 @@ impl Timing<'_> {
     }
 
     /// Milliseconds a step by turn, of one that has ended.
-    pub fn end(mut self) -> Result<Vec<Option<f64>>> {
+    pub(super) fn end(mut self) -> Result<Vec<Option<f64>>> {
         drop(self.child.stdin.take());
         let status = self.child.wait().context("a process of `time`")?;
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();

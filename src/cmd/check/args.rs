@@ -34,7 +34,7 @@ Exit codes, of all baselines together, with a line for each reason:
   3  inconclusive: too few seeds for the stated effect, or it did not recur
   4  nothing measured or not comparable: a baseline is missing, stale or orphaned
   5  changed: this tree trains something else, and nothing says it is worse")]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
     #[arg(value_name = "EXPERIMENT")]
     pub experiments: Vec<String>,
@@ -62,13 +62,13 @@ pub struct CheckArgs {
 
 impl CheckArgs {
     /// `None`: any.
-    pub fn profile(&self) -> Option<ProfileName> {
+    pub(crate) fn profile(&self) -> Option<ProfileName> {
         self.profile.as_deref().map(ProfileName::from)
     }
 }
 
 #[derive(Args)]
-pub struct AgainstArgs {
+pub(crate) struct AgainstArgs {
     /// Compare with another build of pinbench in the place of baselines: bits, and step times in turn
     ///
     /// When a change is to be judged on one machine beside what it changes. Arms are paired by config, whatever they are
@@ -97,7 +97,7 @@ pub struct AgainstArgs {
 
 impl AgainstArgs {
     /// The folder that the other program is run in.
-    pub fn tree(&self, workspace: &Workspace, binary: &Path) -> Result<PathBuf> {
+    pub(crate) fn tree(&self, workspace: &Workspace, binary: &Path) -> Result<PathBuf> {
         if let Some(tree) = &self.against_tree {
             let tree = workspace.root.join(tree);
             if tree.is_dir() {
@@ -123,7 +123,7 @@ impl AgainstArgs {
 }
 
 /// Writes what was asked for into its file, and makes the file's folder.
-pub fn write(path: Option<&Path>, content: impl FnOnce() -> Result<String>) -> Result<()> {
+pub(crate) fn write(path: Option<&Path>, content: impl FnOnce() -> Result<String>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     if folder != Path::new("") {

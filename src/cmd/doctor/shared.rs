@@ -22,7 +22,7 @@ const LOCKS: &str = "locks of the store";
 const ADVICE: &str = "run sweeps on this store from one machine at a time; tasks of a manifest need no lock";
 
 /// What `store` lies on, or will.
-pub fn checks(store: &Path) -> [Check; 2] {
+pub(super) fn checks(store: &Path) -> [Check; 2] {
     let folder = existing(store);
     [locks(folder), clock(folder)]
 }
@@ -96,7 +96,7 @@ fn second_process(path: &Path) -> io::Result<Option<i32>> {
 }
 
 /// What the second process does.
-pub fn probe(path: &Path) -> Result<ExitCode> {
+pub(super) fn probe(path: &Path) -> Result<ExitCode> {
     match fs::OpenOptions::new().write(true).open(path)?.try_lock() {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(TryLockError::WouldBlock) => Ok(ExitCode::from(HELD)),

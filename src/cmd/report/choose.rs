@@ -11,7 +11,7 @@ use pinbench::stream::Seed;
 use pinbench::words::Words;
 
 /// Which of the runs of a profile make a page: of one plan, and of one class, but for seeds that are whole on another alone.
-pub enum Choice {
+pub(crate) enum Choice {
     Exactly(PlanAsked, Box<Environment>),
     /// Plan and class that have most trials of the profile done; among equals one whose runs had the machine to themselves,
     /// and then that of the newest run. Only of a plan of that name, if one is given.
@@ -19,13 +19,13 @@ pub enum Choice {
 }
 
 /// The runs a page is of.
-pub struct Chosen<'a> {
+pub(super) struct Chosen<'a> {
     pub records: Vec<&'a RunRecord>,
     /// What is said of the others.
     pub left_out: Option<Localised>,
 }
 
-pub fn choose<'a>(listing: &'a Listing, experiment: &Experiment, choice: &Choice) -> Chosen<'a> {
+pub(super) fn choose<'a>(listing: &'a Listing, experiment: &Experiment, choice: &Choice) -> Chosen<'a> {
     let profile = &experiment.profile;
     let mut arms_by_trial: BTreeMap<TrialId, Vec<&Arm>> = BTreeMap::new();
     for (arm, trial) in profile.trials() {

@@ -14,7 +14,7 @@ use crate::cmd::built_in;
 
 /// Where an experiment is looked for by its id.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Shelf {
+pub(super) enum Shelf {
     /// The folder of `--experiments`.
     Given(PathBuf),
     /// `experiments` in the current folder.
@@ -26,17 +26,17 @@ pub enum Shelf {
 }
 
 /// The experiments on a shelf, by id.
-pub type Known = Vec<(String, Place)>;
+pub(super) type Known = Vec<(String, Place)>;
 
 #[derive(Clone, PartialEq, Debug)]
-pub enum Place {
+pub(super) enum Place {
     File(PathBuf),
     /// The text itself.
     BuiltIn(&'static str),
 }
 
 impl Shelf {
-    pub fn of(given: Option<&Path>, root: &Path) -> Self {
+    pub(super) fn of(given: Option<&Path>, root: &Path) -> Self {
         if let Some(folder) = given {
             return Self::Given(folder.to_owned());
         }
@@ -49,7 +49,7 @@ impl Shelf {
         }
     }
 
-    pub fn folder(&self) -> Option<&Path> {
+    pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Given(folder) | Self::Above(folder) => Some(folder),
             Self::Here => Some(Path::new(FOLDER)),
@@ -58,7 +58,7 @@ impl Shelf {
     }
 
     /// The folder whose runs are meant: from anywhere below a study the same store.
-    pub fn home<'a>(&'a self, root: &'a Path) -> &'a Path {
+    pub(super) fn home<'a>(&'a self, root: &'a Path) -> &'a Path {
         match self {
             Self::Above(folder) => folder.parent().unwrap_or(root),
             _ => root,
@@ -66,14 +66,14 @@ impl Shelf {
     }
 
     /// Words of a command line, and the option without which they would mean another experiment.
-    pub fn with_option(&self, mut words: Vec<String>) -> String {
+    pub(super) fn with_option(&self, mut words: Vec<String>) -> String {
         if let Self::Given(folder) = self {
             words.push(format!("--experiments {}", shell_word(&folder.to_string_lossy())));
         }
         words.join(" ")
     }
 
-    pub fn known(&self) -> Result<Known> {
+    pub(super) fn known(&self) -> Result<Known> {
         let Some(folder) = self.folder() else {
             let all = built_in::EXPERIMENTS.iter();
             return Ok(all.map(|&(id, text)| (id.to_owned(), Place::BuiltIn(text))).collect());
@@ -88,7 +88,7 @@ impl Shelf {
         })
     }
 
-    pub fn find(&self, known: &[(String, Place)], asked: &str) -> Result<(String, Place)> {
+    pub(super) fn find(&self, known: &[(String, Place)], asked: &str) -> Result<(String, Place)> {
         let found =
             find(known, asked, "experiment").map_err(|reason| WrongUsage(format!("{reason}, {self}")))?;
         Ok(found.clone())
@@ -109,10 +109,10 @@ impl std::fmt::Display for Shelf {
 const FOLDER: &str = "experiments";
 
 /// Of studies.
-pub const STUDIES: &str = "studies";
+pub(super) const STUDIES: &str = "studies";
 
 /// Stem and path of each .toml file in a folder, by stem, but for the folder's front.
-pub fn tomls(folder: &Path) -> std::io::Result<Known> {
+pub(super) fn tomls(folder: &Path) -> std::io::Result<Known> {
     let mut found = Known::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -127,14 +127,14 @@ pub fn tomls(folder: &Path) -> std::io::Result<Known> {
 }
 
 impl Place {
-    pub fn load(&self, id: &str) -> Result<Experiment, ExperimentError> {
+    pub(super) fn load(&self, id: &str) -> Result<Experiment, ExperimentError> {
         match self {
             Self::File(path) => Experiment::load(path),
             Self::BuiltIn(text) => Ok(Experiment::parse(Path::new(&format!("{id}.toml")), text)?),
         }
     }
 
-    pub fn load_study(&self, id: &str) -> Result<Study> {
+    pub(super) fn load_study(&self, id: &str) -> Result<Study> {
         Ok(match self {
             Self::File(path) => Study::load(path)?,
             Self::BuiltIn(text) => {
@@ -167,18 +167,18 @@ impl std::fmt::Display for Place {
 }
 
 /// Whether an experiment is named by its file rather than by its id, which has no slash and no ending.
-pub fn is_path(asked: &str) -> bool {
+pub(crate) fn is_path(asked: &str) -> bool {
     asked.contains('/') || asked.ends_with(".toml")
 }
 
 /// The path so that it is taken for one again.
-pub fn path_word(file: &Path) -> String {
+pub(super) fn path_word(file: &Path) -> String {
     let word = file.to_string_lossy().into_owned();
     if is_path(&word) { word } else { format!("./{word}") }
 }
 
 /// The experiment or study in the file of that path.
-pub fn at_path(asked: &str, what: &str) -> Result<(String, Place)> {
+pub(super) fn at_path(asked: &str, what: &str) -> Result<(String, Place)> {
     let path = PathBuf::from(asked);
     let reason = match fs::metadata(&path) {
         Ok(about) if about.is_dir() => {
@@ -201,7 +201,7 @@ pub fn at_path(asked: &str, what: &str) -> Result<(String, Place)> {
 }
 
 /// Adds what is not there yet. Two experiments of one id would have one page.
-pub fn add(chosen: &mut Known, (id, place): (String, Place)) -> Result<(), WrongUsage> {
+pub(super) fn add(chosen: &mut Known, (id, place): (String, Place)) -> Result<(), WrongUsage> {
     match chosen.iter().find(|(other, _)| *other == id) {
         None => chosen.push((id, place)),
         Some((_, other)) if other.is(&place) => {}
@@ -215,7 +215,7 @@ pub fn add(chosen: &mut Known, (id, place): (String, Place)) -> Result<(), Wrong
 }
 
 /// `what` is what all of them are.
-pub fn find<'a>(
+pub(super) fn find<'a>(
     known: &'a [(String, Place)],
     asked: &str,
     what: &str,

@@ -10,7 +10,7 @@ use crate::data::{archive, cifar, idx, npy};
 
 /// What the files of a folder are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     Idx,
     Npy,
     Cifar,
@@ -21,11 +21,11 @@ const CLASS_NAMES: [&str; 3] = ["classes.txt", "batches.meta.txt", "fine_label_n
 
 impl Kind {
     /// By the files' names; `None` where they are none of these.
-    pub fn of(folder: &Path) -> Option<Self> {
+    pub(super) fn of(folder: &Path) -> Option<Self> {
         [Self::Npy, Self::Idx, Self::Cifar].into_iter().find(|kind| !kind.files(folder).is_empty())
     }
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Idx => "idx",
             Self::Npy => "npy",
@@ -50,7 +50,7 @@ impl Kind {
         files
     }
 
-    pub fn read(self, folder: &Path) -> Result<Read, AddError> {
+    pub(super) fn read(self, folder: &Path) -> Result<Read, AddError> {
         let files = self.files(folder);
         let (test, train): (Vec<PathBuf>, Vec<PathBuf>) =
             files.into_iter().partition(|file| is_of_test(file));

@@ -10,7 +10,7 @@ use std::thread;
 use crate::data::add::picture::{Picture, Size};
 use crate::data::add::{AddError, Broken, Read, Watch};
 
-pub const FORMAT: &str = "class folders";
+pub(super) const FORMAT: &str = "class folders";
 
 /// A file in a class folder.
 struct Candidate {
@@ -31,7 +31,7 @@ enum Outcome {
 
 /// Reads the pictures of `folder` in the order of their classes' names, then of their own. Those of a test part have the
 /// `classes` of the training part.
-pub fn read(
+pub(super) fn read(
     folder: &Path,
     classes: Option<&[String]>,
     size: Option<Size>,

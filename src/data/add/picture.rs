@@ -8,9 +8,9 @@ use image::{DynamicImage, GrayImage, ImageDecoder as _, ImageReader, RgbImage};
 use crate::dataset::Shape;
 
 /// What decodes pictures. The lock file names the same version; a test compares the two.
-pub const DECODER: &str = "image 0.25.10";
+pub(super) const DECODER: &str = "image 0.25.10";
 /// How pictures are resized: linear between pixels, averaged over those that one of fewer stands for.
-pub const FILTER: &str = "triangle";
+pub(super) const FILTER: &str = "triangle";
 /// Pixels of a side, beyond which a file's header is not believed.
 const MAX_SIDE: u32 = 1 << 15;
 
@@ -46,7 +46,7 @@ impl std::str::FromStr for Size {
 
 /// Rows of pixels, each pixel with one byte a channel: `height`·`width`·`channels` bytes.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Picture {
+pub(super) struct Picture {
     /// What it is called in a message: a path below the user's folder, or its place in a file.
     pub name: String,
     pub label: u16,
@@ -61,7 +61,7 @@ pub struct Picture {
 impl Picture {
     /// Decodes a PNG or JPEG: grey stays grey, all else becomes red, green and blue of 8 bits. Transparency is left out.
     /// The error says why it is broken.
-    pub fn decode(name: String, label: u16, bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(name: String, label: u16, bytes: &[u8]) -> Result<Self, String> {
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
         let mut reader = reader.map_err(|error| error.to_string())?;
         if reader.format().is_none() {
@@ -85,7 +85,7 @@ impl Picture {
     }
 
     /// Stretched or shrunk to `size`; as it is where it has it.
-    pub fn resized(mut self, size: Size) -> Self {
+    pub(super) fn resized(mut self, size: Size) -> Self {
         let Size { width, height } = self.size;
         if self.size == size {
             return self;
@@ -104,12 +104,12 @@ impl Picture {
         self
     }
 
-    pub fn shape(&self, channels: usize) -> Shape {
+    pub(super) fn shape(&self, channels: usize) -> Shape {
         Shape { channels, height: self.size.height as usize, width: self.size.width as usize }
     }
 
     /// Appends the pixels channel by channel, a grey picture as often as there are `channels`.
-    pub fn append_planes(&self, channels: usize, to: &mut Vec<u8>) {
+    pub(super) fn append_planes(&self, channels: usize, to: &mut Vec<u8>) {
         for channel in 0..channels {
             let channel = if self.channels == 1 { 0 } else { channel };
             to.extend(self.pixels.iter().skip(channel).step_by(self.channels));

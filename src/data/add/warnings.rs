@@ -9,7 +9,7 @@ use crate::text;
 /// Names in one sentence, the others as a number.
 const SHOWN: usize = 5;
 
-pub fn of(classes: &[String], train: &[Picture], test: &[Picture], resized: usize) -> Vec<String> {
+pub(super) fn of(classes: &[String], train: &[Picture], test: &[Picture], resized: usize) -> Vec<String> {
     let mut warnings = Vec::new();
     for (what, pictures) in [("training", train), ("test", test)] {
         let mut is_empty = vec![true; classes.len()];

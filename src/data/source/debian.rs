@@ -11,7 +11,7 @@ pub(super) struct DebianPackage {
 }
 
 impl DebianPackage {
-    pub fn new(package: &'static str) -> Self {
+    pub(super) fn new(package: &'static str) -> Self {
         Self { package }
     }
 

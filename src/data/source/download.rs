@@ -60,7 +60,7 @@ impl From<SourceError> for Failure {
 impl Download<'_> {
     /// Completes the part file. Unreachable hosts and refusals fail at once; a cut connection is taken up
     /// again.
-    pub fn complete(&self, intake: &mut Intake<'_>) -> Result<(), SourceError> {
+    pub(super) fn complete(&self, intake: &mut Intake<'_>) -> Result<(), SourceError> {
         let mut fruitless = 0;
         let mut reason = String::new();
         for _ in 0..MAX_ATTEMPTS {

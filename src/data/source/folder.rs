@@ -19,7 +19,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub fn new(path: PathBuf, archive: Option<&'static str>) -> Self {
+    pub(super) fn new(path: PathBuf, archive: Option<&'static str>) -> Self {
         Self { path, archive }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// `base` is the URL of the folder, without a slash at its end.
-    pub fn new(base: String, form: Form) -> Self {
+    pub(super) fn new(base: String, form: Form) -> Self {
         let agent = download::agent(base.starts_with("https://"));
         Self { base, form, agent }
     }

@@ -21,7 +21,7 @@ pub(super) struct NpmPackage {
 }
 
 impl NpmPackage {
-    pub fn new(package: &'static str, content: Content) -> Self {
+    pub(super) fn new(package: &'static str, content: Content) -> Self {
         Self { package, content }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::report::audit::Finding;
 
 /// How many links the page at `path` has, and those that lead nowhere. Pages link nothing in the network.
-pub fn check(path: &Path, html: &str) -> (usize, Vec<Finding>) {
+pub(super) fn check(path: &Path, html: &str) -> (usize, Vec<Finding>) {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut pages: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
     let targets = targets(html);

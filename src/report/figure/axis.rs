@@ -8,7 +8,7 @@ use crate::text;
 
 /// A coordinate for plotters whose ticks we choose: its own show as many digits as a float has.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Axis {
+pub(super) struct Axis {
     /// With its unit.
     pub title: String,
     pub ticks: Vec<Tick>,
@@ -17,7 +17,7 @@ pub struct Axis {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-pub struct Tick {
+pub(super) struct Tick {
     pub value: f64,
     pub label: String,
 }
@@ -56,13 +56,13 @@ impl ValueFormatter<f64> for Axis {
 
 impl Axis {
     /// From `low` to `high` exactly, with at most `most` ticks on the way.
-    pub fn exact(title: &str, low: f64, high: f64, most: usize) -> Self {
+    pub(super) fn exact(title: &str, low: f64, high: f64, most: usize) -> Self {
         let (low, high) = apart(low, high);
         Self::stepped(title, low, high, tick_step(high - low, most))
     }
 
     /// Widened to the ticks around `low` and `high`, of which there are at most `most` and two.
-    pub fn around(title: &str, low: f64, high: f64, most: usize) -> Self {
+    pub(super) fn around(title: &str, low: f64, high: f64, most: usize) -> Self {
         let (low, high) = apart(low, high);
         let step = tick_step(high - low, most);
         // A hair of tolerance, or a bound that is a tick is widened by a whole step.
@@ -78,7 +78,7 @@ impl Axis {
     }
 
     /// Whole numbers only, as epochs are, with room beside the first and the last.
-    pub fn whole(title: &str, low: u32, high: u32, most: usize) -> Self {
+    pub(super) fn whole(title: &str, low: u32, high: u32, most: usize) -> Self {
         let step = tick_step(f64::from(high.max(1) - low.min(high)), most).max(1.0);
         let room = (f64::from(high) - f64::from(low)).max(1.0) * 0.03;
         let ticks = (low..=high).filter(|value| f64::from(*value) % step == 0.0 || step == 1.0);
@@ -88,7 +88,7 @@ impl Axis {
     }
 
     /// Logarithmic. `low` must be above 0.
-    pub fn log(title: &str, low: f64, high: f64, most: usize) -> Self {
+    pub(super) fn log(title: &str, low: f64, high: f64, most: usize) -> Self {
         let high = high.max(low * 1.01);
         let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
         let ticks_of = |digits: &[f64]| -> Vec<Tick> {
@@ -102,12 +102,12 @@ impl Axis {
         Self { title: title.to_owned(), ticks, range: low..high, is_log: true }
     }
 
-    pub fn starts_at_zero(&self) -> bool {
+    pub(super) fn starts_at_zero(&self) -> bool {
         self.range.start == 0.0
     }
 
     /// No ticks and no title, counting `rows` from the top down: for bars.
-    pub fn bare(rows: usize) -> Self {
+    pub(super) fn bare(rows: usize) -> Self {
         Self { title: String::new(), ticks: Vec::new(), range: 0.0..rows.max(1) as f64, is_log: false }
     }
 }

@@ -10,22 +10,22 @@ use crate::report::figure::width;
 const ROW: i32 = 56;
 const BAR: i32 = 22;
 
-pub const MARGINS: Margins = Margins { top: 4, right: 20, bottom: 44, left: 12 };
+pub(super) const MARGINS: Margins = Margins { top: 4, right: 20, bottom: 44, left: 12 };
 
 /// Height in pixels of a picture of so many bars.
-pub fn height(bars: usize) -> i32 {
+pub(super) fn height(bars: usize) -> i32 {
     MARGINS.top + MARGINS.bottom + ROW * bars as i32
 }
 
 /// Where a bar lies on the sheet, from its left end.
-pub struct Place {
+pub(super) struct Place {
     pub top: i32,
     pub bottom: i32,
 }
 
 impl Place {
     /// Of the bar at `index` of `count`, the first on top; writes `heading` above it, a name and what follows a ` · `.
-    pub fn headed(plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Self> {
+    pub(super) fn headed(plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Self> {
         let (left, slot) = plot.place((0.0, (count - index) as f64));
         let top = slot + (ROW - BAR - 8) * UNITS_PER_PIXEL;
         let above = (left, top - 5 * UNITS_PER_PIXEL);
@@ -34,7 +34,7 @@ impl Place {
         Ok(Self { top, bottom: top + BAR * UNITS_PER_PIXEL })
     }
 
-    pub fn middle(&self) -> i32 {
+    pub(super) fn middle(&self) -> i32 {
         (self.top + self.bottom) / 2
     }
 }

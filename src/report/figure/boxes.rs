@@ -15,7 +15,7 @@ struct Label<'a> {
 }
 
 /// `a over b` and `a beyond the edge`, for each label of a picture.
-pub fn misplaced(picture: &PictureView) -> Vec<String> {
+pub(super) fn misplaced(picture: &PictureView) -> Vec<String> {
     let labels: Vec<Label> = picture.body.split("<text ").skip(1).map(Label::of).collect();
     let mut found = Vec::new();
     for (index, label) in labels.iter().enumerate() {

@@ -30,7 +30,7 @@ struct Row {
 }
 
 /// A figure for each metric of the claim that at least two of its arms have; none for one that was measured of one alone.
-pub fn draw(
+pub(crate) fn draw(
     claim: &Claim,
     summary: &Summary,
     anchor: &str,

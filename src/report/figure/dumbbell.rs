@@ -20,14 +20,19 @@ const DOT_RADIUS: i32 = 40;
 const HALF_STROKE: i32 = 70;
 const GAP: i32 = 10;
 
-pub struct Row {
+pub(crate) struct Row {
     pub name: Localised,
     pub ours: f64,
     pub theirs: f64,
 }
 
 /// `set` is the data set that all rows are of.
-pub fn draw(rows: &[&Row], metric: Metric, set: Name, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(
+    rows: &[&Row],
+    metric: Metric,
+    set: Name,
+    words: Words,
+) -> Result<FigureView, FigureError> {
     let places = metric.quantity.facts().places;
     let line = |row: &&Row| {
         let [ours, theirs] = [row.ours, row.theirs].map(|value| text::fixed(value, places));

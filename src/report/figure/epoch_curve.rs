@@ -14,7 +14,7 @@ use crate::text;
 use crate::words::Words;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Metric {
+pub(crate) enum Metric {
     Accuracy,
     Loss,
 }
@@ -31,7 +31,7 @@ struct Curve {
     label: String,
 }
 
-pub fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<FigureView, FigureError> {
     let id = metric.id();
     let curves: Vec<Curve> =
         Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, metric, words)).collect();

@@ -15,20 +15,20 @@ const LINE: i32 = 15 * UNITS_PER_PIXEL;
 const GAP: i32 = 18;
 
 /// A line's name and where the line ends.
-pub struct EndLabel {
+pub(super) struct EndLabel {
     pub text: String,
     pub look: Look,
     pub end: (f64, f64),
 }
 
 /// Pixels to keep free on the right for the longest of `labels`: at most a third of the picture, or the curves would have none.
-pub fn room<'a>(labels: impl Iterator<Item = &'a str>, size: Size) -> i32 {
+pub(super) fn room<'a>(labels: impl Iterator<Item = &'a str>, size: Size) -> i32 {
     let longest = labels.map(width).max().unwrap_or(0);
     (longest + GAP + 4).min(size.width() / 3)
 }
 
 /// Draws each label beside the right edge, at the height its line ends.
-pub fn draw(plot: &Plot, labels: &[EndLabel]) -> Drawn {
+pub(super) fn draw(plot: &Plot, labels: &[EndLabel]) -> Drawn {
     let (right, top) = plot.place((f64::INFINITY, f64::INFINITY));
     let bottom = plot.place((f64::INFINITY, f64::NEG_INFINITY)).1;
     // The legend has those that would find no room.

@@ -18,7 +18,11 @@ struct Row {
     look: Look,
 }
 
-pub fn draw(study: &Study, explanation: &Explanation, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(
+    study: &Study,
+    explanation: &Explanation,
+    words: Words,
+) -> Result<FigureView, FigureError> {
     let id = "left";
     let rows = rows(study, explanation, words);
     let failed = |source| FigureError { figure: id, source };

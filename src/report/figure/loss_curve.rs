@@ -34,7 +34,7 @@ const PROBES: usize = 9;
 
 /// What training is measured along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Along {
+pub(crate) enum Along {
     /// Optimizer steps: how far so many updates bring.
     Steps,
     /// Images seen: arms of different batch size side by side.
@@ -48,7 +48,7 @@ struct Curve {
     label: String,
 }
 
-pub fn draw(summary: &Summary, along: Along, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(summary: &Summary, along: Along, words: Words) -> Result<FigureView, FigureError> {
     let id = along.id();
     let curves: Vec<Curve> =
         Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, along, words)).collect();

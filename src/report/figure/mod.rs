@@ -4,18 +4,18 @@ mod axis;
 mod bars;
 #[cfg(test)]
 mod boxes;
-pub mod by_arm;
-pub mod dumbbell;
-pub mod epoch_curve;
+pub(super) mod by_arm;
+pub(super) mod dumbbell;
+pub(super) mod epoch_curve;
 mod label;
-pub mod left;
-pub mod loss_curve;
-pub mod phases;
+pub(super) mod left;
+pub(super) mod loss_curve;
+pub(super) mod phases;
 mod plot;
-pub mod relative_time;
-pub mod roofline;
-pub mod strip;
-pub mod study_curve;
+pub(super) mod relative_time;
+pub(super) mod roofline;
+pub(super) mod strip;
+pub(super) mod study_curve;
 mod style;
 mod thin;
 mod width;
@@ -24,8 +24,8 @@ use std::io;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-pub use plot::swatch;
-pub use style::Look;
+pub(super) use plot::swatch;
+pub(super) use style::Look;
 
 use crate::report::figure::plot::{Drawn, Size};
 use crate::report::view::{LegendView, PictureView, PicturesView};

@@ -15,7 +15,7 @@ use crate::text;
 use crate::words::Words;
 
 /// Phases of a step and what none of them accounts for.
-pub const PARTS: usize = Phase::ALL.len() + 1;
+pub(crate) const PARTS: usize = Phase::ALL.len() + 1;
 
 struct Bar {
     name: String,
@@ -30,7 +30,7 @@ impl Bar {
 }
 
 /// Key of what people call a part.
-pub fn key(part: usize) -> &'static str {
+pub(crate) fn key(part: usize) -> &'static str {
     match Phase::ALL.get(part) {
         Some(Phase::Load) => "phase.load",
         Some(Phase::Copy) => "phase.copy",
@@ -42,7 +42,7 @@ pub fn key(part: usize) -> &'static str {
     }
 }
 
-pub fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
     let id = "phases";
     let bars: Vec<Bar> = Look::each(summary)
         .filter_map(|(arm, _)| {

@@ -17,25 +17,25 @@ use crate::report::figure::style::{self, Ink, Look, Mark};
 use crate::report::figure::width::width;
 use crate::report::view::PictureView;
 
-pub type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<io::Error>>;
+pub(super) type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<io::Error>>;
 
 /// plotters rounds to whole units: a unit is a tenth of a pixel, or curves would show stairs.
-pub const UNITS_PER_PIXEL: i32 = 10;
+pub(super) const UNITS_PER_PIXEL: i32 = 10;
 
 const MARKER_RADIUS: i32 = 38;
 const HALF_TICK: i32 = 40;
 
 /// The two layouts of a figure. A picture that is merely scaled down to a telephone has letters nobody can read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Size {
+pub(super) enum Size {
     Wide,
     Narrow,
 }
 
 impl Size {
     /// Width in pixels at which letters have the size of the page's small print.
-    pub fn width(self) -> i32 {
+    pub(super) fn width(self) -> i32 {
         match self {
             Self::Wide => 720,
             Self::Narrow => 360,
@@ -43,7 +43,7 @@ impl Size {
     }
 
     /// The first for the wide layout, the second for the narrow one.
-    pub fn pick<T>(self, wide: T, narrow: T) -> T {
+    pub(super) fn pick<T>(self, wide: T, narrow: T) -> T {
         match self {
             Self::Wide => wide,
             Self::Narrow => narrow,
@@ -52,7 +52,7 @@ impl Size {
 }
 
 /// Draws on a sheet of so many pixels.
-pub fn picture(width: i32, height: i32, draw: impl FnOnce(&Sheet) -> Drawn) -> Drawn<PictureView> {
+pub(super) fn picture(width: i32, height: i32, draw: impl FnOnce(&Sheet) -> Drawn) -> Drawn<PictureView> {
     let size = ((width * UNITS_PER_PIXEL) as u32, (height * UNITS_PER_PIXEL) as u32);
     let mut svg = String::new();
     let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -64,7 +64,7 @@ pub fn picture(width: i32, height: i32, draw: impl FnOnce(&Sheet) -> Drawn) -> D
 
 /// Where the axes leave room, in pixels.
 #[derive(Clone, Copy)]
-pub struct Margins {
+pub(super) struct Margins {
     pub top: i32,
     pub right: i32,
     pub bottom: i32,
@@ -72,7 +72,7 @@ pub struct Margins {
 }
 
 /// A pair of axes on a sheet.
-pub struct Plot<'a, 's> {
+pub(super) struct Plot<'a, 's> {
     sheet: &'s Sheet<'a>,
     chart: ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>,
 }
@@ -80,7 +80,7 @@ pub struct Plot<'a, 's> {
 impl<'a, 's> Plot<'a, 's> {
     /// Draws the axes: a grid across, ticks below, the name of the upright axis above it where it can be read
     /// without turning the head.
-    pub fn new(sheet: &'s Sheet<'a>, x: &Axis, y: &Axis, margins: Margins) -> Drawn<Self> {
+    pub(super) fn new(sheet: &'s Sheet<'a>, x: &Axis, y: &Axis, margins: Margins) -> Drawn<Self> {
         let Margins { top, right, bottom, left } = margins;
         let mut chart = ChartBuilder::on(sheet)
             .margin_top(top * UNITS_PER_PIXEL)
@@ -131,56 +131,56 @@ impl<'a, 's> Plot<'a, 's> {
     }
 
     /// Of the whole sheet.
-    pub fn width(&self) -> i32 {
+    pub(super) fn width(&self) -> i32 {
         self.sheet.dim_in_pixel().0 as i32
     }
 
     /// Where a pair of values stands on the sheet.
-    pub fn place(&self, (x, y): (f64, f64)) -> (i32, i32) {
+    pub(super) fn place(&self, (x, y): (f64, f64)) -> (i32, i32) {
         self.chart.plotting_area().map_coordinate(&(x, y))
     }
 
-    pub fn line(&mut self, points: &[(f64, f64)], ink: Ink) -> Drawn {
+    pub(super) fn line(&mut self, points: &[(f64, f64)], ink: Ink) -> Drawn {
         self.chart.draw_series(LineSeries::new(points.iter().copied(), ink.stroke()))?;
         Ok(())
     }
 
     /// The area inside an outline.
-    pub fn area(&self, outline: &[(f64, f64)], ink: Ink) -> Drawn {
+    pub(super) fn area(&self, outline: &[(f64, f64)], ink: Ink) -> Drawn {
         let places: Vec<(i32, i32)> = outline.iter().map(|&point| self.place(point)).collect();
         self.sheet.draw(&Polygon::new(places, ink.fill()))
     }
 
-    pub fn marker(&self, at: (f64, f64), look: Look) -> Drawn {
+    pub(super) fn marker(&self, at: (f64, f64), look: Look) -> Drawn {
         marker(self.sheet, self.place(at), look)
     }
 
     /// A place to point at where a curve has no marker.
-    pub fn probe(&self, at: (f64, f64)) -> Drawn {
+    pub(super) fn probe(&self, at: (f64, f64)) -> Drawn {
         self.sheet.draw(&Circle::new(self.place(at), MARKER_RADIUS, Ink::of(Mark::Probe).fill()))
     }
 
     /// A filled rectangle between two places on the sheet.
-    pub fn bar(&self, corners: [(i32, i32); 2], ink: Ink) -> Drawn {
+    pub(super) fn bar(&self, corners: [(i32, i32); 2], ink: Ink) -> Drawn {
         self.sheet.draw(&Rectangle::new(corners, ink.fill()))
     }
 
     /// A straight line between two places on the sheet.
-    pub fn rule(&self, ends: [(i32, i32); 2], ink: Ink) -> Drawn {
+    pub(super) fn rule(&self, ends: [(i32, i32); 2], ink: Ink) -> Drawn {
         self.sheet.draw(&PathElement::new(ends, ink.stroke()))
     }
 
     /// `text` at a place on the sheet.
-    pub fn text(&self, at: (i32, i32), mark: Mark, h: HPos, v: VPos, text: &str) -> Drawn {
+    pub(super) fn text(&self, at: (i32, i32), mark: Mark, h: HPos, v: VPos, text: &str) -> Drawn {
         self.inked_text(at, Ink::of(mark), h, v, text)
     }
 
     /// What the mark that was drawn last stands for.
-    pub fn value(&self, text: &str) -> Drawn {
+    pub(super) fn value(&self, text: &str) -> Drawn {
         value(self.sheet, text)
     }
 
-    pub fn inked_text(&self, at: (i32, i32), ink: Ink, h: HPos, v: VPos, text: &str) -> Drawn {
+    pub(super) fn inked_text(&self, at: (i32, i32), ink: Ink, h: HPos, v: VPos, text: &str) -> Drawn {
         if text.is_empty() {
             return Ok(());
         }
@@ -189,20 +189,20 @@ impl<'a, 's> Plot<'a, 's> {
 }
 
 /// What the mark that was drawn last stands for: `templates/script.js` says it under the pointer.
-pub fn value(sheet: &Sheet, text: &str) -> Drawn {
+pub(super) fn value(sheet: &Sheet, text: &str) -> Drawn {
     let ink = Ink::of(Mark::Value);
     sheet.draw(&Text::new(text.to_owned(), (0, 0), letters(&ink, HPos::Left, VPos::Top)))
 }
 
 /// Letters in the size of the page's small print.
-pub fn letters(ink: &Ink, h: HPos, v: VPos) -> TextStyle<'_> {
+pub(super) fn letters(ink: &Ink, h: HPos, v: VPos) -> TextStyle<'_> {
     // The size is the stylesheet's; plotters needs one to leave room between an axis and its labels.
     let size = 12 * UNITS_PER_PIXEL;
     TextStyle::from(("sans-serif", size).into_font()).color(&ink.0).pos(Pos::new(h, v))
 }
 
 /// An arm's marker: a circle, a square, a triangle, a diamond or a triangle on its head.
-pub fn marker(sheet: &Sheet, (x, y): (i32, i32), look: Look) -> Drawn {
+pub(super) fn marker(sheet: &Sheet, (x, y): (i32, i32), look: Look) -> Drawn {
     let ink = look.ink(Mark::Marker).fill();
     let r = MARKER_RADIUS;
     let corners: &[(i32, i32)] = match look.turn {
@@ -217,7 +217,7 @@ pub fn marker(sheet: &Sheet, (x, y): (i32, i32), look: Look) -> Drawn {
 }
 
 /// An arm's line and marker, as legends and tables show it.
-pub fn swatch(look: Look) -> Drawn<PictureView> {
+pub(crate) fn swatch(look: Look) -> Drawn<PictureView> {
     picture(30, 12, |sheet| {
         let ends = [(0, 6 * UNITS_PER_PIXEL), (30 * UNITS_PER_PIXEL, 6 * UNITS_PER_PIXEL)];
         sheet.draw(&PathElement::new(ends, look.ink(Mark::Line).stroke()))?;

@@ -18,7 +18,7 @@ struct Bar {
     theirs: Option<f64>,
 }
 
-pub fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(summary: &Summary, words: Words) -> Result<FigureView, FigureError> {
     let id = "relative-time";
     let first = summary.arms.first().and_then(reference_minutes);
     let bars: Vec<Bar> = Look::each(summary)

@@ -29,7 +29,7 @@ struct Point {
 }
 
 /// How people call a part.
-pub fn name(part: Part, words: Words) -> &'static str {
+pub(crate) fn name(part: Part, words: Words) -> &'static str {
     words.word(match part {
         Part::Phase(phase) => phases::key(phase as usize),
         Part::Rest => phases::key(Phase::ALL.len()),
@@ -37,7 +37,7 @@ pub fn name(part: Part, words: Words) -> &'static str {
     })
 }
 
-pub fn draw(roofline: &Roofline, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(roofline: &Roofline, words: Words) -> Result<FigureView, FigureError> {
     let id = "roofline";
     let failed = |source| FigureError { figure: id, source };
     let points = points(roofline, words);

@@ -26,7 +26,7 @@ const MOST: f64 = 60.0;
 const TICKS: [(f64, &str); 5] = [(-10.0, "−10"), (-1.0, "−1"), (0.0, "0"), (1.0, "1"), (10.0, "10")];
 
 /// `None` where no seed says anything.
-pub fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureView>, FigureError> {
+pub(crate) fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureView>, FigureError> {
     if evidence.estimate.is_none() {
         return Ok(None);
     }
@@ -35,7 +35,7 @@ pub fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureView>, Fi
 }
 
 /// The scale that a column of strips shares.
-pub fn ruler() -> Result<PictureView, FigureError> {
+pub(crate) fn ruler() -> Result<PictureView, FigureError> {
     let draw_on = |sheet: &Sheet| {
         for (value, text) in TICKS {
             let at = (across(value), HEIGHT * UNITS_PER_PIXEL);

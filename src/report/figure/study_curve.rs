@@ -14,7 +14,12 @@ use crate::text;
 use crate::words::Words;
 
 /// `key` is what varies; `removal` says what is changed.
-pub fn draw(curve: &CurveFound, key: &str, removal: &str, words: Words) -> Result<FigureView, FigureError> {
+pub(crate) fn draw(
+    curve: &CurveFound,
+    key: &str,
+    removal: &str,
+    words: Words,
+) -> Result<FigureView, FigureError> {
     let id = "curve";
     let series = |name: &str, colour, turn, cost: fn(&Point) -> Option<&Cost>| Series {
         name: name.to_owned(),

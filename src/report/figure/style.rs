@@ -11,7 +11,7 @@ use crate::experiment::Colour;
 
 /// What a mark is, as the class that `templates/style.css` knows it by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mark {
+pub(crate) enum Mark {
     Axis,
     Grid,
     Tick,
@@ -104,18 +104,18 @@ impl Mark {
 /// How an arm looks wherever it is drawn: its colour, and a turn that gives dash and marker, so that colour never
 /// carries the meaning alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Look {
+pub(crate) struct Look {
     pub colour: Colour,
     pub turn: u8,
 }
 
 /// Dashes the stylesheet has, and shapes `marker` draws. Coprime with the eight colours: 40 arms go by before a pair
 /// of colour and dash comes again.
-pub const TURNS: usize = 5;
+pub(super) const TURNS: usize = 5;
 
 impl Look {
     /// Arms that a page shows at most.
-    pub const MOST: usize = 40;
+    pub(crate) const MOST: usize = 40;
 
     /// Of the arm at `index`.
     fn new(index: usize, colour: Colour) -> Self {
@@ -124,17 +124,17 @@ impl Look {
 
     /// The arms of a page's tables and figures with their looks. More of them nobody reads, and the files beside the page have
     /// them all.
-    pub fn each<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
+    pub(crate) fn each<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
         Self::all(summary).take(Self::MOST)
     }
 
     /// Every arm with its look, of those that are one training the first.
-    pub fn all<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
+    pub(crate) fn all<'s, 'a>(summary: &'s Summary<'a>) -> impl Iterator<Item = (&'s ArmSummary<'a>, Self)> {
         let arms = summary.arms.iter().enumerate().filter(|(_, arm)| arm.same_as.is_none());
         arms.map(|(index, arm)| (arm, Self::new(index, arm.arm.colour)))
     }
 
-    pub fn ink(self, mark: Mark) -> Ink {
+    pub(crate) fn ink(self, mark: Mark) -> Ink {
         // At most eight colours; 0 is left for none.
         let colour =
             Colour::ALL.iter().position(|&colour| colour == self.colour).map_or(0, |index| index + 1);
@@ -142,29 +142,29 @@ impl Look {
     }
 
     /// For table rows.
-    pub fn class(self) -> String {
+    pub(crate) fn class(self) -> String {
         format!("arm-{}", self.colour.name())
     }
 }
 
 /// A colour that stands for a class.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Ink(pub RGBColor);
+pub(crate) struct Ink(pub RGBColor);
 
 impl Ink {
-    pub fn of(mark: Mark) -> Self {
+    pub(crate) fn of(mark: Mark) -> Self {
         Self(RGBColor(mark as u8, 0, 0))
     }
 
-    pub fn turned(mark: Mark, turn: usize) -> Self {
+    pub(crate) fn turned(mark: Mark, turn: usize) -> Self {
         Self(RGBColor(mark as u8, 0, turn as u8))
     }
 
-    pub fn stroke(self) -> ShapeStyle {
+    pub(crate) fn stroke(self) -> ShapeStyle {
         ShapeStyle { color: self.0.into(), filled: false, stroke_width: 1 }
     }
 
-    pub fn fill(self) -> ShapeStyle {
+    pub(crate) fn fill(self) -> ShapeStyle {
         ShapeStyle { color: self.0.into(), filled: true, stroke_width: 1 }
     }
 
@@ -186,7 +186,7 @@ impl Ink {
 }
 
 /// The inside of plotters' `<svg>` with classes for colours, and without what the stylesheet sets.
-pub fn classed(svg: &str) -> String {
+pub(super) fn classed(svg: &str) -> String {
     let mut out = String::with_capacity(svg.len());
     let mut inside = svg.lines().filter(|line| !line.starts_with("<svg") && *line != "</svg>");
     while let Some(line) = inside.next() {

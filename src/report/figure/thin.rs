@@ -2,7 +2,7 @@
 
 /// The least and the greatest of each of `buckets` stretches, in the order they came: oscillation stays as wide as
 /// it was, where every n-th point would show a calmer curve. The same points give the same choice.
-pub fn extremes(points: &[(f64, f64)], buckets: usize) -> Vec<(f64, f64)> {
+pub(super) fn extremes(points: &[(f64, f64)], buckets: usize) -> Vec<(f64, f64)> {
     if points.len() <= 2 * buckets {
         return points.to_vec();
     }
@@ -23,7 +23,7 @@ pub fn extremes(points: &[(f64, f64)], buckets: usize) -> Vec<(f64, f64)> {
 }
 
 /// At most `most` values, evenly by rank, the least and the greatest among them: as many dots show the same spread.
-pub fn ranked(values: &[f64], most: usize) -> Vec<f64> {
+pub(super) fn ranked(values: &[f64], most: usize) -> Vec<f64> {
     if values.len() <= most {
         return values.to_vec();
     }
@@ -33,7 +33,7 @@ pub fn ranked(values: &[f64], most: usize) -> Vec<f64> {
 }
 
 /// At most `most` points at even distances, the first and the last among them: for curves that are smooth.
-pub fn evenly<T: Copy>(points: &[T], most: usize) -> Vec<T> {
+pub(super) fn evenly<T: Copy>(points: &[T], most: usize) -> Vec<T> {
     if points.len() <= most || most < 2 {
         return points.to_vec();
     }

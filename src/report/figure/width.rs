@@ -1,7 +1,7 @@
 //! How much room letters take, which only a browser knows.
 
 /// Pixels that `text` takes at most in bold small print: in DejaVu Sans, the widest of the fonts a page may be shown in.
-pub fn width(text: &str) -> i32 {
+pub(super) fn width(text: &str) -> i32 {
     let tenths = |letter: char| match letter {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '·' | ' ' => 48,
         '(' | ')' | '[' | ']' | '-' | '!' | 'f' | 'r' | 't' => 60,
@@ -19,7 +19,7 @@ pub fn width(text: &str) -> i32 {
 }
 
 /// As much of the beginning of `text` as fits into so many pixels, and a sign that there was more.
-pub fn shortened(text: &str, room: i32) -> String {
+pub(super) fn shortened(text: &str, room: i32) -> String {
     if width(text) <= room {
         return text.to_owned();
     }

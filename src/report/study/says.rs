@@ -16,7 +16,7 @@ pub fn says(input: &Input) -> Vec<String> {
 }
 
 /// The same in any language.
-pub fn says_in(input: &Input, words: Words) -> Vec<String> {
+pub(super) fn says_in(input: &Input, words: Words) -> Vec<String> {
     let Input { study, layout, explanation, .. } = input;
     let (low, high) = level_names(input, words);
     let mut says: Vec<String> =

@@ -11,13 +11,13 @@ use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::study::input::Input;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
-pub const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
-pub const NAME: &str = "explanation.json";
+pub(crate) const NAME: &str = "explanation.json";
 
 /// Numbers as they were computed: nothing is rounded.
 /// `says` are the sentences of each language.
-pub fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) -> String {
+pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) -> String {
     let [english, korean] = says;
     let Input { study, layout, explanation, .. } = input;
     let (processes, disturbed, repeated) = explanation.processes;
@@ -129,7 +129,7 @@ fn curve(curve: &CurveFound) -> Value {
     json!({ "points": curve.points.iter().map(point).collect::<Vec<Value>>(), "rise": rise })
 }
 
-pub fn csv(measured: &Measured) -> String {
+pub(crate) fn csv(measured: &Measured) -> String {
     let phases = Phase::ALL.map(|phase| format!("{}_us", phase.name())).join(",");
     let mut csv = format!(
         "block,condition,attempts,disturbed,steps,us_per_image,faults_per_step,system_ms_per_step,peak_rss_bytes,{phases}\n"

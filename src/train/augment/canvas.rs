@@ -4,7 +4,7 @@ use crate::data::Shape;
 
 /// Pixels to the right and downwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Offset {
+pub(crate) struct Offset {
     pub x: i64,
     pub y: i64,
 }
@@ -15,7 +15,7 @@ const FRACTION_BITS: u32 = 31;
 const ONE: i64 = 1 << FRACTION_BITS;
 
 #[derive(Clone)]
-pub struct Canvas {
+pub(crate) struct Canvas {
     shape: Shape,
     /// Channel by channel and row by row: C×H×W.
     pixels: Vec<f32>,
@@ -24,21 +24,21 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    pub fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
         Self { shape, pixels: vec![0.0; shape.len()], scratch: vec![0.0; shape.len()] }
     }
 
     /// C×H×W.
-    pub fn pixels(&self) -> &[f32] {
+    pub(crate) fn pixels(&self) -> &[f32] {
         &self.pixels
     }
 
     /// For the next image; its values are all to be set.
-    pub fn pixels_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn pixels_mut(&mut self) -> &mut [f32] {
         &mut self.pixels
     }
 
-    pub fn shift(&mut self, Offset { x, y }: Offset) {
+    pub(crate) fn shift(&mut self, Offset { x, y }: Offset) {
         let (width, height) = (self.shape.width as i64, self.shape.height as i64);
         self.scratch.fill(0.0);
         let columns = x.clamp(0, width)..(width + x).clamp(0, width);
@@ -59,7 +59,7 @@ impl Canvas {
     }
 
     /// About the centre, counter-clockwise, bilinear.
-    pub fn rotate(&mut self, degrees: f64) {
+    pub(crate) fn rotate(&mut self, degrees: f64) {
         let (width, height) = (self.shape.width, self.shape.height);
         let (sine, cosine) = degrees.to_radians().sin_cos();
         // Of half a pixel, for the centre may lie between two.
@@ -82,13 +82,13 @@ impl Canvas {
     }
 
     /// Left to right.
-    pub fn flip(&mut self) {
+    pub(crate) fn flip(&mut self) {
         self.pixels.chunks_exact_mut(self.shape.width).for_each(<[f32]>::reverse);
     }
 
     /// Sets to 0 what lies in the image of a square of `side` pixels; of an even side, the centre is the pixel right
     /// of and below the middle.
-    pub fn cut_out(&mut self, side: i64, centre: Offset) {
+    pub(crate) fn cut_out(&mut self, side: i64, centre: Offset) {
         let (width, height) = (self.shape.width, self.shape.height);
         let span = |centre: i64, len: usize| {
             let start = centre - side / 2;

@@ -7,7 +7,7 @@ use crate::train::augment::canvas::{Canvas, Offset};
 
 /// In the order it is applied. `None` is off.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Change {
+pub(crate) struct Change {
     pub shift: Option<Offset>,
     /// Degrees, counter-clockwise.
     pub rotation: Option<f64>,
@@ -19,7 +19,7 @@ pub struct Change {
 
 impl Change {
     /// Of one image of `shape` in one epoch, which are what `key` is made of.
-    pub fn draw(augment: &Augment, shape: Shape, key: &Key) -> Self {
+    pub(crate) fn draw(augment: &Augment, shape: Shape, key: &Key) -> Self {
         // Every number has its own word, drawn whether it is used or not: an option that is turned on leaves the draws
         // of the others as they are, so that two arms differ in nothing else.
         let [shift_x, shift_y, angle, flip, crop_x, crop_y, hole_x, hole_y] = key.words();
@@ -38,7 +38,7 @@ impl Change {
         }
     }
 
-    pub fn apply(&self, canvas: &mut Canvas) {
+    pub(crate) fn apply(&self, canvas: &mut Canvas) {
         if let Some(offset) = self.shift {
             canvas.shift(offset);
         }

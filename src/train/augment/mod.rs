@@ -3,5 +3,5 @@
 mod canvas;
 mod change;
 
-pub use canvas::Canvas;
-pub use change::Change;
+pub(super) use canvas::Canvas;
+pub(super) use change::Change;

@@ -17,7 +17,7 @@ const NEAR: f64 = 0.05;
 
 /// The share of saturated values for sigmoid and tanh and of dead units for ReLU, activation by activation; nothing for
 /// others, which neither saturate on both sides nor die.
-pub fn readings(network: &Network, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
+pub(super) fn readings(network: &Network, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
     let _no_grad = tch::no_grad_guard();
     let mut shares = Vec::new();
     // As many images as an evaluation looks at once, so that this is not where a run's memory peaks.

@@ -12,7 +12,7 @@ use crate::train::resident::Batch;
 /// Images a gradient is taken of at once: BatchNorm normalises over them.
 const SMALL: i64 = 64;
 
-pub fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
+pub(super) fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
     let params = built.parameters.trainable_tensors();
     let gradient = |index: i64| -> Result<Vec<Tensor>, TrainError> {
         let part = |tensor: &Tensor| tensor.f_narrow(0, index * SMALL, SMALL);

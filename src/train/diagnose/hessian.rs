@@ -15,7 +15,7 @@ const TOLERANCE: f64 = 1e-2;
 /// 1994), as PyHessian does it (Yao et al., arXiv 1912.07145): at most 20 products, fewer when the value has
 /// settled to 1 %. Curvature is not invariant to a change of parameters (Dinh et al., arXiv 1703.04933). NaN if the
 /// loss is not finite.
-pub fn largest_eigenvalue(
+pub(super) fn largest_eigenvalue(
     params: &[Tensor],
     loss: &dyn Fn() -> Result<Tensor, TrainError>,
     seed: i64,

@@ -26,7 +26,7 @@ const GRADIENT_IMAGES: usize = 1024;
 const CURVATURE_IMAGES: usize = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Depth {
+pub(super) enum Depth {
     /// Gradients and activations.
     Cheap,
     /// Curvature too.
@@ -35,7 +35,7 @@ pub enum Depth {
 
 /// The images that are looked at, the same at every epoch. On a GPU the power iteration of the curvature starts from a
 /// vector of that device's own generator, and so from another one than on the CPU.
-pub struct Diagnosis {
+pub(super) struct Diagnosis {
     gradient: Tensor,
     curvature: Tensor,
     key: Key,
@@ -43,7 +43,7 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Draws from the positions `train` of the training file, for a set that is at `place`.
-    pub fn new(train: &[u32], seed: Seed, place: Place) -> Result<Self, TrainError> {
+    pub(super) fn new(train: &[u32], seed: Seed, place: Place) -> Result<Self, TrainError> {
         let key = Key::new(seed, Stream::Diagnose, 0, 0);
         let order = key.permutation(train.len() as u32);
         let first = |images: usize| -> Result<Tensor, TrainError> {
@@ -59,7 +59,7 @@ impl Diagnosis {
     }
 
     /// Everything that is measured at the end of `epoch`.
-    pub fn rows(
+    pub(super) fn rows(
         &self,
         epoch: u32,
         depth: Depth,

@@ -16,7 +16,7 @@ const STEPS: usize = 6;
 ///
 /// The maximum is that of an ascent along the signs of the gradient, projected on the box: a lower bound, where the
 /// paper's L-BFGS-B is one too. The parameters are put back bit for bit.
-pub fn epsilon_sharpness(
+pub(super) fn epsilon_sharpness(
     params: &[Tensor],
     loss: &dyn Fn() -> Result<Tensor, TrainError>,
 ) -> Result<f64, TrainError> {

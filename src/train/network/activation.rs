@@ -6,7 +6,7 @@ use crate::network::Activation;
 use crate::train::network::parameters::Parameters;
 
 /// One use of an activation in a model; PReLU learns a slope in each.
-pub struct Act {
+pub(super) struct Act {
     activation: Activation,
     /// [1], the slope below 0.
     slope: Option<Tensor>,
@@ -14,7 +14,11 @@ pub struct Act {
 
 impl Act {
     /// `name` is that of the use, such as `act1`: a learned slope is `act1.weight`.
-    pub fn new(parameters: &mut Parameters, name: &str, activation: Activation) -> Result<Self, TchError> {
+    pub(super) fn new(
+        parameters: &mut Parameters,
+        name: &str,
+        activation: Activation,
+    ) -> Result<Self, TchError> {
         let slope = match activation {
             Activation::Prelu => Some(parameters.constant(&format!("{name}.weight"), &[1], 0.25)?),
             _ => None,
@@ -22,12 +26,12 @@ impl Act {
         Ok(Self { activation, slope })
     }
 
-    pub fn activation(&self) -> Activation {
+    pub(super) fn activation(&self) -> Activation {
         self.activation
     }
 
     /// `activation(x)`; ReLU may overwrite `x`, which its caller then must not need.
-    pub fn apply(&self, x: Tensor, in_place: bool) -> Result<Tensor, TchError> {
+    pub(super) fn apply(&self, x: Tensor, in_place: bool) -> Result<Tensor, TchError> {
         match (self.activation, &self.slope) {
             (Activation::Relu, _) if in_place => {
                 let mut x = x;

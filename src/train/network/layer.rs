@@ -9,7 +9,7 @@ use crate::train::network::parameters::Parameters;
 use crate::train::shim::{fused, winograd};
 
 /// A convolution; the weight is [out, in / groups, kernel, kernel].
-pub struct Conv {
+pub(super) struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
     stride: [i64; 2],
@@ -29,7 +29,7 @@ fn must_be_plain(conv: &network::Conv, inputs: i64, format: MemoryFormat) -> boo
 
 impl Conv {
     /// For `input` channels. Without `algorithms`, which one computes it is left to libtorch.
-    pub fn new(
+    pub(super) fn new(
         parameters: &mut Parameters,
         name: &str,
         input: i64,
@@ -49,26 +49,26 @@ impl Conv {
         Ok(Self { weight, bias, stride: [stride; 2], pad: [pad; 2], groups, format, is_plain, algorithms })
     }
 
-    pub fn weight(&self) -> &Tensor {
+    pub(super) fn weight(&self) -> &Tensor {
         &self.weight
     }
 
-    pub fn bias(&self) -> Option<&Tensor> {
+    pub(super) fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
 
     /// Whether it runs in the plain memory format under a plan that asked for another.
-    pub fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.is_plain
     }
 
     /// What computes it for `x` in each pass, where that is not left to libtorch.
-    pub fn algorithms(&self, x: &Tensor) -> Option<Algorithms> {
+    pub(super) fn algorithms(&self, x: &Tensor) -> Option<Algorithms> {
         let algorithms = self.algorithms?;
         Some(if winograd::takes(x) { algorithms } else { Algorithms::DIRECT })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         if let Some(own) = self.algorithms(x).filter(|algorithms| algorithms.are_own()) {
             return winograd::convolution(x, &self.weight, self.bias.as_ref(), own);
         }
@@ -76,7 +76,7 @@ impl Conv {
     }
 
     /// By libtorch, which differentiates it as often as is asked.
-    pub fn stock(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn stock(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let conv = |x: &Tensor| {
             x.f_conv2d(&self.weight, self.bias.as_ref(), self.stride, self.pad, [1, 1], self.groups)
         };
@@ -94,7 +94,7 @@ const MOMENTUM: f64 = 0.1;
 const EPS: f64 = 1e-5;
 
 /// Batch normalisation over channels: momentum 0.1, ε 1e-5.
-pub struct BatchNorm {
+pub(super) struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
@@ -102,7 +102,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    pub fn new(parameters: &mut Parameters, name: &str, channels: i64) -> Result<Self, TchError> {
+    pub(super) fn new(parameters: &mut Parameters, name: &str, channels: i64) -> Result<Self, TchError> {
         Ok(Self {
             weight: parameters.constant(&format!("{name}.weight"), &[channels], 1.0)?,
             bias: parameters.constant(&format!("{name}.bias"), &[channels], 0.0)?,
@@ -111,7 +111,7 @@ impl BatchNorm {
         })
     }
 
-    pub fn forward(&self, x: &Tensor, mode: BatchNormMode) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor, mode: BatchNormMode) -> Result<Tensor, TchError> {
         if mode == BatchNormMode::Off {
             return Ok(x.shallow_clone());
         }
@@ -122,7 +122,7 @@ impl BatchNorm {
     }
 
     /// For our own kernels.
-    pub fn fused(&self) -> fused::Norm<'_> {
+    pub(super) fn fused(&self) -> fused::Norm<'_> {
         fused::Norm {
             weight: &self.weight,
             bias: &self.bias,
@@ -135,14 +135,14 @@ impl BatchNorm {
 }
 
 /// Normalisation over groups of channels of an image; ε 1e-5.
-pub struct GroupNorm {
+pub(super) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: i64,
 }
 
 impl GroupNorm {
-    pub fn new(
+    pub(super) fn new(
         parameters: &mut Parameters,
         name: &str,
         channels: i64,
@@ -153,13 +153,13 @@ impl GroupNorm {
         Ok(Self { weight, bias, groups })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), EPS, true)
     }
 }
 
 /// Normalisation over all values of an image, each with a weight and a bias of its own; ε 1e-5.
-pub struct LayerNorm {
+pub(super) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     shape: Vec<i64>,
@@ -167,7 +167,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Of values of `size`.
-    pub fn new(parameters: &mut Parameters, name: &str, size: Size) -> Result<Self, TchError> {
+    pub(super) fn new(parameters: &mut Parameters, name: &str, size: Size) -> Result<Self, TchError> {
         let shape = match size {
             Size::Image { channels, height, width } => vec![channels as i64, height as i64, width as i64],
             Size::Flat(values) => vec![values as i64],
@@ -177,19 +177,19 @@ impl LayerNorm {
         Ok(Self { weight, bias, shape })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_layer_norm(&self.shape, Some(&self.weight), Some(&self.bias), EPS, true)
     }
 }
 
-pub struct Linear {
+pub(super) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
 }
 
 impl Linear {
     /// From so many values to so many.
-    pub fn new(
+    pub(super) fn new(
         parameters: &mut Parameters,
         name: &str,
         (input, output): (i64, i64),
@@ -201,7 +201,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_linear(&self.weight, self.bias.as_ref())
     }
 }
@@ -209,7 +209,7 @@ impl Linear {
 /// Local response normalisation over five neighbouring channels: x / (k + α · mean of their squares)^β with k = 2,
 /// α = 1e-4, β = 0.75. Krizhevsky et al. (NIPS 2012, section 3.3) have the sum where PyTorch, and so we, have the
 /// mean: their α is a fifth of ours.
-pub fn local_response_norm(x: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn local_response_norm(x: &Tensor) -> Result<Tensor, TchError> {
     const WIDTH: i64 = 5;
     let channels = x.size()[1];
     // A banded 1×1 convolution adds up the neighbours: three times as fast as shifted additions in channels-last.

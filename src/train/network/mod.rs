@@ -6,7 +6,7 @@ mod against_float64;
 #[cfg(test)]
 mod against_pytorch;
 mod layer;
-pub mod parameters;
+pub(super) mod parameters;
 mod sequence;
 
 use tch::{TchError, Tensor};
@@ -17,12 +17,12 @@ use crate::network::Step;
 use crate::stream::Key;
 use crate::train::TrainError;
 use parameters::Parameters;
-pub use sequence::See;
+pub(super) use sequence::See;
 use sequence::Sequence;
 
 /// What a forward pass does differently in training and in evaluation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mode {
+pub(super) struct Mode {
     /// Dropout draws from libtorch's generator; without it, it does nothing.
     pub dropout: bool,
     pub batch_norm: BatchNormMode,
@@ -31,7 +31,7 @@ pub struct Mode {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BatchNormMode {
+pub(super) enum BatchNormMode {
     /// By the batch's statistics, which also move the running ones.
     Batch,
     /// By the running statistics.
@@ -41,41 +41,41 @@ pub enum BatchNormMode {
 }
 
 impl Mode {
-    pub const TRAIN: Self = Self { dropout: true, batch_norm: BatchNormMode::Batch, curved: false };
-    pub const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running, curved: false };
+    pub(super) const TRAIN: Self = Self { dropout: true, batch_norm: BatchNormMode::Batch, curved: false };
+    pub(super) const EVAL: Self = Self { dropout: false, batch_norm: BatchNormMode::Running, curved: false };
     /// As in evaluation, by operators that can be differentiated twice.
-    pub const CURVED: Self = Self { curved: true, ..Self::EVAL };
+    pub(super) const CURVED: Self = Self { curved: true, ..Self::EVAL };
 }
 
-pub struct Network(Sequence);
+pub(super) struct Network(Sequence);
 
 impl Network {
     /// Logits [N, classes] of images [N, C, H, W].
-    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         self.0.forward(images, mode)
     }
 
     /// The same logits, showing `see` the output of every activation: `act1`, `act2`, … from the input on, and before any
     /// pooling, whatever order the plan puts the two in.
-    pub fn forward_seen(&self, images: &Tensor, mode: Mode, see: See) -> Result<Tensor, TchError> {
+    pub(super) fn forward_seen(&self, images: &Tensor, mode: Mode, see: See) -> Result<Tensor, TchError> {
         self.0.forward_seen(images, mode, see)
     }
 
     /// What our own kernels computed in the last pass of either kind that [`Self::forward`] made.
-    pub fn effective(&self) -> Vec<EffectiveLayer> {
+    pub(super) fn effective(&self) -> Vec<EffectiveLayer> {
         let mut layers = Vec::new();
         self.0.effective(&mut layers);
         layers
     }
 }
 
-pub struct Built {
+pub(super) struct Built {
     pub network: Network,
     pub parameters: Parameters,
 }
 
 /// Builds the network of `steps` with weights drawn from `init`.
-pub fn build(steps: &[Step], plan: &Plan, init: &Key) -> Result<Built, TrainError> {
+pub(super) fn build(steps: &[Step], plan: &Plan, init: &Key) -> Result<Built, TrainError> {
     let mut parameters = Parameters::new(init, plan.memory_format);
     let sequence = Sequence::new(&mut parameters, steps, plan.into())?;
     Ok(Built { network: Network(sequence), parameters })

@@ -13,7 +13,7 @@ use crate::train::TrainError;
 use crate::train::chain::{Named, bytes};
 use crate::train::place::Place;
 
-pub struct Parameters {
+pub(crate) struct Parameters {
     format: MemoryFormat,
     names: Vec<String>,
     tensors: Vec<Tensor>,
@@ -21,19 +21,19 @@ pub struct Parameters {
 
 impl Parameters {
     /// Starts libtorch's generator from `init`; the layers then draw from it one after the other.
-    pub fn new(init: &Key, format: MemoryFormat) -> Self {
+    pub(crate) fn new(init: &Key, format: MemoryFormat) -> Self {
         tch::manual_seed(init.torch_seed());
         Self { format, names: Vec::new(), tensors: Vec::new() }
     }
 
     /// Of tensors with four dimensions.
-    pub fn format(&self) -> MemoryFormat {
+    pub(crate) fn format(&self) -> MemoryFormat {
         self.format
     }
 
     /// Kaiming-uniform with a = √5, as `nn.Conv2d` and `nn.Linear` have it: U(−1/√fan_in, 1/√fan_in), computed
     /// as PyTorch does so that the bound has the same bits.
-    pub fn weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+    pub(crate) fn weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
         let drawn = kaiming(shape)?;
         let tensor = match (self.format, shape.len()) {
             (MemoryFormat::ChannelsLast, 4) => channels_last(&drawn)?,
@@ -43,13 +43,13 @@ impl Parameters {
     }
 
     /// The same, whatever the memory format.
-    pub fn plain_weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+    pub(crate) fn plain_weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
         let drawn = kaiming(shape)?;
         self.trainable(name, drawn)
     }
 
     /// U(−1/√fan_in, 1/√fan_in), where the fan-in is that of the weight; draws nothing where there is none.
-    pub fn bias(
+    pub(crate) fn bias(
         &mut self,
         name: &str,
         weight_shape: &[i64],
@@ -63,13 +63,13 @@ impl Parameters {
         self.trainable(name, tensor).map(Some)
     }
 
-    pub fn constant(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
+    pub(crate) fn constant(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
         let tensor = Tensor::f_full(shape, value, (Kind::Float, Device::Cpu))?;
         self.trainable(name, tensor)
     }
 
     /// A tensor the forward pass updates and no gradient reaches.
-    pub fn buffer(&mut self, name: &str, len: i64, value: f64) -> Result<Tensor, TchError> {
+    pub(crate) fn buffer(&mut self, name: &str, len: i64, value: f64) -> Result<Tensor, TchError> {
         let tensor = Tensor::f_full([len], value, (Kind::Float, Device::Cpu))?;
         self.register(name, &tensor);
         Ok(tensor)
@@ -88,7 +88,7 @@ impl Parameters {
 
     /// Moves the values, which are drawn on the host so that one seed gives the same ones everywhere, to `place`. The
     /// tensors stay the ones that the layers hold; those that others copy or make beside them have to be made afterwards.
-    pub fn move_to(&mut self, place: Place) -> Result<(), TchError> {
+    pub(crate) fn move_to(&mut self, place: Place) -> Result<(), TchError> {
         if place == Place::HOST {
             return Ok(());
         }
@@ -108,40 +108,40 @@ impl Parameters {
         Ok(())
     }
 
-    pub fn trainable_tensors(&self) -> Vec<Tensor> {
+    pub(crate) fn trainable_tensors(&self) -> Vec<Tensor> {
         self.tensors.iter().filter(|tensor| tensor.requires_grad()).map(Tensor::shallow_clone).collect()
     }
 
     /// Names of [`Self::trainable_tensors`], in their order.
-    pub fn trainable_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn trainable_names(&self) -> impl Iterator<Item = &str> {
         let pairs = self.names.iter().zip(&self.tensors);
         pairs.filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str())
     }
 
     /// All tensors, buffers too, as `model.<name>`.
-    pub fn named(&self) -> Vec<Named> {
+    pub(crate) fn named(&self) -> Vec<Named> {
         let named = |(name, tensor): (&String, &Tensor)| (format!("model.{name}"), tensor.shallow_clone());
         self.names.iter().zip(&self.tensors).map(named).collect()
     }
 
     /// Names for a copy of all tensors: `<prefix>.<name>`.
-    pub fn name_copies(&self, prefix: &str, copies: &[Tensor]) -> Vec<Named> {
+    pub(crate) fn name_copies(&self, prefix: &str, copies: &[Tensor]) -> Vec<Named> {
         let named = |(name, tensor): (&String, &Tensor)| (format!("{prefix}.{name}"), tensor.shallow_clone());
         self.names.iter().zip(copies).map(named).collect()
     }
 
     /// What a forward pass in train mode updates.
-    pub fn buffers(&self) -> Vec<Tensor> {
+    pub(crate) fn buffers(&self) -> Vec<Tensor> {
         self.tensors.iter().filter(|tensor| !tensor.requires_grad()).map(Tensor::shallow_clone).collect()
     }
 
     /// Number of trained values.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.trainable_tensors().iter().map(Tensor::numel).sum()
     }
 
     /// Copies of all tensors, buffers too, in the order they were made.
-    pub fn copy(&self) -> Result<Vec<Tensor>, TchError> {
+    pub(crate) fn copy(&self) -> Result<Vec<Tensor>, TchError> {
         let _no_grad = tch::no_grad_guard();
         let copy = |tensor: &Tensor| {
             let mut copy = tensor.f_empty_like()?;
@@ -152,14 +152,14 @@ impl Parameters {
     }
 
     /// Puts the values of [`Self::copy`] back, bit for bit, into the tensors the model holds.
-    pub fn restore(&mut self, kept: &[Tensor]) -> Result<(), TchError> {
+    pub(crate) fn restore(&mut self, kept: &[Tensor]) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         self.tensors.iter_mut().zip(kept).try_for_each(|(tensor, kept)| tensor.f_copy_(kept))
     }
 
     /// SHA-256 over name, shape and values of every tensor, buffers too, in the order they were made. Values are
     /// little-endian floats in logical order, so the memory format does not show.
-    pub fn digest(&self) -> Result<Digest, TrainError> {
+    pub(crate) fn digest(&self) -> Result<Digest, TrainError> {
         let mut hasher = Hasher::new();
         for (name, tensor) in self.names.iter().zip(&self.tensors) {
             hasher.update(format!("{name} {:?}\n", tensor.size()).as_bytes());

@@ -15,9 +15,9 @@ use crate::train::network::{BatchNormMode, Mode};
 use crate::train::shim::fused::{self, Then};
 
 /// Shown the name of an activation, which it is, and its output before any pooling.
-pub type See<'a> = &'a mut dyn FnMut(&str, Activation, &Tensor);
+pub(crate) type See<'a> = &'a mut dyn FnMut(&str, Activation, &Tensor);
 
-pub struct Sequence {
+pub(super) struct Sequence {
     nodes: Vec<Node>,
     passes: Vec<Pass>,
 }
@@ -61,19 +61,19 @@ struct Ran {
 
 impl Sequence {
     /// The layers of `steps` as `order` has them computed, with parameters drawn one after the other.
-    pub fn new(parameters: &mut Parameters, steps: &[Step], order: Order) -> Result<Self, TchError> {
+    pub(super) fn new(parameters: &mut Parameters, steps: &[Step], order: Order) -> Result<Self, TchError> {
         let node =
             |step: &Step| Ok(Node { name: step.name.clone(), layer: Layer::new(parameters, step, order)? });
         let nodes = steps.iter().map(node).collect::<Result<_, TchError>>()?;
         Ok(Self { nodes, passes: passes(steps, order) })
     }
 
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         self.run(&self.passes, x.shallow_clone(), mode)
     }
 
     /// The same as it is written, showing `see` every activation.
-    pub fn forward_seen(&self, x: &Tensor, mode: Mode, see: See) -> Result<Tensor, TchError> {
+    pub(super) fn forward_seen(&self, x: &Tensor, mode: Mode, see: See) -> Result<Tensor, TchError> {
         let mut x = x.shallow_clone();
         for Node { name, layer } in &self.nodes {
             x = match layer {
@@ -91,7 +91,7 @@ impl Sequence {
     }
 
     /// What our own kernels computed in either pass that there was, convolution by convolution.
-    pub fn effective(&self, into: &mut Vec<EffectiveLayer>) {
+    pub(super) fn effective(&self, into: &mut Vec<EffectiveLayer>) {
         for Node { name, layer } in &self.nodes {
             match layer {
                 Layer::Conv(conv, record) => {

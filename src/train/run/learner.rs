@@ -15,7 +15,7 @@ use crate::train::place::{self, Place};
 use crate::train::resident::Batch;
 use crate::train::timing::Timing;
 
-pub struct Learner<'a> {
+pub(super) struct Learner<'a> {
     pub built: Built,
     pub optimizer: Optimizer,
     config: &'a config::Train,
@@ -29,7 +29,7 @@ pub struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     /// With the weights that the trial's seed draws.
-    pub fn new(trial: &'a Trial, plan: &Plan, place: Place) -> Result<Self, TrainError> {
+    pub(super) fn new(trial: &'a Trial, plan: &Plan, place: Place) -> Result<Self, TrainError> {
         let config = &trial.config;
         let steps = config.network().map_err(|error| TrainError::Internal(error.to_string()))?;
         let mut built = network::build(&steps, plan, &Key::new(trial.seed, Stream::Init, 0, 0))?;
@@ -50,14 +50,14 @@ impl<'a> Learner<'a> {
     }
 
     /// Every tensor the next step depends on.
-    pub fn tensors(&self) -> Vec<Named> {
+    pub(super) fn tensors(&self) -> Vec<Named> {
         let mut tensors = self.built.parameters.named();
         tensors.extend(self.optimizer.state(self.built.parameters.trainable_names()));
         tensors
     }
 
     /// The step on `batch`: its loss and its correct count. Ends the phases it consists of.
-    pub fn step<C: Clock>(
+    pub(super) fn step<C: Clock>(
         &mut self,
         batch: &Batch,
         timing: &mut Timing<C>,
@@ -69,7 +69,7 @@ impl<'a> Learner<'a> {
     }
 
     /// Records the step as graphs once so many steps were taken without, for batches like this one. No step's time holds it.
-    pub fn record_graphs(&mut self, batch: Batch) -> Result<(), TrainError> {
+    pub(super) fn record_graphs(&mut self, batch: Batch) -> Result<(), TrainError> {
         self.steps_here += 1;
         let is_whole = batch.labels.numel() as u32 == self.config.batch;
         if !self.records_graphs || self.graphs.is_some() || self.steps_here < EAGER_STEPS || !is_whole {

@@ -11,7 +11,7 @@ use crate::train::chain::Chain;
 use crate::train::network::Built;
 use crate::train::stopping::{Stopping, Verdict};
 
-pub struct Progress {
+pub(super) struct Progress {
     /// Where the training begins: not at 0 when it was resumed.
     pub epoch: u32,
     /// Steps that are done.
@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(initial_weights: Digest) -> Self {
+    pub(super) fn new(initial_weights: Digest) -> Self {
         let (chain, so_far) = (Chain::new(initial_weights), SoFar::default());
         Self { epoch: 0, step: 0, so_far, initial_weights, chain }
     }
@@ -30,7 +30,7 @@ impl Progress {
 
 /// What an epoch adds up.
 #[derive(Clone, Copy, Default)]
-pub struct SoFar {
+pub(super) struct SoFar {
     pub batches: u64,
     images: u32,
     loss: f64,
@@ -39,7 +39,7 @@ pub struct SoFar {
 }
 
 impl SoFar {
-    pub fn add(&mut self, row: &StepRow) {
+    pub(super) fn add(&mut self, row: &StepRow) {
         self.batches += 1;
         self.images += row.images;
         self.loss += row.loss * f64::from(row.images);
@@ -47,7 +47,7 @@ impl SoFar {
         self.wall_ns += row.times.total_ns;
     }
 
-    pub fn row(&self, epoch: u32) -> EpochRow {
+    pub(super) fn row(&self, epoch: u32) -> EpochRow {
         let images = f64::from(self.images);
         EpochRow {
             epoch,
@@ -61,7 +61,7 @@ impl SoFar {
 }
 
 /// What may end a training before its last epoch, and whether it has.
-pub struct End {
+pub(super) struct End {
     pub stopping: Option<Stopping<Vec<Tensor>>>,
     target: Option<Target>,
     /// Steps at most.
@@ -71,19 +71,19 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(config: &Config, steps: u64) -> Self {
+    pub(super) fn new(config: &Config, steps: u64) -> Self {
         let target = config.train.target_loss.map(Target::new);
         Self { stopping: Stopping::new(&config.train), target, steps, is_over: false }
     }
 
     /// Sees every step, in order.
-    pub fn see(&mut self, row: &StepRow) {
+    pub(super) fn see(&mut self, row: &StepRow) {
         let reached = self.target.as_mut().is_some_and(|target| target.is_reached(row.images, row.loss));
         self.is_over = reached || row.step + 1 == self.steps;
     }
 
     /// Asks early stopping, which copies the weights of a new best epoch. `loss` is of validation, in nats.
-    pub fn judge(&mut self, epoch: u32, loss: f64, built: &Built) -> Result<(), TrainError> {
+    pub(super) fn judge(&mut self, epoch: u32, loss: f64, built: &Built) -> Result<(), TrainError> {
         let Some(stopping) = &mut self.stopping else { return Ok(()) };
         let verdict = stopping.judge(epoch, loss, || built.parameters.copy())?;
         self.is_over |= verdict == Verdict::Stop;
@@ -91,7 +91,7 @@ impl End {
     }
 
     /// Puts the weights of the best epoch back, and says which it was.
-    pub fn restore_best(&self, built: &mut Built) -> Result<Option<u32>, TrainError> {
+    pub(super) fn restore_best(&self, built: &mut Built) -> Result<Option<u32>, TrainError> {
         let Some(best) = self.stopping.as_ref().and_then(Stopping::best) else { return Ok(None) };
         built.parameters.restore(&best.kept)?;
         Ok(Some(best.epoch))

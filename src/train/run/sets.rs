@@ -14,7 +14,7 @@ use crate::train::normalise::Normalisation;
 use crate::train::place::Place;
 use crate::train::resident::{Resident, indices};
 
-pub struct Sets<'a> {
+pub(super) struct Sets<'a> {
     pub batches: Batches<'a>,
     /// Who makes the batches: not always whom the plan asks for.
     pub loader: Loader,
@@ -30,7 +30,7 @@ pub struct Sets<'a> {
 }
 
 impl<'a> Sets<'a> {
-    pub fn new(
+    pub(super) fn new(
         trial: &'a Trial,
         plan: &Plan,
         data: &'a DataSet,
@@ -63,7 +63,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The images a split is evaluated on, as positions in the set they are of.
-    pub fn evaluated(&self, split: Split) -> (&Resident, &Tensor) {
+    pub(super) fn evaluated(&self, split: Split) -> (&Resident, &Tensor) {
         match split {
             Split::Train | Split::TrainEval => (&self.training_file, &self.train_eval),
             Split::Validation => (&self.training_file, &self.validation),

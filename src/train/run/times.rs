@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock as _, Monotonic};
 
-pub struct Times {
+pub(super) struct Times {
     pub clock: Monotonic,
     /// Sum of the steps, those of processes before this one included; so with what follows.
     pub train_ns: u64,
@@ -16,29 +16,29 @@ pub struct Times {
 }
 
 impl Times {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (train_ns, evaluate_ns, diagnose_ns) = (0, 0, 0);
         let clock = Monotonic::start();
         Self { clock, train_ns, evaluate_ns, diagnose_ns, earlier_wall_ns: 0, aside_ns: 0, began_ns: 0 }
     }
 
-    pub fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         self.clock.now_ns()
     }
 
     /// Wall time counts from here.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.began_ns = self.clock.now_ns();
     }
 
     /// What has passed since `began_ns` belongs to no wall time; says how much that is.
-    pub fn set_aside(&mut self, began_ns: u64) -> u64 {
+    pub(super) fn set_aside(&mut self, began_ns: u64) -> u64 {
         let took_ns = self.clock.now_ns() - began_ns;
         self.aside_ns += took_ns;
         took_ns
     }
 
-    pub fn wall_ns(&self) -> u64 {
+    pub(super) fn wall_ns(&self) -> u64 {
         self.earlier_wall_ns + (self.clock.now_ns() - self.began_ns).saturating_sub(self.aside_ns)
     }
 }

@@ -75,7 +75,7 @@ impl EventSource for CudaStream {
 
 /// Sets for the process whether convolutions on a GPU round their factors to TF32. Products of matrices use all bits, as
 /// both do on the CPU.
-pub fn set_tf32(convolutions: bool) -> Result<(), TrainError> {
+pub(crate) fn set_tf32(convolutions: bool) -> Result<(), TrainError> {
     // SAFETY: a number; exceptions are caught in the shim.
     check(unsafe { pb_set_tf32(c_int::from(convolutions)) })
 }

@@ -9,7 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::train::shim::last_error;
 
 /// BatchNorm's tensors, one value a channel each; the running ones are moved.
-pub struct Norm<'a> {
+pub(crate) struct Norm<'a> {
     pub weight: &'a Tensor,
     pub bias: &'a Tensor,
     pub running_mean: &'a Tensor,
@@ -20,7 +20,7 @@ pub struct Norm<'a> {
 
 /// What follows BatchNorm in the same kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Then {
+pub(crate) struct Then {
     /// 2×2, stride 2; an odd last row or column is left out, as PyTorch does.
     pub pool: bool,
     pub relu: bool,
@@ -55,7 +55,7 @@ unsafe extern "C" {
 }
 
 /// Whether the kernels here take `x`: 32-bit images [N, C, H, W] on the CPU, of at least 2×2 pixels.
-pub fn takes(x: &Tensor) -> bool {
+pub(crate) fn takes(x: &Tensor) -> bool {
     let size = x.size();
     x.kind() == Kind::Float
         && x.device() == Device::Cpu
@@ -66,12 +66,12 @@ pub fn takes(x: &Tensor) -> bool {
 
 /// Whether [`first_block`] takes `x` and the weight of a 3×3 convolution with padding 1: one channel, and no gradient
 /// wanted for the images.
-pub fn takes_first(x: &Tensor, conv_weight: &Tensor) -> bool {
+pub(crate) fn takes_first(x: &Tensor, conv_weight: &Tensor) -> bool {
     takes(x) && conv_weight.size()[1..] == [1, 3, 3] && !x.requires_grad()
 }
 
 /// BatchNorm of `x` [N, C, H, W] in train mode, then what `then` says: [N, C, H, W] or [N, C, H/2, W/2], channels last.
-pub fn norm_pool(x: &Tensor, norm: &Norm, then: Then) -> Result<Tensor, TchError> {
+pub(crate) fn norm_pool(x: &Tensor, norm: &Norm, then: Then) -> Result<Tensor, TchError> {
     let mut out = ptr::null_mut();
     // SAFETY: live tensors; on success `out` is a fresh one that is ours.
     let code = unsafe {
@@ -93,7 +93,7 @@ pub fn norm_pool(x: &Tensor, norm: &Norm, then: Then) -> Result<Tensor, TchError
 
 /// 3×3 convolution with padding 1 of images [N, 1, H, W], BatchNorm in train mode, ReLU if asked for, 2×2 max pooling:
 /// [N, C, H/2, W/2], channels last.
-pub fn first_block(
+pub(crate) fn first_block(
     x: &Tensor,
     (conv_weight, conv_bias): (&Tensor, &Tensor),
     norm: &Norm,
@@ -119,12 +119,12 @@ pub fn first_block(
     owned(code, out)
 }
 
-pub fn pointer(tensor: &Tensor) -> *mut c_void {
+pub(crate) fn pointer(tensor: &Tensor) -> *mut c_void {
     tensor.as_ptr() as *mut c_void
 }
 
 /// The tensor that a function of the shim made, or its error.
-pub fn owned(code: c_int, out: *mut c_void) -> Result<Tensor, TchError> {
+pub(crate) fn owned(code: c_int, out: *mut c_void) -> Result<Tensor, TchError> {
     if code != 0 {
         return Err(TchError::Torch(last_error()));
     }

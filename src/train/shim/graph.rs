@@ -16,7 +16,7 @@ unsafe extern "C" {
 }
 
 /// Work on a GPU that was recorded once and is launched whole.
-pub struct Graph(*mut c_void);
+pub(crate) struct Graph(*mut c_void);
 
 impl Drop for Graph {
     fn drop(&mut self) {
@@ -26,13 +26,13 @@ impl Drop for Graph {
 }
 
 /// Whether this build can record graphs: it was made with CUDA's headers.
-pub fn is_built() -> bool {
+pub(crate) fn is_built() -> bool {
     // SAFETY: no arguments, and it only answers.
     unsafe { pb_graph_is_built() != 0 }
 }
 
 /// Has this thread queue its work on a stream on which graphs can be recorded.
-pub fn use_stream(index: usize) -> Result<(), TrainError> {
+pub(crate) fn use_stream(index: usize) -> Result<(), TrainError> {
     // SAFETY: a number; exceptions are caught in the shim.
     check(unsafe { pb_graph_use_stream(index as c_int) })
 }
@@ -40,7 +40,7 @@ pub fn use_stream(index: usize) -> Result<(), TrainError> {
 impl Graph {
     /// Records what `work` queues, without running it. A graph recorded `after` another shares its memory, and is launched
     /// after it each time.
-    pub fn record<T>(
+    pub(crate) fn record<T>(
         after: Option<&Self>,
         work: impl FnOnce() -> Result<T, TrainError>,
     ) -> Result<(Self, T), TrainError> {
@@ -57,7 +57,7 @@ impl Graph {
         Ok((graph, done))
     }
 
-    pub fn launch(&self) -> Result<(), TrainError> {
+    pub(crate) fn launch(&self) -> Result<(), TrainError> {
         // SAFETY: a live graph whose recording has ended.
         check(unsafe { pb_graph_launch(self.0) })
     }

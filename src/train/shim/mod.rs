@@ -1,10 +1,10 @@
 //! Safe calls into the C++ shim; see its C++ files for what each does in libtorch.
 
 mod event;
-pub mod fused;
-pub mod graph;
-pub mod profiler;
-pub mod winograd;
+pub(super) mod fused;
+pub(super) mod graph;
+pub(super) mod profiler;
+pub(super) mod winograd;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -14,12 +14,12 @@ use tch::Tensor;
 use crate::machine::Cuda;
 use crate::train::TrainError;
 
-pub use event::{CudaStream, set_tf32};
+pub(super) use event::{CudaStream, set_tf32};
 
 /// Adam's settings, laid out as in `shim.cpp`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct AdamKnobs {
+pub(super) struct AdamKnobs {
     pub lr: f64,
     pub beta1: f64,
     pub beta2: f64,
@@ -28,7 +28,7 @@ pub struct AdamKnobs {
 }
 
 /// Parameters and, in the same order, what Adam remembers of each.
-pub struct AdamTensors<'a> {
+pub(super) struct AdamTensors<'a> {
     pub params: &'a [Tensor],
     pub exp_avgs: &'a [Tensor],
     pub exp_avg_sqs: &'a [Tensor],
@@ -73,22 +73,22 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-pub fn version() -> Result<String, TrainError> {
+pub(super) fn version() -> Result<String, TrainError> {
     text(pb_version)
 }
 
 /// Instruction set of the dispatched kernels, such as `AVX2`.
-pub fn capability() -> Result<String, TrainError> {
+pub(super) fn capability() -> Result<String, TrainError> {
     text(pb_capability)
 }
 
 /// The copy of our own kernels that the loader chose, such as `x86-64-v3`.
-pub fn own_kernels() -> Result<String, TrainError> {
+pub(super) fn own_kernels() -> Result<String, TrainError> {
     text(pb_own_kernels)
 }
 
 /// What libtorch says of CUDA; `None` for the flavour without.
-pub fn cuda() -> Result<Option<Cuda>, TrainError> {
+pub(super) fn cuda() -> Result<Option<Cuda>, TrainError> {
     let (mut toolkit, mut cudnn, mut devices) = (-1, -1, -1);
     // SAFETY: three integers that live until the call returns.
     check(unsafe { pb_cuda(&mut toolkit, &mut cudnn, &mut devices) })?;
@@ -99,23 +99,27 @@ pub fn cuda() -> Result<Option<Cuda>, TrainError> {
     }))
 }
 
-pub fn parallel_info() -> Result<String, TrainError> {
+pub(super) fn parallel_info() -> Result<String, TrainError> {
     text(pb_parallel_info)
 }
 
-pub fn use_deterministic_algorithms() -> Result<(), TrainError> {
+pub(super) fn use_deterministic_algorithms() -> Result<(), TrainError> {
     // SAFETY: no arguments; exceptions are caught in the shim.
     check(unsafe { pb_use_deterministic_algorithms() })
 }
 
-pub fn clear_grads(params: &[Tensor]) -> Result<(), TrainError> {
+pub(super) fn clear_grads(params: &[Tensor]) -> Result<(), TrainError> {
     let mut params = pointers(params);
     // SAFETY: `count` live tensors, which tch keeps while `params` is borrowed.
     check(unsafe { pb_clear_grads(params.as_mut_ptr(), params.len() as i64) })
 }
 
 /// With `rate`, a float scalar where the parameters are, that is the rate and not the knobs'.
-pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs, rate: Option<&Tensor>) -> Result<(), TrainError> {
+pub(super) fn adam_fused(
+    tensors: &AdamTensors,
+    knobs: AdamKnobs,
+    rate: Option<&Tensor>,
+) -> Result<(), TrainError> {
     let rate = rate.map_or(ptr::null_mut(), |rate| rate.as_ptr() as *mut c_void);
     // SAFETY: what `adam` gives, and a live tensor or null.
     adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
@@ -123,14 +127,14 @@ pub fn adam_fused(tensors: &AdamTensors, knobs: AdamKnobs, rate: Option<&Tensor>
     })
 }
 
-pub fn adam_foreach(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+pub(super) fn adam_foreach(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
     // SAFETY: what `adam` gives.
     adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
         pb_adam_foreach(params, exp_avgs, exp_avg_sqs, steps, count, knobs)
     })
 }
 
-pub fn adam_loop(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
+pub(super) fn adam_loop(tensors: &AdamTensors, knobs: AdamKnobs) -> Result<(), TrainError> {
     // SAFETY: what `adam` gives.
     adam(tensors, |[params, exp_avgs, exp_avg_sqs, steps], count| unsafe {
         pb_adam_loop(params, exp_avgs, exp_avg_sqs, steps, count, knobs)

@@ -18,33 +18,33 @@ unsafe extern "C" {
 
 /// Called as `start → (begin_step → end_step) … → stop`, by one thread, one at a time. Dropped before, it ends without
 /// a trace.
-pub struct Profiler {
+pub(crate) struct Profiler {
     is_on: bool,
     /// It watches the thread that started it.
     _thread: PhantomData<*const ()>,
 }
 
 impl Profiler {
-    pub fn start() -> Result<Self, TrainError> {
+    pub(crate) fn start() -> Result<Self, TrainError> {
         // SAFETY: no arguments; exceptions are caught in the shim.
         check(unsafe { pb_profiler_start() })?;
         Ok(Self { is_on: true, _thread: PhantomData })
     }
 
-    pub fn begin_step(&mut self) -> Result<(), TrainError> {
+    pub(crate) fn begin_step(&mut self) -> Result<(), TrainError> {
         // SAFETY: as above.
         check(unsafe { pb_profiler_begin_step() })
     }
 
     /// Only the operators of steps that count are in the table; the trace has all there were.
-    pub fn end_step(&mut self, counts: bool) -> Result<(), TrainError> {
+    pub(crate) fn end_step(&mut self, counts: bool) -> Result<(), TrainError> {
         // SAFETY: as above.
         check(unsafe { pb_profiler_end_step(counts.into()) })
     }
 
     /// Writes the trace, and returns the table: a line an operator, between tabs its name, calls, self and total
     /// nanoseconds. That the file cannot be written is no error to libtorch.
-    pub fn stop(mut self, trace: &Path) -> Result<String, TrainError> {
+    pub(crate) fn stop(mut self, trace: &Path) -> Result<String, TrainError> {
         let path = CString::new(trace.as_os_str().as_bytes())
             .map_err(|_| TrainError::Internal("a path with a NUL in it".to_owned()))?;
         self.is_on = false;

@@ -21,7 +21,7 @@ unsafe extern "C" {
 }
 
 /// Whether the kernels here take `x`: 32-bit images [N, C, H, W] on the CPU. Which convolutions they take, the policy says.
-pub fn takes(x: &Tensor) -> bool {
+pub(crate) fn takes(x: &Tensor) -> bool {
     let size = x.size();
     x.kind() == Kind::Float && x.device() == Device::Cpu && size.len() == 4 && size[0] > 0
 }

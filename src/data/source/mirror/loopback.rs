@@ -11,18 +11,18 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub fn whole(body: &[u8]) -> Self {
+    pub(super) fn whole(body: &[u8]) -> Self {
         Self::cut(body, body.len())
     }
 
     /// Announces all of `body` and sends the first `len` bytes of it.
-    pub fn cut(body: &[u8], len: usize) -> Self {
+    pub(super) fn cut(body: &[u8], len: usize) -> Self {
         let head = format!("200 OK\r\nContent-Length: {}", body.len());
         Self { head, body: body[..len].to_vec() }
     }
 
     /// The bytes of `body` from `start`.
-    pub fn rest(body: &[u8], start: usize) -> Self {
+    pub(super) fn rest(body: &[u8], start: usize) -> Self {
         let (len, last) = (body.len() - start, body.len() - 1);
         let range = format!("Content-Range: bytes {start}-{last}/{}", body.len());
         Self {
@@ -32,17 +32,17 @@ impl Answer {
     }
 
     /// Announces 80 bytes from `start` and sends none.
-    pub fn nothing_from(start: usize) -> Self {
+    pub(super) fn nothing_from(start: usize) -> Self {
         let range = format!("Content-Range: bytes {start}-{}/{}", start + 79, start + 80);
         Self { head: format!("206 Partial Content\r\nContent-Length: 80\r\n{range}"), body: Vec::new() }
     }
 
-    pub fn status(status: &str) -> Self {
+    pub(super) fn status(status: &str) -> Self {
         Self { head: format!("{status}\r\nContent-Length: 0"), body: Vec::new() }
     }
 
     /// A body of unannounced length.
-    pub fn endless(body: Vec<u8>) -> Self {
+    pub(super) fn endless(body: Vec<u8>) -> Self {
         Self { head: "200 OK".to_owned(), body }
     }
 
@@ -77,7 +77,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub fn start(answers: Vec<Answer>) -> Self {
+    pub(super) fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}/data", listener.local_addr().unwrap());
         let serve = move || answers.iter().map(|answer| answer.send(listener.accept().unwrap().0)).collect();
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// The requests it got; waits until all answers were given.
-    pub fn requests(self) -> Vec<String> {
+    pub(super) fn requests(self) -> Vec<String> {
         self.requests.join().unwrap()
     }
 }
