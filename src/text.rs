@@ -83,15 +83,6 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", self::count(count as u64), if count == 1 { "" } else { "s" })
 }
 
-/// `a, b and c`.
-pub fn and(parts: &[String]) -> String {
-    match parts {
-        [] => String::new(),
-        [only] => only.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
 /// With its first letter a capital.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();

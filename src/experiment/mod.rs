@@ -186,11 +186,6 @@ impl Experiment {
         let under = |profile: &Profile| Self { profile: profile.clone(), ..self.clone() };
         std::iter::once(self.clone()).chain(others.map(under))
     }
-
-    /// Whether its factors vary the plan.
-    pub fn varies_the_plan(&self) -> bool {
-        self.varied() != PlanChange::default()
-    }
 }
 
 impl Profile {

@@ -128,10 +128,6 @@ impl Measurement {
         Ok(Self { folder: folder.to_owned(), design: wire.design, command: wire.command, store })
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Notes a process that has ended.
     pub fn add(&self, timed: &Timed) -> Result<(), MeasurementError> {
         let path = self.folder.join(PROCESSES);

@@ -31,7 +31,6 @@ pub use sweep::{Observer, Sweep, SweepError, Tally};
 
 /// Exit codes of the child. It sealed a run that finished or diverged; the last event says which.
 pub const EXIT_SEALED: u8 = 0;
-pub const EXIT_FAILED: u8 = 1;
 /// Another process runs the trial (EX_TEMPFAIL of sysexits.h).
 pub const EXIT_BUSY: u8 = 75;
 /// Of `run --manifest`: told to stop, it has kept what it has, and the same command goes on from there. The number is

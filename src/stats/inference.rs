@@ -15,14 +15,6 @@ pub fn interval(values: &[f64], alpha: f64) -> Option<(f64, f64)> {
     Some((mean - half, mean + half))
 }
 
-/// Half the width of the interval around the mean of `n` values of sample deviation `sd` in which the mean of `further`
-/// more values lies with probability `1 − alpha` (Hahn and Meeker, Statistical Intervals, 1991, chapter 4).
-pub fn prediction(sd: f64, n: usize, further: usize, alpha: f64) -> Option<f64> {
-    let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;
-    let share = (further > 0).then(|| 1.0 / n as f64 + 1.0 / further as f64)?;
-    Some(quantile(freedom, 1.0 - alpha / 2.0)? * sd * share.sqrt())
-}
-
 /// What a test with `n` values finds with which probability, for values of mean `effect` and deviation `sd`: that the
 /// one-sided `1 − alpha` bound lies above 0.
 ///
@@ -34,18 +26,6 @@ pub fn power(effect: f64, sd: f64, n: usize, alpha: f64) -> Option<f64> {
     let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
     let shift = effect * (n as f64).sqrt() / sd;
     Some(student.cdf(shift - student.inverse_cdf(1.0 - alpha)))
-}
-
-/// The fewest values between `least` and `most` with which the one-sided test finds `effect` with probability `wanted`.
-pub fn values_needed(
-    effect: f64,
-    sd: f64,
-    (least, most): (usize, usize),
-    alpha: f64,
-    wanted: f64,
-) -> Option<usize> {
-    let suffices = |n: &usize| power(effect, sd, *n, alpha).is_some_and(|power| power >= wanted);
-    (effect > 0.0 && sd > 0.0).then(|| (least.max(2)..=most).find(suffices)).flatten()
 }
 
 /// How likely a mean this far above `bound`, or farther, is where the true one is `bound`: the one-sided p of Student's t.
@@ -192,15 +172,6 @@ mod tests {
             assert!((power(found, 1.0, n, 0.025).unwrap() - 0.8).abs() < 1e-9);
         }
         assert_eq!(detectable(1.0, 1, 0.025, 0.8), None);
-    }
-
-    #[test]
-    fn smaller_effects_need_more_values() {
-        // G*Power, one-sample t, one tail, α = 0.025, power 0.8: d = 1 needs 10, d = 0.5 needs 34.
-        assert_eq!(values_needed(1.0, 1.0, (2, 1000), 0.025, 0.8), Some(10));
-        assert!((33..=35).contains(&values_needed(0.5, 1.0, (2, 1000), 0.025, 0.8).unwrap()));
-        assert_eq!(values_needed(0.001, 1.0, (2, 1000), 0.025, 0.8), None);
-        assert_eq!(values_needed(-1.0, 1.0, (2, 1000), 0.025, 0.8), None);
     }
 
     /// R's `t.test(extra ~ group, data = sleep, paired = TRUE, alternative = "less")`, turned over: p = 0.001416.

@@ -117,11 +117,6 @@ impl Measured {
         self.blocks.values().filter_map(move |block| Some(&block.processes.get(&condition)?.cost))
     }
 
-    /// Index of the condition of that name.
-    pub fn condition(&self, name: &str) -> Option<usize> {
-        self.design.conditions.iter().position(|condition| condition.name == name)
-    }
-
     /// The sum of weight × ln(cost of an image) in each block that has all of these conditions: of weights 1 and −1 the
     /// logarithm of a ratio.
     pub fn contrast(&self, weights: &[(usize, f64)]) -> Contrast {
