@@ -69,10 +69,11 @@ pub(super) fn three_figures(value: f64) -> usize {
     }
 }
 
-/// Three figures of `value`, all of them from 100 on.
+/// Three figures of `value`, all of them from 100 on; nothing is 0.
 pub(super) fn figures(value: f64) -> String {
     match three_figures(value) {
         0 if value.is_finite() && value >= 0.0 => text::count(value.round() as u64),
+        _ if value == 0.0 => "0".to_owned(),
         places => text::fixed(value, places),
     }
 }

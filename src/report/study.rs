@@ -16,7 +16,7 @@ pub use says::says;
 
 use crate::analyse::study::{
     Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Finding, LEAST_SLOWDOWN, Layout, MAIN_SHARE,
-    MechanismFound, NO_CAUSE_SHARE, Presence, Share, Verdict, gauge,
+    MechanismFound, NO_CAUSE_SHARE, Part, Presence, Share, Verdict, gauge,
 };
 use crate::analyse::timing::{Estimate, LOOKS};
 use crate::experiment::plan::PlanName;
@@ -290,7 +290,9 @@ fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
 fn parts(input: &Input, words: Words) -> TableView {
     let Input { study, explanation, .. } = input;
     let whole: f64 = explanation.parts.iter().map(|part| part.more_us.value).sum();
-    let rows = explanation.parts.iter().map(|part| {
+    // A processor copies nothing from a host.
+    let takes_time = |part: &&Part| part.low_us.max(part.high_us) > 0.0;
+    let rows = explanation.parts.iter().filter(takes_time).map(|part| {
         let more = &part.more_us;
         let interval = more.interval.map(|(low, high)| range(low, high, 1, words)).unwrap_or_default();
         let of_whole = match explanation.presence {

@@ -59,7 +59,9 @@ fn draw_one(lines: &[Series], key: &str, size: Size, words: Words) -> Drawn<Pict
     places.sort_by(f64::total_cmp);
     places.dedup();
     let tick = |value: f64| Tick { value, label: format!("{value}") };
+    // The last value has a label whatever is left out. Labels are written from left to right, each where there is room for it.
     x.ticks = places.into_iter().rev().step_by(size.pick(1, 2)).map(tick).collect();
+    x.ticks.reverse();
     let y = Axis::exact(words.word("figure.curve-axis"), 0.0, highest * 1.05, size.pick(7, 6));
     let left = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;
     let names = ["figure.as-it-is", "figure.removed"].map(|key| words.word(key));
