@@ -643,7 +643,7 @@ class Seen:
     """What the first blocks of an explanation say; costs are by block and condition, as measured.json has them."""
 
     def __init__(self, study, blocks):
-        self.study, self.blocks = study, study.blocks[:blocks]
+        self.study, self.blocks = study, study.counted(blocks)
         level = next((level for n, level in LOOKS.items() if blocks <= n), LOOKS[20])
         self.alpha = 2 * level
         self.noise = self.noise_of_all()
@@ -764,12 +764,22 @@ class Study:
         kept = json.loads((folder / "measured.json").read_text(encoding="utf-8"))["measured"]
         self.said = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
         self.alike = kept["design"].get("alike")
-        self.blocks = [{int(c): process["cost"] for c, process in block["processes"].items()}
-                       for _, block in sorted(kept["blocks"].items(), key=lambda item: int(item[0]))]
+        blocks = [block["processes"] for _, block in sorted(kept["blocks"].items(), key=lambda item: int(item[0]))]
+        self.blocks = [{int(c): process["cost"] for c, process in block.items()} for block in blocks]
+        # Disturbed when it was measured again, too.
+        self.loud = [{int(c) for c, process in block.items() if process["disturbed"] is not None and process["attempts"] > 1}
+                     for block in blocks]
         self.low, self.high = page["layout"]["levels"]["low"], page["layout"]["levels"]["high"]
         self.tests, self.ideal = page["layout"]["tests"], self.file.get("ideal", 1.0)
         self.hypotheses = list(zip(self.file["hypotheses"], self.tests))
         self.tested = sum("phases" in h or isinstance(t, dict) and "compared" in t for h, t in self.hypotheses)
+
+    def counted(self, blocks):
+        """The first blocks without what was disturbed twice, where that is at most a quarter of a condition's processes."""
+        first, loud = self.blocks[:blocks], self.loud[:blocks]
+        of, twice = (Counter(c for block in each for c in block) for each in (first, loud))
+        return [{c: cost for c, cost in block.items() if not (c in away and twice[c] <= of[c] / 4)}
+                for block, away in zip(first, loud)]
 
     def found(self):
         """Of each hypothesis what was found at the look that decided it, and the last look."""
@@ -808,7 +818,8 @@ def check_explanation(folder, page, tally):
         for end, a, b in zip(("low", "high"), shown["interval"] or (None, None), expected[1] or (None, None)):
             tally.same(name, row, f"{column} {end}", a, b)
 
-    for column, value in [("alpha", seen.alpha), ("blocks", len(study.blocks)), ("tested", study.tested), ("floor", seen.floor)]:
+    for column, value in [("alpha", seen.alpha), ("blocks", len(study.blocks)), ("tested", study.tested), ("floor", seen.floor),
+                          ("left_out", sum(map(len, study.blocks)) - sum(map(len, seen.blocks)))]:
         tally.same(name, "whole", column, said[column], value)
     tally.same(name, "slowdown", "presence", said["slowdown"]["presence"], seen.presence)
     estimate("slowdown", "ratio", said["slowdown"]["ratio"], seen.ratio)

@@ -46,7 +46,7 @@ explanation.json is one object. Its keys stay:
   format         2
   study, title, says, base, plan, low, high, ideal, reported
   demonstration  null, or what was planted
-  blocks, alpha, tested, floor, processes, disturbed, repeated
+  blocks, alpha, tested, floor, processes, disturbed, repeated, left_out
   slowdown       presence (found, absent, undecided), ratio, above_ideal
   mechanisms     verdict and the ids of its hypotheses
   hypotheses     verdict, share, slowdown_left, gain, blocks, gauges
@@ -258,8 +258,8 @@ impl Asked<'_> {
             .map_err(|error| WrongUsage(error.to_string()))?;
         let us: Vec<f64> = measured.costs(self.layout.levels.high).map(|cost| cost.us_per_image).collect();
         let us = stats::mean(&us).unwrap_or(0.0);
-        // Five steps are the least that are timed, and a process takes about a second to be made ready.
-        let s = |batch: u32| (5e-6 * us * f64::from(batch)).max(0.4) + 1.0;
+        // Ten steps are what a process takes whose memory grows, and it needs about a second to be made ready.
+        let s = |batch: u32| (10e-6 * us * f64::from(batch)).clamp(0.6, 2.6) + 1.0;
         let needed: f64 = design.conditions.iter().map(|condition| s(condition.config.train.batch)).sum();
         if needed > left.as_secs_f64() {
             self.workspace.note(&format!(

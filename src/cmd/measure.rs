@@ -109,7 +109,7 @@ pub(crate) fn measure(
         let blocks = text::plural(measured.blocks.len(), "whole block");
         workspace.note(&format!("interrupted: what follows is of {blocks}"));
     }
-    Ok(Some(Taken { measured: measured.counted(), is_interrupted: measuring.interrupted }))
+    Ok(Some(Taken { measured, is_interrupted: measuring.interrupted }))
 }
 
 /// A folder for a measurement of now, beside the store.
@@ -187,8 +187,7 @@ impl Questions for Asking<'_> {
 
     fn wanted(&mut self, blocks: u64) -> Vec<usize> {
         if Look::is_planned(blocks as usize) {
-            let still: BTreeSet<usize> =
-                (self.wanted)(&self.measured.clone().counted()).into_iter().collect();
+            let still: BTreeSet<usize> = (self.wanted)(&self.measured).into_iter().collect();
             self.current.retain(|condition| still.contains(condition));
         }
         self.current.clone()
@@ -294,6 +293,13 @@ mod steps {
     /// A growth of the memory by less than one in so many is of what any program does.
     const NO_GROWTH: u64 = 1000;
 
+    /// Whether at least half of the steps, and so their median, were taken in memory that was there, where it last grew in step
+    /// `grown`: a plan that keeps its memory takes it from the kernel over the first ten steps, which at a large batch are all
+    /// that the span has room for.
+    fn has_settled(grown: u64, steps: u64) -> bool {
+        2 * grown <= steps
+    }
+
     /// Waits for its turns, and stops when there are enough steps.
     pub(super) struct Steps<'a> {
         time: &'a Time,
@@ -348,14 +354,7 @@ mod steps {
             let passed = ended + self.passed();
             let span = Duration::from_millis(span_ms);
             let is_long = steps >= least_steps && passed >= span;
-            steps >= most_steps || (is_long && (self.has_settled() || passed >= span + SETTLING))
-        }
-
-        /// Whether at least half of the steps, and so their median, were taken in memory that was there: a plan that keeps its
-        /// memory takes it from the kernel over the first ten steps, which at a large batch are all that the span has room for.
-        fn has_settled(&self) -> bool {
-            let (_, grown) = self.peak;
-            2 * grown <= self.rows.len() as u64
+            steps >= most_steps || (is_long && (has_settled(self.peak.1, steps) || passed >= span + SETTLING))
         }
 
         /// Of this turn.
@@ -388,5 +387,16 @@ mod steps {
         }
 
         fn measured(&mut self, _: &EpochRow) {}
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::has_settled;
+
+        #[test]
+        fn a_median_is_of_steps_in_memory_that_was_there() {
+            assert!(has_settled(1, 5), "what every process takes in its first step");
+            assert!(!has_settled(7, 8) && has_settled(7, 14));
+        }
     }
 }

@@ -123,6 +123,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             }
         }
     };
+    let measured = measured.counted();
     let machine = match &args.from {
         Some(_) => kept_machine(&folder)?,
         // What the machine can do is measured on all of it, and another has its turn.

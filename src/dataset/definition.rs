@@ -10,7 +10,7 @@ use crate::digest::Digest;
 #[derive(Debug)]
 pub struct Definition {
     pub name: String,
-    /// As its authors write it, for figures and sentences.
+    /// As its authors write the name, for the titles of figures.
     pub title: Option<String>,
     pub shape: Shape,
     /// What the images of each class show, by label.
@@ -194,6 +194,8 @@ impl Wire {
         let twice = classes.windows(2).find(|pair| pair[0] == pair[1]);
         if !is_name(&self.name) {
             Err(value("name", format!("'{}'", self.name), NAME_RULE))
+        } else if self.title.as_ref().is_some_and(|title| title.trim().is_empty()) {
+            Err(value("title", "empty", "a name, or no such key"))
         } else if !matches!(channels, 1 | 3) || !sides.contains(&height) || !sides.contains(&width) {
             let expected = format!("1 or 3 channels, and a height and a width of 1 to {MAX_SIDE}");
             Err(value("shape", format!("{:?}", self.shape), expected))
@@ -252,6 +254,7 @@ mod tests {
             ("[\"cat\", \"dog\"]", "[\"cat\"]", "`classes` is 1 names, expected 2 to 1000 names"),
             ("[\"cat\", \"dog\"]", &many, "`classes` is 1001 names"),
             ("\"dog\"", "\"cat\"", "`classes` is 'cat' twice"),
+            ("name = \"pets\"", "name = \"pets\"\ntitle = \" \"", "`title` is empty, expected a name"),
             ("train = 90", "train = 0", "`train` is 0, `test` 10, expected at least 1 image each"),
             ("test = 10\n", "test = 10\nformat = \"idx\"\n", "`format` is"),
         ] {

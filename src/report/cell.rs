@@ -69,7 +69,7 @@ pub(super) fn three_figures(value: f64) -> usize {
     }
 }
 
-/// Three figures of `value`, all of them from 100 on; nothing is 0.
+/// Three figures of `value`, all of them from 100 on; a zero is written `0`.
 pub(super) fn figures(value: f64) -> String {
     match three_figures(value) {
         0 if value.is_finite() && value >= 0.0 => text::count(value.round() as u64),
@@ -84,6 +84,14 @@ mod tests {
 
     fn cell(mean: f64, sd: Option<f64>) -> CellView {
         CellView::rate(Some(Spread { n: 1, mean, sd }))
+    }
+
+    #[test]
+    fn a_zero_has_no_decimals() {
+        assert_eq!(
+            [figures(0.0), figures(0.5), figures(12_511.6)],
+            ["0", "0.500", "12,512"].map(str::to_owned)
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::report::figure::dumbbell::{self, Row};
 use crate::report::figure::{FigureError, by_arm, strip};
 use crate::report::page::{capitalised, download};
 use crate::report::view::{
-    ClaimLinkView, ClaimView, CountGroupView, CountView, ExplanationView, FigureView, FindingView,
-    IndexEntryView, IndexView, ManyView,
+    ClaimLinkView, CountGroupView, CountView, ExplanationView, FigureView, FindingView, IndexEntryView,
+    IndexView, ManyView,
 };
 use crate::report::{Download, Explained, Input, PAGE, claims, csv, glance, methods, setup};
 use crate::stats::{self, inference};
@@ -162,7 +162,7 @@ pub(super) fn view(
         experiments,
         methods: methods::view(words),
         command: command.to_owned(),
-        made: made_views(entries, words),
+        made: made_views(entries.iter().flat_map(|entry| &entry.made), words),
         downloads: downloads.iter().map(|one| download(one, words)).collect(),
     })
 }
@@ -173,11 +173,10 @@ fn made(summary: &Summary) -> Vec<(String, String)> {
 }
 
 /// A line for each class of machine, the one with most runs first: where, how many, and the days of the first and the last.
-fn made_views(entries: &[Entry], words: Words) -> Vec<String> {
+fn made_views<'a>(made: impl Iterator<Item = &'a (String, String)>, words: Words) -> Vec<String> {
     let mut days: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     // A run can be of several experiments.
-    let made: BTreeSet<&(String, String)> = entries.iter().flat_map(|entry| &entry.made).collect();
-    for (class, started) in made {
+    for (class, started) in made.collect::<BTreeSet<_>>() {
         days.entry(class).or_default().push(started.split('T').next().unwrap_or(started));
     }
     let mut classes: Vec<(&str, Vec<&str>)> = days.into_iter().collect();
@@ -249,7 +248,9 @@ fn experiment_views(entries: &[Entry], among: Vec<Among>, words: Words) -> Vec<I
         }
         let claims = view.claims.iter().cloned();
         (view.tested, view.untested) = claims.partition(|claim| claim.verdict.class != NOT_EVALUATED);
-        view.why_untested = why_untested(&view.untested);
+        let reasons: Vec<(&str, Option<&String>)> =
+            view.untested.iter().map(|claim| (claim.id.as_str(), claim.remarks.first())).collect();
+        view.why_untested = why_untested(&reasons);
         Some(view)
     });
     experiments.collect()
@@ -332,15 +333,14 @@ fn entry(
 
 /// Class of the claims without a verdict.
 const NOT_EVALUATED: &str = "not-evaluated";
-/// Why the first of them has no verdict. A line of the index has room for one reason, so that the claims it is of are named
-/// where others have another.
-fn why_untested(claims: &[ClaimView]) -> Option<String> {
-    let first = claims.iter().find_map(|claim| claim.remarks.first())?;
-    let (alike, others): (Vec<&ClaimView>, Vec<&ClaimView>) =
-        claims.iter().partition(|claim| claim.remarks.first() == Some(first));
+/// Why the first of these claims, each with what keeps it from a verdict, has none. A line of the index has room for one reason,
+/// so that the claims it is of are named where others have another.
+fn why_untested(claims: &[(&str, Option<&String>)]) -> Option<String> {
+    let first = claims.iter().find_map(|(_, reason)| *reason)?;
+    let alike: Vec<&str> =
+        claims.iter().filter(|(_, reason)| *reason == Some(first)).map(|(id, _)| *id).collect();
     let reason = capitalised(first);
-    let ids: Vec<&str> = alike.iter().map(|claim| claim.id.as_str()).collect();
-    Some(if others.is_empty() { reason } else { format!("{}: {reason}", ids.join(", ")) })
+    Some(if alike.len() == claims.len() { reason } else { format!("{}: {reason}", alike.join(", ")) })
 }
 
 /// What references have numbers of and machines do not change much: times are theirs alone.
@@ -499,4 +499,30 @@ fn fields(evidence: &Evidence) -> String {
         evidence.verdict.to_string(),
     ]
     .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_its_claims_where_others_have_another() {
+        let (few, gone) = ("needs 200 updates".to_owned(), "no value".to_owned());
+        assert_eq!(why_untested(&[("a", Some(&few)), ("b", Some(&few))]).unwrap(), "Needs 200 updates");
+        let mixed = [("a", Some(&few)), ("b", Some(&gone)), ("c", Some(&few)), ("d", None)];
+        assert_eq!(why_untested(&mixed).unwrap(), "a, c: Needs 200 updates");
+        assert_eq!(why_untested(&[("a", None)]), None);
+    }
+
+    #[test]
+    fn runs_are_counted_once_and_by_machine_with_their_days() {
+        let run = |class: &str, started: &str| (class.to_owned(), started.to_owned());
+        let shared = run("one", "2026-11-28T10:00:00Z");
+        let made =
+            [run("two", "2026-11-27T09:00:00Z"), shared.clone(), run("one", "2026-11-29T10:00:00Z"), shared];
+        assert_eq!(
+            made_views(made.iter(), Words::english()),
+            ["one: 2 runs, from 2026-11-28 to 2026-11-29.", "two: 1 run, on 2026-11-27."]
+        );
+    }
 }

@@ -131,7 +131,7 @@ fn loader(loader: Loader, words: Words) -> String {
         Loader::Resident => words.word("fact.resident").to_owned(),
         Loader::Samples { workers: 0, .. } => words.word("fact.samples").to_owned(),
         Loader::Samples { workers, prefetch } => {
-            words.say("fact.samples-by", &[("workers", &workers), ("prefetch", &prefetch)])
+            words.count("fact.samples-by", workers as usize, &[("prefetch", &prefetch)])
         }
     }
 }
@@ -228,4 +228,18 @@ fn run_cells(run: &LoadedRun) -> Vec<CellView> {
 /// `2026-01-02 03:04:05`: an RFC 3339 stamp in UTC as people read it, which may break at the space.
 fn stamp(rfc3339: &str) -> String {
     rfc3339.trim_end_matches('Z').replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_is_said_in_words() {
+        let said = |workers| loader(Loader::Samples { workers, prefetch: 2 }, Words::english());
+        assert_eq!(loader(Loader::Resident, Words::english()), "resident");
+        assert_eq!(said(0), "image by image, by the thread that trains");
+        assert_eq!(said(1), "image by image, by 1 thread, 2 batches ahead");
+        assert_eq!(said(3), "image by image, by 3 threads, 2 batches ahead");
+    }
 }

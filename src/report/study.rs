@@ -86,6 +86,8 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
     let floor = explanation.floor.map(|floor| text::fixed(floor, 2));
     let floor = floor.map(|floor| words.say("explained.floor-found", &[("floor", &floor)]));
     let (processes, disturbed, repeated) = explanation.processes;
+    let left_out = explanation.left_out;
+    let left_out = (left_out > 0).then(|| words.count("explained.left-out", left_out, &[]));
     Ok(json!({
         "title": to(&study.title),
         "is_demonstration": layout.demonstration.is_some(),
@@ -112,7 +114,7 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
-        "left_out": input.measured.left_out,
+        "left_out": left_out,
         "command": input.command,
         "folder": input.folder,
         "environment": provenance::environment(&input.records.iter().collect::<Vec<_>>(), words),

@@ -272,6 +272,7 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
     json!({
         "format": 1,
         "blocks": measured.blocks.len(),
+        "left_out": measured.left_out,
         "floor": measured.floor(ALPHA),
         "machine_flop_per_s": machine.flop_per_s,
         "conditions": lines(measured).into_iter().enumerate().map(condition).collect::<Vec<_>>(),
@@ -425,6 +426,9 @@ mod tests {
         assert!(sentences(&few, Words::english()).iter().any(|text| text.contains("3 of 24 processes")));
         let many = disturb(4);
         assert_eq!((many.left_out, many.costs(0).count()), (0, 8));
+        let mut once = measured(8, 0.7);
+        once.blocks.get_mut(&7).unwrap().processes.get_mut(&0).unwrap().disturbed = Some(0.5);
+        assert_eq!(once.counted().left_out, 0, "it was not measured again");
     }
 
     const MACHINE: Machine = Machine { flop_per_s: Some(100e9) };

@@ -37,8 +37,10 @@ pub struct Explanation {
     /// Hypotheses tested, over which that chance is divided.
     pub tested: usize,
     pub blocks: usize,
-    /// Processes whose times count, those of them that others disturbed, and those that were measured again for it.
+    /// Processes of all blocks, those of them that others disturbed, and those that were measured again for it.
     pub processes: (usize, usize, usize),
+    /// Those of them that are compared with nothing, as [`Measured::counted`] says.
+    pub left_out: usize,
     /// In the order of the hypotheses.
     pub findings: Vec<Finding>,
     /// The most that was found first; each with the indices of its hypotheses, the strongest first.
@@ -140,6 +142,7 @@ impl Explanation {
                 processes().filter(|process| process.disturbed.is_some()).count(),
                 processes().filter(|process| process.attempts > 1).count(),
             ),
+            left_out: seen.left_out(),
             mechanisms: mechanisms(study, &findings),
             findings,
             parts: (0..PARTS).filter_map(|part| part_of(study, &seen, part)).collect(),

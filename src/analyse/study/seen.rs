@@ -26,6 +26,7 @@ impl<'a> Seen<'a> {
     pub(super) fn of(study: &Study, layout: &'a Layout, measured: &Measured, blocks: usize) -> Self {
         let first = measured.blocks.iter().take(blocks).map(|(number, block)| (*number, block.clone()));
         let measured = Measured { blocks: first.collect(), ..Measured::new(measured.design.clone()) };
+        let measured = measured.counted();
         let alpha = Look::at(blocks).alpha();
         Self {
             noise: measured.noise(),
@@ -35,6 +36,11 @@ impl<'a> Seen<'a> {
             alpha,
             guarded: alpha / layout.tested(study).max(1) as f64,
         }
+    }
+
+    /// Processes that others disturbed and that are not among those compared.
+    pub(super) fn left_out(&self) -> usize {
+        self.measured.left_out
     }
 
     /// The factor within which two names of one thing came out.

@@ -269,3 +269,30 @@ fn what_contributes_is_measured_on_while_it_may_be_the_main_cause() {
     assert!(settled(Verdict::MainCause, 0.55, 0.97) && settled(Verdict::RuledOut, -0.2, 0.2));
     assert!(!settled(Verdict::Open, -0.2, 0.7));
 }
+
+/// A process that others disturbed twice is one of three at the first look, and stays there; what that look decided is shown, also
+/// where it is one of many at the end.
+#[test]
+fn what_others_disturbed_is_left_out_where_it_is_rare_and_no_look_is_taken_back() {
+    let (study, (design, layout)) = (study(), layout(PlanName::Eager, None));
+    let mut measured = measure((&study, &layout, &design), 12, (0.02, 5), &faults);
+    let disturb = |measured: &mut Measured, number: u64| {
+        let process =
+            measured.blocks.get_mut(&number).unwrap().processes.get_mut(&layout.levels.high).unwrap();
+        (process.disturbed, process.attempts) = (Some(0.5), 2);
+        process.cost.us_per_image *= 3.0;
+    };
+    let clean = Explanation::of(&study, &layout, &measured);
+    let blocks = measured.blocks.len();
+    assert!(blocks >= 5 && clean.left_out == 0, "{blocks}");
+    disturb(&mut measured, 1);
+    let rare = Explanation::of(&study, &layout, &measured);
+    let part =
+        Measured { blocks: measured.blocks.clone().into_iter().take(3).collect(), ..Measured::new(design) };
+    let first = Explanation::of(&study, &layout, &part);
+    assert_eq!((rare.left_out, rare.blocks, first.left_out), (1, blocks, 0));
+    assert!((rare.ratio.unwrap().value / clean.ratio.unwrap().value - 1.0).abs() < 0.03);
+    for (shown, then) in rare.findings.iter().zip(&first.findings).filter(|(shown, _)| shown.blocks == 3) {
+        assert_eq!((shown.verdict, shown.share), (then.verdict, then.share));
+    }
+}

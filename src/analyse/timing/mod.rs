@@ -31,14 +31,9 @@ pub struct Measured {
     pub blocks: BTreeMap<u64, Block>,
     /// What it was measured on, as people say it; `None` before the first process.
     pub machine: Option<String>,
-    /// Processes that are in no block because others disturbed them, see [`Self::counted`].
-    #[serde(default, skip_serializing_if = "is_none")]
+    /// Processes that [`Self::counted`] took out.
+    #[serde(skip)]
     pub left_out: usize,
-}
-
-/// A page of a time before there were any has no such key.
-fn is_none(left_out: &usize) -> bool {
-    *left_out == 0
 }
 
 /// The most of a condition's processes that are left out because others disturbed them. Where there are more, the machine is
@@ -75,23 +70,22 @@ impl Measured {
                 measured.add(&timed, &run);
             }
         }
-        Ok(measured.counted())
+        Ok(measured)
     }
 
-    /// What is compared: without the processes that others disturbed again when they were measured again, where those are few of
+    /// What is compared: without the processes that others disturbed when they were measured again too, where those are few of
     /// their condition. The rule does not look at times, so that it favours no condition.
     pub fn counted(mut self) -> Self {
+        let is_loud = |process: &Process| process.disturbed.is_some() && process.attempts > 1;
         for condition in 0..self.design.conditions.len() {
             let of = || self.blocks.values().filter_map(|block| block.processes.get(&condition));
-            let disturbed = of().filter(|process| process.disturbed.is_some()).count();
-            if disturbed as f64 > MOST_LEFT_OUT * of().count() as f64 {
-                continue;
-            }
-            self.left_out += disturbed;
-            for block in self.blocks.values_mut() {
-                if block.processes.get(&condition).is_some_and(|process| process.disturbed.is_some()) {
-                    block.processes.remove(&condition);
-                }
+            let loud = of().filter(|process| is_loud(process)).count();
+            if loud as f64 <= MOST_LEFT_OUT * of().count() as f64 {
+                self.left_out += loud;
+                let blocks = self.blocks.values_mut();
+                blocks.for_each(|block| {
+                    block.processes.retain(|of, process| *of != condition || !is_loud(process))
+                });
             }
         }
         self.blocks.retain(|_, block| !block.processes.is_empty());

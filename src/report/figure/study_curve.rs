@@ -59,7 +59,7 @@ fn draw_one(lines: &[Series], key: &str, size: Size, words: Words) -> Drawn<Pict
     places.sort_by(f64::total_cmp);
     places.dedup();
     let tick = |value: f64| Tick { value, label: format!("{value}") };
-    // The last value has a label whatever is left out. Labels are written from left to right, each where there is room for it.
+    // A narrow picture has a tick at every second value, the last among them. Labels are written from left to right.
     x.ticks = places.into_iter().rev().step_by(size.pick(1, 2)).map(tick).collect();
     x.ticks.reverse();
     let y = Axis::exact(words.word("figure.curve-axis"), 0.0, highest * 1.05, size.pick(7, 6));

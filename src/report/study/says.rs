@@ -156,7 +156,12 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
     });
     let ruled_out: Vec<String> = ruled_out.collect();
     if !ruled_out.is_empty() {
-        says.push(words.say("explained.says-ruled-out", &[("titles", &ruled_out.join("; "))]));
+        says.push(
+            words.say(
+                "explained.says-ruled-out",
+                &[("titles", &ruled_out.join(words.word("word.semicolon")))],
+            ),
+        );
     }
     says
 }

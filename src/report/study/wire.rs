@@ -68,7 +68,7 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
-        "left_out": input.measured.left_out,
+        "left_out": explanation.left_out,
         "measurement": input.folder,
         "command": input.command,
     });
