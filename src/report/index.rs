@@ -508,9 +508,9 @@ mod tests {
     #[test]
     fn a_reason_names_its_claims_where_others_have_another() {
         let (few, gone) = ("needs 200 updates".to_owned(), "no value".to_owned());
-        assert_eq!(why_untested(&[("a", Some(&few)), ("b", Some(&few))]).unwrap(), "Needs 200 updates");
+        assert_eq!(why_untested(&[("a", Some(&few)), ("b", Some(&few))]).unwrap(), "Needs 200 updates.");
         let mixed = [("a", Some(&few)), ("b", Some(&gone)), ("c", Some(&few)), ("d", None)];
-        assert_eq!(why_untested(&mixed).unwrap(), "a, c: Needs 200 updates");
+        assert_eq!(why_untested(&mixed).unwrap(), "a, c: Needs 200 updates.");
         assert_eq!(why_untested(&[("a", None)]), None);
     }
 

@@ -275,7 +275,7 @@ fn what_contributes_is_measured_on_while_it_may_be_the_main_cause() {
 #[test]
 fn what_others_disturbed_is_left_out_where_it_is_rare_and_no_look_is_taken_back() {
     let (study, (design, layout)) = (study(), layout(PlanName::Eager, None));
-    let mut measured = measure((&study, &layout, &design), 12, (0.02, 5), &faults);
+    let mut measured = measure((&study, &layout, &design), 20, (0.08, 3), &faults);
     let disturb = |measured: &mut Measured, number: u64| {
         let process =
             measured.blocks.get_mut(&number).unwrap().processes.get_mut(&layout.levels.high).unwrap();

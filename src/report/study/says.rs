@@ -148,9 +148,9 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
     let ruled_out = of(|verdict| verdict == Verdict::RuledOut).map(|(_, title, finding)| {
         // How far below nothing an interval reaches says how much dearer the removal made things, which is another question.
         let most = share(finding).and_then(|share| share.most);
-        let most = most.map(|most| match most.starts_with('−') || most == "0" {
-            true => words.word("explained.says-none").to_owned(),
-            false => words.say("explained.says-percent", &[("most", &most)]),
+        let most = most.map(|most| {
+            let most = if most.starts_with('−') { "0".to_owned() } else { most };
+            words.say("explained.says-percent", &[("most", &most)])
         });
         format!("{title}{}", most.unwrap_or_default())
     });

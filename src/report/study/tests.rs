@@ -80,7 +80,7 @@ fn the_first_sentence_has_the_ratio_the_machine_and_the_sources_own() {
     for part in [
         "Memory given back: main cause,",
         "<li>Ruled out as large causes: ",
-        " (0 %)",
+        " (at most 0 %)",
         "Threads are in each other",
         "there is no GPU",
         "Keep memory. With batch 1024 this is 1.",
