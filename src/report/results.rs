@@ -106,8 +106,15 @@ pub(super) fn times(summary: &Summary, words: Words) -> Result<TableView, Figure
                 .with_note(words.say("table.needs", &[("n", &WARM_UP_STEPS)])),
             false => CellView::rate(spread),
         };
-        let steps = arm.counted.first().and_then(|(run, _)| Some(run.record.outcome.as_ref()?.steps));
-        let steps = steps.map(text::count);
+        // Of runs that stopped early each has its own number.
+        let steps = arm.counted.iter().filter_map(|(run, _)| Some(run.record.outcome.as_ref()?.steps));
+        let steps: BTreeSet<u64> = steps.collect();
+        let (least, most) =
+            (steps.first().map(|of| text::count(*of)), steps.last().map(|of| text::count(*of)));
+        let steps = least.zip(most).map(|(least, most)| match least == most {
+            true => least,
+            false => words.range(&least, &most),
+        });
         let cells = vec![
             CellView::spread(spreads.train_minutes, MINUTE_PLACES),
             CellView::spread(arm.relative_time, 2),

@@ -86,8 +86,9 @@ fn plan((plan, beside): (&Plan, u32), words: Words) -> PlanView {
 
 /// Each value once, or each level where a factor varies it.
 pub(super) fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
-    let Some(first) = arms.first() else { return Vec::new() };
-    let images = images(&first.config, words);
+    if arms.is_empty() {
+        return Vec::new();
+    }
     let values: Vec<Vec<(String, String)>> = arms
         .iter()
         // A checked config holds finite numbers and strings, which always have a JSON form.
@@ -117,7 +118,17 @@ pub(super) fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
         }
         FactView { name: key.clone(), value: levels.join(", "), varies: levels.len() > 1 }
     };
-    let images = FactView { name: words.word("fact.images").to_owned(), value: images, varies: false };
+    let mut images: Vec<String> = Vec::new();
+    for text in arms.iter().map(|arm| self::images(&arm.config, words)) {
+        if !images.contains(&text) {
+            images.push(text);
+        }
+    }
+    let images = FactView {
+        name: words.word("fact.images").to_owned(),
+        varies: images.len() > 1,
+        value: images.join(" · "),
+    };
     std::iter::once(images).chain(keys.into_iter().map(fact)).collect()
 }
 
