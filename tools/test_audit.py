@@ -259,7 +259,14 @@ class Explained(unittest.TestCase):
         study = audit.Study.__new__(audit.Study)
         study.low, study.high, study.alike, study.ideal, study.tested = 0, 1, None, 1.0, 1
         study.blocks = [{c: {"us_per_image": us, **more} for c, us in enumerate(block)} for block in costs]
+        study.loud = [set() for _ in costs]
         return study
+
+    def test_what_was_disturbed_twice_is_left_out_where_it_is_rare(self):
+        study = self.study([(100, 150)] * 4)
+        study.loud[0] = {1}
+        self.assertEqual([sorted(block) for block in study.counted(4)], [[0]] + [[0, 1]] * 3)
+        self.assertEqual([sorted(block) for block in study.counted(3)], [[0, 1]] * 3)
 
     def test_a_ratio_is_the_geometric_mean_over_the_blocks(self):
         costs = [(100, 150), (110, 160), (90, 140)]
