@@ -31,7 +31,9 @@ fn the_page_on_networks_shows_a_network_and_a_factor_that_are_understood_and_com
     for command in commands {
         let mut words: Vec<&str> = command.split_whitespace().skip(1).collect();
         // One block is as good as many here.
-        words.extend((words[0] == "time").then_some(["--minutes", "0.05"]).into_iter().flatten());
+        if words[0] == "time" {
+            words.extend(["--minutes", "0.05"]);
+        }
         let (code, _, err) = workspace.run(&words);
         assert_eq!(code, 0, "{command}: {err}");
     }

@@ -279,18 +279,6 @@ impl fmt::Display for PlanName {
     }
 }
 
-impl fmt::Display for Loader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Resident => f.write_str("resident"),
-            Self::Samples { workers: 0, .. } => f.write_str("image by image, by the thread that trains"),
-            Self::Samples { workers, prefetch } => {
-                write!(f, "image by image, by {workers} threads, {prefetch} batches ahead")
-            }
-        }
-    }
-}
-
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -52,7 +52,7 @@ fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// What all runs share, or each value there is.
-fn fact(name: &str, values: impl Iterator<Item = String>) -> FactView {
+pub(super) fn fact(name: &str, values: impl Iterator<Item = String>) -> FactView {
     let values = distinct(values);
     FactView {
         name: name.to_owned(),

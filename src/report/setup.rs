@@ -4,7 +4,7 @@ use crate::analyse::Summary;
 use crate::experiment::plan::{Device, PlanName};
 use crate::experiment::{Arm, Config, Plan, Profile};
 use crate::network::{Layer, Order, cost};
-use crate::report::provenance::leaves;
+use crate::report::provenance::{self, leaves};
 use crate::report::view::{FactView, PlanView, ProfileView};
 use crate::text;
 use crate::words::Words;
@@ -118,17 +118,8 @@ pub(super) fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
         }
         FactView { name: key.clone(), value: levels.join(", "), varies: levels.len() > 1 }
     };
-    let mut images: Vec<String> = Vec::new();
-    for text in arms.iter().map(|arm| self::images(&arm.config, words)) {
-        if !images.contains(&text) {
-            images.push(text);
-        }
-    }
-    let images = FactView {
-        name: words.word("fact.images").to_owned(),
-        varies: images.len() > 1,
-        value: images.join(" · "),
-    };
+    let images = arms.iter().map(|arm| images(&arm.config, words));
+    let images = provenance::fact(words.word("fact.images"), images);
     std::iter::once(images).chain(keys.into_iter().map(fact)).collect()
 }
 
