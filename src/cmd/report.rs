@@ -322,7 +322,7 @@ impl Reporter<'_> {
         }
         let again = chosen.records.first().map(|record| (&record.plan, record.beside + 1));
         let plan = again.or(plan);
-        let named = self.workspace.named(experiment);
+        let named = self.workspace.told(experiment);
         let command = match plan {
             Some((plan, at_once)) => command("reproduce", &named, &profile.name, plan, at_once),
             None => format!("pinbench reproduce {named}{}", profile.name.option()),

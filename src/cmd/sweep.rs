@@ -287,7 +287,7 @@ impl<'a> Asked<'a> {
         let job = |item: &&Item| {
             // Then it is done already, for the block of another experiment.
             let is_repeated = !seen.insert(item.key());
-            let named = workspace.named(item.experiment);
+            let named = workspace.told(item.experiment);
             let again = command("run", &named, &item.experiment.profile.name, &item.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),

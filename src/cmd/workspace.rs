@@ -190,6 +190,19 @@ impl Workspace {
         if self.is_elsewhere(experiment) { words.join(" ") } else { self.shelf.with_option(words) }
     }
 
+    /// The experiment as a record or a page names it to whoever reads that on another machine, where an absolute path leads
+    /// nowhere: by its id where every program has the same file, else by the file that lies beside the page.
+    pub(crate) fn told(&self, experiment: &Experiment) -> String {
+        let is_built_in = built_in::EXPERIMENTS
+            .iter()
+            .any(|&(id, text)| id == experiment.id && text == experiment.text);
+        match &experiment.file {
+            _ if is_built_in => shell_word(&experiment.id),
+            Some(file) if file.is_absolute() => shell_word(&format!("{}.toml", experiment.id)),
+            _ => self.named(experiment),
+        }
+    }
+
     fn word(&self, experiment: &Experiment) -> String {
         match &experiment.file {
             Some(file) if self.is_elsewhere(experiment) => shell_word(&path_word(file)),

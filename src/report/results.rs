@@ -7,6 +7,7 @@ use crate::experiment::{Reference, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::report::figure::{FigureError, Look, phases, swatch};
 use crate::report::view::{CellView, ColumnView, RowView, TableView};
+use crate::stats::Spread;
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
@@ -54,14 +55,25 @@ pub(super) fn learning(
 
 fn ours(arm: &ArmSummary) -> Vec<CellView> {
     let spreads = &arm.spreads;
+    // Times are of fewer seeds where others used the machine, and a column may be of fewer runs than its row says.
+    let of = |spread: Option<Spread>, places| {
+        let cell = CellView::spread(spread, places);
+        match spread {
+            Some(Spread { n, .. }) if n != arm.counted.len() => {
+                let note = format!("{} n = {n}", cell.note);
+                cell.with_note(note.trim_start().to_owned())
+            }
+            _ => cell,
+        }
+    };
     vec![
-        CellView::spread(spreads.train_acc, ACCURACY_PLACES),
-        CellView::spread(spreads.train_eval_acc, ACCURACY_PLACES),
-        CellView::spread(spreads.val_acc, ACCURACY_PLACES),
-        CellView::spread(spreads.test_acc, ACCURACY_PLACES),
-        CellView::spread(spreads.train_loss, LOSS_PLACES),
-        CellView::spread(spreads.val_loss, LOSS_PLACES),
-        CellView::spread(spreads.train_minutes, MINUTE_PLACES),
+        of(spreads.train_acc, ACCURACY_PLACES),
+        of(spreads.train_eval_acc, ACCURACY_PLACES),
+        of(spreads.val_acc, ACCURACY_PLACES),
+        of(spreads.test_acc, ACCURACY_PLACES),
+        of(spreads.train_loss, LOSS_PLACES),
+        of(spreads.val_loss, LOSS_PLACES),
+        of(spreads.train_minutes, MINUTE_PLACES),
     ]
 }
 
@@ -326,5 +338,18 @@ mod tests {
         assert!(caption(&[0; 3]).starts_with("Mean over seeds"));
         assert!(caption(&[1; 3]).contains("trained 2 at a time"));
         assert!(caption(&[0, 1, 0]).contains("trained 2 at a time"));
+    }
+
+    /// "n = 5" stood beside the training time of four.
+    #[test]
+    fn a_time_of_fewer_seeds_than_its_row_says_of_how_many() {
+        let experiment = samples::experiment();
+        let mut arms = samples::arms(&experiment.profile, &[0, 1, 2]);
+        arms[0].runs[1].record.beside = 1;
+        let table = learning(&Summary::of(&experiment, &arms), None, Words::english()).unwrap();
+        let row = &table.rows[0];
+        assert_eq!(row.kind, "ours, n = 3");
+        assert!(row.cells[6].note.ends_with(" n = 2"), "{:?}", row.cells[6]);
+        assert!(row.cells[..6].iter().all(|cell| !cell.note.contains('n')), "{:?}", row.cells);
     }
 }
