@@ -193,9 +193,8 @@ impl Workspace {
     /// The experiment as a record or a page names it to whoever reads that on another machine, where an absolute path leads
     /// nowhere: by its id where every program has the same file, else by the file that lies beside the page.
     pub(crate) fn told(&self, experiment: &Experiment) -> String {
-        let is_built_in = built_in::EXPERIMENTS
-            .iter()
-            .any(|&(id, text)| id == experiment.id && text == experiment.text);
+        let is_built_in =
+            built_in::EXPERIMENTS.iter().any(|&(id, text)| id == experiment.id && text == experiment.text);
         match &experiment.file {
             _ if is_built_in => shell_word(&experiment.id),
             Some(file) if file.is_absolute() => shell_word(&format!("{}.toml", experiment.id)),

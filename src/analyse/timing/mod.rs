@@ -145,7 +145,8 @@ impl Measured {
         Some(contrast.estimate(self.noise().as_ref(), alpha)?.exp())
     }
 
-    /// The same over the first condition, as both of its names were measured where it has two.
+    /// The same over the first condition, as both of its names were measured where it has two, of a measurement that is looked at
+    /// once: [trimmed](Contrast::trimmed).
     pub fn ratio_to_first(&self, condition: usize, alpha: f64) -> Option<Estimate> {
         let weights = match self.design.alike {
             Some((0, control)) if control != condition => {
@@ -153,16 +154,27 @@ impl Measured {
             }
             _ => vec![(condition, 1.0), (0, -1.0)],
         };
-        Some(self.contrast(&weights).estimate(self.noise().as_ref(), alpha)?.exp())
+        Some(self.contrast(&weights).trimmed(self.noise().as_ref(), alpha)?.exp())
     }
 
     /// The factor, above 1, within which two names of one thing came out: nothing smaller is said of any two conditions.
     /// `None` where the control was not measured often enough.
     pub fn floor(&self, alpha: f64) -> Option<f64> {
         let (one, other) = self.design.alike?;
-        let (low, high) = self.ratio(other, one, alpha)?.interval?;
-        Some(high.max(1.0 / low))
+        farther_end(&self.ratio(other, one, alpha)?)
     }
+
+    /// The same of a measurement that is looked at once: [trimmed](Contrast::trimmed).
+    pub fn trimmed_floor(&self, alpha: f64) -> Option<f64> {
+        let (one, other) = self.design.alike?;
+        let contrast = self.contrast(&[(other, 1.0), (one, -1.0)]);
+        farther_end(&contrast.trimmed(self.noise().as_ref(), alpha)?.exp())
+    }
+}
+
+/// Of a ratio's interval, as a factor above 1.
+fn farther_end(ratio: &Estimate) -> Option<f64> {
+    ratio.interval.map(|(low, high)| high.max(1.0 / low))
 }
 
 /// Share of the processor time that others took beside the run, where that makes its times doubtful.
