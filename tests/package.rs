@@ -199,6 +199,13 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
     );
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
     assert!(index.contains(&format!("<code>pinbench reproduce {option}</code>")));
+    // An absolute path leads nowhere on the reader's machine: the file lies beside the page.
+    let folder_path = folder.path().join("my own");
+    let by_path = page(&["study", "--experiments", folder_path.to_str().unwrap()], "study/index.html");
+    assert!(by_path.contains("<code>pinbench reproduce study.toml --profile quick</code>"), "{by_path}");
+    let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
+    assert!(index.contains(&format!("<code>pinbench reproduce {option}</code>")));
+    assert!(!index.contains(folder.path().to_str().unwrap()));
 }
 
 /// It named `pinbench baseline accept mine`, which would have accepted another file.

@@ -154,7 +154,7 @@ impl Workspace {
         }
         indexed.sort_by(|left, right| left.id.cmp(&right.id));
         let words = if is_whole { Vec::new() } else { indexed.iter().map(|one| self.word(one)).collect() };
-        Ok((indexed, self.shelf.with_option(words)))
+        Ok((indexed, self.shelf.with_told_option(words)))
     }
 
     /// What the pages over all experiments of the shelf lead with, where it says: the text of its file, which was read.

@@ -73,6 +73,17 @@ impl Shelf {
         words.join(" ")
     }
 
+    /// The same for whoever reads it on another machine, where an absolute path leads nowhere: of such a folder its own name.
+    pub(super) fn with_told_option(&self, words: Vec<String>) -> String {
+        match self {
+            Self::Given(folder) if folder.is_absolute() => {
+                let name = folder.file_name().map_or_else(|| folder.clone(), PathBuf::from);
+                Self::Given(name).with_option(words)
+            }
+            _ => self.with_option(words),
+        }
+    }
+
     pub(super) fn known(&self) -> Result<Known> {
         let Some(folder) = self.folder() else {
             let all = built_in::EXPERIMENTS.iter();
