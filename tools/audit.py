@@ -558,8 +558,9 @@ def check_table(e, page, tally):
             continue
         kind = next((k for k in (name, "difference") if cells[0].endswith(" " + k)), None)
         arm, n = (cells[0].removesuffix(" " + kind), None) if kind else re.fullmatch(r"(.*) ours, n = (\d+)", cells[0]).groups()
+        whole = results.get((arm, "val_acc"), {}).get("n", "0")
         if n is not None:
-            tally.same("index.html", arm, "n", n, results.get((arm, "val_acc"), {}).get("n", "0"))
+            tally.same("index.html", arm, "n", n, whole)
         for head, cell in zip(heads[1:], cells[1:]):
             what, decimals = f"{arm}, {kind or 'ours'}", 3 if head.endswith(" min") else 4
             if head not in HEADINGS:
@@ -570,6 +571,9 @@ def check_table(e, page, tally):
             # a source's number is shown also beside an arm of which there is none
             reference = reported(e, arm, HEADINGS[head])
             if kind is None and mean is not None:
+                # a mean of fewer seeds than its row says of how many
+                cell, _, fewer = cell.partition(" n = ")
+                tally.same("index.html", what, head + " n", fewer or whole, row["n"])
                 first, _, second = cell.partition(" \u00b1 ")
                 check_rounding(tally, "index.html", what, head, first, mean, decimals)
                 if sd is not None or second:

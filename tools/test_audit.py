@@ -239,7 +239,8 @@ class Audit(unittest.TestCase):
     def test_digits_on_a_page(self):
         for old, new, column in [("0.8200 <", "0.8201 <", "validation accuracy"), ("± 0.0200", "± 0.0210", "validation accuracy sd"),
                                  ("−0.0800", "-0.0800", "validation accuracy"), ("+0.0852", "+0.0853", "low"),
-                                 ("0.2297", "0.2298", "high"), ("+19.7", "−19.7", "estimate"), ("n = 3", "n = 4", "n")]:
+                                 ("0.2297", "0.2298", "high"), ("+19.7", "−19.7", "estimate"), ("n = 3", "n = 4", "n"),
+                                 ("± 0.000<", "± 0.000 n = 2<", "training time min n")]:
             self.folder.change("two-arms/index.html", old, new)
             self.assertEqual(self.found()[0], [("index.html", column)])
             self.folder.change("two-arms/index.html", new, old)

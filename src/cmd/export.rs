@@ -153,14 +153,11 @@ pub(crate) fn child(
         write("std.f32", &bytes(&normalisation.std))?;
     }
     let seed = job.trial.seed;
-    let steps: Vec<serde_json::Value> = first
-        .steps
-        .iter()
-        .map(|(row, images)| {
-            let dropout = Key::new(seed, Stream::Dropout, u64::from(row.epoch), row.step).torch_seed();
-            serde_json::json!({ "dropout_seed": dropout, "images": images, "loss": row.loss })
-        })
-        .collect();
+    let step = |(row, images): &(pinbench::row::StepRow, Vec<u32>)| {
+        let dropout = Key::new(seed, Stream::Dropout, u64::from(row.epoch), row.step).torch_seed();
+        serde_json::json!({ "dropout_seed": dropout, "images": images, "loss": row.loss })
+    };
+    let steps: Vec<serde_json::Value> = first.steps.iter().map(step).collect();
     write("steps.json", &serde_json::to_vec(&steps)?)?;
     let shape = data.train.shape;
     let about = serde_json::json!({

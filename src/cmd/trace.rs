@@ -1,7 +1,7 @@
 //! `pinbench trace`: where the time of a trial's steps goes, operator by operator, and the page that says so.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -119,7 +119,7 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
     use pinbench::machine::{Environment, Watch};
     use pinbench::record::{RunId, Status};
     use pinbench::report::File;
-    use pinbench::report::trace::{Beside, Input, WARM_UP, csv, glance, pages, warning};
+    use pinbench::report::trace::{Input, WARM_UP, csv, glance, pages, warning};
     use pinbench::schedule::{EXIT_SEALED, Event};
     use pinbench::train::{self, Wanted};
     use pinbench::words::Words;
@@ -145,11 +145,6 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
     let others = watched.others_cpu_s.map(|used_s| (used_s, watched.time.as_secs_f64()));
     let disturbed = disturbed_share(others, watched.steal_share, environment.cores);
     let table = csv(&operators);
-    let beside = |name: &str, about, bytes| Beside { name: name.to_owned(), about, bytes };
-    let files = vec![
-        beside(OPERATORS, "traced.operators-csv", table.len() as u64),
-        beside(EVENTS, "traced.events-json", size(&events)?),
-    ];
     let record = job.record(RunId::new(started, std::process::id()), started, &environment, Status::Finished);
     let input = Input {
         roofline: &roofline,
@@ -160,7 +155,7 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
         timing_ns: traced.timing_ns,
         disturbed,
         record: &record,
-        files,
+        files: beside(&table, &events)?,
     };
     write(&trace.folder.join(OPERATORS), table.as_bytes())?;
     for File { name, bytes } in pages(&input)? {
@@ -173,6 +168,17 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
     }
     crate::cmd::console::tell(&Event::Done);
     Ok(ExitCode::from(EXIT_SEALED))
+}
+
+/// What lies beside the page for a program to read.
+#[cfg(feature = "torch")]
+fn beside(table: &str, events: &Path) -> Result<Vec<pinbench::report::trace::Beside>> {
+    let of =
+        |name: &str, about, bytes| pinbench::report::trace::Beside { name: name.to_owned(), about, bytes };
+    Ok(vec![
+        of(OPERATORS, "traced.operators-csv", table.len() as u64),
+        of(EVENTS, "traced.events-json", size(events)?),
+    ])
 }
 
 const OPERATORS: &str = "operators.csv";
