@@ -253,6 +253,20 @@ class Audit(unittest.TestCase):
 
 
 
+class NotANumber(unittest.TestCase):
+    """A dead network has no gradient in any layer: 0 / 0 stands in the tables as NaN."""
+
+    def test_it_is_read_averaged_and_compared(self):
+        self.assertTrue(math.isnan(audit.number("NaN")) and audit.number("") is None)
+        self.assertEqual([{"mean": audit.number("NaN")}], [{"mean": audit.number("NaN")}])
+        self.assertTrue(all(math.isnan(x) for x in audit.spread([1.0, math.nan, 2.0])))
+        tally = audit.Tally()
+        tally.same("results.csv", "arm", "mean", math.nan, math.nan)
+        self.assertEqual(tally.wrong, [])
+        tally.same("results.csv", "arm", "mean", 0.5, math.nan)
+        self.assertEqual(len(tally.wrong), 1)
+
+
 class Explained(unittest.TestCase):
     """Two conditions, where nothing may be borrowed from others: the interval is Student's, in closed form."""
 

@@ -90,7 +90,7 @@ class Tally:
     def same(self, check, row, column, found, expected, absolute=ABSOLUTE):
         if isinstance(expected, float) and isinstance(found, float):
             near = RELATIVE * max(abs(found), abs(expected)) + absolute
-            equal = found == expected or abs(found - expected) <= near
+            equal = found == expected or abs(found - expected) <= near or math.isnan(found) and math.isnan(expected)
         else:
             equal = found == expected
         if equal:
@@ -113,7 +113,9 @@ class Tally:
 
 
 def number(text):
-    return None if text in ("", None) else float(text)
+    value = None if text in ("", None) else float(text)
+    # one object for all of them: rows that hold it are then equal
+    return math.nan if value != value else value
 
 
 def rows_of(path):
@@ -131,6 +133,8 @@ def base(metric):
 
 def spread(numbers):
     """Mean and sample standard deviation (docs/columns.md); of one there is no spread."""
+    if any(map(math.isnan, numbers)):
+        return math.nan, math.nan
     return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
@@ -229,7 +233,8 @@ def run_metric(metric, epochs, diagnostics, record):
         return None
     last = found[-1]
     if name == "gradient_norm_ratio":
-        return last[0] / last[-1]
+        # of a dead network both are 0
+        return last[0] / last[-1] if last[-1] else math.inf if last[0] else math.nan
     return statistics.fmean(last) if name.endswith("_share") else last[0]
 
 
@@ -586,6 +591,8 @@ def check_table(e, page, tally):
                 tally.same("index.html", what, head, cell if cell else "\u2013", "\u2013")
 
 
+# the widest interval of a ratio, high over low, that says anything
+WIDEST_RATIO = 100
 N = r"([+\u2212-]?\d+(?:,\d{3})*(?:\.\d+)?)"
 SHOWN = [(rf"^{N}", ["estimate"]), (rf"^[^;]*95 % interval {N} to {N}", ["low", "high"]),
          (rf"(?:least effect that matters|by at least) {N}", ["margin"]), (rf"to be compared with {N}", ["bound"]),
@@ -630,6 +637,11 @@ def check_numbers(e, page, groups, tally):
                 read.add(column)
                 check_rounding(tally, "index.html", what, column, shown, known.get(column))
         must = {k for k in ("estimate", "low", "high", "margin", "bound", "seeds") if known[k] is not None}
+        if "; no information, for" in line:  # then the interval is not shown
+            must -= {"low", "high"}
+            if part.ratio:
+                low, high = part.interval(0.05)
+                tally.same("index.html", what, "too wide to say anything", True, high - low > math.log(WIDEST_RATIO))
         tally.same("index.html", what, "numbers shown", sorted(must - read), [])
 
 
