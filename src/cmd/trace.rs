@@ -1,7 +1,7 @@
 //! `pinbench trace`: where the time of a trial's steps goes, operator by operator, and the page that says so.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -172,7 +172,7 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
 
 /// What lies beside the page for a program to read.
 #[cfg(feature = "torch")]
-fn beside(table: &str, events: &Path) -> Result<Vec<pinbench::report::trace::Beside>> {
+fn beside(table: &str, events: &std::path::Path) -> Result<Vec<pinbench::report::trace::Beside>> {
     let of =
         |name: &str, about, bytes| pinbench::report::trace::Beside { name: name.to_owned(), about, bytes };
     Ok(vec![
