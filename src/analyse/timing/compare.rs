@@ -89,8 +89,8 @@ mod tests {
         assert_eq!(found(1, 0.9), Standing::Faster);
     }
 
-    /// A process may get memory of another kind and be slower by a quarter for as long as it lives: one block in ten or so has
-    /// one, and 3 % of the others were lost in it.
+    /// A process may be slower by a quarter for as long as it lives, whatever its condition: one block in ten or so had one, and
+    /// 3 % in the others was lost in it.
     #[test]
     fn one_process_of_another_speed_hides_nothing() {
         let us = |condition: usize| if condition == 1 { 103.0 } else { 100.0 };

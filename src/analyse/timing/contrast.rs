@@ -101,8 +101,8 @@ impl Contrast {
     }
 
     /// As [`Self::estimate`], of the mean without the fifth of the blocks at either end (trimmed mean and winsorised variance;
-    /// Yuen, Biometrika 61(1), 1974), where there are [`LEAST_TO_TRIM`]: a process that got memory of another kind, and is
-    /// slower by a fifth for as long as it lives, is one block, and says nothing of what is compared.
+    /// Yuen, Biometrika 61(1), 1974), where there are [`LEAST_TO_TRIM`]: now and then a process is slower by a quarter for
+    /// as long as it lives, whatever its condition (huge pages do not tell these apart; why is not known). That is one block.
     pub fn trimmed(&self, noise: Option<&Noise>, alpha: f64) -> Option<Estimate> {
         let n = self.values.len();
         if n < LEAST_TO_TRIM {
