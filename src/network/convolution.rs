@@ -9,7 +9,7 @@ use crate::network::layer::Conv;
 use crate::network::shape::Size;
 
 /// The versions of the table there are. One that a record names is never changed; another choice is another version.
-pub const POLICIES: RangeInclusive<u32> = 1..=1;
+pub const POLICIES: RangeInclusive<u32> = 1..=2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +18,8 @@ pub enum Algorithm {
     Direct,
     /// Winograd's minimal filtering F(2×2, 3×3): 16 multiplications for 36.
     WinogradF2,
+    /// F(4×4, 3×3): 36 multiplications for 144, and sums of larger and smaller terms, which round about twice as much.
+    WinogradF4,
 }
 
 /// One for each pass.
@@ -63,7 +65,18 @@ const SMALLEST_SIDE: u64 = 4;
 pub fn algorithms(policy: u32, conv: &Conv, input: Size) -> Algorithms {
     match policy {
         1 if fits(conv, input) => Algorithms::all(Algorithm::WinogradF2),
+        2 if fits(conv, input) => Algorithms::all(larger_where_fewer(input)),
         _ => Algorithms::DIRECT,
+    }
+}
+
+/// F(4×4) where it multiplies at least a fifth less than F(2×2): a side of 6 is one and a half of its tiles, of which it computes two.
+fn larger_where_fewer(input: Size) -> Algorithm {
+    let Size::Image { height, width, .. } = input else { return Algorithm::WinogradF2 };
+    let multiplications = |tile: u64| height.div_ceil(tile) * width.div_ceil(tile) * (tile + 2).pow(2);
+    match 5 * multiplications(4) <= 4 * multiplications(2) {
+        true => Algorithm::WinogradF4,
+        false => Algorithm::WinogradF2,
     }
 }
 
@@ -90,6 +103,25 @@ mod tests {
     }
 
     #[test]
+    fn the_second_version_has_larger_tiles_where_these_multiply_less() {
+        for (height, width, tile) in [
+            (4, 4, Algorithm::WinogradF4),
+            (5, 5, Algorithm::WinogradF2),
+            (6, 6, Algorithm::WinogradF2),
+            (7, 7, Algorithm::WinogradF4),
+            (8, 8, Algorithm::WinogradF4),
+            (9, 9, Algorithm::WinogradF2),
+            (14, 14, Algorithm::WinogradF4),
+            (4, 9, Algorithm::WinogradF4),
+            (32, 32, Algorithm::WinogradF4),
+        ] {
+            let found = [1, 2].map(|policy| algorithms(policy, &CONV, image(32, height, width)));
+            let expected = [Algorithm::WinogradF2, tile].map(Algorithms::all);
+            assert_eq!(found, expected, "{height} × {width}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_direct_in_every_pass() {
         let fitting = algorithms(1, &CONV, image(32, 4, 9));
         assert_eq!(fitting, Algorithms::all(Algorithm::WinogradF2));
@@ -106,7 +138,9 @@ mod tests {
             (CONV, image(32, 3, 8)),
             (CONV, Size::Flat(512)),
         ] {
-            assert_eq!(algorithms(1, &conv, input), Algorithms::DIRECT, "{conv:?} {input}");
+            for policy in POLICIES {
+                assert_eq!(algorithms(policy, &conv, input), Algorithms::DIRECT, "{conv:?} {input}");
+            }
         }
     }
 
@@ -130,6 +164,7 @@ mod tests {
     #[test]
     fn a_record_names_the_algorithm_of_each_pass() {
         let json = |algorithms| serde_json::to_string(&algorithms).unwrap();
+        assert_eq!(serde_json::to_string(&Algorithm::WinogradF4).unwrap(), r#""winograd_f4""#);
         let all = Algorithms::all(Algorithm::WinogradF2);
         let expected =
             r#"{"forward":"winograd_f2","backward_data":"winograd_f2","backward_weights":"winograd_f2"}"#;

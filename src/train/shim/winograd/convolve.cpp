@@ -129,11 +129,13 @@ void convolve_by(const Routines& r, const Shape& shape, Way way, const float* va
 
 }  // namespace
 
-int64_t convolution_scratch(const Shape& shape, Way way, int, int64_t workers) { return Plan<2>(shape, way).scratch(workers); }
+int64_t convolution_scratch(const Shape& shape, Way way, int tile, int64_t workers) {
+  return of_tile(tile, [&](auto m) { return Plan<m>(shape, way).scratch(workers); });
+}
 
-void convolve(const Routines& routines, const Shape& shape, Way way, int, const float* values, const float* weight,
+void convolve(const Routines& routines, const Shape& shape, Way way, int tile, const float* values, const float* weight,
               const float* bias, float* results, float* scratch, const Workers& workers) {
-  convolve_by<2>(routines, shape, way, values, weight, bias, results, scratch, workers);
+  of_tile(tile, [&](auto m) { convolve_by<m>(routines, shape, way, values, weight, bias, results, scratch, workers); });
 }
 
 }  // namespace pinbench::winograd

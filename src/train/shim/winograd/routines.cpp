@@ -94,6 +94,6 @@ Copies copies_of() {
 
 }  // namespace
 
-Copies copies(int) { return copies_of<2>(); }
+Copies copies(int tile) { return tile == 2 ? copies_of<2>() : copies_of<4>(); }
 
 }  // namespace pinbench::winograd

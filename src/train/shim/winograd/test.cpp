@@ -80,16 +80,23 @@ Results<T> direct(const Problem& p) {
   return r;
 }
 
-Results<float> ours(const Problem& p, const Routines& routines, int64_t workers) {
+// A set of routines, and what it computes by.
+struct Set {
+  const Routines& routines;
+  int tile;
+};
+
+Results<float> ours(const Problem& p, const Set& set, int64_t workers) {
+  const auto [routines, tile] = set;
   const Shape& s = p.shape;
   const float nan = std::nanf("");
   Results<float> r{Floats(p.dy.size(), nan), Floats(p.x.size(), nan), Floats(p.w.size(), nan), Floats(s.outputs, nan)};
   const Workers pool = threads(workers);
-  Scratch forward(convolution_scratch(s, Way::Forward, 2, workers)), back(convolution_scratch(s, Way::Back, 2, workers));
-  Scratch sums(weight_gradient_scratch(s, 2, workers));
-  convolve(routines, s, Way::Forward, 2, p.x.data(), p.w.data(), p.bias.data(), r.y.data(), forward.at(), pool);
-  convolve(routines, s, Way::Back, 2, p.dy.data(), p.w.data(), nullptr, r.dx.data(), back.at(), pool);
-  weight_gradient(routines, s, 2, p.x.data(), p.dy.data(), r.dw.data(), r.db.data(), sums.at(), pool);
+  Scratch forward(convolution_scratch(s, Way::Forward, tile, workers)), back(convolution_scratch(s, Way::Back, tile, workers));
+  Scratch sums(weight_gradient_scratch(s, tile, workers));
+  convolve(routines, s, Way::Forward, tile, p.x.data(), p.w.data(), p.bias.data(), r.y.data(), forward.at(), pool);
+  convolve(routines, s, Way::Back, tile, p.dy.data(), p.w.data(), nullptr, r.dx.data(), back.at(), pool);
+  weight_gradient(routines, s, tile, p.x.data(), p.dy.data(), r.dw.data(), r.db.data(), sums.at(), pool);
   return r;
 }
 
@@ -108,37 +115,39 @@ Distance distance(const Floats& found, const Doubles& truth) {
   return {std::sqrt(error / truth.size()) / size, most / size};
 }
 
-void expect(bool holds, const char* what, const Shape& s, const char* set) {
+void expect(bool holds, const char* what, const Shape& s, const Set& set) {
   if (holds) return;
   failures++;
-  std::printf("FAILED: %s: %ld images %ldx%ld, %ld to %ld channels, %s\n", what, long(s.images), long(s.height), long(s.width), long(s.inputs), long(s.outputs), set);
+  std::printf("FAILED: %s: %ld images %ldx%ld, %ld to %ld channels, tiles of %d, %s\n", what, long(s.images), long(s.height), long(s.width), long(s.inputs), long(s.outputs), set.tile, set.routines.name);
 }
 
 bool same(const Floats& a, const Floats& b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0; }
 
 bool same(const Results<float>& a, const Results<float>& b) { return same(a.y, b.y) && same(a.dx, b.dx) && same(a.dw, b.dw) && same(a.db, b.db); }
 
-// No pass is further from float64 than a plain sum in single precision, but for what 32 values leave to chance.
-void is_close_to_float64(const Problem& p, const Results<double>& truth, const Results<float>& plain, const Routines& routines, bool is_shown) {
-  const auto found = ours(p, routines, 2);
+// With tiles of 2×2 no pass is further from float64 than a plain sum in single precision, and with those of 4×4, whose transforms
+// have larger factors, not much further, but for what 32 values leave to chance.
+void is_close_to_float64(const Problem& p, const Results<double>& truth, const Results<float>& plain, const Set& set, bool is_shown) {
+  const auto found = ours(p, set, 2);
+  const double rms = set.tile == 2 ? 1.2 : 2.5, most = set.tile == 2 ? 1.5 : 4, chance = set.tile == 2 ? 1 : 4;
   for (size_t i = 0; i < truth.all().size(); i++) {
     const auto [pass, exact] = truth.all()[i];
     const Distance own = distance(*found.all()[i].second, *exact), other = distance(*plain.all()[i].second, *exact);
-    expect(own.rms <= std::max(1.2 * other.rms, 2e-7), pass, p.shape, routines.name);
-    expect(own.most <= std::max(1.5 * other.most, 2e-6), pass, p.shape, routines.name);
-    if (is_shown) std::printf("  %-24s rms %.2e, most %.2e; plain sums %.2e, %.2e\n", pass, own.rms, own.most, other.rms, other.most);
+    expect(own.rms <= std::max(rms * other.rms, chance * 2e-7), pass, p.shape, set);
+    expect(own.most <= std::max(most * other.most, chance * 2e-6), pass, p.shape, set);
+    if (is_shown) std::printf("  %d %-24s rms %.2e, most %.2e; plain sums %.2e, %.2e\n", set.tile, pass, own.rms, own.most, other.rms, other.most);
   }
 }
 
 // A value that is not finite leaves none of the results finite that depend on it; one far from the others leaves those right
 // that it is part of.
-void hides_nothing(const Routines& routines) {
+void hides_nothing(const Set& set) {
   const Shape s{2, 6, 5, 32, 32};
   const int64_t pixel = (1 * 6 + 2) * 5 + 3, channel = 7;
   for (float value : {std::nanf(""), INFINITY, -INFINITY, 1e25f}) {
     Problem p(s, 9);
     p.x[pixel * s.inputs + channel] = value;
-    const auto found = ours(p, routines, 1);
+    const auto found = ours(p, set, 1);
     const auto truth = direct<double>(p);
     bool holds = true;
     for (size_t i = 0; i < found.y.size(); i++) {
@@ -147,14 +156,13 @@ void hides_nothing(const Routines& routines) {
     }
     for (size_t i = 0; i < found.dw.size(); i++)
       if (!std::isfinite(truth.dw[i])) holds &= !std::isfinite(found.dw[i]);
-    expect(holds, "a value is hidden", s, routines.name);
+    expect(holds, "a value is hidden", s, set);
   }
 }
 
 }  // namespace
 
 int main() {
-  const Copies sets = copies(2);
   const Shape shapes[] = {{3, 7, 7, 32, 64}, {2, 5, 9, 64, 32}, {1, 4, 4, 32, 32}, {1, 1, 1, 32, 32}, {2, 3, 2, 32, 32}, {5, 14, 14, 32, 64},
                           {1, 16, 16, 64, 96}, {2, 9, 8, 160, 128}, {9, 8, 8, 128, 64}, {2, 4, 4, 128, 256}};
   unsigned seed = 1;
@@ -162,21 +170,26 @@ int main() {
     const Problem problem(shape, seed++);
     std::printf("%ld images %ldx%ld, %ld to %ld channels\n", long(shape.images), long(shape.height), long(shape.width), long(shape.inputs), long(shape.outputs));
     const auto truth = direct<double>(problem);
-    const auto plain = direct<float>(problem), first = ours(problem, *sets.sets[0], 1);
-    for (int i = 0; i < sets.count; i++) {
-      const Routines& set = *sets.sets[i];
-      is_close_to_float64(problem, truth, plain, set, i == 0);
-      const Results<float> one = ours(problem, set, 1);
-      for (int64_t workers : {2, 3, 4, 8, 16}) expect(same(one, ours(problem, set, workers)), "the number of workers changes bits", shape, set.name);
-      // The portable set has no fused multiply-add, unless this program is built for processors with it.
+    const auto plain = direct<float>(problem);
+    for (int tile : {2, 4}) {
+      const Copies sets = copies(tile);
+      const auto first = ours(problem, {*sets.sets[0], tile}, 1);
+      for (int i = 0; i < sets.count; i++) {
+        const Set set{*sets.sets[i], tile};
+        is_close_to_float64(problem, truth, plain, set, i == 0);
+        const Results<float> one = ours(problem, set, 1);
+        for (int64_t workers : {2, 3, 4, 8, 16}) expect(same(one, ours(problem, set, workers)), "the number of workers changes bits", shape, set);
+        // The portable set has no fused multiply-add, unless this program is built for processors with it.
 #ifndef __FMA__
-      if (std::strcmp(set.name, "portable") == 0) continue;
+        if (std::strcmp(set.routines.name, "portable") == 0) continue;
 #endif
-      expect(same(one, first), "sets of routines differ in bits", shape, set.name);
+        expect(same(one, first), "sets of routines differ in bits", shape, set);
+      }
     }
   }
-  for (int i = 0; i < sets.count; i++) hides_nothing(*sets.sets[i]);
-  for (int i = 0; i < sets.count; i++) std::printf("ran: %s\n", sets.sets[i]->name);
+  for (int tile : {2, 4})
+    for (int i = 0; i < copies(tile).count; i++) hides_nothing({*copies(tile).sets[i], tile});
+  for (int i = 0; i < copies(2).count; i++) std::printf("ran: %s\n", copies(2).sets[i]->name);
   if (failures == 0) std::puts("all well");
   return failures != 0;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "winograd.h"
 
@@ -16,6 +17,12 @@ constexpr int64_t padded(int64_t floats) { return (floats + kLine - 1) / kLine *
 
 // What stands for pixels outside of an image.
 alignas(64) inline const float kZeros[kMostChannels] = {};
+
+// `body` with the results along a side of a tile, 2 or 4, as a constant.
+template <class Body>
+inline auto of_tile(int tile, Body body) {
+  return tile == 2 ? body(std::integral_constant<int, 2>()) : body(std::integral_constant<int, 4>());
+}
 
 // The tiles of M×M results, row by row through the images.
 template <int M>

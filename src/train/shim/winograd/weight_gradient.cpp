@@ -13,8 +13,9 @@
 namespace pinbench::winograd {
 namespace {
 
-// From so many input channels on a job has a pair of rows.
-constexpr int64_t kManyInputs = 128;
+// With so many channels a job has a pair of rows. With tiles of 4×4 that is a third of the planes and not a half, so that images
+// are transformed more often for it, and only larger filters are worth that.
+bool are_many(const Shape& s, int tile) { return tile == 2 ? s.inputs >= 128 : s.inputs * s.outputs >= 128 * 256; }
 // Tiles that all jobs pass over before they go on, so that these stay in the last-level cache.
 constexpr int64_t kStretch = 512;
 // Tiles of a part, at least.
@@ -30,12 +31,12 @@ struct Plan {
   int64_t pairs, planes, tiles, parts, stretch;
   int64_t value_plane, gradient_plane, sum_plane, sums, own;
 
-  explicit Plan(const Shape& s) : grid(s), shape(s), by_pairs(s.inputs >= kManyInputs) {
+  explicit Plan(const Shape& s) : grid(s), shape(s), by_pairs(are_many(s, M)) {
     inputs = block(s.inputs), outputs = block(s.outputs);
     down = s.inputs / inputs, across = s.outputs / outputs;
     pairs = by_pairs ? edge / 2 : 1;
     planes = by_pairs ? 2 * edge : edge * edge;
-    tiles = by_pairs ? 24 : 32;
+    tiles = by_pairs || M > 2 ? 24 : 32;
     // Some jobs for each of several workers, but neither more sums than tiles are worth nor more memory.
     const int64_t wanted = by_pairs ? 8 : 16, jobs = down * across * pairs;
     parts = std::clamp<int64_t>(wanted / jobs, 1, std::max<int64_t>(1, grid.tiles / kFewestTiles));
@@ -170,11 +171,15 @@ void weight_gradient_by(const Routines& r, const Shape& shape, const float* valu
 
 }  // namespace
 
-int64_t weight_gradient_scratch(const Shape& shape, int, int64_t workers) { return Plan<2>(shape).scratch(workers); }
+int64_t weight_gradient_scratch(const Shape& shape, int tile, int64_t workers) {
+  return of_tile(tile, [&](auto m) { return Plan<m>(shape).scratch(workers); });
+}
 
-void weight_gradient(const Routines& routines, const Shape& shape, int, const float* values, const float* gradient,
+void weight_gradient(const Routines& routines, const Shape& shape, int tile, const float* values, const float* gradient,
                      float* weight_gradient, float* bias_gradient, float* scratch, const Workers& workers) {
-  weight_gradient_by<2>(routines, shape, values, gradient, weight_gradient, bias_gradient, scratch, workers);
+  of_tile(tile, [&](auto m) {
+    weight_gradient_by<m>(routines, shape, values, gradient, weight_gradient, bias_gradient, scratch, workers);
+  });
 }
 
 }  // namespace pinbench::winograd

@@ -29,6 +29,8 @@ bool fits(const Shape& shape);
 
 enum class Way { Forward, Back };
 
+// Results along a side of a tile, `tile` in all that follows, are 2 or 4.
+//
 // results = convolution of `values` plus bias, which may be null; or, on the way back, the gradient of the values from that
 // of the results. `scratch` has as many floats as is said here, at an address that a cache line divides.
 int64_t convolution_scratch(const Shape& shape, Way way, int tile, int64_t workers);
