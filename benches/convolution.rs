@@ -1,7 +1,8 @@
-//! Time of one pass of a convolution by layer and algorithm, oneDNN's and Winograd's: `cargo bench --bench convolution`.
+//! Time of one pass of a convolution by layer and algorithm, oneDNN's and Winograd's with tiles of 2×2 and of 4×4:
+//! `cargo bench --bench convolution`.
 //!
 //! The layers are those of the two presets, at batch 64. A backward pass is timed with the multiplication that hands it its
-//! gradient, which both algorithms have alike. The allocator's settings are those of plan tuned, and are read when a process
+//! gradient, which all algorithms have alike. The allocator's settings are those of plan tuned, and are read when a process
 //! starts, so the benchmark starts itself anew.
 
 use std::process::Command;
@@ -18,6 +19,11 @@ const IMAGES: i64 = 64;
 /// Side of the images, channels in and out.
 const LAYERS: [(i64, i64, i64); 6] =
     [(14, 32, 64), (32, 32, 64), (16, 64, 128), (16, 128, 128), (8, 128, 256), (8, 256, 256)];
+const ALGORITHMS: [(Algorithm, &str); 3] = [
+    (Algorithm::Direct, "direct"),
+    (Algorithm::WinogradF2, "winograd-2x2"),
+    (Algorithm::WinogradF4, "winograd-4x4"),
+];
 /// Says to a process that it has the environment.
 const STARTED: &str = "PINBENCH_BENCH_STARTED";
 
@@ -91,7 +97,7 @@ fn bench() {
         for (pass, name) in
             [(Pass::Forward, "forward"), (Pass::BackwardData, "data"), (Pass::BackwardWeights, "weights")]
         {
-            for (algorithm, by) in [(Algorithm::Direct, "direct"), (Algorithm::WinogradF2, "winograd")] {
+            for (algorithm, by) in ALGORITHMS {
                 group.bench_function(format!("{name}/{by}"), |bencher| {
                     bencher.iter_custom(|times| layer.time(pass, algorithm, times));
                 });

@@ -18,7 +18,9 @@ import typing
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLANS = ("eager", "tuned", "fused", "winograd")
+# By name, the options that choose each.
+PLANS = {name: ("--plan", name) for name in ("eager", "tuned", "fused", "winograd")}
+PLANS["winograd 4×4"] = ("--plan", "winograd", "--set", "plan.policy=2")
 
 
 class Case(typing.NamedTuple):
@@ -135,10 +137,10 @@ def measure_pytorch(python: str, threads: int, name: str, is_tuned: bool) -> dic
     return {int(batch): float(rate) for batch, rate in map(str.split, out.splitlines())}
 
 
-def measure_pinbench(case: Case, plan: str, threads: int, folder: pathlib.Path) -> dict[int, float]:
+def measure_pinbench(case: Case, plan: tuple[str, ...], threads: int, folder: pathlib.Path) -> dict[int, float]:
     common = ["--store", str(folder / f"store-{time.time_ns()}"), "--experiments", str(folder)]
     program = str(ROOT / "target" / "release" / "pinbench")
-    options = ["--plan", plan, "--threads", str(threads)]
+    options = [*plan, "--threads", str(threads)]
     subprocess.run([program, "run", case.model, *options, *common, "--quiet"], check=True)
     listed = subprocess.run(
         [program, "list", case.model, *options, *common, "--json"], check=True, stdout=subprocess.PIPE, text=True
@@ -170,15 +172,15 @@ def compare(name: str, rounds: int) -> None:
             print(f"{case.model}: round {round_} of {rounds}", file=sys.stderr, flush=True)
             for script_, is_tuned in (("pytorch", False), ("pytorch+", True)):
                 rates[script_].append(measure_pytorch(python, threads, name, is_tuned))
-            for plan in PLANS:
-                rates[plan].append(measure_pinbench(case, plan, threads, folder))
+            for plan, options in PLANS.items():
+                rates[plan].append(measure_pinbench(case, options, threads, folder))
     print(f"{case.model}, images/s, {threads} threads, {rounds} rounds in turn: median (best), ratio of medians to pytorch, to pytorch+")
     for batch in case.batches:
         medians = {program: statistics.median(rate[batch] for rate in measured) for program, measured in rates.items()}
         for program, measured in rates.items():
             own, best = medians[program], max(rate[batch] for rate in measured)
             plain, by_hand = own / medians["pytorch"], own / medians["pytorch+"]
-            print(f"batch {batch:>5}  {program:<8} {own:>7.0f} ({best:>5.0f})  {plain:.2f}  {by_hand:.2f}")
+            print(f"batch {batch:>5}  {program:<12} {own:>7.0f} ({best:>5.0f})  {plain:.2f}  {by_hand:.2f}")
 
 
 if __name__ == "__main__":

@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(change.apart_from(&changed), change.apart_from(&tuned));
         let error =
             change.then(&PlanChange { policy: Some(9), ..PlanChange::default() }).check().unwrap_err();
-        assert!(error.to_string().contains("expected 1 to 1"), "{error}");
+        assert!(error.to_string().contains("expected 1 to 2"), "{error}");
         let direct = PlanChange { convolution: Some(ConvolutionName::Direct), policy: Some(1), ..change };
         assert!(direct.check().unwrap_err().to_string().contains("belongs to `winograd`"));
     }

@@ -51,30 +51,36 @@ fn distance(found: &Tensor, truth: &Tensor) -> f64 {
     error / truth.square().mean(Kind::Double).sqrt().double_value(&[])
 }
 
-/// By layer, the distances from float64 of plan tuned and of tuned with Winograd convolutions. The bias of a convolution in
-/// front of BatchNorm is left out: its gradient is 0.
-fn distances(layers: &[Layer]) -> Vec<(String, f64, f64)> {
+/// By layer, the distances from float64 of plan tuned and of tuned with Winograd convolutions by each version of their table.
+/// The bias of a convolution in front of BatchNorm is left out: its gradient is 0.
+fn distances(layers: &[Layer]) -> Vec<(String, f64, [f64; 2])> {
     let _alone = GENERATOR.lock().unwrap();
     let tuned = Plan::named(PlanName::Tuned, 1, Device::Cpu);
-    let own = Plan { convolution: Convolution::Winograd { policy: 1 }, ..tuned.clone() };
     tch::manual_seed(21);
     let images = Tensor::rand([BATCH, 3, 32, 32], (Kind::Float, tch::Device::Cpu));
     let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
     let truth = gradients(layers, &tuned, Kind::Double, &images);
     let stock = gradients(layers, &tuned, Kind::Float, &images);
-    let own = gradients(layers, &own, Kind::Float, &images);
-    let all = truth.into_iter().zip(stock).zip(own);
-    all.filter(|(((name, _), _), _)| name.ends_with("weight"))
-        .map(|(((name, truth), stock), own)| (name, distance(&stock.1, &truth), distance(&own.1, &truth)))
+    let own = [1, 2].map(|policy| {
+        let own = Plan { convolution: Convolution::Winograd { policy }, ..tuned.clone() };
+        gradients(layers, &own, Kind::Float, &images)
+    });
+    let all = truth.into_iter().zip(stock).enumerate();
+    all.filter(|(_, ((name, _), _))| name.ends_with("weight"))
+        .map(|(index, ((name, truth), stock))| {
+            let own = own.each_ref().map(|own| distance(&own[index].1, &truth));
+            (name, distance(&stock.1, &truth), own)
+        })
         .collect()
 }
 
 #[test]
-fn the_gradients_of_a_step_are_as_close_to_float64_as_those_of_libtorch() {
+fn the_gradients_of_a_step_are_about_as_close_to_float64_as_those_of_libtorch() {
     let layers: Vec<Layer> = serde_json::from_str(SMOOTH).unwrap();
-    for (name, stock, own) in distances(&layers) {
-        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e}");
+    for (name, stock, [own, larger]) in distances(&layers) {
+        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e}, with tiles of 4×4 {larger:.2e}");
         assert!(own <= (2.0 * stock).max(2e-6), "{name}: {own:e}, {stock:e}");
+        assert!(larger <= (6.0 * stock).max(6e-6), "{name}: {larger:e}, {stock:e}");
     }
 }
 
@@ -83,7 +89,7 @@ fn the_gradients_of_a_step_are_as_close_to_float64_as_those_of_libtorch() {
 #[test]
 fn the_gradients_of_the_deep_preset_stay_within_what_decisions_move() {
     for (name, stock, own) in distances(&Preset::of(PresetName::ImprovedCnn).layers()) {
-        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e}");
-        assert!(own < 0.03 && stock < 0.03, "{name}: {own:e}, {stock:e}");
+        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e?}");
+        assert!(own.iter().all(|own| *own < 0.03) && stock < 0.03, "{name}: {own:e?}, {stock:e}");
     }
 }
