@@ -1,5 +1,5 @@
-//! The fused plan is another way to the same result: its accuracy equals the tuned plan's. By an equivalence test over
-//! seeds on real MNIST, for a difference test that finds nothing would prove nothing.
+//! Plans of our own kernels are other ways to the same result: their accuracy equals the tuned plan's. By an equivalence test
+//! over seeds on real MNIST, for a difference test that finds nothing would prove nothing.
 
 #![cfg(feature = "torch")]
 
@@ -34,10 +34,10 @@ full = { seeds = [0] }
 "#;
 
 /// By arm, then by seed.
-fn accuracies(workspace: &Workspace, plan: &str) -> Vec<Vec<f64>> {
-    let options = ["--plan", plan, "--threads", "2"];
+fn accuracies(workspace: &Workspace, plan: &str, knobs: &[&str]) -> Vec<Vec<f64>> {
+    let options = [&["--plan", plan, "--threads", "2"], knobs].concat();
     let mut arguments = vec!["run", "tiny", "--profile", "smoke", "--no-diagnostics"];
-    arguments.extend(options);
+    arguments.extend(&options);
     let (code, _, err) = workspace.run(&arguments);
     assert_eq!(code, 0, "{err}");
     let mut arms = vec![Vec::new(); 2];
@@ -54,18 +54,24 @@ fn accuracies(workspace: &Workspace, plan: &str) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn the_fused_plan_reaches_the_accuracy_of_the_tuned_one() {
+fn plans_of_our_own_kernels_reach_the_accuracy_of_the_tuned_one() {
     let workspace = Workspace::new(EXPERIMENT);
-    let (tuned, fused) = (accuracies(&workspace, "tuned"), accuracies(&workspace, "fused"));
-    for (tuned, fused) in tuned.iter().zip(&fused) {
-        assert_eq!((tuned.len(), fused.len()), (SEEDS, SEEDS));
+    let tuned = accuracies(&workspace, "tuned", &[]);
+    let own: [(&str, &[&str]); 3] =
+        [("fused", &[]), ("winograd", &[]), ("winograd", &["--set", "plan.policy=2"])];
+    let own = own.map(|(plan, knobs)| accuracies(&workspace, plan, knobs));
+    for (arms, arm) in own.iter().flat_map(|own| own.iter().zip(&tuned)) {
+        assert_eq!((arm.len(), arms.len()), (SEEDS, SEEDS));
         // Paired by seed: the two start from the same weights and see the same batches.
-        let differences: Vec<f64> = fused.iter().zip(tuned).map(|(fused, tuned)| fused - tuned).collect();
+        let differences: Vec<f64> = arms.iter().zip(arm).map(|(own, tuned)| own - tuned).collect();
         // Two one-sided tests (Schuirmann, J. Pharmacokinet. Biopharm. 15(6), 1987): the 1 − 2α interval within the margin.
         let (low, high) = stats::inference::interval(&differences, 2.0 * ALPHA).unwrap();
         assert!(low > -MARGIN && high < MARGIN, "[{low}, {high}] of {differences:?}");
-        // Rounding differs, so the runs must too: the plans are not secretly the same.
-        assert!(differences.iter().any(|difference| *difference != 0.0), "{differences:?}");
-        assert!(tuned.iter().chain(fused).all(|accuracy| *accuracy > 0.7), "{tuned:?} {fused:?}");
+        assert!(arm.iter().chain(arms).all(|accuracy| *accuracy > 0.7), "{arm:?} {arms:?}");
+    }
+    // Rounding differs, so the runs must too: the plans are not secretly the same.
+    let all = [&tuned, &own[0], &own[1], &own[2]];
+    for (index, plan) in all.iter().enumerate() {
+        assert!(all[..index].iter().all(|other| other != plan), "{all:?}");
     }
 }

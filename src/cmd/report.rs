@@ -193,7 +193,7 @@ impl Reporter<'_> {
         plan: Option<(&Plan, u32)>,
     ) -> Result<Written> {
         let (known, named) = self.workspace.indexed(asked, self.profile.as_ref(), &self.listing.records)?;
-        let (explanations, problems) = Explained::all_in(self.out);
+        let (explanations, problems) = kept::explained(self.out);
         problems.iter().for_each(|problem| warn(problem));
         let mut index = Index {
             pages: Vec::new(),

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::analyse::study::Explanation;
 use crate::experiment::claim::Claim;
+use crate::experiment::study::Study;
 use crate::experiment::{Arm, Config};
 use crate::language::{Language, Localised};
 use crate::report::PAGE;
@@ -26,6 +28,8 @@ pub struct Explained {
     pub is_korean: bool,
     /// Plan it was measured under.
     pub plan: String,
+    /// What its page was made from, where that lies beside it.
+    pub source: Option<Box<(Study, Explanation)>>,
     /// What the two levels set whose times it explains; absent where they are of two experiments, and in a demonstration,
     /// which explains nothing.
     levels: Option<[Map<String, Value>; 2]>,
@@ -102,6 +106,7 @@ impl Explained {
             says: says.take(SENTENCES).collect(),
             is_korean: korean.is_some(),
             plan: wire.base,
+            source: None,
             levels: (is_one && wire.demonstration.is_none()).then_some([wire.low.set, wire.high.set]),
         })
     }

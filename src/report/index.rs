@@ -11,7 +11,7 @@ use crate::experiment::metric::{Metric, Quantity};
 use crate::experiment::{Experiment, ProfileName};
 use crate::language::{Language, Localised};
 use crate::report::figure::dumbbell::{self, Row};
-use crate::report::figure::{FigureError, by_arm, strip};
+use crate::report::figure::{FigureError, by_arm, left, strip};
 use crate::report::page::{capitalised, download};
 use crate::report::view::{
     ClaimLinkView, CountGroupView, CountView, ExplanationView, FigureView, FindingView, IndexEntryView,
@@ -132,9 +132,10 @@ pub(super) fn view(
         _ => None,
     };
     let mut experiments = experiment_views(entries, among, words);
-    let findings = front.map_or_else(Vec::new, |front| {
-        findings(&front.findings, &mut experiments, explanations, words.language)
-    });
+    let findings = match front {
+        Some(front) => findings(&front.findings, &mut experiments, explanations, words)?,
+        None => Vec::new(),
+    };
     let compared = |quantity| compared(quantity, entries, words);
     Ok(IndexView {
         profile,
@@ -273,14 +274,17 @@ fn findings(
     ids: &[String],
     experiments: &mut [IndexEntryView],
     explanations: &[Explained],
-    language: Language,
-) -> Vec<FindingView> {
-    let page = language.file(PAGE);
+    words: Words,
+) -> Result<Vec<FindingView>, FigureError> {
+    let page = words.language.file(PAGE);
     let mut found = Vec::new();
     for id in ids {
         if let Some(explained) = explanations.iter().find(|explained| explained.folder == *id) {
-            let explanation = Some(ExplanationView::of(explained, "", "", language));
-            found.push(FindingView { explanation, claim: None, figures: Vec::new(), href: None });
+            let causes = |source| left::causes(&format!("left-{id}"), source, words);
+            let figures =
+                explained.source.as_deref().map(causes).transpose()?.flatten().into_iter().collect();
+            let explanation = Some(ExplanationView::of(explained, "", "", words.language));
+            found.push(FindingView { explanation, claim: None, figures, href: None });
         }
         for entry in experiments.iter_mut() {
             let Some(claim) = entry.claims.iter_mut().find(|claim| claim.id == *id) else { continue };
@@ -291,7 +295,7 @@ fn findings(
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn entry(

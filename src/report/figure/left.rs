@@ -16,6 +16,8 @@ struct Row {
     name: String,
     left: Estimate,
     look: Look,
+    /// Whether it stands for the slowdown as it is, or for what causes it.
+    is_cause: bool,
 }
 
 pub(crate) fn draw(
@@ -23,10 +25,23 @@ pub(crate) fn draw(
     explanation: &Explanation,
     words: Words,
 ) -> Result<FigureView, FigureError> {
-    let id = "left";
-    let rows = rows(study, explanation, words);
-    let failed = |source| FigureError { figure: id, source };
-    let pictures = (rows.len() > 1).then(|| both(|size| draw_one(&rows, size, words))).transpose();
+    figure("left", &rows(study, explanation, words), words)
+}
+
+/// The slowdown and its causes alone; none where nothing is known to cause it.
+pub(in crate::report) fn causes(
+    id: &str,
+    (study, explanation): &(Study, Explanation),
+    words: Words,
+) -> Result<Option<FigureView>, FigureError> {
+    let mut rows = rows(study, explanation, words);
+    rows.retain(|row| row.is_cause);
+    (rows.len() > 1).then(|| figure(id, &rows, words)).transpose()
+}
+
+fn figure(id: &str, rows: &[Row], words: Words) -> Result<FigureView, FigureError> {
+    let failed = |source| FigureError { figure: "left", source };
+    let pictures = (rows.len() > 1).then(|| both(|size| draw_one(rows, size, words))).transpose();
     let lines: Vec<String> = rows.iter().map(|row| heading(row, true, words)).collect();
     Ok(FigureView {
         id: id.to_owned(),
@@ -39,13 +54,14 @@ pub(crate) fn draw(
 }
 
 fn rows(study: &Study, explanation: &Explanation, words: Words) -> Vec<Row> {
-    let row = |name: String, left: &Option<Estimate>, colour, turn| {
-        Some(Row { name, left: left.clone()?, look: Look { colour, turn } })
+    let row = |name: String, left: &Option<Estimate>, (colour, turn), is_cause| {
+        Some(Row { name, left: left.clone()?, look: Look { colour, turn }, is_cause })
     };
-    let base = row(words.say("figure.as-it-is", &[]), &explanation.slowdown, Colour::Red, 1);
+    let base = row(words.say("figure.as-it-is", &[]), &explanation.slowdown, (Colour::Red, 1), true);
     let removed = explanation.findings.iter().zip(&study.hypotheses).filter_map(|(finding, hypothesis)| {
-        let (colour, turn) = match finding.verdict {
-            Verdict::MainCause | Verdict::Contributes => (Colour::Green, 0),
+        let is_cause = matches!(finding.verdict, Verdict::MainCause | Verdict::Contributes);
+        let look = match finding.verdict {
+            _ if is_cause => (Colour::Green, 0),
             Verdict::RuledOut => (Colour::Grey, 3),
             _ => (Colour::Orange, 2),
         };
@@ -56,7 +72,7 @@ fn rows(study: &Study, explanation: &Explanation, words: Words) -> Vec<Row> {
             }
             _ => title.to_owned(),
         };
-        row(name, &finding.left, colour, turn)
+        row(name, &finding.left, look, is_cause)
     });
     base.into_iter().chain(removed).collect()
 }

@@ -93,6 +93,10 @@ struct Read {
 }
 
 impl Page {
+    pub fn into_source(self) -> (Study, Explanation) {
+        (self.study, self.explanation)
+    }
+
     pub fn input(&self) -> Input<'_> {
         Input {
             study: &self.study,

@@ -157,9 +157,20 @@ pub fn remake_index(
     report::render_index(entries, &explanations(folder, languages), &index)
 }
 
+/// Those in `folder`, each with what its page was made from, and the reasons why others cannot be linked.
+pub fn explained(folder: &Path) -> (Vec<Explained>, Vec<String>) {
+    let (mut explanations, problems) = Explained::all_in(folder);
+    for one in &mut explanations {
+        // An older page has its sentences alone.
+        let page = explanation::read(&folder.join(&one.folder)).ok();
+        one.source = page.map(|page| Box::new(page.into_source()));
+    }
+    (explanations, problems)
+}
+
 /// Those in `folder`, which are made again too where `languages` are asked for.
 fn explanations(folder: &Path, languages: Option<&[Language]>) -> Vec<Explained> {
-    let (mut explanations, _) = Explained::all_in(folder);
+    let (mut explanations, _) = explained(folder);
     if let Some(languages) = languages {
         explanations.iter_mut().for_each(|one| one.is_korean = languages.contains(&Language::Ko));
     }
