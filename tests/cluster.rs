@@ -75,6 +75,13 @@ fn an_index_is_run_once_beside_others_and_what_is_missing_shrinks_by_it() {
         rows.iter().filter(|row| row["status"] == "missing").count()
     };
     assert_eq!((due(&["--jobs", "2"]), due(&["--threads", "1"])), (3, 4));
+    let last_line = |more: &[&str]| {
+        let (_, out, _) = workspace.run(&[&["list", "tiny", "--profile", "smoke"], more].concat());
+        out.lines().last().unwrap_or_default().to_owned()
+    };
+    assert!(!last_line(&["--jobs", "2"]).contains("another plan"));
+    let asked_otherwise = last_line(&["--threads", "2"]);
+    assert!(asked_otherwise.contains("1 of them done under another plan"), "{asked_otherwise}");
 }
 
 #[test]

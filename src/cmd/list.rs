@@ -1,6 +1,6 @@
 //! `pinbench list`: every trial, where it stands and how long it takes; and what a sweep under `--dry-run` says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clap::Args;
 use pinbench::data;
 use pinbench::digest::Digest;
 use pinbench::experiment::{Config, Length, PlanAsked, PlanHash, ProfileName, TrialId};
-use pinbench::record::{CheckpointKept, RunId, Standing};
+use pinbench::record::{CheckpointKept, RunId, Standing, Status};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{self, Basis, Item, Paces, items, together};
 use pinbench::stream::Seed;
@@ -91,6 +91,8 @@ struct Looked<'a> {
     time: (Duration, Basis),
     /// How far it had come when it was stopped.
     kept: Option<Kept>,
+    /// Whether it is due here and done otherwise: under another plan, on another machine, or beside others.
+    is_done_otherwise: bool,
 }
 
 struct Kept {
@@ -122,7 +124,11 @@ pub(crate) fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
         let (trials, in_all) = (text::plural(all.len(), "trial"), about(&all));
         Ok(print(&match due.len() {
             0 => format!("{trials}: about {in_all} in all, none due"),
-            count => format!("{trials}: about {in_all} in all; {count} due: about {}", about(&due)),
+            count => format!(
+                "{trials}: about {in_all} in all; {count} due: about {}{}",
+                about(&due),
+                done_otherwise(found)
+            ),
         })?)
     })?;
     // A mistake in a claim bars no run, but a file that has one is not as its writer means it.
@@ -197,6 +203,14 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
             count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
+    // Those of its own plan are of other machines, and those of another arm's plan are that arm's.
+    let asked: BTreeSet<(TrialId, PlanHash)> = found.iter().map(|item| (item.id, item.plan_hash)).collect();
+    let mut finished: BTreeMap<TrialId, BTreeSet<PlanHash>> = BTreeMap::new();
+    for record in listing.records.iter().filter(|record| record.status == Status::Finished) {
+        finished.entry(record.trial_id).or_default().insert(record.plan_hash);
+    }
+    let is_otherwise =
+        |item: &Item, plan: &PlanHash| *plan == item.plan_hash || !asked.contains(&(item.id, *plan));
     let (mut looked, mut paces) = (Vec::new(), Paces::from_runs(&listing.records));
     for item in found {
         let class = wanted.class(&item.plan);
@@ -209,7 +223,9 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
         let kept = kept
             .filter(|kept| class.as_ref().is_none_or(|class| *class == kept.key.environment_class))
             .map(|kept| seen(&kept, environment.binary));
-        looked.push(Looked { item, time, kept });
+        let plans = finished.get(&item.id).filter(|_| item.is_due());
+        let is_done_otherwise = plans.is_some_and(|plans| plans.iter().any(|plan| is_otherwise(&item, plan)));
+        looked.push(Looked { item, time, kept, is_done_otherwise });
     }
     tell(&looked)?;
     let mut claims = experiments.iter().flat_map(|experiment| &experiment.claims);
@@ -218,6 +234,18 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
 
 fn seen(kept: &CheckpointKept, binary: Option<Digest>) -> Kept {
     Kept { step: kept.step, is_ours: kept.key.binary == binary }
+}
+
+/// Who sees runs as missing that were made may have asked under another plan.
+fn done_otherwise(found: &[Looked]) -> String {
+    match found.iter().filter(|looked| looked.is_done_otherwise).count() {
+        0 => String::new(),
+        count => {
+            format!(
+                "; {count} of them done under another plan or on another machine (--plan, --threads, --jobs)"
+            )
+        }
+    }
 }
 
 fn is_due(looked: &&Looked) -> bool {
@@ -231,7 +259,7 @@ fn times<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Vec<(Duration, Basi
 }
 
 fn row<'a>(looked: &'a Looked) -> Row<'a> {
-    let Looked { item, time: (time, basis), kept } = looked;
+    let Looked { item, time: (time, basis), kept, .. } = looked;
     Row {
         experiment: &item.experiment.id,
         profile: item.experiment.profile.name.to_string(),
