@@ -13,9 +13,9 @@
 namespace pinbench::winograd {
 namespace {
 
-// With so many channels a job has a pair of rows. With tiles of 4×4 that is a third of the planes and not a half, so that images
-// are transformed more often for it, and only larger filters are worth that.
-bool are_many(const Shape& s, int tile) { return tile == 2 ? s.inputs >= 128 : s.inputs * s.outputs >= 128 * 256; }
+// From so many input channels on a job has a pair of rows: with tiles of 4×4 from fewer, for their 36 planes of 64 channels are
+// more than a second-level cache holds.
+constexpr int64_t many_inputs(int tile) { return tile == 2 ? 128 : 64; }
 // Tiles that all jobs pass over before they go on, so that these stay in the last-level cache.
 constexpr int64_t kStretch = 512;
 // Tiles of a part, at least.
@@ -31,7 +31,7 @@ struct Plan {
   int64_t pairs, planes, tiles, parts, stretch;
   int64_t value_plane, gradient_plane, sum_plane, sums, own;
 
-  explicit Plan(const Shape& s) : grid(s), shape(s), by_pairs(are_many(s, M)) {
+  explicit Plan(const Shape& s) : grid(s), shape(s), by_pairs(s.inputs >= many_inputs(M)) {
     inputs = block(s.inputs), outputs = block(s.outputs);
     down = s.inputs / inputs, across = s.outputs / outputs;
     pairs = by_pairs ? edge / 2 : 1;
