@@ -13,7 +13,7 @@ use pinbench::dataset::Name;
 use pinbench::experiment::config::{
     Augment, Config, Data, Model, Optim, OptimName, Preset, PresetName, Train,
 };
-use pinbench::experiment::plan::{Device, Plan, PlanName};
+use pinbench::experiment::plan::{Device, Plan, PlanChange, PlanName};
 use pinbench::experiment::probe::{Answers, Probe, Stored};
 use pinbench::planted::Planted;
 use pinbench::schedule::Instructions;
@@ -24,7 +24,13 @@ const CELL: &str = "PINBENCH_TEST_CELL";
 /// Folder of this test as builds with fewer copies of our own kernels have it, named after the greatest they have.
 const COPIES: &str = "PINBENCH_TEST_COPIES";
 
-const PLANS: [PlanName; 4] = [PlanName::Eager, PlanName::Tuned, PlanName::Fused, PlanName::Winograd];
+/// As changes of the plan.
+const PLANS: [&str; 5] = [EAGER, TUNED, FUSED, WINOGRAD, LARGER_TILES];
+const EAGER: &str = "plan.name=eager";
+const TUNED: &str = "plan.name=tuned";
+const FUSED: &str = "plan.name=fused";
+const WINOGRAD: &str = "plan.name=winograd";
+const LARGER_TILES: &str = "plan.name=winograd,plan.policy=2";
 const THREADS: [u32; 2] = [1, 2];
 
 /// The processor's own, and those below it.
@@ -74,18 +80,23 @@ fn configs() -> [(&'static str, Config); 2] {
 /// By network, then by fault; an honest answer has no name.
 type Found = BTreeMap<String, BTreeMap<String, Answers>>;
 
-fn cell(plan: PlanName, threads: u32, instructions: Instructions, asked: &str) -> Found {
+fn plan(changes: &str, threads: u32) -> Plan {
+    let plain = Plan::named(PlanName::Eager, threads, Device::Cpu);
+    changes.split(',').fold(plain, |plan, change| PlanChange::parse(change).unwrap().apply(&plan))
+}
+
+fn cell(plan: &str, threads: u32, instructions: Instructions, asked: &str) -> Found {
     cell_by(&std::env::current_exe().unwrap(), plan, threads, instructions, asked)
 }
 
-fn cell_by(program: &Path, plan: PlanName, threads: u32, instructions: Instructions, asked: &str) -> Found {
+fn cell_by(program: &Path, named: &str, threads: u32, instructions: Instructions, asked: &str) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("found.json");
     let mut child = Command::new(program);
     child.args(["one_cell", "--exact", "--ignored", "--nocapture"]);
-    child.env(CELL, format!("{plan} {threads} {asked} {}", out.display()));
+    child.env(CELL, format!("{named} {threads} {asked} {}", out.display()));
     child.envs(instructions.environment().iter().copied());
-    for (name, value) in Plan::named(plan, threads, Device::Cpu).environment() {
+    for (name, value) in plan(named, threads).environment() {
         match value {
             Some(value) => child.env(name, value),
             None => child.env_remove(name),
@@ -100,11 +111,12 @@ fn cell_by(program: &Path, plan: PlanName, threads: u32, instructions: Instructi
 #[ignore = "started by the others"]
 fn one_cell() {
     let Ok(asked) = std::env::var(CELL) else { return };
-    let [plan, threads, asked, out] = asked.splitn(4, ' ').collect::<Vec<_>>()[..] else { panic!("{asked}") };
-    let name = PLANS.into_iter().find(|name| name.to_string() == plan).unwrap();
+    let [named, threads, asked, out] = asked.splitn(4, ' ').collect::<Vec<_>>()[..] else {
+        panic!("{asked}")
+    };
     let threads = threads.parse().unwrap();
     train::prepare_process(threads).unwrap();
-    let plan = Plan::named(name, threads, Device::Cpu);
+    let plan = plan(named, threads);
     let mut found = Found::new();
     for (network, config) in configs() {
         let of_network = found.entry(network.to_owned()).or_default();
@@ -127,13 +139,13 @@ fn one_cell() {
 
 /// As `baseline accept` stores it: what its twins are is in `cmd/probe.rs`.
 fn stored() -> BTreeMap<String, Stored> {
-    let plain = cell(PlanName::Winograd, 1, Instructions::Own, "plain");
-    let nudged = cell(PlanName::Winograd, 2, Instructions::Own, "nudged");
+    let plain = cell(WINOGRAD, 1, Instructions::Own, "plain");
+    let nudged = cell(WINOGRAD, 2, Instructions::Own, "nudged");
     let twins = [
-        cell(PlanName::Eager, 2, Instructions::Own, "plain"),
-        cell(PlanName::Tuned, 1, Instructions::Avx2, "plain"),
-        cell(PlanName::Fused, 2, Instructions::Own, "plain"),
-        cell(PlanName::Eager, 1, Instructions::Sse41, "plain"),
+        cell(EAGER, 2, Instructions::Own, "plain"),
+        cell(TUNED, 1, Instructions::Avx2, "plain"),
+        cell(FUSED, 2, Instructions::Own, "plain"),
+        cell(EAGER, 1, Instructions::Sse41, "plain"),
     ];
     let of_network = |(network, answers): (String, BTreeMap<String, Answers>)| {
         let mut of_twins: Vec<Answers> = twins.iter().map(|twin| twin[&network][""].clone()).collect();
@@ -153,7 +165,7 @@ fn cells(asked: &str) -> Vec<(String, Found)> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         for some in all.chunks((cores / threads as usize).max(1)) {
             std::thread::scope(|scope| {
-                let ask = |&(plan, instructions): &(PlanName, Instructions)| {
+                let ask = |&(plan, instructions): &(&str, Instructions)| {
                     let name = format!("{plan}, {threads} threads, {instructions:?}");
                     scope.spawn(move || (name, cell(plan, threads, instructions, asked)))
                 };
@@ -172,7 +184,7 @@ fn cells_of_copies(asked: &str) -> Vec<(String, Found)> {
     let folder = PathBuf::from(folder.expect("a folder of builds, as `just prove-gate` makes it"));
     let mut found = Vec::new();
     for (copy, instructions) in [("x86-64-v3", Instructions::Avx2), ("portable", Instructions::Sse41)] {
-        for (plan, threads) in [(PlanName::Fused, 1), (PlanName::Winograd, 2)] {
+        for (plan, threads) in [(FUSED, 1), (WINOGRAD, 2), (LARGER_TILES, 1)] {
             let name = format!("{plan}, {threads} threads, {instructions:?}, own kernels {copy}");
             found.push((name, cell_by(&folder.join(copy), plan, threads, instructions, asked)));
         }
