@@ -165,7 +165,7 @@ fn cells(asked: &str) -> Vec<(String, Found)> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         for some in all.chunks((cores / threads as usize).max(1)) {
             std::thread::scope(|scope| {
-                let ask = |&(plan, instructions): &(&str, Instructions)| {
+                let ask = |&(plan, instructions): &(&'static str, Instructions)| {
                     let name = format!("{plan}, {threads} threads, {instructions:?}");
                     scope.spawn(move || (name, cell(plan, threads, instructions, asked)))
                 };
