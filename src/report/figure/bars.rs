@@ -6,16 +6,18 @@ use crate::report::figure::plot::{Drawn, Margins, Plot, UNITS_PER_PIXEL};
 use crate::report::figure::style::Mark;
 use crate::report::figure::width;
 
-/// Pixels from one bar to the next: its name above, the bar, a gap.
-const ROW: i32 = 56;
-const BAR: i32 = 22;
+/// Rows of a picture, each under its name: pixels from one to the next, and how many of them what stands there takes.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pitch: i32,
+    tall: i32,
+}
+
+pub(super) const BARS: Rows = Rows { pitch: 56, tall: 22 };
+/// Of points with an interval, which take less.
+pub(super) const POINTS: Rows = Rows { pitch: 42, tall: 10 };
 
 pub(super) const MARGINS: Margins = Margins { top: 4, right: 20, bottom: 44, left: 12 };
-
-/// Height in pixels of a picture of so many bars.
-pub(super) fn height(bars: usize) -> i32 {
-    MARGINS.top + MARGINS.bottom + ROW * bars as i32
-}
 
 /// Where a bar lies on the sheet, from its left end.
 pub(super) struct Place {
@@ -23,17 +25,24 @@ pub(super) struct Place {
     pub bottom: i32,
 }
 
-impl Place {
-    /// Of the bar at `index` of `count`, the first on top; writes `heading` above it, a name and what follows a ` · `.
-    pub(super) fn headed(plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Self> {
+impl Rows {
+    /// Height in pixels of a picture of so many.
+    pub(super) fn height(self, rows: usize) -> i32 {
+        MARGINS.top + MARGINS.bottom + self.pitch * rows as i32
+    }
+
+    /// Of the row at `index` of `count`, the first on top; writes `heading` above it, a name and what follows a ` · `.
+    pub(super) fn headed(self, plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Place> {
         let (left, slot) = plot.place((0.0, (count - index) as f64));
-        let top = slot + (ROW - BAR - 8) * UNITS_PER_PIXEL;
+        let top = slot + (self.pitch - self.tall - 8) * UNITS_PER_PIXEL;
         let above = (left, top - 5 * UNITS_PER_PIXEL);
         let heading = fitted(heading, (plot.width() - left) / UNITS_PER_PIXEL);
         plot.text(above, Mark::BarLabel, HPos::Left, VPos::Bottom, &heading)?;
-        Ok(Self { top, bottom: top + BAR * UNITS_PER_PIXEL })
+        Ok(Place { top, bottom: top + self.tall * UNITS_PER_PIXEL })
     }
+}
 
+impl Place {
     pub(super) fn middle(&self) -> i32 {
         (self.top + self.bottom) / 2
     }

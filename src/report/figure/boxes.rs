@@ -129,11 +129,11 @@ mod tests {
             (0..=100).map(|tick| Tick { value: 1.07_f64.powi(tick), label: format!("{tick},000") }).collect();
         let y = Axis::bare(3);
         let pictures = both(|size: Size| {
-            picture(size.width(), bars::height(3), |sheet| {
+            picture(size.width(), bars::BARS.height(3), |sheet| {
                 let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
                 let heading =
                     "a hypothesis that is explained at far greater length than a heading should be · 1.01×";
-                (0..3).try_for_each(|row| bars::Place::headed(&plot, row, 3, heading).map(|_| ()))
+                (0..3).try_for_each(|row| bars::BARS.headed(&plot, row, 3, heading).map(|_| ()))
             })
         });
         let pictures = pictures.unwrap();

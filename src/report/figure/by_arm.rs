@@ -136,12 +136,12 @@ fn axis(rows: &[Row], metric: Metric, size: Size, words: Words) -> Axis {
 fn draw_one(rows: &[Row], metric: Metric, size: Size, words: Words) -> Drawn<PictureView> {
     let (x, y) = (axis(rows, metric, size, words), Axis::bare(rows.len()));
     let facts = metric.quantity.facts();
-    picture(size.width(), bars::height(rows.len()), |sheet| {
+    picture(size.width(), bars::BARS.height(rows.len()), |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
         let across = |value: f64| plot.place((value, 0.0)).0;
         for (index, row) in rows.iter().enumerate() {
             let named = heading(row, metric, size.pick(true, false), words);
-            let place = bars::Place::headed(&plot, index, rows.len(), &named)?;
+            let place = bars::BARS.headed(&plot, index, rows.len(), &named)?;
             let upright = |value: f64, beyond: i32, ink: Ink| {
                 let ends = [place.top - beyond, place.bottom + beyond].map(|at| (across(value), at));
                 plot.rule(ends, ink)

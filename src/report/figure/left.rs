@@ -99,7 +99,7 @@ fn draw_one(rows: &[Row], size: Size, words: Words) -> Drawn<PictureView> {
     let x =
         Axis::exact(words.word("figure.left-axis"), low - 0.02 * room, high + 0.02 * room, size.pick(8, 5));
     let y = Axis::bare(rows.len());
-    let height = bars::height(rows.len());
+    let height = bars::POINTS.height(rows.len());
     picture(size.width(), height, |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
         let across = |value: f64| plot.place((value, 0.0)).0;
@@ -110,7 +110,7 @@ fn draw_one(rows: &[Row], size: Size, words: Words) -> Drawn<PictureView> {
         for (index, row) in rows.iter().enumerate() {
             let whole = heading(row, true, words);
             let heading = size.pick(whole.clone(), heading(row, false, words));
-            let place = bars::Place::headed(&plot, index, rows.len(), &heading)?;
+            let place = bars::POINTS.headed(&plot, index, rows.len(), &heading)?;
             if let Some((low, high)) = row.left.interval {
                 let ends = [low, high].map(|at| (across(at), place.middle()));
                 plot.rule(ends, row.look.ink(Mark::Line))?;

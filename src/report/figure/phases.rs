@@ -102,11 +102,11 @@ fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
     let longest = bars.iter().map(Bar::total).fold(0.0, f64::max);
     let x = Axis::exact(words.word("figure.phases-axis"), 0.0, longest * 1.02, size.pick(8, 5));
     let y = Axis::bare(bars.len());
-    picture(size.width(), bars::height(bars.len()), |sheet| {
+    picture(size.width(), bars::BARS.height(bars.len()), |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
         for (index, bar) in bars.iter().enumerate() {
             let heading = format!("{} · {} µs", bar.name, text::fixed(bar.total(), 1));
-            let place = bars::Place::headed(&plot, index, bars.len(), &heading)?;
+            let place = bars::BARS.headed(&plot, index, bars.len(), &heading)?;
             let mut from = 0.0;
             for (part, us) in bar.us.iter().enumerate() {
                 let (start, end) = (plot.place((from, 0.0)).0, plot.place((from + us, 0.0)).0);

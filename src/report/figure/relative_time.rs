@@ -85,12 +85,12 @@ fn draw_one(bars: &[Bar], size: Size, words: Words) -> Drawn<PictureView> {
     let longest = bars.iter().map(reach).fold(1.0, f64::max);
     let x = Axis::exact(words.word("figure.relative-axis"), 0.0, longest * 1.05, size.pick(8, 5));
     let y = Axis::bare(bars.len());
-    picture(size.width(), bars::height(bars.len()), |sheet| {
+    picture(size.width(), bars::BARS.height(bars.len()), |sheet| {
         let plot = Plot::new(sheet, &x, &y, bars::MARGINS)?;
         let across = |value: f64| plot.place((value, 0.0)).0;
         for (index, bar) in bars.iter().enumerate() {
             let heading = format!("{} · {}", bar.name, value(bar, words));
-            let place = bars::Place::headed(&plot, index, bars.len(), &heading)?;
+            let place = bars::BARS.headed(&plot, index, bars.len(), &heading)?;
             let corners = [(across(0.0), place.top), (across(bar.ours.mean), place.bottom)];
             plot.bar(corners, bar.look.ink(Mark::Bar))?;
             plot.value(&heading)?;
