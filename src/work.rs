@@ -42,7 +42,7 @@ impl StepWork {
 /// Rates that libtorch itself reached on the machine, with the threads of the plan.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Ceilings {
-    /// Of a float32 matrix product.
+    /// Of float32 arithmetic: the faster of a matrix product and a convolution.
     pub flop_per_s: f64,
     /// Of a copy, bytes read and bytes written.
     pub bytes_per_s: f64,
