@@ -82,6 +82,7 @@ fn an_index_is_run_once_beside_others_and_what_is_missing_shrinks_by_it() {
     assert!(!last_line(&["--jobs", "2"]).contains("another plan"));
     let asked_otherwise = last_line(&["--threads", "2"]);
     assert!(asked_otherwise.contains("1 of them done under another plan"), "{asked_otherwise}");
+    assert!(last_line(&["--threads", "1"]).contains("1 of them done under"), "it was beside others");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_trace_has_events_operators_and_a_page_and_leaves_the_store_alone() {
     assert_eq!(forward[2], (2 * STEPS).to_string(), "{table}");
 
     let page = fs::read_to_string(folder.join("index.html")).unwrap();
-    for part in ["matrix product: ", " GFLOP/s", "copy: ", " GB/s", "aten::", "id=\"roofline\""] {
+    for part in ["product or convolution: ", " GFLOP/s", "copy: ", " GB/s", "aten::", "id=\"roofline\""] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!workspace.path().join("runs").exists());

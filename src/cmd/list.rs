@@ -9,7 +9,7 @@ use clap::Args;
 use pinbench::data;
 use pinbench::digest::Digest;
 use pinbench::experiment::{Config, Length, PlanAsked, PlanHash, ProfileName, TrialId};
-use pinbench::record::{CheckpointKept, RunId, Standing, Status};
+use pinbench::record::{CheckpointKept, RunId, RunRecord, Standing, Status};
 use pinbench::row::Diagnostics;
 use pinbench::schedule::{self, Basis, Item, Paces, items, together};
 use pinbench::stream::Seed;
@@ -203,14 +203,18 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
             count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
-    // Those of its own plan are of other machines, and those of another arm's plan are that arm's.
-    let asked: BTreeSet<(TrialId, PlanHash)> = found.iter().map(|item| (item.id, item.plan_hash)).collect();
+    // A run of the trial's own plan is of another machine or was beside others; one of another arm's plan is that arm's.
+    let wanted_here: BTreeSet<(TrialId, PlanHash)> =
+        found.iter().map(|item| (item.id, item.plan_hash)).collect();
     let mut finished: BTreeMap<TrialId, BTreeSet<PlanHash>> = BTreeMap::new();
-    for record in listing.records.iter().filter(|record| record.status == Status::Finished) {
+    let is_result = |record: &&RunRecord| {
+        record.status == Status::Finished && record.planted.is_none() && record.program.is_none()
+    };
+    for record in listing.records.iter().filter(is_result) {
         finished.entry(record.trial_id).or_default().insert(record.plan_hash);
     }
     let is_otherwise =
-        |item: &Item, plan: &PlanHash| *plan == item.plan_hash || !asked.contains(&(item.id, *plan));
+        |item: &Item, plan: &PlanHash| *plan == item.plan_hash || !wanted_here.contains(&(item.id, *plan));
     let (mut looked, mut paces) = (Vec::new(), Paces::from_runs(&listing.records));
     for item in found {
         let class = wanted.class(&item.plan);
@@ -236,15 +240,15 @@ fn seen(kept: &CheckpointKept, binary: Option<Digest>) -> Kept {
     Kept { step: kept.step, is_ours: kept.key.binary == binary }
 }
 
-/// Who sees runs as missing that were made may have asked under another plan.
+/// Runs that were made look missing to who asks under another plan. Each trial counts once, as in what is due.
 fn done_otherwise(found: &[Looked]) -> String {
-    match found.iter().filter(|looked| looked.is_done_otherwise).count() {
+    let otherwise: BTreeSet<_> =
+        found.iter().filter(|looked| looked.is_done_otherwise).map(|looked| looked.item.key()).collect();
+    match otherwise.len() {
         0 => String::new(),
-        count => {
-            format!(
-                "; {count} of them done under another plan or on another machine (--plan, --threads, --jobs)"
-            )
-        }
+        count => format!(
+            "; {count} of them done under another plan, on another machine or beside others (--plan, --set, --threads, --jobs)"
+        ),
     }
 }
 

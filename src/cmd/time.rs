@@ -340,10 +340,10 @@ fn kept_machine(folder: &Path) -> Result<Machine> {
 fn machine(measured: &Measured) -> Machine {
     let is_cpu = measured.design.conditions.iter().all(|condition| condition.plan.device == Device::Cpu);
     let ceilings = if is_cpu { pinbench::train::ceilings().ok() } else { None };
-    Machine { flop_per_s: ceilings.map(|ceilings| ceilings.flop_per_s) }
+    Machine { arithmetic_flop_per_s: ceilings.map(|ceilings| ceilings.flop_per_s) }
 }
 
 #[cfg(not(feature = "torch"))]
 fn machine(_: &Measured) -> Machine {
-    Machine { flop_per_s: None }
+    Machine { arithmetic_flop_per_s: None }
 }

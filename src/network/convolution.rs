@@ -18,7 +18,8 @@ pub enum Algorithm {
     Direct,
     /// Winograd's minimal filtering F(2×2, 3×3): 16 multiplications for 36.
     WinogradF2,
-    /// F(4×4, 3×3): 36 multiplications for 144, and sums of larger and smaller terms, which round about twice as much.
+    /// F(4×4, 3×3): 36 multiplications for 144, and sums of larger and smaller terms, whose errors are about three times those of
+    /// F(2×2, 3×3).
     WinogradF4,
 }
 

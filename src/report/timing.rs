@@ -20,10 +20,10 @@ use crate::words::Words;
 
 /// What the machine can do; `None` where that was not measured.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// Of a product of large matrices in single precision.
-    pub flop_per_s: Option<f64>,
+    /// Of float32 arithmetic: the faster of a product of matrices and a convolution by libtorch. Of the product alone, which older
+    /// versions wrote as `flop_per_s`, nothing is read.
+    pub arithmetic_flop_per_s: Option<f64>,
 }
 
 /// What one condition's rows say.
@@ -125,7 +125,7 @@ fn second(line: &Line, name: &str, machine: &Machine) -> String {
     let shares: Vec<String> =
         std::iter::once(format!("{:>4}", load.round())).chain((2..PARTS).map(percent)).collect();
     let rate = line.flop_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{:.1}", rate / 1e9));
-    let of_it = line.flop_per_s.zip(machine.flop_per_s);
+    let of_it = line.flop_per_s.zip(machine.arithmetic_flop_per_s);
     let of_it = of_it.map_or_else(|| "–".to_owned(), |(rate, most)| format!("{:.0} %", rate / most * 100.0));
     let peak = line.peak_rss_bytes.map_or_else(|| "–".to_owned(), |bytes| text::bytes(bytes as u64));
     let faults = line.faults.map_or_else(|| "–".to_owned(), |faults| text::count(faults.round() as u64));
@@ -274,7 +274,7 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
         "blocks": measured.blocks.len(),
         "left_out": measured.left_out,
         "floor": measured.trimmed_floor(ALPHA),
-        "machine_flop_per_s": machine.flop_per_s,
+        "machine_arithmetic_flop_per_s": machine.arithmetic_flop_per_s,
         "conditions": lines(measured).into_iter().enumerate().map(condition).collect::<Vec<_>>(),
     })
 }
@@ -370,7 +370,8 @@ fn parts(lines: &[Line], machine: &Machine, words: Words) -> TableView {
     let rows = lines.iter().map(|line| {
         let mut cells: Vec<CellView> =
             line.parts.iter().map(|share| CellView::number(text::fixed(share * 100.0, 1))).collect();
-        let of_it = line.flop_per_s.zip(machine.flop_per_s).map(|(rate, most)| rate / most * 100.0);
+        let of_it =
+            line.flop_per_s.zip(machine.arithmetic_flop_per_s).map(|(rate, most)| rate / most * 100.0);
         cells.extend([
             CellView::optional(line.flop_per_s, |rate| text::fixed(rate / 1e9, 1)),
             CellView::optional(of_it, |percent| text::fixed(percent, 0)),
@@ -431,7 +432,7 @@ mod tests {
         assert_eq!(once.counted().left_out, 0, "it was not measured again");
     }
 
-    const MACHINE: Machine = Machine { flop_per_s: Some(100e9) };
+    const MACHINE: Machine = Machine { arithmetic_flop_per_s: Some(100e9) };
 
     #[test]
     fn the_tables_fit_a_terminal_and_have_a_line_a_condition() {

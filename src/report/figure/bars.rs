@@ -6,10 +6,12 @@ use crate::report::figure::plot::{Drawn, Margins, Plot, UNITS_PER_PIXEL};
 use crate::report::figure::style::Mark;
 use crate::report::figure::width;
 
-/// Rows of a picture, each under its name: pixels from one to the next, and how many of them what stands there takes.
+/// How rows lie in a picture, each under its name, in pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
+    /// From one row to the next.
     pitch: i32,
+    /// Of the bar or the point itself.
     tall: i32,
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn draw(
     explanation: &Explanation,
     words: Words,
 ) -> Result<FigureView, FigureError> {
-    figure("left", &rows(study, explanation, words), words)
+    figure("left", "figure.left-title", &rows(study, explanation, words), words)
 }
 
 /// The slowdown and its causes alone; none where nothing is known to cause it.
@@ -36,16 +36,16 @@ pub(in crate::report) fn causes(
 ) -> Result<Option<FigureView>, FigureError> {
     let mut rows = rows(study, explanation, words);
     rows.retain(|row| row.is_cause);
-    (rows.len() > 1).then(|| figure(id, &rows, words)).transpose()
+    (rows.len() > 1).then(|| figure(id, "figure.left-causes-title", &rows, words)).transpose()
 }
 
-fn figure(id: &str, rows: &[Row], words: Words) -> Result<FigureView, FigureError> {
+fn figure(id: &str, title: &str, rows: &[Row], words: Words) -> Result<FigureView, FigureError> {
     let failed = |source| FigureError { figure: "left", source };
     let pictures = (rows.len() > 1).then(|| both(|size| draw_one(rows, size, words))).transpose();
     let lines: Vec<String> = rows.iter().map(|row| heading(row, true, words)).collect();
     Ok(FigureView {
         id: id.to_owned(),
-        title: words.say("figure.left-title", &[]),
+        title: words.say(title, &[]),
         caption: words.say(if rows.len() < 2 { "figure.left-none" } else { "figure.left" }, &[]),
         legend: Vec::new(),
         description: words.say("figure.left-described", &[("lines", &words.join(&lines))]),
@@ -61,7 +61,7 @@ fn rows(study: &Study, explanation: &Explanation, words: Words) -> Vec<Row> {
     let removed = explanation.findings.iter().zip(&study.hypotheses).filter_map(|(finding, hypothesis)| {
         let is_cause = matches!(finding.verdict, Verdict::MainCause | Verdict::Contributes);
         let look = match finding.verdict {
-            _ if is_cause => (Colour::Green, 0),
+            Verdict::MainCause | Verdict::Contributes => (Colour::Green, 0),
             Verdict::RuledOut => (Colour::Grey, 3),
             _ => (Colour::Orange, 2),
         };

@@ -167,7 +167,7 @@ mod tests {
         let labels: Vec<&str> = view.legend.iter().map(|entry| entry.label.as_str()).collect();
         assert_eq!(
             labels,
-            ["fastest operator: 120 GFLOP/s", "copy: 15.0 GB/s", "forward", "backward", "whole step"]
+            ["product or convolution: 120 GFLOP/s", "copy: 15.0 GB/s", "forward", "backward", "whole step"]
         );
         assert!(view.description.contains("from 8.00 FLOP a byte on"), "{}", view.description);
         assert!(view.description.contains("forward: 10.0 FLOP a byte, 100 GFLOP a second"));

@@ -128,7 +128,7 @@ pub fn remake(
 ) -> Result<Vec<File>, KeptError> {
     match kind {
         Kind::Experiment => {
-            let explanations = explanations(&folder.join(".."), languages);
+            let explanations = explanations(Explained::all_in(&folder.join("..")), languages);
             let experiment::Page { experiment, mut content } = experiment::read(folder)?;
             content.languages = languages.unwrap_or(content.languages);
             Ok(report::render(&content.input(&experiment, &explanations)?)?)
@@ -154,23 +154,26 @@ pub fn remake_index(
     let is_made = |page: &Path| page.exists() || languages.is_some();
     let entry = |id: &String| index::entry(&folder.join(id), &findings, &index.languages, is_made);
     let entries = index.pages.iter().map(entry).collect::<Result<_, _>>()?;
-    report::render_index(entries, &explanations(folder, languages), &index)
+    report::render_index(entries, &explanations(explained(folder), languages), &index)
 }
 
 /// Those in `folder`, each with what its page was made from, and the reasons why others cannot be linked.
 pub fn explained(folder: &Path) -> (Vec<Explained>, Vec<String>) {
-    let (mut explanations, problems) = Explained::all_in(folder);
+    let (mut explanations, mut problems) = Explained::all_in(folder);
     for one in &mut explanations {
-        // An older page has its sentences alone.
-        let page = explanation::read(&folder.join(&one.folder)).ok();
-        one.source = page.map(|page| Box::new(page.into_source()));
+        match explanation::read(&folder.join(&one.folder)) {
+            Ok(page) => one.source = Some(Box::new(page.into_source())),
+            // An older page has its sentences alone.
+            Err(KeptError::None { .. }) => {}
+            Err(error) => problems.push(format!("what is said of '{}' has no figure: {error}", one.folder)),
+        }
     }
     (explanations, problems)
 }
 
-/// Those in `folder`, which are made again too where `languages` are asked for.
-fn explanations(folder: &Path, languages: Option<&[Language]>) -> Vec<Explained> {
-    let (mut explanations, _) = explained(folder);
+/// `found`, which are made again too where `languages` are asked for.
+fn explanations(found: (Vec<Explained>, Vec<String>), languages: Option<&[Language]>) -> Vec<Explained> {
+    let (mut explanations, _) = found;
     if let Some(languages) = languages {
         explanations.iter_mut().for_each(|one| one.is_korean = languages.contains(&Language::Ko));
     }

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::analyse::samples;
-use crate::analyse::study::Explanation;
 use crate::analyse::study::layout::tests::layout;
+use crate::analyse::study::{Explanation, Verdict};
 use crate::analyse::timing::{Measured, simulated};
 use crate::experiment::plan::{Allocator, PlanName};
 use crate::experiment::study::tests::study;
 use crate::planted::Planted;
 use crate::record::{Condition, RunRecord};
+use crate::report::view::FigureView;
 
 /// A study that was measured: page faults of the large batch are its cause.
 pub struct Sample {
@@ -207,4 +208,21 @@ fn explanations_to_look_at() {
     for file in Sample::new(None).files() {
         std::fs::write(folder.join(file.name), file.bytes).unwrap();
     }
+}
+
+/// As an index has it beside what it says of an explanation.
+#[test]
+fn a_small_figure_has_the_slowdown_and_its_causes_alone() {
+    let sample = Sample::new(None);
+    let source = (sample.study.clone(), Explanation::of(&sample.study, &sample.layout, &sample.measured));
+    let words = Words::of(Language::En);
+    let all = left::draw(&source.0, &source.1, words).unwrap();
+    let causes = left::causes("left-sample", &source, words).unwrap().expect("memory is a cause");
+    let headings =
+        |figure: &FigureView| figure.pictures.as_ref().unwrap().narrow.body.matches("bar-label").count();
+    let found = source.1.findings.iter().filter(|finding| {
+        finding.left.is_some() && matches!(finding.verdict, Verdict::MainCause | Verdict::Contributes)
+    });
+    assert_eq!((causes.id.as_str(), headings(&causes)), ("left-sample", 1 + found.count()));
+    assert!(headings(&all) > headings(&causes), "what is ruled out is on its own page");
 }

@@ -75,7 +75,7 @@ fn distances(layers: &[Layer]) -> Vec<(String, f64, [f64; 2])> {
 }
 
 #[test]
-fn the_gradients_of_a_step_are_about_as_close_to_float64_as_those_of_libtorch() {
+fn the_gradients_of_a_smooth_network_are_within_rounding_of_float64() {
     let layers: Vec<Layer> = serde_json::from_str(SMOOTH).unwrap();
     for (name, stock, [own, larger]) in distances(&layers) {
         println!("{name}: tuned {stock:.2e}, with winograd {own:.2e}, with tiles of 4×4 {larger:.2e}");
@@ -88,8 +88,8 @@ fn the_gradients_of_a_step_are_about_as_close_to_float64_as_those_of_libtorch() 
 /// gradient then moves by a thousandth.
 #[test]
 fn the_gradients_of_the_deep_preset_stay_within_what_decisions_move() {
-    for (name, stock, own) in distances(&Preset::of(PresetName::ImprovedCnn).layers()) {
-        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e?}");
-        assert!(own.iter().all(|own| *own < 0.03) && stock < 0.03, "{name}: {own:e?}, {stock:e}");
+    for (name, stock, [own, larger]) in distances(&Preset::of(PresetName::ImprovedCnn).layers()) {
+        println!("{name}: tuned {stock:.2e}, with winograd {own:.2e}, with tiles of 4×4 {larger:.2e}");
+        assert!([stock, own, larger].iter().all(|one| *one < 0.03), "{name}: {stock:e}, {own:e}, {larger:e}");
     }
 }

@@ -92,13 +92,13 @@ struct Transforms<F, 2> {
 // m = 4, at the points 0, ±a, ±b and ∞: with a = 5/8 and b = 3/2 results are twice as close to float64 as with the usual 1 and 2,
 // for as many operations, and all constants but the filter's are exact. A pair of points ±p shares its even and odd part.
 //
-// Where two products are added up, which of them is rounded first is the compiler's choice. It is the same for vectors of any
-// width, which the tests hold it to.
+// Which products are rounded before they are added is the compiler's choice here, unlike with m = 2: bits are those of one build.
+// Tests hold vectors of every width to the same.
 template <class F>
 struct Transforms<F, 4> {
   static constexpr float a = 0.625f, b = 1.5f, a2 = a * a, b2 = b * b, sum = a2 + b2, product = a2 * b2;
-  // What Lagrange's formula divides by, at each of the points.
-  static constexpr double exact_a2 = 0.390625, exact_b2 = 2.25;
+  // One over what Lagrange's formula divides by, at each of the points.
+  static constexpr double exact_a2 = a2, exact_b2 = b2;
   static constexpr float at_0 = static_cast<float>(1 / (exact_a2 * exact_b2)),
                          at_a = static_cast<float>(1 / (2 * exact_a2 * (exact_a2 - exact_b2))),
                          at_b = static_cast<float>(1 / (2 * exact_b2 * (exact_b2 - exact_a2)));
