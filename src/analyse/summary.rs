@@ -312,7 +312,7 @@ fn finished_by_seed<'a>(
     let mut finished: BTreeMap<Seed, Vec<&LoadedRun>> = BTreeMap::new();
     for run in runs {
         let record = &run.record;
-        if !arm.varied.is_in(&record.plan) {
+        if !arm.is_under(&record.plan) {
             caveats.push(Caveat::OtherPlan {
                 arm: name.clone(),
                 run: record.run.clone(),

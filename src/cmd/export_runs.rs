@@ -99,7 +99,7 @@ fn of<'a>(
     let trials: Vec<(usize, Trial)> = experiment.profile.trials().collect();
     let ids: Vec<_> = trials.iter().map(|(arm, trial)| (trial.id(), *arm)).collect();
     let arm_of = move |record: &RunRecord| {
-        let varied = |arm: usize, plan: &Plan| experiment.profile.arms[arm].varied.is_in(plan);
+        let varied = |arm: usize, plan: &Plan| experiment.profile.arms[arm].is_under(plan);
         let (_, arm) = ids.iter().find(|(id, arm)| *id == record.trial_id && varied(*arm, &record.plan))?;
         Some(experiment.profile.arms[*arm].name.en())
     };

@@ -168,7 +168,7 @@ fn arm_of(
         class,
         estimate_s: (pace.time(&arm.config, diagnostics).as_secs_f64() * 10.0).round() / 10.0,
         estimate_basis: pace.basis.name().to_owned(),
-        command: command("run", &workspace.named(experiment), profile, &plan, 1),
+        command: command("run", &workspace.named(experiment), experiment, &plan, 1),
         plan,
     }
 }

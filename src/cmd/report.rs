@@ -324,7 +324,7 @@ impl Reporter<'_> {
         let plan = again.or(plan);
         let named = self.workspace.told(experiment);
         let command = match plan {
-            Some((plan, at_once)) => command("reproduce", &named, &profile.name, plan, at_once),
+            Some((plan, at_once)) => command("reproduce", &named, experiment, plan, at_once),
             None => format!("pinbench reproduce {named}{}", profile.name.option()),
         };
         let steps = self.uses_steps(experiment, &chosen.records, said);
@@ -354,7 +354,7 @@ impl Reporter<'_> {
     fn load<'e>(&self, arm: &'e Arm, chosen: &[&RunRecord], steps: bool, said: &mut Said) -> ArmRuns<'e> {
         let mut found = ArmRuns::new(arm, Vec::new());
         let (Some(store), hash) = (self.store, arm.config.hash()) else { return found };
-        let is_of = |record: &&&RunRecord| record.config_hash == hash && arm.varied.is_in(&record.plan);
+        let is_of = |record: &&&RunRecord| record.config_hash == hash && arm.is_under(&record.plan);
         let records: Vec<&RunRecord> = chosen.iter().filter(is_of).copied().collect();
         // A page has no number of which the rows do not lie beside it, and none of a chain.
         let undecoded: &[&str] = if steps { &[CHAIN_FILE] } else { &[CHAIN_FILE, STEPS_FILE] };

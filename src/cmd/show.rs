@@ -137,7 +137,7 @@ impl Named {
     fn arm(&self, record: &RunRecord) -> Option<String> {
         let profile = &self.experiment.profile;
         let is_of = |(arm, trial): &(usize, Trial)| {
-            trial.id() == record.trial_id && profile.arms[*arm].varied.is_in(&record.plan)
+            trial.id() == record.trial_id && profile.arms[*arm].is_under(&record.plan)
         };
         let (arm, _) = profile.trials().find(is_of)?;
         Some(profile.arms[arm].name.to_string())

@@ -288,7 +288,7 @@ impl<'a> Asked<'a> {
             // Then it is done already, for the block of another experiment.
             let is_repeated = !seen.insert(item.key());
             let named = workspace.told(item.experiment);
-            let again = command("run", &named, &item.experiment.profile.name, &item.plan, self.at_once);
+            let again = command("run", &named, item.experiment, &item.plan, self.at_once);
             Job {
                 experiment: item.experiment.id.clone(),
                 profile: item.experiment.profile.name.to_string(),

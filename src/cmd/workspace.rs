@@ -349,7 +349,8 @@ fn without_profile(experiment: &Experiment) -> String {
 }
 
 /// `pinbench VERB EXPERIMENT …` with what is not the default, of an experiment that is [named](Workspace::named) so.
-pub(super) fn command(verb: &str, named: &str, profile: &ProfileName, plan: &Plan, at_once: u32) -> String {
+/// What its levels say of a plan is theirs to say.
+pub(super) fn command(verb: &str, named: &str, of: &Experiment, plan: &Plan, at_once: u32) -> String {
     let device = match plan.device.to_string().as_str() {
         "cpu" => String::new(),
         other => format!(" --device {other}"),
@@ -359,22 +360,61 @@ pub(super) fn command(verb: &str, named: &str, profile: &ProfileName, plan: &Pla
         // One thread each, which is not said again.
         at_once => format!("--jobs {at_once}"),
     };
+    let changes = plan.changes().without(&of.varied());
     let set: String =
-        plan.changes().pairs().into_iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
-    format!("pinbench {verb} {named}{} --plan {} {threads}{set}{device}", profile.option(), plan.name)
+        changes.pairs().into_iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
+    format!("pinbench {verb} {named}{} --plan {} {threads}{set}{device}", of.profile.name.option(), plan.name)
 }
 
 #[cfg(test)]
 mod tests {
-    use pinbench::experiment::plan::{Device, PlanName};
+    use pinbench::experiment::plan::{Device, PlanChange, PlanName};
 
     use super::*;
+
+    /// A training whose arms differ in what they say of a plan.
+    fn experiment() -> Experiment {
+        let text = r#"
+title = "tiles"
+data = { set = "mnist" }
+model = { name = "simple_cnn", activation = "relu" }
+optim = { name = "adam", lr = 0.001 }
+train = { batch = 64, epochs = 1 }
+[[factors]]
+label = "convolution"
+levels = [
+    { label = "direct", set = { "plan.name" = "fused" } },
+    { label = "2", set = { "plan.name" = "winograd" } },
+    { label = "4", set = { "plan.name" = "winograd", "plan.policy" = 2 } },
+]
+[profiles.full]
+seeds = [0]
+"#;
+        Experiment::parse(Path::new("tiles.toml"), text).unwrap()
+    }
 
     #[test]
     fn a_command_repeats_how_many_trials_ran_at_once() {
         let alone = Plan::named(PlanName::Tuned, 1, Device::Cpu);
-        let said = |at_once| command("run", "m1", &"full".into(), &alone, at_once);
-        assert_eq!(said(1), "pinbench run m1 --profile full --plan tuned --threads 1");
-        assert_eq!(said(4), "pinbench run m1 --profile full --plan tuned --jobs 4");
+        let said = |at_once| command("run", "tiles", &experiment(), &alone, at_once);
+        assert_eq!(said(1), "pinbench run tiles --profile full --plan tuned --threads 1");
+        assert_eq!(said(4), "pinbench run tiles --profile full --plan tuned --jobs 4");
+    }
+
+    /// Every arm of a page had the runs of the one that says most, and its command asked for that one's plan.
+    #[test]
+    fn a_run_is_of_the_arm_that_says_most_of_its_plan() {
+        let experiment = experiment();
+        let plans =
+            ["plan.name=fused", "plan.name=winograd", "plan.name=winograd,plan.policy=2"].map(|text| {
+                let plain = Plan::named(PlanName::Eager, 1, Device::Cpu);
+                text.split(',').fold(plain, |plan, change| PlanChange::parse(change).unwrap().apply(&plan))
+            });
+        for (index, arm) in experiment.profile.arms.iter().enumerate() {
+            let are_its_own = plans.each_ref().map(|plan| arm.is_under(plan));
+            assert_eq!(are_its_own, [0, 1, 2].map(|other| other == index), "{}", arm.label);
+        }
+        let again = command("run", "tiles", &experiment, &plans[2], 1);
+        assert_eq!(again, "pinbench run tiles --profile full --plan winograd --threads 1");
     }
 }

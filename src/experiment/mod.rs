@@ -108,6 +108,16 @@ pub struct Arm {
     pub plan: PlanChange,
     /// What of that its levels say: it holds whatever a command line asks for.
     pub varied: PlanChange,
+    /// What the levels of other arms of this config say beyond that.
+    pub closer: Vec<PlanChange>,
+}
+
+impl Arm {
+    /// Whether a run of its config under `plan` is one of its own, and not of an arm whose levels say more of that plan: of
+    /// `plan.name = "winograd"` alone, and of the same with another `plan.policy`.
+    pub fn is_under(&self, plan: &Plan) -> bool {
+        self.varied.is_in(plan) && self.closer.iter().all(|other| !other.is_in(plan))
+    }
 }
 
 /// Numbers that somebody else reported for the same setting.

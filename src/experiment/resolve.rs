@@ -212,6 +212,14 @@ impl Grid<'_> {
             let resolved = draft.finish(source, &name)?;
             arms.push(arm(factors, levels, arms.len(), resolved));
         }
+        let all: Vec<(Config, PlanChange)> =
+            arms.iter().map(|arm: &Arm| (arm.config.clone(), arm.varied.clone())).collect();
+        for arm in &mut arms {
+            let says_more = |(config, varied): &&(Config, PlanChange)| {
+                *config == arm.config && *varied != arm.varied && varied.then(&arm.varied) == *varied
+            };
+            arm.closer = all.iter().filter(says_more).map(|(_, varied)| varied.clone()).collect();
+        }
         Ok(Profile { name, seeds, arms, changes })
     }
 }
@@ -296,7 +304,7 @@ fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Co
         _ => labels.clone(),
     };
     let label = labels.to_string();
-    Arm { label, shown: labels, name, colour, levels, config, plan, varied }
+    Arm { label, shown: labels, name, colour, levels, config, plan, varied, closer: Vec::new() }
 }
 
 fn check_reference(

@@ -34,7 +34,7 @@ pub(super) fn choose<'a>(listing: &'a Listing, experiment: &Experiment, choice: 
     let varied = experiment.varied();
     let arms_of = |record: &RunRecord| -> Vec<&Arm> {
         let of_trial = arms_by_trial.get(&record.trial_id).into_iter().flatten();
-        of_trial.copied().filter(|arm| arm.varied.is_in(&record.plan)).collect()
+        of_trial.copied().filter(|arm| arm.is_under(&record.plan)).collect()
     };
     let mut groups: Vec<(Group, Vec<&RunRecord>)> = Vec::new();
     for record in listing.records.iter().filter(|record| record.planted.is_none()) {
@@ -102,7 +102,7 @@ fn pool<'a>(
     };
     let has = |by_trial: &ByTrial, (arm, trial): &(usize, TrialId)| {
         let mut of_trial = by_trial.get(trial).into_iter().flatten();
-        of_trial.any(|record| profile.arms[*arm].varied.is_in(&record.plan))
+        of_trial.any(|record| profile.arms[*arm].is_under(&record.plan))
     };
     let mut by_seed: BTreeMap<Seed, Vec<(usize, TrialId)>> = BTreeMap::new();
     for (arm, trial) in profile.trials() {
