@@ -127,7 +127,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
             count => format!(
                 "{trials}: about {in_all} in all; {count} due: about {}{}",
                 about(&due),
-                done_otherwise(found)
+                said_otherwise(found)
             ),
         })?)
     })?;
@@ -203,18 +203,7 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
             count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
         }
     }
-    // A run of the trial's own plan is of another machine or was beside others; one of another arm's plan is that arm's.
-    let wanted_here: BTreeSet<(TrialId, PlanHash)> =
-        found.iter().map(|item| (item.id, item.plan_hash)).collect();
-    let mut finished: BTreeMap<TrialId, BTreeSet<PlanHash>> = BTreeMap::new();
-    let is_result = |record: &&RunRecord| {
-        record.status == Status::Finished && record.planted.is_none() && record.program.is_none()
-    };
-    for record in listing.records.iter().filter(is_result) {
-        finished.entry(record.trial_id).or_default().insert(record.plan_hash);
-    }
-    let is_otherwise =
-        |item: &Item, plan: &PlanHash| *plan == item.plan_hash || !wanted_here.contains(&(item.id, *plan));
+    let otherwise = done_otherwise(&found, &listing.records);
     let (mut looked, mut paces) = (Vec::new(), Paces::from_runs(&listing.records));
     for item in found {
         let class = wanted.class(&item.plan);
@@ -227,8 +216,7 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
         let kept = kept
             .filter(|kept| class.as_ref().is_none_or(|class| *class == kept.key.environment_class))
             .map(|kept| seen(&kept, environment.binary));
-        let plans = finished.get(&item.id).filter(|_| item.is_due());
-        let is_done_otherwise = plans.is_some_and(|plans| plans.iter().any(|plan| is_otherwise(&item, plan)));
+        let is_done_otherwise = otherwise.contains(&item.key());
         looked.push(Looked { item, time, kept, is_done_otherwise });
     }
     tell(&looked)?;
@@ -240,8 +228,26 @@ fn seen(kept: &CheckpointKept, binary: Option<Digest>) -> Kept {
     Kept { step: kept.step, is_ours: kept.key.binary == binary }
 }
 
+/// Those that are due here and have a finished run all the same. A run of the trial's own plan is of another machine or was beside
+/// others; one of another arm's plan is that arm's.
+fn done_otherwise(found: &[Item], records: &[RunRecord]) -> BTreeSet<(TrialId, PlanHash)> {
+    let asked: BTreeSet<(TrialId, PlanHash)> = found.iter().map(Item::key).collect();
+    let mut finished: BTreeMap<TrialId, BTreeSet<PlanHash>> = BTreeMap::new();
+    let is_result = |record: &&RunRecord| {
+        record.status == Status::Finished && record.planted.is_none() && record.program.is_none()
+    };
+    for record in records.iter().filter(is_result) {
+        finished.entry(record.trial_id).or_default().insert(record.plan_hash);
+    }
+    let is_otherwise = |item: &&Item| {
+        let counts = |plan: &PlanHash| *plan == item.plan_hash || !asked.contains(&(item.id, *plan));
+        item.is_due() && finished.get(&item.id).is_some_and(|plans| plans.iter().any(counts))
+    };
+    found.iter().filter(is_otherwise).map(Item::key).collect()
+}
+
 /// Runs that were made look missing to who asks under another plan. Each trial counts once, as in what is due.
-fn done_otherwise(found: &[Looked]) -> String {
+fn said_otherwise(found: &[Looked]) -> String {
     let otherwise: BTreeSet<_> =
         found.iter().filter(|looked| looked.is_done_otherwise).map(|looked| looked.item.key()).collect();
     match otherwise.len() {

@@ -212,14 +212,8 @@ impl Grid<'_> {
             let resolved = draft.finish(source, &name)?;
             arms.push(arm(factors, levels, arms.len(), resolved));
         }
-        let all: Vec<(Config, PlanChange)> =
-            arms.iter().map(|arm: &Arm| (arm.config.clone(), arm.varied.clone())).collect();
-        for arm in &mut arms {
-            let says_more = |(config, varied): &&(Config, PlanChange)| {
-                *config == arm.config && *varied != arm.varied && varied.then(&arm.varied) == *varied
-            };
-            arm.closer = all.iter().filter(says_more).map(|(_, varied)| varied.clone()).collect();
-        }
+        let closer: Vec<_> = arms.iter().map(|arm| closer(arm, &arms)).collect();
+        arms.iter_mut().zip(closer).for_each(|(arm, closer)| arm.closer = closer);
         Ok(Profile { name, seeds, arms, changes })
     }
 }
@@ -280,6 +274,17 @@ fn grid(factors: &[Factor]) -> Vec<Vec<usize>> {
             |arm: Vec<usize>| (0..factor.levels.len()).map(move |level| [arm.as_slice(), &[level]].concat());
         arms.into_iter().flat_map(extend).collect()
     })
+}
+
+/// What other arms of its config say of the plan beyond what it says itself.
+fn closer(arm: &Arm, all: &[Arm]) -> Vec<PlanChange> {
+    // Configs come last, for there may be thousands of arms, and few whose plans differ.
+    let says_more = |other: &&Arm| {
+        other.varied != arm.varied
+            && other.varied.then(&arm.varied) == other.varied
+            && other.config == arm.config
+    };
+    all.iter().filter(says_more).map(|other| other.varied.clone()).collect()
 }
 
 /// With one factor an arm wears its level's colour; in a larger grid each arm gets the next one.
