@@ -3,16 +3,21 @@
 use crate::analyse::{Assessment, Evidence, Verdict};
 use crate::report::amount::{amount, amount_unsigned, estimate, interval, number, with_unit, written};
 use crate::report::figure::{FigureError, strip};
-use crate::report::view::{ClaimView, EvidenceView, HeldView, VerdictView};
+use crate::report::view::{ClaimView, EvidenceView, HeldView, PictureView, VerdictView};
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
 
-pub(super) fn views(assessments: &[Assessment], words: Words) -> Result<Vec<ClaimView>, FigureError> {
-    assessments.iter().map(|assessment| view(assessment, words)).collect()
+/// `height`: of the strips of their comparisons, in pixels.
+pub(super) fn views(
+    assessments: &[Assessment],
+    height: i32,
+    words: Words,
+) -> Result<Vec<ClaimView>, FigureError> {
+    assessments.iter().map(|assessment| view(assessment, height, words)).collect()
 }
 
-pub(super) fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, FigureError> {
+fn view(assessment: &Assessment, height: i32, words: Words) -> Result<ClaimView, FigureError> {
     let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
     let numbered = evidence.iter().enumerate();
     let anchor = anchor(&claim.id);
@@ -26,7 +31,8 @@ pub(super) fn view(assessment: &Assessment, words: Words) -> Result<ClaimView, F
         note: claim.note.as_ref().map(|note| note.to(words.language).to_owned()),
         evidence: numbered
             .map(|(index, evidence)| {
-                evidence_view(evidence, *is_reduced, &format!("{anchor}-{index}"), words)
+                let picture = strip::draw(evidence, height, words)?;
+                Ok(evidence_view(evidence, *is_reduced, format!("{anchor}-{index}"), picture, words))
             })
             .collect::<Result<_, _>>()?,
         remarks: remarks.iter().map(|remark| remark.to(words.language).to_owned()).collect(),
@@ -58,9 +64,10 @@ pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> 
 fn evidence_view(
     evidence: &Evidence,
     is_reduced: bool,
-    id: &str,
+    id: String,
+    picture: Option<PictureView>,
     words: Words,
-) -> Result<EvidenceView, FigureError> {
+) -> EvidenceView {
     let what = evidence.what.to(words.language);
     let estimate = estimate(evidence, words);
     let interval = interval(evidence, words);
@@ -71,8 +78,8 @@ fn evidence_view(
     };
     let by_seed: Vec<String> = words.some(evidence.values.iter().map(by_seed));
     let is_open = evidence.verdict == Verdict::Inconclusive;
-    Ok(EvidenceView {
-        id: id.to_owned(),
+    EvidenceView {
+        id,
         description: words.say(
             "evidence.description",
             &[
@@ -110,8 +117,8 @@ fn evidence_view(
         is_equality: evidence.is_two_sided,
         method: format!("{}{}", words.word(evidence.method), of_ratios(evidence, words)),
         verdict: verdict_view(evidence.verdict, is_reduced, words),
-        picture: strip::draw(evidence, words)?,
-    })
+        picture,
+    }
 }
 
 /// A table beside it may have the means of both arms, of which it is not the quotient.

@@ -314,7 +314,7 @@ fn entry(
         question: experiment.question.clone(),
         why: experiment.why.to(words.language).to_owned(),
         runs: words.say(
-            "overview.runs",
+            if counted == due { "overview.runs-all" } else { "overview.runs" },
             &[
                 ("n", &text::count(counted as u64)),
                 ("runs", &words.count("word.run", due, &[])),
@@ -328,7 +328,7 @@ fn entry(
         is_elsewhere: false,
         changes: profile.changes.iter().map(|one| setup::cap(one, words)).collect::<Vec<_>>().join(", "),
         glance: glance::sentences(summary, experiment, assessments, words).into_iter().take(1).collect(),
-        claims: claims::views(assessments, words)?,
+        claims: claims::views(assessments, strip::LINE, words)?,
         tested: Vec::new(),
         untested: Vec::new(),
         why_untested: None,

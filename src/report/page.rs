@@ -159,7 +159,7 @@ fn claim_views(
 ) -> Result<Vec<ClaimView>, FigureError> {
     let arms = &input.experiment.profile.arms;
     let plan = setup::plans(summary, words).into_iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
-    let mut views = claims::views(assessments, words)?;
+    let mut views = claims::views(assessments, strip::ROW, words)?;
     let mut said = BTreeSet::new();
     for (view, Assessment { claim, verdict, .. }) in views.iter_mut().zip(assessments) {
         if *verdict != Verdict::NotEvaluated {

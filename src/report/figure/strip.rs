@@ -16,7 +16,10 @@ use crate::report::view::PictureView;
 use crate::words::Words;
 
 const WIDTH: i32 = 220;
-const HEIGHT: i32 = 26;
+/// Pixels down where every comparison has a row of numbers.
+pub(crate) const ROW: i32 = 26;
+/// Pixels down where the parts of a claim lie close under each other.
+pub(crate) const LINE: i32 = 14;
 const DOT_RADIUS: i32 = 24;
 /// More dots than these lie on each other.
 const MOST_DOTS: usize = 100;
@@ -26,11 +29,15 @@ const MOST: f64 = 60.0;
 const TICKS: [(f64, &str); 5] = [(-10.0, "−10"), (-1.0, "−1"), (0.0, "0"), (1.0, "1"), (10.0, "10")];
 
 /// `None` where no seed says anything.
-pub(crate) fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureView>, FigureError> {
+pub(crate) fn draw(
+    evidence: &Evidence,
+    height: i32,
+    words: Words,
+) -> Result<Option<PictureView>, FigureError> {
     if evidence.estimate.is_none() {
         return Ok(None);
     }
-    let drawn = picture(WIDTH, HEIGHT, |sheet| draw_on(sheet, evidence, words));
+    let drawn = picture(WIDTH, height, |sheet| draw_on(sheet, evidence, height, words));
     drawn.map(Some).map_err(failed)
 }
 
@@ -38,7 +45,7 @@ pub(crate) fn draw(evidence: &Evidence, words: Words) -> Result<Option<PictureVi
 pub(crate) fn ruler() -> Result<PictureView, FigureError> {
     let draw_on = |sheet: &Sheet| {
         for (value, text) in TICKS {
-            let at = (across(value), HEIGHT * UNITS_PER_PIXEL);
+            let at = (across(value), ROW * UNITS_PER_PIXEL);
             upright(sheet, value, at.1 - 60, at.1, Mark::Axis)?;
             let ink = Ink::of(Mark::Tick);
             let style = letters(&ink, HPos::Center, VPos::Bottom);
@@ -46,7 +53,7 @@ pub(crate) fn ruler() -> Result<PictureView, FigureError> {
         }
         Ok(())
     };
-    picture(WIDTH, HEIGHT, draw_on).map_err(failed)
+    picture(WIDTH, ROW, draw_on).map_err(failed)
 }
 
 fn failed(source: plotters::drawing::DrawingAreaErrorKind<std::io::Error>) -> FigureError {
@@ -71,8 +78,8 @@ fn upright(sheet: &Sheet, value: f64, from: i32, to: i32, mark: Mark) -> Drawn {
     sheet.draw(&PathElement::new([(at, from), (at, to)], Ink::of(mark).stroke()))
 }
 
-fn draw_on(sheet: &Sheet, evidence: &Evidence, words: Words) -> Drawn {
-    let (top, middle, bottom) = (0, HEIGHT * UNITS_PER_PIXEL / 2, HEIGHT * UNITS_PER_PIXEL);
+fn draw_on(sheet: &Sheet, evidence: &Evidence, height: i32, words: Words) -> Drawn {
+    let (top, middle, bottom) = (0, height * UNITS_PER_PIXEL / 2, height * UNITS_PER_PIXEL);
     upright(sheet, 0.0, top, bottom, Mark::Zero)?;
     for margin in margins(evidence) {
         upright(sheet, margin, top, bottom, Mark::Margin)?;
@@ -88,7 +95,8 @@ fn draw_on(sheet: &Sheet, evidence: &Evidence, words: Words) -> Drawn {
         plot::value(sheet, &amount::amount(evidence, value, words))?;
     }
     if let Some(estimate) = evidence.estimate {
-        upright(sheet, evidence.in_margins(estimate), middle - 80, middle + 80, Mark::Reference)?;
+        let reach = middle * 5 / 8;
+        upright(sheet, evidence.in_margins(estimate), middle - reach, middle + reach, Mark::Reference)?;
     }
     Ok(())
 }
