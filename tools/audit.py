@@ -755,7 +755,7 @@ class Seen:
             return self.contrast(weights, share * ideal)
 
         left = self.exp(self.contrast({removed["high"]: 1, removed["low"]: -1}, -ideal))
-        gain = self.exp(self.contrast({high: 1, removed["high"]: -1}))
+        gain = self.exp(self.contrast({given["high"]: 1, removed["high"]: -1}))
         return self.judge(beyond) | {"slowdown_left": left, "gain": gain}
 
     def phases(self, names):

@@ -115,6 +115,10 @@ fn evidence_view(
             .filter(|_| is_open && evidence.is_informative)
             .map(|effect| amount_unsigned(evidence, effect, words)),
         is_equality: evidence.is_two_sided,
+        is_different: is_open
+            && evidence.is_two_sided
+            && evidence.is_informative
+            && evidence.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0),
         method: format!("{}{}", words.word(evidence.method), of_ratios(evidence, words)),
         verdict: verdict_view(evidence.verdict, is_reduced, words),
         picture,

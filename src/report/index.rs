@@ -210,7 +210,7 @@ fn counts(
         };
         CountGroupView {
             says: words.count(key, claims.len(), &[("name", &name)]),
-            counts: Verdict::ALL.into_iter().map(count).collect(),
+            counts: Verdict::ALL.into_iter().map(count).filter(|count| count.count > 0).collect(),
         }
     };
     if theirs.is_empty() {

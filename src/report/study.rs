@@ -190,14 +190,19 @@ fn finding(finding: &Finding, words: Words) -> Value {
     })
 }
 
+/// What holds with and without the cause, and what removes it; both empty where nothing does.
+fn removal(hypothesis: &Hypothesis) -> (String, String) {
+    match &hypothesis.test {
+        Test::Remove { given, remove } => (given.to_string(), remove.to_string()),
+        _ => Default::default(),
+    }
+}
+
 fn hypothesis(input: &Input, index: usize, hypothesis: &Hypothesis, words: Words) -> Value {
     let to = |text: &Localised| text.to(words.language).to_owned();
     let Input { study, layout, explanation, .. } = input;
     let of = &explanation.findings[index];
-    let (given, removal) = match &hypothesis.test {
-        Test::Remove { given, remove } => (given.to_string(), remove.to_string()),
-        _ => Default::default(),
-    };
+    let (given, removal) = removal(hypothesis);
     let phases: Vec<String> = match &hypothesis.test {
         Test::Phases(phases) => {
             phases.iter().map(|phase| words.say(phases::key(*phase as usize), &[])).collect()
@@ -328,7 +333,8 @@ fn advice(input: &Input, words: Words) -> Vec<Value> {
     let least = explanation.floor.unwrap_or(f64::INFINITY).max(1.0);
     let helps = study.hypotheses.iter().zip(&explanation.findings).filter_map(|(hypothesis, finding)| {
         let gain = finding.gain.as_ref().filter(|gain| gain.is_above(1.0) && gain.value > least)?;
-        Some(json!({ "text": hypothesis.advice.as_ref()?.to(words.language), "gain": times(gain, words) }))
+        let text = hypothesis.advice.as_ref()?.to(words.language);
+        Some(json!({ "text": text, "gain": times(gain, words), "given": removal(hypothesis).0 }))
     });
     helps.collect()
 }

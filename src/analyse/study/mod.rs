@@ -55,7 +55,7 @@ pub struct Finding {
     pub share: Option<Share>,
     /// The slowdown with the cause removed.
     pub left: Option<Estimate>,
-    /// How many times as fast the high level is with the cause removed.
+    /// How many times as fast the high level is with the cause removed, all else as it is given.
     pub gain: Option<Estimate>,
     /// The removal makes the low level dearer, so that only what the high one gains counts.
     pub is_dearer: bool,

@@ -91,10 +91,10 @@ impl<'a> Seen<'a> {
             (Test::Remove { .. }, Arranged::Compared(compared)) => {
                 let is_dearer = self.is_dearer(compared);
                 let finding = self.judge(&|share| self.beyond(compared, is_dearer, share));
-                let (high, removed) = (self.layout.levels.high, compared.removed);
+                let Compared { given, removed } = compared;
                 Finding {
                     left: self.slowdown(removed),
-                    gain: self.measured.ratio(high, removed.high, self.alpha),
+                    gain: self.measured.ratio(given.high, removed.high, self.alpha),
                     is_dearer,
                     readings: readings(Some(removed)),
                     ..finding

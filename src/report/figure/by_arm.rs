@@ -1,5 +1,7 @@
 //! What a claim is about: for each of its arms the metric of every seed, their mean, and the number of the reference.
 
+use std::collections::BTreeSet;
+
 use plotters::element::Circle;
 
 use crate::analyse::{ArmSummary, Summary, quantity};
@@ -29,7 +31,7 @@ struct Row {
     theirs: Option<f64>,
 }
 
-/// A figure for each metric of the claim that at least two of its arms have; none for one that was measured of one alone.
+/// A figure for each metric of the claim that at least two arms have: those that it is about, or all where that is one.
 pub(crate) fn draw(
     claim: &Claim,
     summary: &Summary,
@@ -53,12 +55,17 @@ fn figure(
     id: String,
     words: Words,
 ) -> Result<Option<FigureView>, FigureError> {
-    let wanted: Vec<usize> =
+    let mut wanted: BTreeSet<usize> =
         claim.arms().into_iter().map(|index| summary.arms[index].original(index)).collect();
-    let is_wanted =
-        |arm: &ArmSummary| wanted.iter().any(|&index| summary.arms[index].arm.levels == arm.arm.levels);
+    if wanted.len() == 1 {
+        // What one arm is says most beside what the others are.
+        wanted.clear();
+    }
+    let is_about = |arm: &ArmSummary| {
+        wanted.is_empty() || wanted.iter().any(|&index| summary.arms[index].arm.levels == arm.arm.levels)
+    };
     // Which arms these are the claim says, and not the order of the arms.
-    let arms = Look::all(summary).filter(|(arm, _)| is_wanted(arm));
+    let arms = Look::all(summary).filter(|(arm, _)| is_about(arm));
     let rows = arms.filter_map(|(arm, look)| row(metric, (arm, look), summary, words));
     let mut rows: Vec<Row> = rows.take(Look::MOST).collect();
     if rows.len() < 2 {

@@ -84,7 +84,7 @@ fn draw_on(sheet: &Sheet, evidence: &Evidence, height: i32, words: Words) -> Dra
     for margin in margins(evidence) {
         upright(sheet, margin, top, bottom, Mark::Margin)?;
     }
-    if let Some((low, high)) = evidence.interval {
+    if let Some((low, high)) = evidence.interval.filter(|_| evidence.is_informative) {
         let ends = [low, high].map(|end| (across(evidence.in_margins(end)), middle));
         sheet.draw(&PathElement::new(ends, Ink::of(Mark::Whisker).stroke()))?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::analyse::study::{Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Part, Presence, Verdict};
+use crate::analyse::study::{Demonstration, Finding, LEAST_SLOWDOWN, Part, Presence, Verdict};
 use crate::analyse::timing::Estimate;
 use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::figure::phases;
@@ -94,7 +94,8 @@ fn says_ratio(input: &Input, ratio: &Estimate, words: Words) -> String {
 const ABOUT_AS_LARGE: f64 = 0.8;
 
 /// Where most of what is more is spent.
-fn says_largest(explanation: &Explanation, words: Words) -> Option<String> {
+fn says_largest(input: &Input, words: Words) -> Option<String> {
+    let Input { study, explanation, .. } = input;
     let largest = explanation.parts.iter().map(|part| part.more_us.value).max_by(f64::total_cmp)?;
     let mut large: Vec<&Part> =
         explanation.parts.iter().filter(|part| part.more_us.value >= ABOUT_AS_LARGE * largest).collect();
@@ -106,7 +107,12 @@ fn says_largest(explanation: &Explanation, words: Words) -> Option<String> {
         words.say("explained.part-more", &[("part", &part), ("us", &us), ("interval", &interval)])
     };
     let parts: Vec<String> = large.into_iter().map(part).collect();
-    (largest > 0.0).then(|| words.say("explained.says-largest", &[("parts", &words.list(&parts))]))
+    let (key, ideal) = match study.ideal {
+        1.0 => ("explained.says-largest", String::new()),
+        ideal => ("explained.says-largest-above", text::fixed(ideal, 2)),
+    };
+    let (low, parts) = (level_names(input, words).0, words.list(&parts));
+    (largest > 0.0).then(|| words.say(key, &[("ideal", &ideal), ("low", &low), ("parts", &parts)]))
 }
 
 /// The causes, where most of it is spent, what is open, and what is ruled out.
@@ -139,7 +145,7 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
     if says.is_empty() {
         says.push(words.say("explained.says-unexplained", &[]));
     }
-    says.extend(says_largest(explanation, words));
+    says.extend(says_largest(input, words));
     for (_, title, finding) in of(|verdict| verdict == Verdict::Open) {
         let most = share(finding).and_then(|share| share.most);
         let most = most.map(|most| words.say("explained.says-most", &[("most", &most)])).unwrap_or_default();
