@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::experiment::PlanChange;
+use crate::machine::GpuClocks;
 use crate::record::{LoadedRun, RunId, RunRecord, are_together};
 use crate::stream::Seed;
 use crate::words::Words;
@@ -24,6 +25,8 @@ pub enum Barred {
     Programs,
     /// Its arms did not follow each other closely, or were not planned to.
     Apart,
+    /// Heat or power held a GPU's clock down while one of its arms ran.
+    Throttled,
     /// Others used the processor while one of its arms ran.
     Disturbed,
     /// Most seeds ran under another plan or on another machine.
@@ -43,6 +46,7 @@ impl Barred {
             Self::Plans(_) => "caveat.advice-plans",
             Self::Environments(_) | Self::Elsewhere => "caveat.advice-environments",
             Self::Programs | Self::Apart => "caveat.advice-retime",
+            Self::Throttled => "caveat.advice-throttled",
             Self::Disturbed => "caveat.advice-disturbed",
         })
     }
@@ -57,6 +61,7 @@ impl Barred {
             }
             Self::Programs => words.say("caveat.programs", &[]),
             Self::Apart => words.say("caveat.apart", &[]),
+            Self::Throttled => words.say("caveat.throttled", &[]),
             Self::Disturbed => words.say("caveat.others-used", &[]),
             Self::Elsewhere => words.say("caveat.elsewhere", &[]),
         }
@@ -137,6 +142,10 @@ fn of_block(runs: &[&LoadedRun], varied: &PlanChange) -> Option<Barred> {
         return Some(Barred::Environments(classes));
     }
     let records: Vec<&RunRecord> = runs.iter().map(|run| &run.record).collect();
+    let mut clocks = records.iter().filter_map(|record| record.outcome.as_ref()?.gpu_clocks);
+    if clocks.any(GpuClocks::is_throttled) {
+        return Some(Barred::Throttled);
+    }
     if records.iter().any(|record| record.environment.binary != records[0].environment.binary) {
         return Some(Barred::Programs);
     }
@@ -180,6 +189,7 @@ pub(super) fn disturbance(run: &LoadedRun) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::GpuClock;
     use crate::analyse::samples;
     use crate::experiment::plan::{Device, Plan, PlanName};
 
@@ -270,6 +280,24 @@ mod tests {
         apart.record.block = None;
         let arms: [&[&LoadedRun]; 2] = [&[&apart], &[&old[1], &newer]];
         assert_eq!(pick(&arms)[1].unwrap().record.run, newer.record.run);
+    }
+
+    #[test]
+    fn times_of_a_gpu_that_heat_held_down_are_compared_with_nothing() {
+        let mut runs = runs(&[0, 1]);
+        let cool = GpuClock { sm_mhz: 1980, throttle_reasons: 4 };
+        let barred = |runs: &[LoadedRun]| {
+            blocks(&runs.iter().collect::<Vec<_>>(), &PlanChange::default()).1.into_iter().collect::<Vec<_>>()
+        };
+        for run in &mut runs {
+            run.record.outcome.as_mut().unwrap().gpu_clocks = Some(GpuClocks { before: cool, after: cool });
+        }
+        assert_eq!(barred(&runs), []);
+        let hot = GpuClock { sm_mhz: 1100, throttle_reasons: 0x40 };
+        let index = runs.iter().position(|run| run.record.trial.seed == Seed(1)).unwrap();
+        runs[index].record.outcome.as_mut().unwrap().gpu_clocks = Some(GpuClocks { before: cool, after: hot });
+        assert_eq!(barred(&runs), [(Seed(1), Barred::Throttled)]);
+        assert!(!Barred::Throttled.is_of_comparison(), "one run by itself is no better timed");
     }
 
     #[test]

@@ -238,7 +238,7 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
     let environment = time.environment.with_threads(job.plan.threads);
     let data = data::load(job.trial.config.data.set, &job.data)?;
     let store = Store::open(&job.store)?;
-    let mut steps = steps::Steps::new(time, interrupt);
+    let mut steps = steps::Steps::new(time, interrupt, job.plan.device.gpu());
     let options =
         Options { diagnostics: Diagnostics::Off, resume: None, planted: time.fault, only_steps: true };
     let trained = train::train(&job.trial, &job.plan, &data, options, &mut steps)?;
@@ -267,7 +267,7 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
         watched_ns: Some(watched.time.as_nanos() as u64),
         resumed: steps.resumed,
         reference_ns: None,
-        gpu_clocks: None,
+        gpu_clocks: watched.gpu_clocks,
     });
     let rows = Rows { steps: steps.rows, ..Rows::default() };
     let record = store.seal(&record, &rows)?;
@@ -283,7 +283,7 @@ mod steps {
     use std::time::{Duration, Instant};
 
     use jiff::Timestamp;
-    use pinbench::machine::{Watch, Watched, peak_rss_bytes};
+    use pinbench::machine::{GpuClocks, Watch, Watched, peak_rss_bytes};
     use pinbench::row::{EpochRow, StepRow};
     use pinbench::schedule::{EXIT_INTERRUPTED, Event, Interrupt, Time};
     use pinbench::train::{Control, Observer, Started};
@@ -305,6 +305,7 @@ mod steps {
     pub(super) struct Steps<'a> {
         time: &'a Time,
         interrupt: &'a Interrupt,
+        gpu: Option<u32>,
         pub rows: Vec<StepRow>,
         /// Steps that were done when a turn after the first began.
         pub resumed: Vec<u64>,
@@ -319,9 +320,10 @@ mod steps {
     }
 
     impl<'a> Steps<'a> {
-        pub(super) fn new(time: &'a Time, interrupt: &'a Interrupt) -> Self {
+        pub(super) fn new(time: &'a Time, interrupt: &'a Interrupt, gpu: Option<u32>) -> Self {
             let (rows, resumed, turns) = (Vec::new(), Vec::new(), Vec::new());
-            Self { time, interrupt, rows, resumed, most_bytes: 0, grown: 0, started: None, turn: None, turns }
+            let (most_bytes, grown, started, turn) = (0, 0, None, None);
+            Self { time, interrupt, gpu, rows, resumed, most_bytes, grown, started, turn, turns }
         }
 
         /// When the first turn began, and what happened beside all of them.
@@ -332,7 +334,10 @@ mod steps {
             let steal: Option<f64> = self.turns.iter().map(stolen).sum();
             let others: Option<f64> = self.turns.iter().map(|turn| turn.others_cpu_s).sum();
             let steal_share = steal.map(|steal| steal / time.as_secs_f64().max(1e-9));
-            Some((self.started?, Watched { time, steal_share, others_cpu_s: others }))
+            let clocks = |turn: &Watched| turn.gpu_clocks;
+            let ends = self.turns.first().and_then(clocks).zip(self.turns.last().and_then(clocks));
+            let gpu_clocks = ends.map(|(first, last)| GpuClocks { before: first.before, after: last.after });
+            Some((self.started?, Watched { time, steal_share, others_cpu_s: others, gpu_clocks }))
         }
 
         fn end_turn(&mut self) {
@@ -347,7 +352,7 @@ mod steps {
                 // Its turn never came: the parent ends, or the measurement was interrupted. Nothing was written.
                 std::process::exit(i32::from(EXIT_INTERRUPTED));
             }
-            self.turn = Some((Instant::now(), Watch::start()));
+            self.turn = Some((Instant::now(), Watch::start(self.gpu)));
         }
 
         fn is_enough(&self) -> bool {

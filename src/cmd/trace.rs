@@ -134,7 +134,7 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
         trace: &events,
         is_asked: &|| interrupt.is_asked(),
     };
-    let watch = Watch::start();
+    let watch = Watch::start(None);
     let traced = train::trace(&job.trial, &job.plan, &data, &wanted)?;
     let Some(table) = &traced.operators else { return too_short(traced.ending, job) };
     let operators = operators::parse(table)?;

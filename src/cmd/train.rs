@@ -136,7 +136,7 @@ fn execute(
         planted: job.fault(),
         only_steps: false,
     };
-    let watch = Watch::start();
+    let watch = Watch::start(job.plan.device.gpu());
     let trained = match train::train(&job.trial, &job.plan, data, options, &mut observer) {
         Err(error @ TrainError::Checkpoint(_)) if checkpoint.is_some() => {
             tell(&Event::Note { text: format!("{error}; it was removed, and the run starts anew") });
@@ -220,7 +220,7 @@ fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome
         watched_ns: Some(watched.time.as_nanos() as u64),
         resumed: observer.resumed.clone(),
         reference_ns: None,
-        gpu_clocks: None,
+        gpu_clocks: watched.gpu_clocks,
     }
 }
 

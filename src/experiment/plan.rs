@@ -172,6 +172,16 @@ pub enum Device {
     Cuda(u32),
 }
 
+impl Device {
+    /// The index of a GPU.
+    pub fn gpu(self) -> Option<u32> {
+        match self {
+            Self::Cpu => None,
+            Self::Cuda(index) => Some(index),
+        }
+    }
+}
+
 impl Plan {
     pub fn named(name: PlanName, threads: u32, device: Device) -> Self {
         let eager = Self {

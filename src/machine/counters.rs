@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::{GpuClock, GpuClocks};
 use crate::row::Usage;
 
 /// The counts of this process, all threads, since it started. Costs about a microsecond.
@@ -76,6 +77,7 @@ impl HostTime {
 
 /// Watches what others do to the processors while this process works.
 pub struct Watch {
+    gpu: Option<(u32, GpuClock)>,
     began: Instant,
     host: Option<HostTime>,
     own: Usage,
@@ -89,18 +91,24 @@ pub struct Watched {
     pub steal_share: Option<f64>,
     /// Seconds of processor time other processes used; `None` where unknown.
     pub others_cpu_s: Option<f64>,
+    /// Of the GPU that was watched, where its driver tells.
+    pub gpu_clocks: Option<GpuClocks>,
 }
 
 impl Watch {
-    pub fn start() -> Self {
-        Self { began: Instant::now(), host: HostTime::now(), own: usage() }
+    /// `gpu`: the index of one whose clock is watched too.
+    pub fn start(gpu: Option<u32>) -> Self {
+        let gpu = gpu.and_then(|index| Some((index, GpuClock::now(index)?)));
+        Self { gpu, began: Instant::now(), host: HostTime::now(), own: usage() }
     }
 
     pub fn stop(self) -> Watched {
         let (time, own) = (self.began.elapsed(), usage().since(self.own));
         let host = self.host.zip(HostTime::now());
         let own_s = (own.user_us + own.system_us) as f64 / 1e6;
+        let after = self.gpu.and_then(|(index, before)| Some((before, GpuClock::now(index)?)));
         Watched {
+            gpu_clocks: after.map(|(before, after)| GpuClocks { before, after }),
             time,
             steal_share: host.map(|(before, now)| now.steal_share_since(before)),
             others_cpu_s: host.map(|(before, now)| (now.busy_s_since(before) - own_s).max(0.0)),

@@ -5,6 +5,7 @@
 
 use std::{env, fmt};
 
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
@@ -79,6 +80,50 @@ impl fmt::Display for Gpu {
     }
 }
 
+/// A GPU's clock at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuClock {
+    pub sm_mhz: u32,
+    /// Why it is below its most: the bits of NVML's `nvmlClocksEventReasons`.
+    pub throttle_reasons: u64,
+}
+
+impl GpuClock {
+    /// Of `cuda:index` now; `None` where the driver does not tell.
+    pub fn now(index: u32) -> Option<Self> {
+        let nvml = load().ok()?;
+        let device = find(&nvml, index).ok()?;
+        let throttle_reasons = device.current_throttle_reasons().ok()?.bits();
+        Some(Self { sm_mhz: device.clock_info(Clock::SM).ok()?, throttle_reasons })
+    }
+
+    /// Whether heat, a failing supply or the board held it down. The power cap does not count: under full load it is what a GPU
+    /// runs at, and a GPU that idles is slow because it has nothing to do.
+    fn is_throttled(self) -> bool {
+        let slow = ThrottleReasons::HW_SLOWDOWN
+            | ThrottleReasons::SW_THERMAL_SLOWDOWN
+            | ThrottleReasons::HW_THERMAL_SLOWDOWN
+            | ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN;
+        ThrottleReasons::from_bits_truncate(self.throttle_reasons).intersects(slow)
+    }
+}
+
+/// A GPU's clock before the first step and after the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuClocks {
+    pub before: GpuClock,
+    pub after: GpuClock,
+}
+
+impl GpuClocks {
+    /// Whether it was held down at either end, so that times say little of the program.
+    pub fn is_throttled(self) -> bool {
+        self.before.is_throttled() || self.after.is_throttled()
+    }
+}
+
 /// What a GPU's driver counts, for all programs that use it. Reading asks the driver: not within what is timed.
 pub struct GpuCounters {
     nvml: Result<Nvml, String>,
@@ -93,6 +138,8 @@ pub enum Amount {
     Bytes(u64),
     Watts(f64),
     MegaHertz(u32),
+    /// Why the clock is below its most: the bits of NVML's `nvmlClocksEventReasons`.
+    Reasons(u64),
 }
 
 impl fmt::Display for Amount {
@@ -102,19 +149,25 @@ impl fmt::Display for Amount {
             Self::Bytes(bytes) => f.write_str(&text::bytes(bytes)),
             Self::Watts(watts) => write!(f, "{} W", text::fixed(watts, 1)),
             Self::MegaHertz(megahertz) => write!(f, "{megahertz} MHz"),
+            Self::Reasons(0) => f.write_str("nothing"),
+            Self::Reasons(bits) => {
+                let names = ThrottleReasons::from_bits_truncate(bits).iter_names().map(|(name, _)| name);
+                f.write_str(&names.collect::<Vec<_>>().join(" + ").to_lowercase().replace('_', " "))
+            }
         }
     }
 }
 
 type Ask = fn(&Device<'_>) -> Result<Amount, NvmlError>;
 
-const COUNTERS: [(&str, Ask); 5] = [
+const COUNTERS: [(&str, Ask); 6] = [
     ("GPU utilisation", |gpu| Ok(Amount::Percent(gpu.utilization_rates()?.gpu))),
     ("GPU memory utilisation", |gpu| Ok(Amount::Percent(gpu.utilization_rates()?.memory))),
     ("GPU memory in use", |gpu| Ok(Amount::Bytes(gpu.memory_info()?.used))),
     // NVML counts milliwatts.
     ("GPU power", |gpu| Ok(Amount::Watts(f64::from(gpu.power_usage()?) / 1e3))),
     ("GPU clock", |gpu| Ok(Amount::MegaHertz(gpu.clock_info(Clock::SM)?))),
+    ("GPU clock held down by", |gpu| Ok(Amount::Reasons(gpu.current_throttle_reasons()?.bits()))),
 ];
 
 impl GpuCounters {
@@ -263,5 +316,19 @@ mod tests {
         assert_eq!(Gpu::unknown().to_string(), "unknown GPU");
         let amounts = [Amount::Percent(7), Amount::Bytes(1536), Amount::Watts(61.3), Amount::MegaHertz(1980)];
         assert_eq!(amounts.map(|amount| amount.to_string()), ["7 %", "1.5 KiB", "61.3 W", "1980 MHz"]);
+        let reasons = [Amount::Reasons(0), Amount::Reasons(0x20), Amount::Reasons(0x44)];
+        let expected = ["nothing", "sw thermal slowdown", "sw power cap + hw thermal slowdown"];
+        assert_eq!(reasons.map(|amount| amount.to_string()), expected);
+    }
+
+    #[test]
+    fn heat_throttles_and_an_idle_or_a_loaded_gpu_is_as_it_should_be() {
+        let at = |reasons| GpuClock { sm_mhz: 1980, throttle_reasons: reasons };
+        let clocks = |before, after| GpuClocks { before: at(before), after: at(after) };
+        // Idle, its clocks as set by an application, its power cap.
+        assert!([0, 1, 2, 4, 7].into_iter().all(|reasons| !clocks(1, reasons).is_throttled()));
+        assert!([8, 0x20, 0x40, 0x80, 0x44].into_iter().all(|reasons| clocks(reasons, 0).is_throttled()));
+        assert!(clocks(0, 0x20).is_throttled());
+        assert_eq!(GpuClock::now(9999), None);
     }
 }

@@ -7,5 +7,5 @@ mod hardware;
 
 pub use counters::{HostTime, Watch, Watched, peak_rss_bytes, usage};
 pub use environment::{Environment, EnvironmentClass, Torch};
-pub use gpu::{Amount, Cuda, Gpu, GpuCounters};
+pub use gpu::{Amount, Cuda, Gpu, GpuClock, GpuClocks, GpuCounters};
 pub use hardware::{HardwareCount, HardwareCounters};

@@ -34,7 +34,7 @@ pub(crate) use listing::parse_listed;
 pub use measurement::{Condition, Design, Measurement, MeasurementError, Timed};
 pub use merge::{Conflict, Merged};
 pub use problem::{Fault, Problem};
-pub use run::{Block, GpuClock, GpuClocks, Outcome, RunId, RunRecord, Status, are_together};
+pub use run::{Block, Outcome, RunId, RunRecord, Status, are_together};
 pub use second::{Contradiction, Sameness, compare as compare_second};
 pub use select::{Standing, Wanted};
 pub use staging::{Abandoned, Staging};

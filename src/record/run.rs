@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::experiment::plan::Effective;
 use crate::experiment::{ConfigHash, Plan, PlanHash, Trial, TrialId};
-use crate::machine::{Environment, EnvironmentClass};
+use crate::machine::{Environment, EnvironmentClass, GpuClocks};
 use crate::planted::Planted;
 
 /// `run.json`, beside the frames of the run. A failed or diverged run is a record too.
@@ -89,23 +89,6 @@ pub fn are_together(runs: &[&RunRecord]) -> bool {
         let is_next = one.block == other.block && one.place < other.place;
         is_next && started.duration_since(ended) <= APART
     })
-}
-
-/// A GPU's clock at a moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GpuClock {
-    pub sm_mhz: u32,
-    /// Why it is below its most: the bits of NVML's `nvmlClocksEventReasons`.
-    pub throttle_reasons: u64,
-}
-
-/// A GPU's clock before the first step and after the last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GpuClocks {
-    pub before: GpuClock,
-    pub after: GpuClock,
 }
 
 // serde's signature.

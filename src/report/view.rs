@@ -156,7 +156,7 @@ pub(super) struct EvidenceView {
     /// What so many seeds would have found, of one that is not decided.
     pub detectable: Option<String>,
     pub is_equality: bool,
-    /// Of an equality that cannot be told: not equal, and by how much is open.
+    /// Of an equality that cannot be told: they differ, and by how much is open.
     pub is_different: bool,
     pub method: String,
     pub verdict: VerdictView,

@@ -145,10 +145,6 @@ struct Tracer<'a> {
 
 impl<'a> Tracer<'a> {
     fn new(batch: u32, device: Device, wanted: &'a Wanted<'a>) -> Self {
-        let gpu = match device {
-            Device::Cuda(index) => index,
-            Device::Cpu => 0,
-        };
         Self {
             wanted,
             batch,
@@ -160,7 +156,7 @@ impl<'a> Tracer<'a> {
             operators: None,
             peak_rss_bytes: 0,
             hardware: Hardware::open(),
-            gpu_counters: GpuCounters::open(gpu),
+            gpu_counters: GpuCounters::open(device.gpu().unwrap_or(0)),
             gpu: Vec::new(),
             failed: None,
         }
