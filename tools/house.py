@@ -28,14 +28,16 @@ def production(lines: list[str]) -> list[str]:
             kept.append(lines[number])
             number += 1
             continue
-        indent = len(lines[number]) - len(lines[number].lstrip())
+        indent = " " * (len(lines[number]) - len(lines[number].lstrip()))
         number += 1
-        while number < len(lines):
-            line = lines[number]
+        while lines[number].strip().startswith(("#[", "//")):
             number += 1
-            ends = len(line) - len(line.lstrip()) == indent and (line.rstrip().endswith((";", "}", "},")) or line.strip() == "}")
-            if ends and not line.strip().startswith(("#[", "//")):
-                break
+        if not lines[number].endswith((";", "}", ",")):
+            # A text within a module of tests may have lines that begin as the module does, but none that is a brace alone.
+            number += 1
+            while lines[number] not in (f"{indent}}}", f"{indent}}};", f"{indent}}},", f"{indent});", f"{indent}];"):
+                number += 1
+        number += 1
     return kept
 
 
