@@ -26,6 +26,7 @@ levels = [{ value = 64 }, { value = 300 }]
 [profiles]
 smoke = { seeds = [0] }
 quick = { seeds = [0, 1], set = { "optim.lr" = 1e30 } }
+last = { seeds = [0], set = { "data.train_limit" = 300, "train.epochs" = 1, "optim.lr" = 1e38 } }
 full = { seeds = [0], set = { "train.epochs" = 500 } }
 "#;
 
@@ -213,6 +214,11 @@ fn a_loss_that_is_not_finite_is_a_diverged_run_with_its_step() {
     // A diverged run is a result: it is not run again.
     let (_, _, err) = workspace.run(&["run", "tiny", "--profile", "quick"]);
     assert!(err.contains("0 due") && err.contains("not run again"), "{err}");
+    // What the last update broke no step's loss shows, which is that before its update.
+    let (code, _, err) = workspace.run(&["run", "tiny", "--profile", "last"]);
+    assert_eq!(code, 1, "{err}");
+    let trials = workspace.list("tiny", "last", &[]);
+    assert!(trials.iter().all(|trial| trial["status"] == "diverged"), "{trials:?}");
 }
 
 #[test]

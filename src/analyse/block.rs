@@ -189,9 +189,9 @@ pub(super) fn disturbance(run: &LoadedRun) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::GpuClock;
     use crate::analyse::samples;
     use crate::experiment::plan::{Device, Plan, PlanName};
+    use crate::machine::GpuClock;
 
     /// Whole blocks of the seeds.
     fn runs(seeds: &[u64]) -> Vec<LoadedRun> {
@@ -295,7 +295,8 @@ mod tests {
         assert_eq!(barred(&runs), []);
         let hot = GpuClock { sm_mhz: 1100, throttle_reasons: 0x40 };
         let index = runs.iter().position(|run| run.record.trial.seed == Seed(1)).unwrap();
-        runs[index].record.outcome.as_mut().unwrap().gpu_clocks = Some(GpuClocks { before: cool, after: hot });
+        runs[index].record.outcome.as_mut().unwrap().gpu_clocks =
+            Some(GpuClocks { before: cool, after: hot });
         assert_eq!(barred(&runs), [(Seed(1), Barred::Throttled)]);
         assert!(!Barred::Throttled.is_of_comparison(), "one run by itself is no better timed");
     }

@@ -1,8 +1,10 @@
 //! `pinbench bundle`: the evidence of pages in one file.
 
-use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -42,7 +44,7 @@ pub(crate) fn run(args: &BundleArgs) -> Result<ExitCode> {
         (None, Some(folder)) => {
             let bytes = bundle::pack(folder)?;
             let writing = || format!("cannot write '{}'; check space and permissions", args.out.display());
-            fs::write(&args.out, &bytes).with_context(writing)?;
+            write_whole(&args.out, &bytes).with_context(writing)?;
             let size = text::bytes(bytes.len() as u64);
             print(&format!("{}: {size}, SHA-256 {}", args.out.display(), Digest::of(&bytes)))?;
             Ok(ExitCode::SUCCESS)
@@ -52,7 +54,17 @@ pub(crate) fn run(args: &BundleArgs) -> Result<ExitCode> {
     }
 }
 
-fn verify(file: &std::path::Path) -> Result<ExitCode> {
+/// What was there before stays until all of it is written.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    draft.write_all(bytes)?;
+    draft.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    draft.persist(path)?;
+    Ok(())
+}
+
+fn verify(file: &Path) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("cannot make a folder to unpack the bundle into")?;
     let checked = bundle::verify(file, folder.path())?;
     let files = text::plural(checked.files, "file");

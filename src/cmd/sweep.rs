@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Result;
 use pinbench::data;
 use pinbench::experiment::claim::Claim;
-use pinbench::experiment::{Experiment, Plan, PlanAsked, PlanHash, ProfileName, Trial, TrialId};
+use pinbench::experiment::{
+    Arm, Experiment, Plan, PlanAsked, PlanChange, PlanHash, ProfileName, Trial, TrialId,
+};
 use pinbench::machine::Environment;
 use pinbench::record::{Block, Listing, Problem, Standing, Store};
 use pinbench::row::Diagnostics;
@@ -200,18 +202,23 @@ pub(super) fn only_trial<'a>(experiments: &'a [Experiment], start: &str) -> Resu
     }
 }
 
-/// The plan that `asked` and the files of a trial ask for. Several arms may share the trial: they have to agree.
+/// The plan that `asked` and the files of a trial ask for. Several arms may share the trial: those whose levels say
+/// nothing of the plan go before the others, and they have to agree.
 pub(super) fn plan_of(
     experiments: &[Experiment],
     trial: &Trial,
     asked: &PlanAsked,
 ) -> Result<Plan, WrongUsage> {
-    let of = |experiment: &Experiment| -> Vec<(Plan, String)> {
+    let of = |experiment: &Experiment| -> Vec<(bool, Plan, String)> {
         let arms = experiment.profile.trials().filter(|(_, other)| other.id() == trial.id());
         let arms = arms.map(|(arm, _)| &experiment.profile.arms[arm]);
-        arms.map(|arm| (asked.of_one(arm), format!("arm '{}' of {}", arm.name, experiment.id))).collect()
+        let told = |arm: &Arm| format!("arm '{}' of {}", arm.name, experiment.id);
+        arms.map(|arm| (arm.varied == PlanChange::default(), asked.of_one(arm), told(arm))).collect()
     };
-    let mut plans: Vec<(Plan, String)> = experiments.iter().flat_map(of).collect();
+    let all: Vec<(bool, Plan, String)> = experiments.iter().flat_map(of).collect();
+    let has_plain = all.iter().any(|(is_plain, ..)| *is_plain);
+    let wanted = all.into_iter().filter(|(is_plain, ..)| *is_plain || !has_plain);
+    let mut plans: Vec<(Plan, String)> = wanted.map(|(_, plan, arm)| (plan, arm)).collect();
     plans.dedup_by(|(one, _), (other, _)| one == other);
     match &plans[..] {
         [(plan, _)] => Ok(plan.clone()),

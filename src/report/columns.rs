@@ -221,7 +221,10 @@ const CLAIMS: &[About] = &[
         "q",
         "share of false findings to expect among verdicts at least as clear (Benjamini–Hochberg over the claims that were evaluated)",
     ),
-    ("repeats", "an earlier claim whose runs it uses again, all of them or some; such a one has no q of its own"),
+    (
+        "repeats",
+        "an earlier claim whose runs it uses again, all of them or some; such a one has no q of its own",
+    ),
     (
         "evidence",
         "one comparison of the claim; the columns that follow are of it and empty where there is none",

@@ -179,11 +179,13 @@ impl Timer for Children {
             let mut still = Vec::new();
             for mut turn in waiting {
                 let since = Instant::now();
-                if !is_first && !self.interrupt.is_asked() {
+                // One that is not told to go on says nothing more, and ends with its standard input.
+                let has_turn = is_first || !self.interrupt.is_asked();
+                if !is_first && has_turn {
                     turn.child.go();
                 }
                 // Before its first turn each says that it is ready, and on a signal ends.
-                if turn.child.is_ready() && !self.interrupt.is_asked() {
+                if has_turn && turn.child.is_ready() && !self.interrupt.is_asked() {
                     turn.took += since.elapsed();
                     still.push(turn);
                     continue;

@@ -130,8 +130,12 @@ impl<'a> Training<'a> {
                 self.progress.so_far = SoFar::default();
                 continue;
             }
-            self.measure(epoch, Split::TrainEval, observer)?;
+            let fitted = self.measure(epoch, Split::TrainEval, observer)?;
             let loss = self.measure(epoch, Split::Validation, observer)?;
+            ending = self.ending_at([fitted, loss]);
+            if ending != Ending::Finished {
+                break;
+            }
             self.end.judge(epoch, loss, &self.learner.built)?;
             last = epoch;
             if self.end.is_over {
@@ -148,8 +152,11 @@ impl<'a> Training<'a> {
         if ending == Ending::Finished && !self.instruments.only_steps {
             kept_epoch = self.end.restore_best(&mut self.learner.built)?;
             let kept = kept_epoch.unwrap_or(last);
-            self.measure(kept, Split::Test, observer)?;
-            self.diagnose(kept, Depth::Full, observer)?;
+            let loss = self.measure(kept, Split::Test, observer)?;
+            ending = self.ending_at([loss]);
+            if ending == Ending::Finished {
+                self.diagnose(kept, Depth::Full, observer)?;
+            }
         }
         Ok(Trained {
             ending,
@@ -171,6 +178,15 @@ impl<'a> Training<'a> {
             evaluate_ns: self.times.evaluate_ns,
             diagnose_ns: self.times.diagnose_ns,
         })
+    }
+
+    /// The loss of a step is that before its update: weights that the last one broke show in an evaluation alone, and the
+    /// accuracy of outputs that are no numbers is that of the first class.
+    fn ending_at<const N: usize>(&self, losses: [f64; N]) -> Ending {
+        match losses.into_iter().find(|loss| !loss.is_finite()) {
+            Some(loss) => Ending::Diverged { step: self.progress.step.saturating_sub(1), loss },
+            None => Ending::Finished,
+        }
     }
 
     fn started(&self) -> Started {

@@ -117,7 +117,9 @@ fn more_than_all_of_a_slowdown_is_explained_by_what_is_left() {
         _ => us(condition),
     };
     let page = Sample::of(None, 8, &turned).page();
-    assert!(page.contains("That is more than all of it") && page.contains("than it would without any slowdown"));
+    assert!(
+        page.contains("That is more than all of it") && page.contains("than it would without any slowdown")
+    );
 }
 
 #[test]
