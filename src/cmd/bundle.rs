@@ -1,10 +1,7 @@
 //! `pinbench bundle`: the evidence of pages in one file.
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -14,6 +11,7 @@ use pinbench::text;
 
 use crate::cmd::audit;
 use crate::cmd::console::print;
+use crate::cmd::report::write_whole;
 
 /// Put pages and all their evidence into one file, or check such a file
 ///
@@ -52,16 +50,6 @@ pub(crate) fn run(args: &BundleArgs) -> Result<ExitCode> {
         // clap asks for one of the two.
         (None, None) => Ok(ExitCode::FAILURE),
     }
-}
-
-/// What was there before stays until all of it is written.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    draft.write_all(bytes)?;
-    draft.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    draft.persist(path)?;
-    Ok(())
 }
 
 fn verify(file: &Path) -> Result<ExitCode> {

@@ -455,13 +455,22 @@ fn write_beside(folder: &Path, files: Vec<File>) -> Result<()> {
         }
     }
     for File { name, bytes } in files {
-        let mut draft = tempfile::NamedTempFile::new_in(folder).with_context(writing)?;
-        draft.write_all(&bytes).with_context(writing)?;
-        let kept = draft.persist(folder.join(&name)).with_context(writing)?;
-        // A temporary file is its owner's alone; a page is everybody's.
-        kept.set_permissions(fs::Permissions::from_mode(0o644)).with_context(writing)?;
+        write_whole(&folder.join(&name), &bytes).with_context(writing)?;
     }
     Ok(())
+}
+
+/// What was there before stays until all of it is written. What is no file, as `/dev/stdout`, is written to and never replaced.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, bytes);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    draft.write_all(bytes)?;
+    let kept = draft.persist(path)?;
+    // A temporary file is its owner's alone; a page is everybody's.
+    kept.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 /// Two renames: for a moment there is no report, and never half of one.
