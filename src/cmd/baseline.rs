@@ -86,23 +86,8 @@ fn seeds(old: Option<&Baseline>) -> Vec<Seed> {
 pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> {
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
     let paths = experiments.iter().map(|experiment| place(workspace, experiment));
-    // Before anything is trained.
+    // Before anything is trained or written.
     let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
-    let mut bench = Bench::new(workspace, None)?;
-    if !args.trainings {
-        let Some(probes) = probe::accept(workspace, &experiments, bench.interrupt())? else {
-            return Ok(interrupted());
-        };
-        for (experiment, probes) in experiments.iter().zip(&probes) {
-            write_probes(workspace, experiment, probes, args.dry_run)?;
-        }
-    }
-    if args.probes {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let plan = args.plan.one_thread();
-    let twins = twins(&plan);
-    let plans: Vec<&PlanAsked> = std::iter::once(&plan).chain(twins.iter().map(|(_, plan)| plan)).collect();
     let has = |name: &str| {
         experiments.iter().any(|experiment| experiment.profile.arms.iter().any(|arm| is_called(arm, name)))
     };
@@ -112,10 +97,30 @@ pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> 
         ))
         .into());
     }
-    let (mut stamped, mut wanted) = (Vec::new(), Vec::new());
-    for experiment in &experiments {
+    let trained = |experiment| {
         let old = stored(workspace, experiment);
         let arms = arms(args, experiment, old.as_ref())?;
+        Ok((old, arms))
+    };
+    let trained = experiments.iter().map(trained).collect::<Result<Vec<_>>>()?;
+    let mut bench = Bench::new(workspace, None)?;
+    let mut probes = Vec::new();
+    if !args.trainings {
+        let Some(answers) = probe::accept(workspace, &experiments, bench.interrupt())? else {
+            return Ok(interrupted());
+        };
+        probes = answers;
+    }
+    if args.probes {
+        let mut each = experiments.iter().zip(&probes);
+        each.try_for_each(|(of, probes)| write_probes(workspace, of, probes, args.dry_run))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = args.plan.one_thread();
+    let twins = twins(&plan);
+    let plans: Vec<&PlanAsked> = std::iter::once(&plan).chain(twins.iter().map(|(_, plan)| plan)).collect();
+    let (mut stamped, mut wanted) = (Vec::new(), Vec::new());
+    for (experiment, (old, arms)) in experiments.iter().zip(trained) {
         let stamp = stamp(old.as_ref(), experiment, &arms);
         let seeds = args.seeds.as_ref().map_or_else(|| seeds(old.as_ref()), |seeds| seeds.0.clone());
         wanted.extend(plans.iter().enumerate().map(|(number, &plan)| {
@@ -127,15 +132,20 @@ pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> 
     let Some(runs) = bench.samples(&wanted)? else { return Ok(interrupted()) };
     let mut code = ExitCode::SUCCESS;
     let each = experiments.iter().zip(&paths).zip(stamped).zip(runs.chunks(plans.len()));
-    for (((experiment, path), (old, stamp)), runs) in each {
+    for (at, (((experiment, path), (old, stamp)), runs)) in each.enumerate() {
         let names = twins.iter().map(|(name, _)| *name);
         let twins: Vec<(PlanName, Vec<Sample>)> = names.zip(runs[1..].iter().cloned()).collect();
         let asked = Asked::of(experiment, &workspace.named(experiment));
         let new = accept(&asked, stamp, &runs[0], &twins)?;
-        if is_refused(asked, old.as_ref(), &new, path, args)? {
+        let is_refused = is_refused(asked, old.as_ref(), &new, path, args)?;
+        if is_refused {
             code = ExitCode::from(Exit::Regressed.code());
         } else if !args.dry_run {
             write(path, &new.to_toml())?;
+        }
+        // With the accuracies or not at all: single steps that are accepted alone would let `check` hold.
+        if let Some(probes) = probes.get(at) {
+            write_probes(workspace, experiment, probes, args.dry_run || is_refused)?;
         }
     }
     Ok(code)

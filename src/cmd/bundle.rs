@@ -40,7 +40,7 @@ pub(crate) fn run(args: &BundleArgs) -> Result<ExitCode> {
     match (&args.verify, &args.folder) {
         (Some(file), _) => verify(file),
         (None, Some(folder)) => {
-            let bytes = bundle::pack(folder)?;
+            let bytes = bundle::pack(folder, &args.out)?;
             let writing = || format!("cannot write '{}'; check space and permissions", args.out.display());
             write_whole(&args.out, &bytes).with_context(writing)?;
             let size = text::bytes(bytes.len() as u64);

@@ -35,8 +35,8 @@ use self::choose::choose;
 
 /// Make the reports of the runs there are
 ///
-/// When runs came from elsewhere, or you want the page of a sweep that is still under way. Takes the runs of the
-/// newest plan and machine, those of `--jobs` only where there are no others; trains nothing and needs no libtorch.
+/// When runs came from elsewhere, or you want the page of a sweep that is still under way. Takes the runs of the plan and
+/// machine with most trials done, among equals those that ran alone, then the newest; trains nothing and needs no libtorch.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -120,8 +120,12 @@ pub(crate) fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> 
     };
     let Written { empty, .. } = reporter.write(&experiments, &Choice::Fullest(args.plan()), None)?;
     if !empty.is_empty() {
+        let (under, option) = match args.plan() {
+            Some(plan) => (format!(" under the plan {plan}"), format!(" --plan {plan}")),
+            None => Default::default(),
+        };
         warn(&format!(
-            "there is no run of {} in '{}', so that there are no numbers on {}; `pinbench run` makes some",
+            "there is no run of {}{under} in '{}', so that there are no numbers on {}; `pinbench run{option}` makes some",
             empty.join(", "),
             workspace.store.display(),
             if empty.len() == 1 { "its page" } else { "their pages" }
@@ -175,6 +179,14 @@ pub(crate) struct Written {
     pub empty: Vec<String>,
 }
 
+/// A page that was made before, of an experiment of this id.
+#[derive(Debug)]
+struct Earlier {
+    id: String,
+    folder: PathBuf,
+    command: Option<String>,
+}
+
 /// Rows of steps beyond which a page does without them unless they were asked for: ten million take a minute and gigabytes.
 const MOST_STEPS: u64 = 2_000_000;
 
@@ -221,9 +233,12 @@ impl Reporter<'_> {
             entries.insert(experiment.id.clone(), Entry::of(&input, |_| true, &findings)?);
         }
         self.translate_others(&entries)?;
-        for (id, folder) in self.earlier(&known, &entries)? {
+        for Earlier { id, folder, command } in self.earlier(&known, &entries)? {
             match kept::index::entry(&folder, &findings, self.languages, Path::exists) {
-                Ok(entry) => drop(entries.insert(id, entry)),
+                Ok(entry) => {
+                    entries.insert(id, entry);
+                    index.command.extend(command.map(|command| format!("\n{command}")));
+                }
                 Err(error) => warn(&format!("left out of the index: {error}")),
             }
         }
@@ -274,20 +289,20 @@ impl Reporter<'_> {
         format!("pinbench reproduce{named}{profile}")
     }
 
-    /// Pages of known experiments that were made before and stand beside the index, by id: of the same profile, if one was
-    /// asked for.
-    fn earlier(
-        &self,
-        known: &[Experiment],
-        made: &BTreeMap<String, Entry>,
-    ) -> Result<Vec<(String, PathBuf)>> {
+    /// Pages that were made before and stand beside the index, by id: of the same profile, if one was asked for. Those of
+    /// files elsewhere, which this command line does not name, with the command that makes them again.
+    fn earlier(&self, known: &[Experiment], made: &BTreeMap<String, Entry>) -> Result<Vec<Earlier>> {
         let mut found = Vec::new();
-        for experiment in known.iter().filter(|known| !made.contains_key(&known.id)) {
-            let folder = self.out.join(&experiment.id);
-            if kept::kind(&folder)? == Some(Kind::Experiment)
-                && kept::experiment::profile(&folder)? == experiment.profile.name
-            {
-                found.push((experiment.id.clone(), folder));
+        for (name, (kind, folder)) in kept::index::folders(self.out)? {
+            if kind != Kind::Experiment || made.contains_key(&name) {
+                continue;
+            }
+            let kept::experiment::Asked { id, profile, command } = kept::experiment::asked(&folder)?;
+            let known = known.iter().find(|known| known.id == id);
+            let wanted = known.map(|known| &known.profile.name).or(self.profile.as_ref());
+            // A copy under another name is no page that an index could link.
+            if id == name && wanted.is_none_or(|wanted| *wanted == profile) {
+                found.push(Earlier { id, folder, command: known.is_none().then_some(command) });
             }
         }
         Ok(found)
@@ -325,7 +340,13 @@ impl Reporter<'_> {
         let named = self.workspace.told(experiment);
         let command = match plan {
             Some((plan, at_once)) => command("reproduce", &named, experiment, plan, at_once),
-            None => format!("pinbench reproduce {named}{}", profile.name.option()),
+            None => {
+                let plan = match choice {
+                    Choice::Fullest(Some(plan)) => format!(" --plan {plan}"),
+                    _ => String::new(),
+                };
+                format!("pinbench reproduce {named}{}{plan}", profile.name.option())
+            }
         };
         let steps = self.uses_steps(experiment, &chosen.records, said);
         let mut arms: Vec<ArmRuns> =

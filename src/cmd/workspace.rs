@@ -355,10 +355,10 @@ pub(super) fn command(verb: &str, named: &str, of: &Experiment, plan: &Plan, at_
         "cpu" => String::new(),
         other => format!(" --device {other}"),
     };
-    let threads = match at_once {
-        1 => format!("--threads {}", plan.threads),
-        // One thread each, which is not said again.
-        at_once => format!("--jobs {at_once}"),
+    // `--jobs` is one thread each, and tasks of a manifest may have several: other threads, other weights.
+    let threads = match (at_once, plan.threads) {
+        (2.., 1) => format!("--jobs {at_once}"),
+        (_, threads) => format!("--threads {threads}"),
     };
     let changes = plan.changes().without(&of.varied());
     let set: String =

@@ -3,6 +3,8 @@
 //! A mistake in a claim does not refuse the experiment: its runs and its other claims are as good as before. It is
 //! kept with the claim, and the page and `pinbench list` show it.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -57,10 +59,13 @@ pub(super) struct WireTest {
 }
 
 pub(super) fn claims(source: &Source, wire: Vec<WireClaim>, arms: &[Arm]) -> Vec<Claim> {
+    // A page shows a mistake, and is made again where the file lies in another folder.
+    let path = source.path.file_name().map_or(source.path, Path::new);
+    let source = Source { path, text: source.text };
     let mut claims: Vec<Claim> = Vec::new();
     for wire in wire {
         let repeated = claims.iter().any(|claim| claim.id == *wire.id.get_ref());
-        claims.push(claim(source, wire, arms, repeated));
+        claims.push(claim(&source, wire, arms, repeated));
     }
     claims
 }

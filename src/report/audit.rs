@@ -230,6 +230,16 @@ pub mod tests {
         assert!(audit.numbers > 1000 && audit.links > 10, "{audit:?}");
     }
 
+    /// A page's folder had to bear the name of its experiment.
+    #[test]
+    fn a_page_is_made_again_in_a_folder_of_another_name() {
+        let folder = pages();
+        let renamed = folder.path().join("m1 of Tuesday");
+        fs::rename(folder.path().join("m1"), &renamed).unwrap();
+        let audit = Audit::of(&renamed).unwrap();
+        assert!(audit.holds(), "{audit:?}");
+    }
+
     /// Every one of them, in words, tables, figures and their descriptions.
     #[test]
     fn a_digit_that_was_changed_is_found_wherever_it_stands() {

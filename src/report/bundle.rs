@@ -33,15 +33,24 @@ pub enum BundleError {
     Content { file: String, what: String },
     #[error("the bundle cannot be unpacked: {0}; expected a .tar.gz that `pinbench bundle` wrote")]
     Archive(#[source] io::Error),
+    #[error(
+        "'{folder}' holds one page of a report, which links to the index, the methods and the explanations in the folder above; \
+         bundle that folder"
+    )]
+    One { folder: PathBuf },
 }
 
-/// The bundle of the pages in `folder`, hidden files left out.
-pub fn pack(folder: &Path) -> Result<Vec<u8>, BundleError> {
+/// The bundle of the pages in `folder`; hidden files are left out, and `out`, an older bundle that may lie there.
+pub fn pack(folder: &Path, out: &Path) -> Result<Vec<u8>, BundleError> {
     // What holds no page that can be checked is not worth a bundle.
     kept::tree(folder)?;
+    let kind = kept::kind(folder)?;
+    if kind == Some(Kind::Experiment) {
+        return Err(BundleError::One { folder: folder.to_owned() });
+    }
     let mut files = BTreeMap::from([(LOCK.0.to_owned(), LOCK.1.as_bytes().to_vec())]);
-    collect(folder, PAGES, &mut files)?;
-    if kept::kind(folder)? == Some(Kind::Index) && !kept::index::read(folder)?.neighbours.is_empty() {
+    collect(folder, PAGES, fs::canonicalize(out).ok().as_deref(), &mut files)?;
+    if kind == Some(Kind::Index) && !kept::index::read(folder)?.neighbours.is_empty() {
         // What lies beside the folder is not in the bundle, and a link to it would lead nowhere.
         let index = kept::remake_index(folder, None, |index| Index { neighbours: Vec::new(), ..index })?;
         files.extend(index.into_iter().map(|file| (format!("{PAGES}/{}", file.name), file.bytes)));
@@ -51,7 +60,12 @@ pub fn pack(folder: &Path) -> Result<Vec<u8>, BundleError> {
     archive(&files).map_err(BundleError::Archive)
 }
 
-fn collect(folder: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<(), BundleError> {
+fn collect(
+    folder: &Path,
+    name: &str,
+    out: Option<&Path>,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), BundleError> {
     let reading = |path: &Path| {
         let path = path.to_owned();
         move |source| BundleError::Read { path, source }
@@ -60,11 +74,11 @@ fn collect(folder: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) -> 
         let path = entry.map_err(reading(folder))?.path();
         let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{name}/{own}");
-        if own.starts_with('.') {
+        if own.starts_with('.') || out.is_some_and(|out| fs::canonicalize(&path).is_ok_and(|path| path == out)) {
             continue;
         }
         if path.is_dir() {
-            collect(&path, &name, files)?;
+            collect(&path, &name, out, files)?;
         } else {
             files.insert(name, fs::read(&path).map_err(reading(&path))?);
         }
@@ -156,8 +170,12 @@ mod tests {
     #[test]
     fn a_bundle_is_checked_where_there_is_no_store_and_the_same_pages_give_the_same_bytes() {
         let folder = pages();
-        let bytes = pack(folder.path()).unwrap();
-        assert_eq!(bytes, pack(folder.path()).unwrap());
+        let inside = folder.path().join("evidence.tar.gz");
+        let bytes = pack(folder.path(), &inside).unwrap();
+        fs::write(&inside, &bytes).unwrap();
+        assert_eq!(bytes, pack(folder.path(), &inside).unwrap(), "an older bundle is not in the new one");
+        let one = pack(&folder.path().join("m1"), &inside).unwrap_err().to_string();
+        assert!(one.contains("one page of a report") && one.contains("bundle that folder"), "{one}");
         let elsewhere = tempfile::tempdir().unwrap();
         let file = elsewhere.path().join("evidence.tar.gz");
         fs::write(&file, &bytes).unwrap();
@@ -187,7 +205,7 @@ mod tests {
         assert!(page.contains("<a href=\"../quick/index.html\">quick</a>"), "{page}");
         assert!(Audit::of(parent.path()).unwrap().holds());
         let file = parent.path().join("evidence.tar.gz");
-        fs::write(&file, pack(&full).unwrap()).unwrap();
+        fs::write(&file, pack(&full, &file).unwrap()).unwrap();
         let checked = verify(&file, &parent.path().join("out")).unwrap();
         assert!(checked.audit.holds(), "{:?}", checked.audit);
     }

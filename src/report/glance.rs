@@ -3,7 +3,7 @@
 //! They state what was measured, with spread and n, and no verdict: one arm ahead of another by less than the spread
 //! is said to be so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ type Ranked<'s> = (&'s Localised, Spread);
 /// Those of the arms that have a quantity, greatest first.
 fn ranked<'s>(
     arms: impl Iterator<Item = &'s ArmSummary<'s>>,
-    quantity: fn(&ArmSummary) -> Option<Spread>,
+    quantity: impl Fn(&ArmSummary) -> Option<Spread>,
 ) -> Vec<Ranked<'s>> {
     let mut ranked: Vec<Ranked> = arms.filter_map(|arm| Some((&arm.name, quantity(arm)?))).collect();
     ranked.sort_by(|left, right| right.1.mean.total_cmp(&left.1.mean));
@@ -134,7 +134,7 @@ fn accuracy(summary: &Summary, words: Words) -> Option<String> {
     }
     let of_set = |wanted| {
         let arms: Vec<&ArmSummary> = summary.distinct().filter(|arm| set(arm) == wanted).collect();
-        highest(&arms, &ranked(arms.iter().copied(), |arm| arm.spreads.val_acc), words)
+        highest(&arms, words)
     };
     let of_sets: Vec<String> = sets.into_iter().filter_map(of_set).collect();
     let mut sentence = Some(of_sets.join(" ")).filter(|text| !text.is_empty())?;
@@ -147,11 +147,23 @@ fn accuracy(summary: &Summary, words: Words) -> Option<String> {
     Some(sentence)
 }
 
-fn highest(arms: &[&ArmSummary], ranked: &[Ranked], words: Words) -> Option<String> {
-    let &(name, best) = ranked.first()?;
+/// Of the seeds that all arms have which have any: a mean over easier seeds, while a sweep is half done, leads nothing.
+fn highest(arms: &[&ArmSummary], words: Words) -> Option<String> {
+    let accuracy = |measures: &Measures| Some(measures.validation?.accuracy);
+    let seeds = |arm: &&ArmSummary| by_seed(arm, accuracy).into_keys().collect::<BTreeSet<Seed>>();
+    let of_arms: Vec<BTreeSet<Seed>> = arms.iter().map(seeds).filter(|seeds| !seeds.is_empty()).collect();
+    let shared = of_arms.iter().cloned().reduce(|all, seeds| &all & &seeds)?;
+    let over_shared = |arm: &ArmSummary| {
+        let shared = by_seed(arm, accuracy).into_iter().filter(|(seed, _)| shared.contains(seed));
+        Spread::of(&shared.map(|(_, value)| value).collect::<Vec<f64>>())
+    };
+    let ranked = ranked(arms.iter().copied(), over_shared);
+    let Some(&(name, best)) = ranked.first() else { return Some(words.say("glance.no-shared-seed", &[])) };
     let value = text::mean_sd(best.mean, best.sd, 4);
     let what = if ranked.len() == 1 { "glance.accuracy" } else { "glance.highest" };
-    let (told_name, seeds) = (told(name, words), words.count("word.seed-count", best.n, &[]));
+    let is_of_all = of_arms.iter().all(|seeds| *seeds == shared);
+    let counted = if is_of_all { "word.seed-count" } else { "word.shared-seed" };
+    let (told_name, seeds) = (told(name, words), words.count(counted, best.n, &[]));
     let mut sentence = words.say(what, &[("arm", &told_name), ("value", &value), ("seeds", &seeds)]);
     let lead = |(name, other): &Ranked| lead(best.mean - other.mean, name, words);
     let mut others: Vec<String> = ranked[1..].iter().take(MOST_NAMED).map(lead).collect();
@@ -163,7 +175,6 @@ fn highest(arms: &[&ArmSummary], ranked: &[Ranked], words: Words) -> Option<Stri
         sentence.push_str(&words.say("glance.leads", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
-    let accuracy = |measures: &Measures| Some(measures.validation?.accuracy);
     let within: Vec<&Localised> = ranked[1..]
         .iter()
         .map(|(other, _)| *other)
@@ -190,6 +201,11 @@ fn lead(difference: f64, name: &Localised, words: Words) -> String {
     }
 }
 
+fn by_seed(arm: &ArmSummary, value: impl Fn(&Measures) -> Option<f64>) -> BTreeMap<Seed, f64> {
+    let counted = arm.counted.iter();
+    counted.filter_map(|(run, measures)| Some((run.record.trial.seed, value(measures)?))).collect()
+}
+
 /// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
 fn is_by_chance(
     arms: &[&ArmSummary],
@@ -197,11 +213,10 @@ fn is_by_chance(
     other: &Localised,
     value: impl Fn(&Measures) -> Option<f64>,
 ) -> bool {
-    let by_seed = |name: &Localised| -> BTreeMap<Seed, f64> {
-        let counted = arms.iter().filter(|arm| arm.name == *name).flat_map(|arm| &arm.counted);
-        counted.filter_map(|(run, measures)| Some((run.record.trial.seed, value(measures)?))).collect()
+    let of = |name: &Localised| -> BTreeMap<Seed, f64> {
+        arms.iter().filter(|arm| arm.name == *name).flat_map(|arm| by_seed(arm, &value)).collect()
     };
-    let (best, other) = (by_seed(best), by_seed(other));
+    let (best, other) = (of(best), of(other));
     let lead: Vec<f64> = best.iter().filter_map(|(seed, best)| Some(best - other.get(seed)?)).collect();
     inference::interval(&lead, 0.05).is_none_or(|(low, _)| low <= 0.0)
 }
@@ -323,6 +338,23 @@ mod tests {
             said.contains(scores) && said.contains("Not among them: batch 128 (no finished run)."),
             "{said}"
         );
+    }
+
+    /// An arm with one easy seed was called the highest, above a mean over two.
+    #[test]
+    fn arms_are_ranked_over_the_seeds_that_all_of_them_have() {
+        let experiment = samples::experiment();
+        let mut arms = arms(&experiment, [&[0.90, 0.99], &[0.91, 0.95], &[0.92, 0.93]]);
+        arms[1].runs.remove(0);
+        let said = |arms: &[ArmRuns]| {
+            let summary = Summary::of(&experiment, arms);
+            sentences(&summary, &experiment, &[], Words::english()).remove(0)
+        };
+        let expected = "Highest validation accuracy: batch 64 with 0.9900 over 1 seed that all arms share, 0.0400 above \
+                        batch 128 and 0.0600 above batch 1024.";
+        assert!(said(&arms).starts_with(expected), "{}", said(&arms));
+        arms[2].runs.remove(1);
+        assert!(said(&arms).starts_with("No seed has a run of every arm"), "{}", said(&arms));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::language::{Language, Localised};
 use crate::record::joined::{self, ByRun, Labelled};
 use crate::record::schema::FORMAT;
 use crate::record::{LoadedRun, Rows, RunRecord, parse_listed};
-use crate::report::kept::{Folder, KeptError, Kind, download, name_of};
+use crate::report::kept::{Folder, KeptError, Kind, download};
 use crate::report::{Download, Explained, Input, ReportError, values};
 use crate::row::Split;
 use crate::stream::Seed;
@@ -112,8 +112,10 @@ fn tables(labelled: &[Labelled]) -> Result<Vec<Download>, ReportError> {
     Ok(files)
 }
 
+const SUFFIX: &str = ".toml";
+
 fn file_name(id: &str) -> String {
-    format!("{id}.toml")
+    format!("{id}{SUFFIX}")
 }
 
 /// Without them nobody else could read the experiment's file.
@@ -172,13 +174,13 @@ impl Content {
     }
 }
 
-/// Reads the folder of a page, whose name is the experiment's id; every file is verified before it is decoded.
+/// Reads the folder of a page, whatever it is called now; every file is verified before it is decoded.
 pub fn read(folder: &Path) -> Result<Page, KeptError> {
     let folder = Folder::<Wire>::open(folder, Kind::Experiment)?;
     for text in &folder.of.data_sets {
         define(&folder, text)?;
     }
-    let name = file_name(&name_of(&folder.path));
+    let name = file_name(&id(&folder)?);
     let text = folder.text(&name)?;
     let experiment =
         Experiment::parse(Path::new(&name), &text).map_err(|error| folder.content(&name, &error))?;
@@ -220,9 +222,28 @@ pub fn sealed(folder: &Path) -> Result<(usize, usize), KeptError> {
     Ok((sealed, with_rows.len()))
 }
 
-/// The profile of the page in a folder, without its rows.
-pub fn profile(folder: &Path) -> Result<ProfileName, KeptError> {
-    Ok(Folder::<Wire>::open(folder, Kind::Experiment)?.of.profile)
+/// What the page in a folder is of, without its rows.
+pub struct Asked {
+    pub id: String,
+    pub profile: ProfileName,
+    /// Makes it again.
+    pub command: String,
+}
+
+pub fn asked(folder: &Path) -> Result<Asked, KeptError> {
+    let folder = Folder::<Wire>::open(folder, Kind::Experiment)?;
+    let id = id(&folder)?;
+    let Wire { profile, command, .. } = folder.of;
+    Ok(Asked { id, profile, command })
+}
+
+/// That of the one experiment whose file lies there.
+fn id(folder: &Folder<Wire>) -> Result<String, KeptError> {
+    let mut ids = folder.sha256.keys().filter_map(|name| name.strip_suffix(SUFFIX));
+    match (ids.next(), ids.next()) {
+        (Some(id), None) => Ok(id.to_owned()),
+        _ => Err(folder.content(super::NAME, &"it does not name one experiment's file")),
+    }
 }
 
 fn define(folder: &Folder<Wire>, text: &str) -> Result<(), KeptError> {
