@@ -56,7 +56,7 @@ class Network(nn.Module):
     def layer(self, layer, size: tuple) -> nn.Module:
         if isinstance(layer, str):
             simple = {
-                "batch_norm": ("bn", lambda: nn.BatchNorm2d(size[0])),
+                "batch_norm": ("bn", lambda: (nn.BatchNorm2d if len(size) == 3 else nn.BatchNorm1d)(size[0])),
                 "layer_norm": ("ln", lambda: nn.LayerNorm(size)),
                 "lrn": ("lrn", lambda: nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)),
                 "global_avg_pool": ("pool", lambda: nn.AdaptiveAvgPool2d(1)),

@@ -4,7 +4,7 @@
 //! stored result changes its identity. A new key is a field here, its check, and a line in `manual.rs`.
 //!
 //! A file's tables are read as these same types. What a file may say otherwise (`schedule = "constant"`, `lr_rule`) a config
-//! never holds: `Optim::resolved` and `Augment::resolved` bring it into the one form that is hashed.
+//! never holds: `resolved` of its tables brings it into the one form that is hashed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::dataset::{self, Shape};
 use crate::digest::Digest;
-use crate::network::ShapeError;
+use crate::network::{self, ShapeError};
 pub use crate::network::{Activation, Layer, Layers, Model, Norm, Pooling, Preset, PresetName};
 
 /// Of [`Data::validation`] where nobody says.
@@ -240,6 +240,7 @@ impl Config {
         })?;
         check("train.epochs", &epochs, epochs >= 1, || "at least 1".to_owned())?;
         self.train.check_ending()?;
+        self.check_norms(images)?;
         self.augment.as_ref().map_or(Ok(()), |augment| augment.check(set.shape()))
     }
 }
@@ -257,6 +258,20 @@ impl Config {
             },
             found,
             expected,
+        })
+    }
+}
+
+impl Config {
+    /// What is normalised over one value is 0, whatever arrived; PyTorch refuses it as the training comes to that pass.
+    fn check_norms(&self, images: u32) -> Result<(), Impossible> {
+        let is_single = self.train.smallest_pass(images) == 1
+            && self.network().is_ok_and(|steps| network::normalises_one_value(&steps));
+        check("train.batch", &self.train.batch, !is_single, || {
+            format!(
+                "one that leaves no pass of a single image, of {images} an epoch: a `batch_norm` of the network would have \
+                 one value a channel to normalise"
+            )
         })
     }
 }
@@ -292,6 +307,24 @@ impl Data {
 }
 
 impl Train {
+    /// The one form of a setting that is hashed: nothing where a value changes nothing.
+    pub(super) fn resolved(self) -> Self {
+        let has_patience = self.patience.is_some();
+        Self {
+            min_delta: self.min_delta.filter(|&delta| delta != 0.0 || !has_patience),
+            micro_batch: self.micro_batch.filter(|&images| images < self.batch),
+            label_smoothing: self.label_smoothing.filter(|&share| share != 0.0),
+            ..self
+        }
+    }
+
+    /// Images of the smallest forward pass of an epoch of so many.
+    fn smallest_pass(&self, images: u32) -> u32 {
+        let rest = |all: u32, part: u32| if all % part == 0 { part } else { all % part };
+        let part = |step: u32| rest(step, self.micro_batch.map_or(step, |most| most.min(step)));
+        part(self.batch).min(part(rest(images, self.batch)))
+    }
+
     fn check_ending(&self) -> Result<(), Impossible> {
         for (key, count) in [
             ("train.max_steps", self.max_steps),
@@ -319,7 +352,13 @@ impl Train {
 impl Augment {
     /// The one form of a setting that is hashed: nothing where all is off.
     pub(super) fn resolved(self) -> Option<Self> {
-        let augment = Self { flip: self.flip.filter(|&flip| flip), ..self };
+        let augment = Self {
+            shift: self.shift.filter(|&pixels| pixels != 0),
+            rotation: self.rotation.filter(|&degrees| degrees != 0.0),
+            flip: self.flip.filter(|&flip| flip),
+            crop: self.crop.filter(|&pixels| pixels != 0),
+            cutout: self.cutout,
+        };
         (augment != Self::default()).then_some(augment)
     }
 
@@ -370,7 +409,8 @@ impl Optim {
             eps: self.eps.or(Some(EPS)),
             schedule: self.schedule.filter(|&schedule| schedule != Schedule::Constant),
             gamma: self.gamma.or(is_multistep.then_some(0.1)),
-            decay: self.decay.filter(|&decay| decay != Decay::All),
+            decay: self.decay.filter(|&decay| decay != Decay::All && self.weight_decay != 0.0),
+            momentum: self.momentum.filter(|&momentum| momentum != 0.0 || self.name != OptimName::Sgd),
             lr_rule: None,
             lr_base_batch: None,
             ..self

@@ -142,6 +142,6 @@ impl TryFrom<WireConfig> for Config {
         let WireData { set, validation, train_limit, eval_limit, normalise } = data;
         let data = Data { validation, train_limit, eval_limit, normalise, ..Data::of(set) };
         let optim = optim.resolved(train.batch)?;
-        Ok(Self { data, model, optim, train, augment: augment.resolved() })
+        Ok(Self { data, model, optim, train: train.resolved(), augment: augment.resolved() })
     }
 }

@@ -20,7 +20,7 @@ pub use convolution::{Algorithm, Algorithms};
 pub use layer::{Conv, Layer, Shortcut, Units, Window};
 pub use passes::{Order, OwnKernels, Pass, passes};
 pub use preset::{Norm, Pooling, Preset, PresetName};
-pub use shape::{Op, ShapeError, Size, Step, Way, infer};
+pub use shape::{Op, ShapeError, Size, Step, Way, infer, normalises_one_value};
 
 /// A preset by its name and options, or layers. The JSON of either, without what is absent, is what a config is hashed by.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

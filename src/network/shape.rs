@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::network::Activation;
 use crate::network::layer::{Conv, Layer, Shortcut, Units, Window};
+use crate::network::passes::inner;
 
 /// Layers of a network once its repeats are written out. ResNet-1202 has 3,000.
 const MAX_STEPS: usize = 10_000;
@@ -185,7 +186,7 @@ impl Inference {
             (Layer::GlobalAvgPool, Size::Image { channels, .. }) => {
                 Ok(Size::Image { channels, height: 1, width: 1 })
             }
-            (Layer::BatchNorm | Layer::Lrn, Size::Image { .. }) => Ok(input),
+            (Layer::Lrn, Size::Image { .. }) => Ok(input),
             (Layer::Linear { units, .. }, Size::Flat(_)) => Ok(Size::Flat(match units {
                 Units::Count(units) => u64::from(*units),
                 Units::Classes => u64::from(self.classes),
@@ -194,7 +195,7 @@ impl Inference {
                 Err("values in a row: put \"flatten\" before it".to_owned())
             }
             (Layer::Flatten, size) => Ok(Size::Flat(size.values())),
-            (Layer::LayerNorm | Layer::Activation(_) | Layer::Dropout(_), size) => Ok(size),
+            (Layer::BatchNorm | Layer::LayerNorm | Layer::Activation(_) | Layer::Dropout(_), size) => Ok(size),
             // A sequence writes repeats out, and `step` takes residuals.
             (Layer::Repeat { .. } | Layer::Residual { .. }, size) => Ok(size),
             (_, Size::Flat(_)) => Err("an image: put it before \"flatten\"".to_owned()),
@@ -275,6 +276,17 @@ impl Window {
     }
 }
 
+/// Whether a BatchNorm has one value a channel of an image.
+pub fn normalises_one_value(steps: &[Step]) -> bool {
+    let is_one = |size: Size| match size {
+        Size::Image { height, width, .. } => height.saturating_mul(width) == 1,
+        Size::Flat(_) => true,
+    };
+    steps.iter().any(|step| {
+        step.op == Op::BatchNorm && is_one(step.input) || inner(step).into_iter().any(normalises_one_value)
+    })
+}
+
 impl Step {
     /// Trained values, without those of layers inside.
     pub fn parameters(&self) -> u64 {
@@ -288,7 +300,7 @@ impl Step {
                 output.values().saturating_mul(input.values().saturating_add(u64::from(*bias)))
             }
             (Op::BatchNorm | Op::GroupNorm(_), Size::Image { channels, .. }, _) => 2 * channels,
-            (Op::LayerNorm, input, _) => 2 * input.values(),
+            (Op::LayerNorm, input, _) | (Op::BatchNorm, input @ Size::Flat(_), _) => 2 * input.values(),
             (Op::Activation(Activation::Prelu), ..) => 1,
             _ => 0,
         }
@@ -352,6 +364,9 @@ mod tests {
         let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names, ["conv1", "bn1", "act1", "conv2", "bn2", "act2", "flatten1", "fc1"]);
         assert_eq!([steps[0].parameters(), steps[3].parameters()], [8 * (27 + 1), 8 * (72 + 1)]);
+        let flat = inferred(r#"["flatten", {"linear": 20}, "batch_norm", {"linear": "classes"}]"#).unwrap();
+        assert_eq!((flat[2].output.to_string(), flat[2].parameters()), ("[20]".to_owned(), 2 * 20));
+        assert_eq!([&steps, &flat].map(|steps| normalises_one_value(steps)), [false, true]);
     }
 
     #[test]

@@ -266,7 +266,11 @@ const NETWORK: &str = r#"layers = [
 const PRESET: &str = "name = \"simple_cnn\"\nactivation = \"relu\"\ndropout = 0.5";
 
 fn network(factor: &str, layers: &str) -> Result<Experiment, LocatedError> {
-    let text = TEXT.replacen(PRESET, layers, 1);
+    network_of(TEXT, factor, layers)
+}
+
+fn network_of(text: &str, factor: &str, layers: &str) -> Result<Experiment, LocatedError> {
+    let text = text.replacen(PRESET, layers, 1);
     let at = text.find("[[factors]]").unwrap();
     let end = text.find("[profiles.smoke]").unwrap();
     let factor = format!("[[factors]]\n{factor}\n\n");
@@ -308,6 +312,49 @@ fn a_network_is_hashed_by_its_layers_with_their_defaults() {
     let written = NETWORK.replacen("pad = 1 }", "pad = 1, stride = 1, groups = 1, bias = true }", 1);
     assert_eq!(hash(NETWORK), hash(&written));
     assert_ne!(hash(NETWORK), hash(&NETWORK.replacen("pad = 1", "pad = 2", 1)));
+}
+
+/// `crop = 0` and a `micro_batch` of the whole batch were other trials of the same training.
+#[test]
+fn what_changes_nothing_makes_no_other_trial() {
+    let hash = |text: &str| parse(text).unwrap().profile.arms[0].config.hash();
+    let with = |lines: &str| hash(&TEXT.replacen("epochs = 5", &format!("epochs = 5\n{lines}"), 1));
+    let plain = hash(TEXT);
+    for nothing in [
+        "micro_batch = 64",
+        "micro_batch = 900",
+        "label_smoothing = 0.0",
+        "[augment]\ncrop = 0\nshift = 0\nrotation = 0.0",
+    ] {
+        assert_eq!(with(nothing), plain, "{nothing}");
+    }
+    assert_ne!(with("micro_batch = 32"), plain);
+    assert_eq!(with("patience = 2\nmin_delta = 0.0"), with("patience = 2"));
+    let optim = |lines: &str| hash(&TEXT.replacen("lr = 0.001", lines, 1));
+    assert_eq!(optim("lr = 0.001\ndecay = \"weights\""), plain);
+    let decayed = "lr = 0.001\nweight_decay = 0.1";
+    assert_ne!(optim(&format!("{decayed}\ndecay = \"weights\"")), optim(decayed));
+    assert!(error("lr = 0.001", "lr = 0.001\nmomentum = 0.0").contains("the optimizer `sgd` only"));
+}
+
+/// It was trained, and came out as a divergence.
+#[test]
+fn a_batch_norm_over_one_value_is_refused() {
+    let factor = "key = \"train.batch\"\nlabel = \"batch\"\nlevels = [{ value = 64 }, { value = 128 }]";
+    let normed = |norm: &str, more: &str| {
+        let layers = NETWORK.replacen("\"flatten\",", norm, 1);
+        let limited = format!("{layers}\n[data]\nset = \"mnist\"\nvalidation = 0.2\n{more}");
+        let text = TEXT.replacen("[data]\nset = \"mnist\"\nvalidation = 0.2\n", "", 1);
+        network_of(&text, factor, &limited)
+    };
+    let small = "\"global_avg_pool\", \"batch_norm\", \"flatten\",";
+    let flat = "\"flatten\", { linear = 20 }, \"batch_norm\", \"relu\",";
+    for norm in [small, flat] {
+        assert!(normed(norm, "train_limit = 1280").is_ok());
+        let text = normed(norm, "train_limit = 1281").unwrap_err().to_string();
+        assert!(text.contains("`train.batch` is 64") && text.contains("no pass of a single image"), "{text}");
+    }
+    assert!(normed("\"batch_norm\", \"flatten\",", "train_limit = 1281").is_ok());
 }
 
 #[test]
