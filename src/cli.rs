@@ -9,7 +9,7 @@ Exit codes:
   0    everything asked for is there
   1    something failed, or a run diverged
   2    wrong usage: an unknown option or id, or a mistake in a TOML file
-  3, 4 of `check` alone: inconclusive, not comparable
+  3-5  of `check` alone: inconclusive, not comparable, changed
   75   of `run --manifest`: another process has that trial
   85   of `run --manifest`: stopped and kept; the same command goes on
   130  interrupted

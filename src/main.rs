@@ -10,6 +10,8 @@ use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
+use pinbench::report::bundle::BundleError;
+use pinbench::report::kept::KeptError;
 use pinbench::schedule::{EXIT_INTERRUPTED, ExclusiveError};
 
 use cli::{Cli, Verb};
@@ -75,7 +77,13 @@ fn leave(error: &anyhow::Error) -> ExitCode {
     {
         return ExitCode::from(EXIT_INTERRUPTED);
     }
-    let is_usage = is(|cause| cause.is::<WrongUsage>() || cause.is::<ExperimentError>());
+    let is_usage = is(|cause| {
+        cause.is::<WrongUsage>()
+            || cause.is::<ExperimentError>()
+            || cause.downcast_ref().is_some_and(AddError::is_usage)
+            || cause.downcast_ref().is_some_and(KeptError::is_usage)
+            || cause.downcast_ref().is_some_and(BundleError::is_usage)
+    });
     ExitCode::from(if is_usage { cmd::EXIT_USAGE } else { cmd::EXIT_FAILURE })
 }
 

@@ -1,15 +1,59 @@
 //! Committed pages: what they say is what their files say, by two ways that share no code.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use common::Workspace;
 use serde_json::Value;
 
 const REPORTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reports");
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools");
 /// Of a repository that people clone.
 const MOST_BYTES: u64 = 40 << 20;
+/// At the second rate all units die, so that the ratio of two gradients is 0 / 0; at the third the loss is no number.
+const RATES: &str = r#"
+title = "Three rates"
+why = "What is no number, and what is no claim"
+seeds = [0, 1]
+data = { set = "mnist", validation = 0.2, train_limit = 500, eval_limit = 64 }
+model = { name = "simple_cnn", activation = "relu", norm = "off" }
+optim = { name = "sgd", lr = 0.01 }
+train = { batch = 64, epochs = 2 }
+[[factors]]
+key = "optim.lr"
+label = "rate"
+levels = [{ value = 0.01 }, { value = 10 }, { value = 1e30 }]
+[[claims]]
+id = "R.numbers"
+says = "Two arms that are called by numbers, and an arm and a number."
+tests = [
+    { metric = "val_loss", equal = "0.01 = 10", margin = 0.1 },
+    { metric = "val_loss", equal = "0.01 = 2.3", margin = 0.1 },
+]
+[[claims]]
+id = "R.dead"
+says = "Of what is no number there is no verdict."
+tests = [{ metric = "gradient_norm_ratio", rises = ["0.01", "10"], margin = 0.1 }]
+[[claims]]
+id = "R.gone"
+says = "Nor of what diverged."
+tests = [{ metric = "val_loss", order = "1e+30 > Rate 0.01", margin = 0.1 }]
+[[claims]]
+id = "R.metric"
+says = "A metric that there is not."
+tests = [{ metric = "val_los", order = "0.01 > 10", margin = 0.1 }]
+[[claims]]
+id = "R.arm"
+says = "An arm that there is not."
+tests = [{ metric = "val_loss", equal = "0.02 = 2.3", margin = 0.1 }]
+[[claims]]
+id = "R.one"
+says = "A trend over one arm."
+tests = [{ metric = "val_loss", falls = ["0.01"], margin = 0.1 }]
+"#;
 
 fn pinbench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pinbench")).args(arguments).output().unwrap()
@@ -61,6 +105,50 @@ fn the_second_way_comes_to_the_same_numbers() {
         let last = out(&found).lines().last().unwrap().to_owned();
         assert!(last.contains(" 0 did not"), "{last}");
     }
+}
+
+/// What `audit.py` says beside the pages of `tiny`, which are made in `folder`.
+fn second_way(workspace: &Workspace, folder: &str, languages: &str) -> String {
+    let (code, _, err) = workspace.run(&["report", "tiny", "--out", folder, "--lang", languages]);
+    assert_eq!(code, 0, "{err}");
+    out(&python(workspace.path().join(folder).to_str().unwrap(), &["audit.py"]))
+}
+
+#[test]
+fn the_second_way_reads_pages_without_a_run_and_in_one_language() {
+    let workspace = Workspace::new(RATES);
+    for (folder, languages) in [("both", "en,ko"), ("korean", "ko")] {
+        let said = second_way(&workspace, folder, languages);
+        assert!(said.contains(" 0 did not") && !said.contains("cannot read"), "{said}");
+    }
+}
+
+/// It took 0 / 0 for a value of the verdict, and ended where an arm had no value or a claim had a mistake.
+#[cfg(feature = "torch")]
+#[test]
+fn the_second_way_agrees_where_trainings_are_missing_die_or_diverge() {
+    let workspace = Workspace::new(RATES);
+    let first = workspace.list_with(&["list", "tiny", "--json"])[0]["trial_id"].clone();
+    let (code, _, err) = workspace.run(&["run", "tiny", "--trial", first.as_str().unwrap()]);
+    assert_eq!(code, 0, "{err}");
+    let said = second_way(&workspace, "one", "en");
+    assert!(said.contains(" 0 did not") && !said.contains("cannot read"), "{said}");
+    let (code, _, err) = workspace.run(&["run", "tiny"]);
+    assert!(code == 1 && err.contains("diverged"), "{err}");
+    let said = second_way(&workspace, "all", "en");
+    assert!(said.contains(" 0 did not") && !said.contains("cannot read"), "{said}");
+    let folder = workspace.path().join("all");
+    let values = fs::read_to_string(folder.join("tiny/values.csv")).unwrap();
+    assert!(values.contains("gradient_norm_ratio,NaN,"), "{values}");
+    let page = fs::read_to_string(folder.join("tiny/index.html")).unwrap();
+    let before = "R.dead</span> <span class=\"verdict ";
+    let changed = page.replacen(&format!("{before}not-evaluated"), &format!("{before}refuted"), 1);
+    assert_ne!(page, changed);
+    fs::write(folder.join("tiny/index.html"), changed).unwrap();
+    let found = python(folder.to_str().unwrap(), &["audit.py"]);
+    assert_eq!(found.status.code(), Some(1), "{}", out(&found));
+    let named = "index.html: R.dead: verdict: found 'refuted', expected 'not_evaluated'";
+    assert!(out(&found).contains(named), "{}", out(&found));
 }
 
 #[test]

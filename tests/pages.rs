@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use common::Workspace;
 use pinbench::experiment::plan::{Device, PlanName};
@@ -178,6 +179,31 @@ fn every_link_on_a_committed_page_leads_somewhere() {
     let (dead, followed) = dead_links(Path::new("reports"));
     assert!(dead.is_empty(), "{}", dead.join("\n"));
     assert!(followed > 1000, "{followed} links");
+}
+
+/// Two pages of studies were linked that git ignored: they lay on one machine alone.
+#[test]
+fn every_link_of_the_documents_leads_to_a_file_of_the_tree() {
+    let folders =
+        [".", "docs"].map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    let texts =
+        folders.into_iter().flatten().filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let (mut followed, mut dead) = (0, Vec::new());
+    for path in texts {
+        let text = fs::read_to_string(&path).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            let target = path.parent().unwrap().join(link);
+            followed += 1;
+            let is_ignored = || Command::new("git").args(["check-ignore", "-q"]).arg(&target).status();
+            // A clean checkout has no ignored files, and an archive of the tree no git.
+            if !target.exists() || is_ignored().is_ok_and(|status| status.success()) {
+                dead.push(format!("{} → {link}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+    assert!(followed > 50, "{followed} links");
 }
 
 /// No page linked the explanation, which answers what they ask.

@@ -29,11 +29,12 @@ def case(name, seed, images, classes, noise, labels_of=None, never=None):
     exp = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     probabilities, every = exp / exp.sum(1, keepdims=True), list(range(classes))
     predicted = logits.argmax(1)
-    scores = lambda average: [
-        metric(labels, predicted, labels=every, average=average, zero_division=0)
+    scores = lambda average, of: [
+        metric(labels, predicted, labels=of, average=average, zero_division=0)
         for metric in (metrics.precision_score, metrics.recall_score, metrics.f1_score)
     ]
-    macro, single = scores("macro"), scores(None)
+    # A mean over the classes that are there, as labels or as predictions, which is scikit-learn's default.
+    macro, single = scores("macro", None), scores(None, every)
     return {
         "name": name,
         "logits": logits.astype(float).round(3).tolist(),
@@ -52,4 +53,5 @@ print(json.dumps([
     case("a class that no image has", 1, 60, 5, 1.5, labels_of=4),
     case("a class that is never predicted", 2, 60, 5, 1.5, never=2),
     case("confident and wrong", 3, 100, 10, -3.0),
+    case("a class that neither an image has nor is predicted", 4, 60, 5, 1.5, labels_of=4, never=4),
 ]))

@@ -26,7 +26,8 @@ pub(super) struct Comparison {
     pub margin: f64,
     /// An interval wider than this, on the same scale, says nothing.
     pub widest: f64,
-    pub basis: String,
+    /// The trainings whose numbers are compared, whichever side each is on.
+    pub trainings: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -114,7 +115,7 @@ impl Comparison {
             p_supported: self.p_supported(&values),
             p_refuted: self.p_refuted(&values).map(|p| (p * count as f64).min(1.0)),
             repeats: None,
-            basis: self.basis.clone(),
+            basis: self.basis(),
             verdict,
             method: self.kind.method(),
         }
@@ -124,11 +125,20 @@ impl Comparison {
         self.kind.is_of_arms() && self.metric.quantity.facts().scale == Scale::Ratio
     }
 
-    /// Whether it is the number of `other` with another sign or from another zero, seed by seed.
+    /// What it is a number of: claims of one basis look at the same runs again.
+    fn basis(&self) -> String {
+        format!("{}: {}", self.metric, self.trainings.join(" "))
+    }
+
+    /// Whether it is the number of `other` with another sign or from another zero, seed by seed. Those of other trainings that
+    /// happen to be equal, as coarse accuracies of two seeds are, are another number.
     pub(super) fn is_same_number(&self, other: &Self) -> bool {
+        if self.trainings != other.trainings || self.values.is_empty() {
+            return false;
+        }
         let pairs = || self.values.iter().zip(&other.values);
         let spread = stats::sample_sd(&self.values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-        let Some(spread) = spread.filter(|spread| *spread > 0.0) else { return false };
+        let Some(spread) = spread.filter(|spread| *spread > 0.0) else { return self.metric == other.metric };
         let is_constant = |sign: f64| {
             let rest: Vec<f64> = pairs().map(|((_, one), (_, other))| one - sign * other).collect();
             rest.iter().all(|value| (value - rest[0]).abs() <= 1e-9 * spread)

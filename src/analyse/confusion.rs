@@ -1,5 +1,5 @@
 //! Precision, recall and F1 from a confusion matrix, as scikit-learn computes them: a quotient whose denominator is
-//! 0 is 0 (`zero_division=0`), and a macro mean is over all classes.
+//! 0 is 0 (`zero_division=0`), and a macro mean is over the classes that an image has or is taken for (its default).
 
 use crate::row::{ConfusionRow, Split};
 
@@ -82,9 +82,15 @@ impl Confusion {
         pairs
     }
 
-    /// Mean of `metric` over the classes.
+    /// Whether an image has the class or is taken for it: of another nothing is known, which is no score of 0.
+    pub fn is_known(&self, class: usize) -> bool {
+        self.support(class) + self.predicted(class) > 0
+    }
+
+    /// Mean of `metric` over the classes that are [known](Self::is_known).
     pub fn macro_mean(&self, metric: fn(&Self, usize) -> f64) -> f64 {
-        (0..self.classes).map(|class| metric(self, class)).sum::<f64>() / self.classes as f64
+        let known: Vec<usize> = (0..self.classes).filter(|&class| self.is_known(class)).collect();
+        known.iter().map(|&class| metric(self, class)).sum::<f64>() / known.len().max(1) as f64
     }
 }
 
@@ -110,7 +116,7 @@ mod tests {
         let confusion = Confusion::of(&rows, Split::Test, 0, 4).unwrap();
         assert_eq!(confusion.most_confused(9), [(1, 0, 5), (0, 2, 3), (2, 1, 3)]);
         assert_eq!(confusion.most_confused(1), [(1, 0, 5)]);
-        assert_eq!((confusion.classes(), confusion.recall(3), confusion.support(3)), (4, 0.0, 0));
+        assert_eq!((confusion.classes(), confusion.support(3), confusion.is_known(3)), (4, 0, false));
     }
 
     #[test]
@@ -129,7 +135,7 @@ mod tests {
                 }
             }
             assert_eq!(Confusion::of(&rows, Split::Test, 3, 2), None);
-            let confusion = Confusion::of(&rows, Split::Test, 4, 2).unwrap();
+            let confusion = Confusion::of(&rows, Split::Test, 4, cells.len() as u16).unwrap();
             let near = |found: f64, expected: &serde_json::Value| {
                 assert!((found - expected.as_f64().unwrap()).abs() < 1e-12, "{found} {expected}");
             };

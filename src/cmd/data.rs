@@ -146,7 +146,7 @@ pub(crate) fn list() -> Result<ExitCode> {
         let place = data::place(name, &root);
         rows.push(vec![
             name.to_string(),
-            if place.exists() { "present" } else { "missing" }.to_owned(),
+            if data::is_present(name, &root) { "present" } else { "missing" }.to_owned(),
             format!("{} + {}", text::count(name.train_len().into()), text::count(name.test_len().into())),
             name.shape().to_string(),
             name.classes().to_string(),
@@ -160,7 +160,7 @@ pub(crate) fn list() -> Result<ExitCode> {
 
 pub(crate) fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCode> {
     let root = data::root()?;
-    let present = |name: &Name| data::place(*name, &root).exists();
+    let present = |name: &Name| data::is_present(*name, &root);
     let mut sets = args.sets.clone();
     if sets.is_empty() {
         sets = Name::all().into_iter().filter(present).collect();
@@ -189,7 +189,7 @@ pub(crate) fn fetch_missing(
     root: &Path,
 ) -> Result<()> {
     for name in sets {
-        if !data::place(name, root).exists() {
+        if !data::is_present(name, root) {
             data::fetch(name, root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;
         }
     }

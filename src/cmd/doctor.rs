@@ -301,7 +301,7 @@ fn data_sets(verify: bool) -> Vec<Check> {
 fn data_set(name: Name, root: &Path, verify: bool) -> Check {
     let (label, folder) = (format!("data {name}"), data::place(name, root));
     let place = folder.display();
-    if !folder.exists() {
+    if !data::is_present(name, root) {
         return Check::warn(
             &label,
             format!("not in '{place}'"),

@@ -73,8 +73,10 @@ pub(crate) fn run(
     }
     if found.is_empty() && damaged == 0 {
         let store = workspace.store.display();
-        let text =
-            format!("there is no finished run of these experiments in '{store}'; `pinbench run` makes some");
+        let text = format!(
+            "there is no finished run of these experiments in '{store}'; `pinbench run` makes some, and those of a file \
+             elsewhere need its path: `pinbench export FILE …`"
+        );
         return Err(WrongUsage(text).into());
     }
     let folder = workspace.root.join(out);

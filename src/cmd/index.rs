@@ -107,7 +107,7 @@ fn done(store: &Store, task: &Indexed, environment: &Environment) -> Result<Opti
 
 fn data_of(task: &Indexed) -> Result<PathBuf> {
     let (root, set) = (std::path::absolute(data::root()?)?, task.trial.config.data.set);
-    if !data::place(set, &root).exists() {
+    if !data::is_present(set, &root) {
         bail!(
             "the data set {set} is not in '{}', and a task fetches nothing; run `pinbench data fetch {set}` once where \
              there is a network, and let PINBENCH_DATA name a folder that the nodes see",

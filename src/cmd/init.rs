@@ -1,6 +1,6 @@
 //! `pinbench init`: an experiment to begin with.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,17 @@ const FILE: &str = include_str!("../../templates/experiment.toml");
 
 pub(crate) fn run(workspace: &Workspace, args: &InitArgs) -> Result<ExitCode> {
     let path = &args.file;
+    // By the ending a file is told from an experiment's id, wherever one is named.
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        let message = format!(
+            "'{}' is no name for an experiment's file: expected one that ends in .toml",
+            path.display()
+        );
+        return Err(WrongUsage(message).into());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
+    }
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let message =

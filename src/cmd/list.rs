@@ -159,9 +159,16 @@ pub(crate) fn dry_run(
         if !due.is_empty() {
             print_table(found.iter().filter(is_due))?;
             let sets = found.iter().filter(is_due).map(|looked| looked.item.trial.config.data.set);
-            let missing = sets.filter(|set| !root.join(set.as_str()).exists());
+            let missing = sets.filter(|set| !data::is_present(*set, &root));
             for set in missing.collect::<BTreeSet<_>>() {
-                print(&format!("would fetch {set} into '{}'", root.display()))?;
+                print(&match set.published() {
+                    Some(_) => format!("would fetch {set} into '{}'", root.display()),
+                    // Its file cannot be read or is gone, and nobody else has it.
+                    None => format!(
+                        "needs {set}, which is not in '{}': `pinbench data add {set} FOLDER`",
+                        root.display()
+                    ),
+                })?;
             }
         }
         let done = found.iter().filter(|looked| matches!(looked.item.standing, Standing::Done(_))).count();

@@ -89,9 +89,18 @@ pub(crate) fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
     };
     let store = store.ok_or_else(unknown)?;
     let asked = Named::find(workspace, &args.id, profile.as_ref());
+    let mut listing = store.records()?;
+    // Of an experiment whose file is elsewhere, its runs know the name.
+    let is_of = |record: &RunRecord| {
+        record.experiment == args.id && profile.as_ref().is_none_or(|profile| profile.0 == record.profile)
+    };
     let (records, mut problems) = match &asked {
-        Some(asked) => of_trials(store.records()?, &asked.trials()),
-        None => matching(store.records()?, &args.id)?,
+        Some(asked) => of_trials(listing, &asked.trials()),
+        None if listing.records.iter().any(is_of) => {
+            listing.records.retain(is_of);
+            (listing.records, Vec::new())
+        }
+        None => matching(listing, &args.id)?,
     };
     if records.is_empty() && problems.is_empty() {
         return Err(unknown().into());
@@ -227,11 +236,20 @@ fn facts(run: &ShownRun) -> Vec<Fact> {
         Status::Diverged { step, loss } => format!("diverged: the loss of step {step} was {loss}"),
         Status::Failed { reason } => format!("failed: {reason}"),
     };
-    let unknown = || format!("unknown: '{}' has no such trial here", record.experiment);
+    let unknown = || {
+        let id = &record.experiment;
+        format!(
+            "unknown: no experiment '{id}' is known here that has this trial; `pinbench show FILE` names its file"
+        )
+    };
+    let profile = match record.profile.as_str() {
+        "" => String::new(),
+        profile => format!(", profile {profile}"),
+    };
     let mut facts = vec![
         ("run", record.run.to_string()),
         ("status", status),
-        ("experiment", format!("{}, profile {}", record.experiment, record.profile)),
+        ("experiment", format!("{}{profile}", record.experiment)),
         ("trial", format!("{}, seed {}", record.trial_id, record.trial.seed)),
         ("arm", run.arm.clone().unwrap_or_else(unknown)),
     ];

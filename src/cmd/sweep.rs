@@ -180,7 +180,10 @@ pub(super) fn machine_alone(interrupt: &Interrupt) -> Result<Exclusive> {
 pub(super) fn not_one_trial(found: usize, start: &str, profile: Option<&ProfileName>) -> WrongUsage {
     let of = profile.map_or("these experiments".to_owned(), |profile| format!("the profile '{profile}'"));
     WrongUsage(match found {
-        0 => format!("no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids"),
+        0 => format!(
+            "no trial of {of} has an id that starts with '{start}'; `pinbench list` has the ids, and of a file elsewhere \
+             `pinbench list FILE`, which is then named here too"
+        ),
         _ => format!("'{start}' is the start of several trial ids; give more of it"),
     })
 }

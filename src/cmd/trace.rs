@@ -29,6 +29,7 @@ use crate::cmd::{data as sets, sweep, task};
 Examples:
   pinbench trace 3f9a
   pinbench trace 3f9a --plan eager --out /tmp/eager
+  pinbench trace 3f9a own/mine.toml
 
 Writes into DIR/trace-TRIAL:
   index.html     time and rates of each phase, roofline, operators, counters;
@@ -40,6 +41,9 @@ pub(crate) struct TraceArgs {
     /// Start of the trial's id, of whatever profile; `pinbench list` has the ids
     #[arg(value_name = "TRIAL")]
     pub trial: String,
+    /// Ids of the experiments it may be of, or paths of their files; all that are known when none is given
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiments: Vec<String>,
     /// Steps without the profiler, and as many with it
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(5..=500))]
     pub steps: u32,
@@ -62,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
         .into());
     }
     let experiments: Vec<Experiment> =
-        workspace.experiments(&[], None)?.iter().flat_map(Experiment::each).collect();
+        workspace.experiments(&args.experiments, None)?.iter().flat_map(Experiment::each).collect();
     let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
     let plan = sweep::plan_of(&experiments, &trial, &plan)?;
     let profile = &experiment.profile.name;

@@ -102,7 +102,7 @@ pub fn load(name: Name, root: &Path) -> Result<DataSet, LoadError> {
 
 fn load_own(name: Name, root: &Path) -> Result<DataSet, LoadError> {
     let (set, path) = (name.as_str(), place(name, root));
-    if name.definition().is_none() || !path.exists() {
+    if name.definition().is_none() || !path.is_file() {
         return Err(LoadError::NotAdded { set, root: root.to_owned() });
     }
     pack::load(name, &path).map_err(|source| LoadError::Pack { set, path, source: source.into() })
@@ -113,6 +113,15 @@ pub fn place(name: Name, root: &Path) -> PathBuf {
     match name.published() {
         Some(_) => root.join(name.as_str()),
         None => root.join(format!("{name}.{}", pack::EXTENSION)),
+    }
+}
+
+/// Whether all files of a set are at its [`place`]; what they hold is seen when they are read.
+pub fn is_present(name: Name, root: &Path) -> bool {
+    let place = place(name, root);
+    match name.published() {
+        Some(published) => published.spec.pins.iter().all(|pin| place.join(pin.file).is_file()),
+        None => place.is_file(),
     }
 }
 

@@ -22,7 +22,7 @@ pub use crate::dataset::pin::Mismatch;
 pub use crate::dataset::{Name, Shape, UnknownName};
 pub use fetch::{FetchError, Fetched, Options, fetch};
 pub use intake::Observer;
-pub use load::{DataSet, FormatError, Images, LoadError, load, place};
+pub use load::{DataSet, FormatError, Images, LoadError, is_present, load, place};
 pub use pack::{PackError, define_own};
 pub use root::{NoRoot, root};
 pub use split::{Limits, Split, SplitError, order, split};

@@ -41,8 +41,26 @@ impl Draft {
         if known.iter().any(|known| known.name == *key.get_ref()) || (is_within() && is_there()) {
             return Ok(());
         }
+        if let Some(message) = is_within().then(|| self.missing_within(key.get_ref())).flatten() {
+            return Err(source.error(Some(key.span()), message));
+        }
         let known: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
         Err(source.error(Some(key.span()), unknown("config value", key.get_ref(), &known)))
+    }
+
+    /// What stands where a key within a value, as of a layer, stops leading to anything.
+    fn missing_within(&self, key: &str) -> Option<String> {
+        let ends = key.match_indices('.').map(|(at, _)| &key[..at]);
+        let (there, value) =
+            ends.rev().find_map(|start| Some((start, self.tree.pointer(&Self::pointer(start))?)))?;
+        let wanted = key[there.len() + 1..].split('.').next()?;
+        let has = match value {
+            Value::Object(table) => table.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "),
+            Value::Array(list) if list.is_empty() => return None,
+            Value::Array(list) => format!("0 to {}", list.len() - 1),
+            other => format!("nothing within it, being {other}"),
+        };
+        Some(format!("`{there}` has no `{wanted}`; it has {has}"))
     }
 
     /// Sets a value that `require` found, and refuses one of a kind the config cannot hold.

@@ -18,7 +18,7 @@ use crate::experiment::words::unknown;
 use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, PlanChange, Profile, ProfileName, Reference, ReferenceRow,
 };
-use crate::language::Localised;
+use crate::language::{Language, Localised};
 use crate::stream::Seed;
 
 /// Of a grid. The study's largest has 16.
@@ -94,6 +94,7 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
     let mut levels: Vec<Level> = Vec::new();
     for (index, (wire_level, place)) in wire.levels.get_ref().iter().zip(level_places(wire)).enumerate() {
         let level = check_level(source, base, wire, wire_level, index)?;
+        check_one_line(source, &level.label, place.clone())?;
         if levels.iter().any(|other| other.value == level.value) {
             let message = format!("factor `{name}` has the level {} twice", level.value);
             return Err(source.error(Some(place), message));
@@ -104,7 +105,20 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
         }
         levels.push(level);
     }
+    check_one_line(source, wire.label.get_ref(), wire.label.span())?;
     Ok(Factor { name, label: wire.label.get_ref().clone(), levels })
+}
+
+/// Names of arms stand in tables, in commands and in files with a line a run.
+fn check_one_line(source: &Source, label: &Localised, place: Range<usize>) -> Result<(), LocatedError> {
+    let is_lines = Language::ALL.iter().any(|&language| label.to(language).contains(char::is_control));
+    match is_lines {
+        true => Err(source.error(
+            Some(place),
+            format!("the label {:?} has a line break or a control character", label.en()),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Two factors of one name or label could not be told apart, nor two that set one value.

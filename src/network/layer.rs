@@ -257,7 +257,7 @@ impl Layer {
             Self::Linear { units: Units::Count(units), .. } => positive("linear", *units),
             Self::GroupNorm(groups) => positive("group_norm", *groups),
             Self::MaxPool(Window { side, stride, pad }) | Self::AvgPool(Window { side, stride, pad }) => {
-                positive("pool", *side)?;
+                positive(if matches!(self, Self::MaxPool(_)) { "max_pool" } else { "avg_pool" }, *side)?;
                 positive("stride", *stride)?;
                 if pad * 2 > *side {
                     return Err(format!("`pad` is {pad}, expected at most half of the window's {side}"));

@@ -195,7 +195,9 @@ impl Inference {
                 Err("values in a row: put \"flatten\" before it".to_owned())
             }
             (Layer::Flatten, size) => Ok(Size::Flat(size.values())),
-            (Layer::BatchNorm | Layer::LayerNorm | Layer::Activation(_) | Layer::Dropout(_), size) => Ok(size),
+            (Layer::BatchNorm | Layer::LayerNorm | Layer::Activation(_) | Layer::Dropout(_), size) => {
+                Ok(size)
+            }
             // A sequence writes repeats out, and `step` takes residuals.
             (Layer::Repeat { .. } | Layer::Residual { .. }, size) => Ok(size),
             (_, Size::Flat(_)) => Err("an image: put it before \"flatten\"".to_owned()),

@@ -15,12 +15,12 @@ pub enum StoreError {
     )]
     Full { path: PathBuf },
     #[error(
-        "'{}' is on a read-only file system; make it writable, or set PINBENCH_STORE to a folder that is",
+        "'{}' is on a read-only file system; make it writable, or give --store or PINBENCH_STORE a folder that is",
         path.display()
     )]
     ReadOnly { path: PathBuf },
     #[error(
-        "no permission to {doing} '{}'; give this user access, or set PINBENCH_STORE to a folder of its own",
+        "no permission to {doing} '{}'; give this user access, or give --store or PINBENCH_STORE a folder of its own",
         path.display()
     )]
     Denied { doing: &'static str, path: PathBuf },
@@ -30,8 +30,8 @@ pub enum StoreError {
         path.display(), file.display())]
     IsAFile { path: PathBuf, file: PathBuf },
     #[error(
-        "'{}' is not a pinbench store: expected a 'store.json' or an empty folder, found '{found}'; set \
-         PINBENCH_STORE to another folder", path.display()
+        "'{}' is not a pinbench store: expected a 'store.json' or an empty folder, found '{found}'; give \
+         --store or PINBENCH_STORE another folder", path.display()
     )]
     NotAStore { path: PathBuf, found: String },
     #[error(

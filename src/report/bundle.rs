@@ -40,6 +40,18 @@ pub enum BundleError {
     One { folder: PathBuf },
 }
 
+impl BundleError {
+    /// Whether there is no bundle and no page to bundle at the place that was named.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::One { .. } => true,
+            Self::Kept(error) => error.is_usage(),
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 /// The bundle of the pages in `folder`; hidden files are left out, and `out`, an older bundle that may lie there.
 pub fn pack(folder: &Path, out: &Path) -> Result<Vec<u8>, BundleError> {
     // What holds no page that can be checked is not worth a bundle.
@@ -74,7 +86,9 @@ fn collect(
         let path = entry.map_err(reading(folder))?.path();
         let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{name}/{own}");
-        if own.starts_with('.') || out.is_some_and(|out| fs::canonicalize(&path).is_ok_and(|path| path == out)) {
+        if own.starts_with('.')
+            || out.is_some_and(|out| fs::canonicalize(&path).is_ok_and(|path| path == out))
+        {
             continue;
         }
         if path.is_dir() {

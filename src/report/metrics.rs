@@ -171,8 +171,9 @@ pub(super) fn by_class(summary: &Summary, words: Words) -> Result<Vec<TableView>
         for (arm, matrix, _) in matrices(summary).filter(|(_, matrix, _)| matrix.classes() <= MOST_COLUMNS) {
             let classes = 0..matrix.classes();
             let heads: Vec<&str> = classes.clone().map(|class| set(arm).class_name(class as u16)).collect();
-            let cells =
-                classes.map(|class| CellView::number(text::fixed(score(&matrix, class), 4))).collect();
+            let known = |class| matrix.is_known(class).then(|| score(&matrix, class));
+            let cell = |class| CellView::optional(known(class), |score| text::fixed(score, 4));
+            let cells = classes.map(cell).collect();
             let Some((_, look)) = looks.iter().find(|(other, _)| other.name == arm.name) else { continue };
             let row = arm_row(arm, *look, "", cells, words)?;
             match by_classes.iter_mut().find(|(known, _)| *known == heads) {
@@ -217,8 +218,10 @@ fn most_confused(arm: &ArmSummary, matrix: &Confusion, words: Words) -> TableVie
 }
 
 fn worst_classes(arm: &ArmSummary, matrix: &Confusion, words: Words) -> TableView {
-    let mut classes: Vec<(usize, f64)> =
-        (0..matrix.classes()).map(|class| (class, matrix.f1(class))).collect();
+    let mut classes: Vec<(usize, f64)> = (0..matrix.classes())
+        .filter(|&class| matrix.is_known(class))
+        .map(|class| (class, matrix.f1(class)))
+        .collect();
     classes.sort_by(|(_, one), (_, other)| one.total_cmp(other));
     classes.truncate(WORST);
     let row = |&(class, f1): &(usize, f64)| {

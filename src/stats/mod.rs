@@ -32,6 +32,10 @@ pub fn sample_sd(values: &[f64]) -> Option<f64> {
     if values.len() < 2 {
         return None;
     }
+    // Their mean may be a rounding away from them.
+    if values.iter().all(|value| *value == values[0]) {
+        return Some(0.0);
+    }
     // Two passes: the one-pass formula cancels when the spread is small beside the mean, as accuracies are.
     let mean = mean(values)?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

@@ -123,6 +123,10 @@ fn name_of(entry: &DirEntry) -> String {
 
 fn outcome(file: &Candidate, size: Option<Size>, fits: Option<Size>) -> Outcome {
     let broken = |reason| Outcome::Broken(Broken { name: file.name.clone(), reason });
+    // A pipe would be waited for.
+    if fs::metadata(&file.path).is_ok_and(|found| !found.is_file()) {
+        return broken("is no file".to_owned());
+    }
     let bytes = match fs::read(&file.path) {
         Ok(bytes) => bytes,
         Err(error) => return broken(error.to_string()),

@@ -46,6 +46,12 @@ pub enum Test {
     Share(f64),
 }
 
+impl Options {
+    fn are_default(&self) -> bool {
+        self.size.is_none() && matches!(self.test, Test::Found) && !self.skip_broken
+    }
+}
+
 /// Who is told how far it is, and who says that it shall stop.
 pub struct Watch<'a> {
     pub observer: &'a mut dyn Observer,
@@ -106,6 +112,10 @@ pub enum AddError {
     OtherClass { class: String, folder: PathBuf },
     #[error("'{}' has {found} classes, expected 2 to {MAX_CLASSES}", folder.display())]
     Classes { folder: PathBuf, found: usize },
+    #[error("class {} of '{}' is {name:?}: expected a name of one line that no other class has", number, folder.display())]
+    ClassName { number: usize, name: String, folder: PathBuf },
+    #[error("'{}' is a set that was packed already: --size, --test, --test-share and --skip-broken are for pictures; leave them out", .0.display())]
+    Packed(PathBuf),
     #[error("{} has label {label}, there are names for {classes} classes", name)]
     Label { name: String, label: u16, classes: usize },
     #[error("pictures have several sizes: '{}' is {}, '{}' is {}, and so are {} of {of} other than the first; say which one you want, as in `--size 64` or `--size 64x48`", first.0, first.1, other.0, other.1, count)]
@@ -124,6 +134,18 @@ pub enum AddError {
     Write { path: PathBuf, source: io::Error },
     #[error("stopped; nothing was added")]
     Interrupted,
+}
+
+impl AddError {
+    /// Whether another command line would do, rather than other pictures.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Name(_) | Self::BuiltIn(_) | Self::Taken { .. } | Self::Nothing(_) => true,
+            Self::Packed(_) | Self::Size(_) | Self::Share(_) | Self::Sizes { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
 }
 
 /// Lines of the first so many, and how many more there are.
@@ -151,6 +173,9 @@ pub fn add(
     }
     check_options(options)?;
     let (draft, warnings) = if from.extension().is_some_and(|extension| extension == EXTENSION) {
+        if !options.are_default() {
+            return Err(AddError::Packed(from.to_owned()));
+        }
         (packed(name, from)?, Vec::new())
     } else {
         draft(name, from, options, watch)?
@@ -178,6 +203,10 @@ fn check_options(options: &Options) -> Result<(), AddError> {
 /// A set that was handed on, whatever it was called.
 fn packed(name: &str, from: &Path) -> Result<Draft, AddError> {
     let failed = |source| AddError::Pack { path: from.to_owned(), source };
+    // A pipe would be waited for.
+    if from.exists() && !from.is_file() {
+        return Err(AddError::Format { path: from.to_owned(), what: "is no file".to_owned() });
+    }
     let (definition, train, test) = pack::read(from).map_err(failed)?;
     let import = definition.import().cloned().unwrap_or_default();
     Ok(Draft { name: name.to_owned(), classes: definition.classes, train, test, import })
@@ -271,6 +300,12 @@ fn classes(read: &Read, test: Option<&[Picture]>, from: &Path) -> Result<Vec<Str
         (None, _) => (0..labels).map(|label| label.to_string()).collect(),
     };
     check_classes(classes.len(), from)?;
+    for (number, name) in classes.iter().enumerate() {
+        if name.contains(char::is_control) || classes[..number].contains(name) {
+            let (number, name) = (number + 1, name.clone());
+            return Err(AddError::ClassName { number, name, folder: from.to_owned() });
+        }
+    }
     Ok(classes)
 }
 

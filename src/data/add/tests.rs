@@ -254,6 +254,9 @@ fn a_set_is_handed_on_as_one_file_under_any_name() {
     let home = Home::with_pictures();
     let added = home.add("pets", "from", &Options::default()).unwrap();
     fs::rename(&added.path, home.path("pets.pin")).unwrap();
+    for options in [sized(4, 4), shares(0.5), Options { skip_broken: true, ..Options::default() }] {
+        assert!(home.error("pets.pin", &options).contains("packed already: --size"));
+    }
     let again = home.add("animals", "pets.pin", &Options::default()).unwrap();
     assert_eq!((again.digest, &again.counts), (added.digest, &added.counts));
     let definition = pack::read_definition(&home.path("root/animals.pin")).unwrap();
@@ -284,6 +287,32 @@ fn a_stop_leaves_nothing_and_what_a_killed_one_left_goes() {
     let left: Vec<_> =
         fs::read_dir(home.path("root")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["pets.pin"]);
+}
+
+/// Two classes of one name, and a name of two lines, went into tables and files of one line each.
+#[test]
+fn a_class_needs_a_name_of_its_own_and_of_one_line() {
+    let home = Home::with_pictures();
+    fs::rename(home.path("from/cat"), home.path("from/c\nat")).unwrap();
+    let error = home.error("from", &Options::default());
+    assert!(error.contains(r#"is "c\nat": expected a name of one line"#), "{error}");
+    home.write("arrays/x.npy", &npy("|u1", "(4, 2, 2)", &[0; 16]));
+    home.write("arrays/y.npy", &npy("|u1", "(4,)", &[0, 0, 1, 1]));
+    home.write("arrays/classes.txt", b"ant\nant\n");
+    let error = home.error("arrays", &shares(0.5));
+    assert!(error.contains("class 2 of") && error.contains(r#""ant""#), "{error}");
+}
+
+/// It was waited for, for ever.
+#[test]
+fn a_pipe_is_no_picture_and_no_set() {
+    let home = Home::with_pictures();
+    for pipe in ["from/cat/pipe.png", "pipe.pin"] {
+        assert!(std::process::Command::new("mkfifo").arg(home.path(pipe)).status().unwrap().success());
+    }
+    let error = home.error("from", &Options::default());
+    assert!(error.contains("cat/pipe.png: is no file"), "{error}");
+    assert!(home.error("pipe.pin", &Options::default()).contains("pipe.pin' is no file"));
 }
 
 #[test]

@@ -131,6 +131,8 @@ fn unknown_toml_key_is_refused_with_its_name_and_line() {
 fn a_typo_in_a_factor_points_at_it_and_names_the_nearest_key() {
     let text = error("key = \"train.batch\"", "key = \"train.bacth\"");
     assert!(text.contains("m1.toml:23:7") && text.contains("did you mean `train.batch`?"), "{text}");
+    let lines = error("{ value = 1024, label = \"1 Ki\" }", "{ value = 1024, label = \"1\\nKi\" }");
+    assert!(lines.contains(r#"the label "1\nKi" has a line break"#), "{lines}");
     let text = error("key = \"train.batch\"", "key = \"train\"");
     assert!(text.contains("unknown config value `train`"), "{text}");
 }
@@ -376,7 +378,10 @@ fn a_mistake_in_a_network_is_shown_at_its_layer() {
     let text = network(wide, NETWORK).unwrap_err().to_string();
     assert!(text.contains("value = 99") && text.contains("at least 99 rows"), "{text}");
     let key = "key = \"model.layers.9.kernel\"\nlabel = \"k\"\nlevels = [{ value = 3 }, { value = 5 }]";
-    assert!(network(key, NETWORK).unwrap_err().to_string().contains("model.layers.9.kernel"));
+    let text = network(key, NETWORK).unwrap_err().to_string();
+    assert!(text.contains("`model.layers` has no `9`; it has 0 to 5"), "{text}");
+    let text = network(&key.replacen("9.kernel", "4.kernel", 1), NETWORK).unwrap_err().to_string();
+    assert!(text.contains("`model.layers.4` has no `kernel`; it has `dropout`"), "{text}");
 }
 
 #[test]

@@ -71,6 +71,17 @@ pub enum KeptError {
     Report(#[from] ReportError),
 }
 
+impl KeptError {
+    /// Whether there is no page at the place that was named.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::None { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 /// What is kept in a folder; `None` where no page is that could be made again.
 pub fn kind(folder: &Path) -> Result<Option<Kind>, KeptError> {
     let path = folder.join(NAME);
