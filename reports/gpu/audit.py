@@ -12,7 +12,7 @@ cancel to about 0, and is left out for p and q. A number on a page agrees where 
 Not looked at: whether `alone` and `beside` bar the right times, which of several runs counts, and Parquet files.
 Exit: 0 all agrees, 1 something does not, 2 something could not be read.
 """
-import csv, hashlib, html, itertools, json, math, re, statistics, sys, tomllib
+import csv, hashlib, html, io, itertools, json, math, re, statistics, sys, tomllib
 from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,16 @@ BY_RATIO = set("""roughness epochs_to_train_loss updates_to_train_loss gradient_
     sharpness epsilon_sharpness gradient_norm_first gradient_norm_ratio updates train_minutes total_minutes images_per_s
     step_ms""".split())
 TIMES = set("train_minutes total_minutes images_per_s step_ms load_share system_share cpu_use".split())
-IN_NATS = set("val_loss train_loss train_eval_loss test_loss gap_loss early_loss".split())
+# What may stand after an `@`: an epoch, a loss that must stand there, or of `early_loss` epochs; nothing after the others.
+AT_EPOCHS = set("""val_acc val_loss train_acc train_loss train_eval_acc train_eval_loss gap_acc gap_loss
+    gap_as_trained""".split())
+AT_LOSSES = {"epochs_to_train_loss", "updates_to_train_loss"}
+METRICS = BY_RATIO | TIMES | AT_EPOCHS | AT_LOSSES | set("""test_acc test_loss test_top3 test_ece test_precision test_recall
+    test_f1 early_loss saturated_share dead_share""".split())
+UNITS = {**dict.fromkeys("val_loss train_loss train_eval_loss test_loss gap_loss early_loss roughness".split(), "nats"),
+         "epochs_to_train_loss": "epochs", "updates_to_train_loss": "updates", "updates": "updates", "step_ms": "ms",
+         "gradient_noise_scale": "images", "epsilon_sharpness": "%", "train_minutes": "min", "total_minutes": "min",
+         "images_per_s": "images/s"}
 EVERY_RUN_HAS = set("""train_acc train_eval_acc val_acc test_acc train_loss train_eval_loss val_loss test_loss updates
     train_minutes total_minutes""".split())
 OF_A_SPLIT = {f"{prefix}_{short}": (split, column)
@@ -88,11 +97,12 @@ class Tally:
         self.agreed, self.left, self.wrong = Counter(), defaultdict(Counter), []
 
     def same(self, check, row, column, found, expected, absolute=ABSOLUTE):
-        if isinstance(expected, float) and isinstance(found, float):
-            near = RELATIVE * max(abs(found), abs(expected)) + absolute
-            equal = found == expected or abs(found - expected) <= near or math.isnan(found) and math.isnan(expected)
-        else:
-            equal = found == expected
+        equal = found == expected
+        if isinstance(expected, float) and isinstance(found, float) and not equal:
+            if math.isfinite(found) and math.isfinite(expected):
+                equal = abs(found - expected) <= RELATIVE * max(abs(found), abs(expected)) + absolute
+            else:  # the difference to an infinity is within any share of it
+                equal = math.isnan(found) and math.isnan(expected)
         if equal:
             self.agreed[check] += 1
         else:
@@ -113,18 +123,45 @@ class Tally:
 
 
 def number(text):
-    value = None if text in ("", None) else float(text)
+    try:
+        value = None if text in ("", None) else float(text)
+    except ValueError:
+        raise ValueError(f"found '{text}', expected a number") from None
     # one object for all of them: rows that hold it are then equal
     return math.nan if value != value else value
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def parsed(path, parse):
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return parse(file.read())
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def rows_of(path, columns=""):
+    """The rows of a table, which has these columns at least, as texts."""
+    def parse(text):
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        names = table.fieldnames or []
+        if missing := sorted(set(columns.split()) - set(names)):
+            raise ValueError(f"found the columns {', '.join(names)}, expected {', '.join(missing)} too")
+        rows = list(table)
+        for at, row in enumerate(rows):
+            if None in row or None in row.values():
+                raise ValueError(f"row {at + 1}: expected {len(names)} fields, as in the first line")
+        return rows
+
+    return parsed(path, parse)
 
 
 def english(text):
-    return text["en"] if isinstance(text, dict) else text
+    return (text["en"] if isinstance(text, dict) else text).strip()
+
+
+def decimal(value):
+    """A number without exponent, and no `.0`."""
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 def base(metric):
@@ -133,48 +170,72 @@ def base(metric):
 
 def spread(numbers):
     """Mean and sample standard deviation (docs/columns.md); of one there is no spread."""
-    if any(map(math.isnan, numbers)):
-        return math.nan, math.nan
-    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+    several = len(numbers) > 1
+    if not all(map(math.isfinite, numbers)):  # a training may end with a loss that is no number
+        return sum(numbers) / len(numbers), math.nan if several else None
+    return statistics.fmean(numbers), statistics.stdev(numbers) if several else None
 
 
 # ---- an experiment's folder -------------------------------------------------------------------------------------------
 
 class Experiment:
+    """A page's folder. Where nothing has finished there are no tables, and where nothing ran no records either."""
+
     def __init__(self, folder, page):
         self.folder, self.page = folder, page
         files = sorted(name for name in page["sha256"] if name.endswith(".toml")) or sorted(p.name for p in folder.glob("*.toml"))
+        if not files:
+            raise ValueError("found no file of an experiment, expected one that ends in .toml")
         self.id = Path(files[0]).stem
-        self.file = tomllib.loads((folder / files[0]).read_text(encoding="utf-8"))
-        self.values, self.results = rows_of(folder / "values.csv"), rows_of(folder / "results.csv")
-        runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
-        self.runs = {(r["arm"], r["run"]): r for r in runs}
-        self.arms, self.trial, self.by_metric = {}, {}, defaultdict(dict)
+        self.file = parsed(folder / files[0], tomllib.loads)
+        self.values = self.table("values.csv", "arm label trial seed run metric value alone beside")
+        self.results = self.table("results.csv", "arm metric n mean sd reference")
+        self.runs = {(r["arm"], r["run"]): r for r in parsed(folder / "runs.json", json.loads)} if self.has("runs.json") else {}
+        self.levels = {}  # of each arm by name: of each factor, by its key or label, what a reference calls it
+        self.arms = {}  # the label of each arm by its name, in their order
+        for name, label, levels in arms_of(self.file.get("factors", [])):
+            self.arms[name], self.levels[name] = label, levels
+        self.trial, self.by_metric = {}, defaultdict(dict)
         for row in self.values:
-            self.arms.setdefault(row["arm"], row["label"])
             self.trial.setdefault(row["arm"], row["trial"])
             self.by_metric[row["arm"], row["metric"]][row["seed"]] = row
-        for record in runs:  # an arm without a value is still one that a claim may name
-            self.arms.setdefault(record["arm"], record["arm"])
+
+    def has(self, name):
+        return name in self.page["sha256"] or (self.folder / name).is_file()
+
+    def table(self, name, columns):
+        return rows_of(self.folder / name, columns) if self.has(name) else []
 
     def arm(self, name):
-        """Claims name arms "as on the page" (CONTRIBUTING.md), or by their levels alone, as all built-in files do."""
-        return next((arm for arm, label in self.arms.items() if name in (arm, label)), None)
+        """Claims name arms "as on the page" (CONTRIBUTING.md), or by their levels alone; in another case where none has this."""
+        name = name.strip()
+        exact = (arm for arm, label in self.arms.items() if name in (arm, label))
+        alike = (arm for arm, label in self.arms.items() if name.lower() in (arm.lower(), label.lower()))
+        return next(itertools.chain(exact, alike), None)
 
-    def per_seed(self, arm, metric, column):
-        rows = self.by_metric[arm, metric]
-        return {seed: float(row["value"]) for seed, row in rows.items() if row[column] == "true"}
+    def per_seed(self, arm, metric, column=None):
+        """What counts as `column` says, of that what is a number."""
+        rows = self.by_metric.get((arm, metric), {})
+        values = {seed: float(row["value"]) for seed, row in rows.items() if column is None or row[column] == "true"}
+        return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
-    def levels(self):
-        """By the label of an arm, what a reference calls it: the level of each factor, by the factor's key or label."""
-        grid = [[(english(level.get("label", scalar(level.get("value")))), f.get("key", english(f["label"])),
-                  level.get("value", english(level.get("label", "")))) for level in f["levels"]]
-                for f in self.file.get("factors", [])]
-        return {", ".join(x[0] for x in arm): {x[1]: x[2] for x in arm} for arm in itertools.product(*grid)}
+
+def arms_of(factors):
+    """Name, label and levels of each arm; read off: a single factor's label is part of the name, and no factor makes `base`."""
+    grid = [[(english(level["label"]) if "label" in level else scalar(level["value"]), factor.get("key", english(factor["label"])),
+              level["value"] if "value" in level else english(level["label"])) for level in factor["levels"]] for factor in factors]
+    for arm in itertools.product(*grid):
+        label = ", ".join(x[0] for x in arm) or "base"
+        yield f"{english(factors[0]['label'])} {label}" if len(factors) == 1 else label, label, {x[1]: x[2] for x in arm}
 
 
 def scalar(value):
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """A level's value as its label, when it has no other."""
+    if isinstance(value, list):
+        return ", ".join(map(scalar, value))
+    if isinstance(value, float):  # read off: Python's digits, but an exponent only below 0.00001, and without a 0 before it
+        return decimal(value) if 1e-5 <= abs(value) < 1e-4 else repr(value).replace("e-0", "e-")
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def check_hashes(experiment_folder, page, tally):
@@ -196,7 +257,7 @@ def run_metric(metric, epochs, diagnostics, record):
     """
     name, _, at = metric.partition("@")
     outcome = record["outcome"]
-    after = int(at) - 1 if at.isdigit() else outcome.get("kept_epoch", max(epoch for epoch, _ in epochs))
+    after = int(at) - 1 if at.isdigit() else outcome.get("kept_epoch", max((epoch for epoch, _ in epochs), default=0))
 
     def measured(of):
         split, column = OF_A_SPLIT[of]
@@ -240,15 +301,14 @@ def run_metric(metric, epochs, diagnostics, record):
 
 def check_values(e, tally):
     epochs, diagnostics = defaultdict(dict), defaultdict(list)
-    for row in rows_of(e.folder / "epochs.csv"):
+    for row in e.table("epochs.csv", "run epoch split loss accuracy"):
         epochs[row["run"]][int(row["epoch"]), row["split"]] = row
-    if (e.folder / "diagnostics.csv").is_file():
-        seen = set()  # a run that several arms share stands in the table once for each
-        for row in rows_of(e.folder / "diagnostics.csv"):
-            key = (row["run"], row["epoch"], row["diagnostic"], row["of"])
-            if key not in seen:
-                seen.add(key)
-                diagnostics[row["run"]].append(row)
+    seen = set()  # a run that several arms share stands in the table once for each
+    for row in e.table("diagnostics.csv", "run epoch diagnostic of value"):
+        key = (row["run"], row["epoch"], row["diagnostic"], row["of"])
+        if key not in seen:
+            seen.add(key)
+            diagnostics[row["run"]].append(row)
     identity, have = {}, defaultdict(set)
     for row in e.values:
         what = f"{row['arm']}, seed {row['seed']}, {row['metric']}"
@@ -258,16 +318,17 @@ def check_values(e, tally):
         if state != "finished":
             continue
         tally.same("values.csv", what, "seed", row["seed"], str(record["trial"]["seed"]))
-        tally.same("values.csv", what, "label, trial", (row["label"], row["trial"]), (e.arms[row["arm"]], e.trial[row["arm"]]))
+        known = e.arms.get(row["arm"], "no such arm"), e.trial[row["arm"]]
+        tally.same("values.csv", what, "label, trial", (row["label"], row["trial"]), known)
         have[row["metric"]].add((row["arm"], row["seed"]))
         identity[row["arm"]] = record["config_hash"], record["plan_hash"]
         if base(row["metric"]) not in TIMES:  # only times can be barred
             tally.same("values.csv", what, "alone, beside", (row["alone"], row["beside"]), ("true", "true"))
         expected = run_metric(row["metric"], epochs[row["run"]], diagnostics[row["run"]], record)
-        if expected is None:
+        if expected is None and base(row["metric"]) not in OF_A_SPLIT | GAPS:
             tally.left["values.csv"][base(row["metric"])] += 1
         else:
-            tally.same("values.csv", what, "value", float(row["value"]), expected)
+            tally.same("values.csv", what, "value", number(row["value"]), expected)
     tally.same("values.csv", "all rows", "one a run and metric", len(e.values), sum(map(len, e.by_metric.values())))
     finished = {(r["arm"], str(r["trial"]["seed"])) for r in e.runs.values()
                 if r["status"]["state"] == "finished" and not r.get("planted")}
@@ -281,18 +342,21 @@ def check_values(e, tally):
 
 def reported(e, arm, metric):
     """What the experiment's source says of a metric of an arm, by the experiment's file."""
-    level = e.levels().get(e.arms.get(arm))
+    level = e.levels.get(arm)
     key = {"train_minutes": "minutes"}.get(metric, metric)
     known = [number(r.get(key)) for r in e.file.get("reference", {}).get("rows", []) if r["arm"] == level]
     return known[0] if known else None
 
 
 def check_results(e, tally):
-    listed = set()
+    counted, listed = defaultdict(list), set()
+    for row in e.values:
+        if row["beside"] == "true":
+            counted[row["arm"], row["metric"]].append(number(row["value"]))
     for row in e.results:
         what = f"{row['arm']}, {row['metric']}"
         listed.add((row["arm"], row["metric"]))
-        values = list(e.per_seed(row["arm"], row["metric"], "beside").values())
+        values = counted.get((row["arm"], row["metric"]), [])
         tally.same("results.csv", what, "n", row["n"], str(len(values)))
         if values:
             mean, sd = spread(values)
@@ -300,9 +364,8 @@ def check_results(e, tally):
             # the sd of near-equal numbers is known to the rounding of the numbers only
             tally.same("results.csv", what, "sd", number(row["sd"]), sd, ABSOLUTE * max(1, abs(mean)))
         tally.same("results.csv", what, "reference", number(row["reference"]), reported(e, row["arm"], row["metric"]))
-    counted = {k for k in e.by_metric if e.per_seed(*k, "beside")}
     tally.same("results.csv", "all rows", "arms and metrics", sorted(listed), sorted(counted))
-    twin = json.loads((e.folder / "results.json").read_text(encoding="utf-8"))["rows"]
+    twin = parsed(e.folder / "results.json", json.loads)["rows"] if e.has("results.json") else []
     numbers = {"n", "mean", "sd", "reference"}
     plain = [{k: number(v) if k in numbers else v for k, v in row.items()} for row in e.results]
     tally.same("results.json", "all rows", "count", len(twin), len(plain))
@@ -313,30 +376,46 @@ def check_results(e, tally):
 
 # ---- claims -----------------------------------------------------------------------------------------------------------
 
+class Mistake(Exception):
+    """What keeps a claim from being evaluated as it is written; its runs and the other claims stand."""
+
+
 class Part:
     """One comparison of a claim: a number a seed, and what Student's t says of its mean."""
 
     def __init__(self, e, test, form, arms, value=None, below=False):
-        self.metric, self.form, self.arms, self.value = test["metric"], form, arms, value
-        self.ratio = base(self.metric) in BY_RATIO
-        self.margin = test["margin"]
+        self.metric, self.form, self.arms, self.value = metric_of(test["metric"]), form, arms, value
+        # A value is compared with in the metric's own unit, whatever the metric (docs/columns.md, `bound` and `unit`).
+        self.ratio = base(self.metric) in BY_RATIO and value is None
+        self.margin = float(test["margin"])
         self.words = {"order": "above", "equal": "equal to", "bound": "below" if below else "above", "about": "about"}.get(form)
-        # A ratio against a value is said nowhere: neither its unit nor what its margin is a share of.
-        self.undefined = self.ratio and value is not None
-        known = [e.per_seed(a, self.metric, "alone" if len(arms) == 1 else "beside") if a else {} for a in arms]
+        self.below = below
+        self.of = [e.per_seed(a, self.metric, "alone" if len(arms) == 1 else "beside") for a in arms]
+        if self.ratio:  # read off: a seed without a number above 0 is left out
+            self.of = [{seed: x for seed, x in known.items() if x > 0} for known in self.of]
         trials = [e.trial.get(a, a) for a in arms]
-        if len(arms) > 1 and len(set(trials)) < len(arms):
-            known = [{}]  # "arms that come down to the same training are one arm": nothing is compared
-        self.key = self.metric, frozenset(trials) if form in ("order", "equal") else tuple(trials), value
-        seeds = [s for s in known[0] if all(s in k for k in known)]
-        table = [[k[s] for k in known] for s in seeds]
-        if self.ratio:
-            self.undefined |= any(x <= 0 for row in table for x in row)
-            table = [] if self.undefined else [[math.log(x) for x in row] for row in table]
+        # What it is a number of; claims about the same use the same runs again.
+        self.basis = self.metric, tuple(sorted(trials))
+        self.seeds = [s for s in self.of[0] if all(s in known for known in self.of)]
+        if len(arms) > 1 and len(set(trials)) == 1:
+            self.seeds = []  # "arms that come down to the same training are one arm": nothing is compared
+        table = [[known[s] for known in self.of] for s in self.seeds]
+        table = [[math.log(x) for x in row] if self.ratio else row for row in table]
         self.sign = -1 if below else 1
         self.numbers = [self.sign * self.reduced(row) for row in table]
         self.n = len(self.numbers)
         self.mean, self.sd = spread(self.numbers) if self.n else (None, None)
+        if self.sd and self.sd <= ABSOLUTE * max(abs(x) for row in table for x in row):
+            self.sd = 0.0  # of equal numbers there is the rounding of their subtraction
+
+    def is_same_number(self, other):
+        """Whether it is that number "seen from two sides": of the same trainings, but for its sign and what it is counted from."""
+        if self.basis[1] != other.basis[1] or self.seeds != other.seeds or not self.n:
+            return False
+        if not self.sd:
+            return self.basis == other.basis
+        rests = ([one - sign * two for one, two in zip(self.numbers, other.numbers)] for sign in (1, -1))
+        return any(max(rest) - min(rest) <= RELATIVE * self.sd for rest in rests)
 
     def reduced(self, row):
         if self.value is not None:
@@ -384,9 +463,12 @@ class Part:
 
     def shown(self, x):
         """A number of the scale it was computed on, as claims.csv shows it: an arm's own, a per cent, or a difference."""
-        if self.value is not None:
-            return self.sign * x + self.value
-        return 100 * math.expm1(x) if self.ratio else x
+        return self.sign * x + self.value if self.value is not None else self.distance(x)
+
+    def distance(self, x):
+        if not self.ratio:
+            return x
+        return 100 * math.expm1(x) if x < 700 else math.inf  # near the largest number there is
 
     def shown_interval(self, outside):
         return sorted(map(self.shown, self.interval(outside))) if self.n > 1 else (None, None)
@@ -403,40 +485,82 @@ class Part:
         detectable = None
         if self.n > 1:
             power = sum(t_quantile(p, self.n - 1) for p in ((0.95, 0.9) if both else (0.975, 0.8)))
-            detectable = power * self.sd / math.sqrt(self.n)
-            detectable = 100 * math.expm1(detectable) if self.ratio else detectable
+            detectable = self.distance(power * self.sd / math.sqrt(self.n))
         p = self.refutes if verdict == "refuted" else self.supports
-        unit = "%" if self.ratio else "nats" if base(self.metric) in IN_NATS else ""
+        unit = "%" if self.ratio else UNITS.get(base(self.metric), "")
         return {"estimate": self.shown(self.mean) if self.n else None, "low": low, "high": high, "unit": unit,
-                "bound": number(self.value), "margin": self.margin * (100.0 if self.ratio else 1.0), "seeds": float(self.n),
-                "held": None if both or self.value is not None or self.n < 2 else float(sum(x > 0 for x in self.numbers)),
+                "bound": self.value, "margin": self.margin * (100.0 if self.ratio else 1.0), "seeds": float(self.n),
+                "held": float(sum(x > 0 for x in self.numbers)) if self.form == "order" and self.n > 1 else None,
                 "effect_size": self.mean / self.sd if self.sd else None, "detectable": detectable, "p": p,
                 "evidence_verdict": verdict}
 
 
+FORMS = ("order", "equal", "bound", "rises", "falls")
+
+
+def is_number(text):
+    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text, re.A | re.I)) and math.isfinite(float(text))
+
+
+def metric_of(text):
+    """A metric as tables name it (docs/experiment.md, "Metrics")."""
+    name, has_at, at = text.partition("@")
+    if name not in METRICS or has_at and not (is_number(at) and float(at) > 0):
+        raise Mistake(f"metric {text}")
+    if name in AT_LOSSES:
+        is_right = bool(has_at)
+    else:
+        is_right = not has_at or name == "early_loss" or name in AT_EPOCHS and float(at) % 1 == 0
+    if not is_right:
+        raise Mistake(f"what stands after the @ of {text}")
+    return f"{name}@{decimal(at)}" if has_at else name
+
+
+def arms_named(e, names):
+    arms = tuple(map(e.arm, names))
+    if None in arms:
+        raise Mistake(f"no arm '{names[arms.index(None)]}'")
+    if len(set(arms)) < len(arms):
+        raise Mistake("an arm beside itself")
+    return arms
+
+
 def parts_of(e, test):
     """The comparisons of a test (docs/experiment.md, "tests of a claim"); of a chain the consecutive pairs."""
-    if "order" in test:
-        sign = "<" if " < " in test["order"] else ">"
-        chain = [e.arm(name.strip()) for name in test["order"].split(f" {sign} ")]
-        chain = chain[::-1] if sign == "<" else chain
-        return [Part(e, test, "order", pair) for pair in itertools.pairwise(chain)]
-    if "equal" in test:
-        left, right = (side.strip() for side in test["equal"].rsplit(" = ", 1))
-        if e.arm(right) is None and re.fullmatch(r"[-+.\deE]+", right):
-            return [Part(e, test, "about", (e.arm(left),), float(right))]
-        return [Part(e, test, "equal", (e.arm(left), e.arm(right)))]
-    if "bound" in test:
-        name, sign, value = re.fullmatch(r"(.*) ([<>]) (\S+)", test["bound"].strip()).groups()
-        return [Part(e, test, "bound", (e.arm(name.strip()),), float(value), sign == "<")]
-    names = test.get("rises") or test["falls"]
-    return [Part(e, test, "trend", tuple(map(e.arm, names)), below="falls" in test)]
+    forms = [form for form in FORMS if form in test]
+    margin = test.get("margin", 0)
+    if len(forms) != 1 or not (math.isfinite(margin) and margin > 0):
+        raise Mistake("one form, and a margin above 0")
+    form, said = forms[0], test[forms[0]]
+    if form in ("rises", "falls"):
+        arms = arms_named(e, said)
+        if len(arms) < 2:
+            raise Mistake("a trend over fewer than two arms")
+        return [Part(e, test, "trend", arms, below=form == "falls")]
+    signs = [sign for sign in ("=" if form == "equal" else "<>") if sign in said]
+    sides = said.split(signs[0]) if signs else [said]
+    if form == "order":
+        if len(signs) != 1 or any(not side.strip() or side.startswith("=") for side in sides):
+            raise Mistake("an order has either < or > between its arms")
+        chain = arms_named(e, sides)
+        return [Part(e, test, "order", pair) for pair in itertools.pairwise(chain[::-1] if signs == ["<"] else chain)]
+    if form == "equal":
+        if len(sides) != 2:
+            raise Mistake("an equality has two sides")
+        # An arm may be called by a number: it goes before the value.
+        if e.arm(sides[1]) is None and is_number(sides[1].strip()):
+            return [Part(e, test, "about", arms_named(e, sides[:1]), float(sides[1]))]
+        return [Part(e, test, "equal", arms_named(e, sides))]
+    found = re.fullmatch(r"([^<>]*)([<>])(.*)", said, re.S)
+    if not found or not is_number(found[3].strip()):
+        raise Mistake("a bound has an arm, < or >, and a number")
+    return [Part(e, test, "bound", arms_named(e, [found[1]]), float(found[3]), found[2] == "<")]
 
 
 def needs_met(e, needs, parts):
     """Whether the runs are what a claim needs (docs/experiment.md, "needs of a claim")."""
     arms = {arm for part in parts for arm in part.arms}
-    of = lambda metric: [list(e.per_seed(arm, metric, "alone").values()) for arm in arms]
+    of = lambda metric: [list(e.per_seed(arm, metric).values()) for arm in arms]
     met = True
     if "updates" in needs:
         met &= all(x >= needs["updates"] for arm in of("updates") for x in arm)
@@ -445,20 +569,30 @@ def needs_met(e, needs, parts):
     if "plan" in needs:
         used = {(row["arm"], row["run"]) for row in e.values if row["arm"] in arms}
         met &= all(e.runs[run]["plan"]["name"] == needs["plan"] for run in used if run in e.runs)
-    if "alike" in needs:
-        means = [statistics.fmean(arm) for arm in of(needs["alike"]["metric"]) if arm]
-        met &= bool(means) and max(means) - min(means) <= needs["alike"]["within"]
+    if "alike" in needs:  # an arm without a value is alike with none
+        within, known = needs["alike"]["within"], of(metric_of(needs["alike"]["metric"]))
+        if not (math.isfinite(within) and within > 0):
+            raise Mistake("`within` is above 0")
+        means = [statistics.fmean(arm) for arm in known if arm]
+        met &= len(means) == len(arms) and max(means) - min(means) <= within
     return met
 
 
 class Claim:
-    def __init__(self, e, table):
+    def __init__(self, e, table, again):
+        """`again`: how many claims above it have its id."""
         self.id, self.says, self.experiment = table["id"], english(table["says"]), e
-        self.parts = [part for test in table["tests"] for part in parts_of(e, test)]
-        self.keys = {part.key for part in self.parts}
-        self.needs = needs_met(e, table.get("needs", {}), self.parts)
-        self.rows = [part.row(len(self.keys)) for part in self.parts] if self.needs else []
-        self.undefined = self.needs and any(part.undefined for part in self.parts)
+        self.key = e.id, self.id, again
+        try:
+            if again or not table["tests"]:
+                raise Mistake("an id of its own, and a test")
+            self.parts = [part for test in table["tests"] for part in parts_of(e, test)]
+            is_judged = needs_met(e, table.get("needs", {}), self.parts)
+        except Mistake:
+            self.parts, is_judged = [], False
+        self.count = sum(not any(part.is_same_number(other) for other in self.parts[:i]) for i, part in enumerate(self.parts))
+        self.rows = [part.row(self.count) for part in self.parts] if is_judged else []
+        self.bases = {part.basis for part in self.parts} if is_judged else set()
         verdicts = {row["evidence_verdict"] for row in self.rows}
         if verdicts <= {"not_evaluated", "supported"} and verdicts != {"supported"}:
             self.verdict = "not_evaluated"
@@ -474,12 +608,19 @@ class Claim:
         self.repeats, self.q = "", None
 
 
+def claims_of(e):
+    """The claims of an experiment's file, in its order."""
+    ids = [table["id"] for table in e.file.get("claims", [])]
+    return [Claim(e, table, ids[:i].count(table["id"])) for i, table in enumerate(e.file.get("claims", []))]
+
+
 def settle(claims):
     """Which claims repeat an earlier one's numbers, and q of the others: Benjamini and Hochberg 1995, over those tested."""
     tested = []
-    for claim in (c for c in claims if c.verdict != "not_evaluated"):
-        claim.repeats = next((c.id for c in tested if claim.keys <= c.keys), "")
-        tested.append(claim)
+    for claim in (c for c in claims if c.bases):
+        claim.repeats = next((c.id for c in tested if claim.bases <= c.bases), "")
+        if claim.verdict != "not_evaluated":
+            tested.append(claim)
     ranked = sorted((c for c in tested if not c.repeats and c.p is not None), key=lambda c: c.p)
     least = 1.0
     for rank in range(len(ranked), 0, -1):
@@ -487,27 +628,31 @@ def settle(claims):
         ranked[rank - 1].q = least
 
 
+CLAIMS = "experiment profile claim says verdict q repeats evidence unit evidence_verdict"
+
+
 def check_claims(folder, experiments, tally):
     """claims.csv of an index against the values and files of its experiments; gives each claim its rows there."""
+    numeric = "estimate low high bound margin seeds held effect_size detectable p".split()
     groups = defaultdict(list)
-    for row in rows_of(folder / "claims.csv"):
-        groups[row["experiment"], row["claim"]].append(row)
-    made = {(e.id, table["id"]): Claim(e, table) for e in experiments for table in e.file.get("claims", [])}
+    for row in rows_of(folder / "claims.csv", " ".join([CLAIMS, *numeric])):
+        groups[row["experiment"], row["claim"], 0].append(row)
+    made = {claim.key: claim for e in experiments for claim in claims_of(e)}
+    for key in sorted((key for key in made if key[2]), reverse=True):  # of a second claim of one id, a mistake, there is one row
+        if len(groups.get(key[:2] + (0,), [])) > 1:
+            groups[key].append(groups[key[:2] + (0,)].pop())
     # experiments without a page here are listed, and no number of theirs
-    index = json.loads((folder / "page.json").read_text(encoding="utf-8"))
+    index = parsed(folder / "page.json", json.loads)
     bare = {other["id"] for other in index.get("others", [])}
     for key in [key for key in groups if key[0] in bare]:
         verdicts = [row["verdict"] for row in groups.pop(key)]
-        tally.same("claims.csv", " ".join(key), "verdict", verdicts, ["not_evaluated"] * len(verdicts))
-    tally.same("claims.csv", "all rows", "claims", sorted(groups), sorted(made))
+        tally.same("claims.csv", " ".join(key[:2]), "verdict", verdicts, ["not_evaluated"] * len(verdicts))
+    for key in sorted(groups.keys() | made.keys()):
+        tally.same("claims.csv", " ".join(key[:2]), "is there", key in groups, key in made)
     claims = [made[key] for key in groups if key in made]
     settle(claims)
-    numeric = "estimate low high bound margin seeds held effect_size detectable p".split()
     for claim in claims:
-        rows = groups[claim.experiment.id, claim.id]
-        if claim.undefined:
-            tally.left["claims.csv"]["ratio to a value or of no positive number"] += len(rows)
-            continue
+        rows = groups[claim.key]
         whole = {"verdict": claim.verdict, "q": claim.q, "repeats": claim.repeats, "says": claim.says,
                  "profile": claim.experiment.page.get("profile") or ""}
         expected_rows = claim.rows or [{}]
@@ -517,9 +662,9 @@ def check_claims(folder, experiments, tally):
             for column, value in {**dict.fromkeys(numeric), "unit": "", "evidence_verdict": "", **expected, **whole}.items():
                 found = number(row[column]) if column in numeric or column == "q" else row[column]
                 tally.same("claims.csv", what, column, found, value, 0 if column in ("p", "q") else ABSOLUTE)
-            part = claim.parts[i]
-            if expected and part.words:
-                end = f": {part.arms[0]} {part.words} " + (part.arms[1] or "" if part.value is None else "")
+            part = claim.parts[i] if expected else None
+            if part and part.words:
+                end = f": {part.arms[0]} {part.words} " + (part.arms[1] if part.value is None else "")
                 tally.same("claims.csv", what, "evidence", end if end in row["evidence"] else row["evidence"], end)
     return groups
 
@@ -530,6 +675,9 @@ def text_of(markup):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", "", re.sub(r"<svg.*?</svg>", "", markup, flags=re.S))).split())
 
 
+WORDS = {math.inf: "\u221e", -math.inf: "-\u221e"}
+
+
 def check_rounding(tally, check, row, column, shown, value, decimals=None):
     """A number on a page, with U+2212 for minus, is the rounding of a value to as many decimals as it shows."""
     plain = shown.replace("\u2212", "-").replace(",", "")
@@ -537,6 +685,9 @@ def check_rounding(tally, check, row, column, shown, value, decimals=None):
         places = len(plain.partition(".")[2])
         is_below = value > 0 and float(f"{value:.{places}f}") == 0 and plain == f"<{10.0 ** -places:.{places}f}"
         tally.same(check, row, column, shown, shown if is_below else value)
+        return
+    if value is not None and not math.isfinite(value):
+        tally.same(check, row, column, plain.removeprefix("+"), WORDS.get(value, "not a number"))
         return
     if value is None or not re.fullmatch(r"[+-]?\d+(\.\d+)?", plain):
         tally.same(check, row, column, shown, value)
@@ -562,7 +713,12 @@ def check_table(e, page, tally):
             heads = cells
             continue
         kind = next((k for k in (name, "difference") if cells[0].endswith(" " + k)), None)
-        arm, n = (cells[0].removesuffix(" " + kind), None) if kind else re.fullmatch(r"(.*) ours, n = (\d+)", cells[0]).groups()
+        ours = re.fullmatch(r"(.*) ours, n = (\d+)", cells[0])
+        if not kind and not ours:
+            tally.same("index.html", "Results", "row", cells[0], "an arm, and n")
+            continue
+        arm, n = (cells[0].removesuffix(" " + kind), None) if kind else ours.groups()
+        tally.same("index.html", arm, "arm", arm in e.arms, True)
         whole = results.get((arm, "val_acc"), {}).get("n", "0")
         if n is not None:
             tally.same("index.html", arm, "n", n, whole)
@@ -593,7 +749,7 @@ def check_table(e, page, tally):
 
 # the widest interval of a ratio, high over low, that says anything
 WIDEST_RATIO = 100
-N = r"([+\u2212-]?\d+(?:,\d{3})*(?:\.\d+)?)"
+N = r"([+\u2212-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\u221e))"
 SHOWN = [(rf"^{N}", ["estimate"]), (rf"^[^;]*95 % interval {N} to {N}", ["low", "high"]),
          (rf"(?:least effect that matters|by at least) {N}", ["margin"]), (rf"to be compared with {N}", ["bound"]),
          (rf"; {N} seeds?\b", ["seeds"]), (rf"above in {N} of {N} seeds", ["held", "seeds"]),
@@ -611,20 +767,22 @@ def share_interval(k, n):
 
 def check_numbers(e, page, groups, tally):
     """The line of numbers below each comparison; beside a claims.csv it is that file's rounding, else our own number's."""
-    claims = [Claim(e, table) for table in e.file.get("claims", [])]
-    pairs = []
+    claims, pairs = claims_of(e), []
     for claim in claims:
-        rows = groups.get((e.id, claim.id), []) if groups else claim.rows
-        rows = [row for row in rows if row.get("evidence", True)]
-        if claim.undefined and not groups:
-            rows = [{"": None} for _ in rows]
-        pairs += [(f"{claim.id}, part {i + 1}", row, part, len(claim.keys)) for i, (row, part) in enumerate(zip(rows, claim.parts))]
+        rows = [row for row in groups.get(claim.key, []) if row["evidence"]] if groups else claim.rows
+        pairs += [(f"{claim.id}, part {i + 1}", row, part, claim.count) for i, (row, part) in enumerate(zip(rows, claim.parts))]
+    for kind, before, expected in [("claims", r'<h3><span class="claim-id">[^<]*</span> ', [(c.id, c.verdict) for c in claims]),
+                                   ("parts", r'<p class="what">\s*', [(what, row["evidence_verdict"]) for what, row, *_ in pairs])]:
+        found = re.findall(before + r'<span class="verdict ([a-z-]+)', page)
+        if expected and not found:
+            tally.left["index.html"][f"verdicts of {kind}, of which the page has none"] += 1
+            continue
+        tally.same("index.html", "verdicts", kind, len(found), len(expected))
+        for verdict, (what, right) in zip(found, expected):
+            tally.same("index.html", what, "verdict", verdict.replace("-", "_"), right)
     lines = [text_of(m) for m in re.findall(r'<p class="numbers">(.*?)</p>', page, re.S)]
     tally.same("index.html", "numbers", "lines", len(lines), len(pairs))
     for line, (what, row, part, parts) in zip(lines, pairs):
-        if part.undefined:
-            tally.left["index.html"]["ratio to a value or of no positive number"] += 1
-            continue
         wide = part.shown_interval(0.05 / parts)
         known = {k: number(row[k]) for k in row if k in "estimate low high margin bound seeds held effect_size detectable".split()}
         known |= {"wide low": wide[0], "wide high": wide[1]}
@@ -776,9 +934,9 @@ class Study:
     PARTS = "load copy forward backward optimizer read_back rest".split()
 
     def __init__(self, folder, page):
-        self.file = tomllib.loads((folder / f"{page['study']}.toml").read_text(encoding="utf-8"))
-        kept = json.loads((folder / "measured.json").read_text(encoding="utf-8"))["measured"]
-        self.said = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+        self.file = parsed(folder / f"{page['study']}.toml", tomllib.loads)
+        kept = parsed(folder / "measured.json", json.loads)["measured"]
+        self.said = parsed(folder / "explanation.json", json.loads)
         self.alike = kept["design"].get("alike")
         blocks = [block["processes"] for _, block in sorted(kept["blocks"].items(), key=lambda item: int(item[0]))]
         self.blocks = [{int(c): process["cost"] for c, process in block.items()} for block in blocks]
@@ -899,31 +1057,40 @@ def audit(top):
         unreadable.append(f"{top}: no page.json in it or below")
     indexes = []
 
-    def guarded(folder, work, *arguments):
+    def guarded(path, work, *arguments):
+        """What the work gives; whatever a file has that it cannot be read by is said."""
         try:
             return work(*arguments)
-        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError) as error:
-            unreadable.append(f"{folder}: {type(error).__name__}: {error}")
+        except KeyError as error:
+            unreadable.append(f"{path}: found no {error} where it is expected")
+        except (OSError, ValueError) as error:
+            unreadable.append(f"{path}: {error}")
+        except Exception as error:
+            unreadable.append(f"{path}: it has not the form that pinbench writes: {type(error).__name__}: {error}")
 
     def first_pass(folder):
-        page = json.loads((folder / "page.json").read_text(encoding="utf-8"))
-        check_hashes(folder, page, tallies[folder])
+        page = parsed(folder / "page.json", json.loads)
+        tally = tallies[folder]
+        check_hashes(folder, page, tally)
         if page["kind"] == "experiment":
             experiments[folder] = e = Experiment(folder, page)
-            check_values(e, tallies[folder])
-            check_results(e, tallies[folder])
+            guarded(folder / "values.csv", check_values, e, tally)
+            guarded(folder / "results.csv", check_results, e, tally)
         elif page["kind"] == "explanation":
-            check_explanation(folder, page, tallies[folder])
+            check_explanation(folder, page, tally)
         elif (folder / "claims.csv").is_file():
             indexes.append(folder)
         else:
-            tallies[folder].left["page.json"][f"of kind {page['kind']}"] += 1
+            tally.left["page.json"][f"of kind {page['kind']}"] += 1
 
     def pages(folder, e, groups):
-        page = (folder / "index.html").read_text(encoding="utf-8")
+        path = folder / "index.html"
+        page = path.read_text(encoding="utf-8") if path.is_file() else ""
         if re.search(r'<html[^>]*\blang="en', page):
             check_table(e, page, tallies[folder])
             check_numbers(e, page, groups, tallies[folder])
+        elif "en" in e.page.get("languages", []):
+            tallies[folder].same("index.html", "page", "language", "none in English" if page else "no such file", "English")
         else:
             tallies[folder].left["index.html"]["not in English"] += 1
 
@@ -933,14 +1100,17 @@ def audit(top):
     groups = {}
     for folder in indexes:
         inside = [e for f, e in experiments.items() if f.parent == folder]
-        groups[folder] = guarded(folder, check_claims, folder, inside, tallies[folder])
+        groups[folder] = guarded(folder / "claims.csv", check_claims, folder, inside, tallies[folder])
     for folder, e in experiments.items():
-        guarded(folder, pages, folder, e, groups.get(folder.parent))
+        guarded(folder / "index.html", pages, folder, e, groups.get(folder.parent))
     return tallies, unreadable
 
 
 def main(arguments):
-    names = [a for a in arguments if not a.startswith("--")]
+    names = [a for a in arguments if a != "--json"]
+    if len(names) > 1 or names and names[0].startswith("-"):
+        print(__doc__)
+        return 0 if names in (["-h"], ["--help"]) else 2
     top = Path(names[0]) if names else Path(__file__).resolve().parent
     tallies, unreadable = audit(top)
     name = lambda folder: str(folder.relative_to(top)) if folder != top else top.name or "."
@@ -961,4 +1131,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may lack a sign of a page
     sys.exit(main(sys.argv[1:]))
