@@ -6,6 +6,8 @@ mod common;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use common::Workspace;
 use serde_json::Value;
@@ -149,6 +151,16 @@ fn on_cue_a_turn_comes_with_each_line_and_nothing_is_kept_where_they_cease() {
 /// Children wait for their turn: none may be left waiting.
 #[test]
 fn ctrl_c_ends_the_children_that_wait_and_keeps_what_is_whole() {
+    is_ended_by_ctrl_c_after(Duration::ZERO);
+}
+
+/// It waited for ever, with the machine's lock, for children that had no turn any more.
+#[test]
+fn ctrl_c_between_turns_ends_them_too() {
+    is_ended_by_ctrl_c_after(Duration::from_millis(2500));
+}
+
+fn is_ended_by_ctrl_c_after(pause: Duration) {
     let workspace = Workspace::new(EXPERIMENT);
     let mut command =
         workspace.pinbench(&["time", "tiny", "--arm", "all", "--minutes", "5", "--keep", "kept"]);
@@ -156,6 +168,7 @@ fn ctrl_c_ends_the_children_that_wait_and_keeps_what_is_whole() {
     let mut lines = BufReader::new(parent.stderr.take().unwrap()).lines();
     let first = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("block 1")));
     assert!(first.is_some());
+    thread::sleep(pause);
     let own = parent.id().to_string();
     let signal = std::process::Command::new("kill").args(["-INT", &own]).status().unwrap();
     assert!(signal.success());

@@ -106,6 +106,10 @@ class Tally:
         if equal:
             self.agreed[check] += 1
         else:
+            if isinstance(found, list) and isinstance(expected, list) and found != expected:
+                # of long lists, what the other has not
+                apart = [x for x in found if x not in expected], [x for x in expected if x not in found]
+                found, expected = apart if any(apart) else (found, expected)
             self.wrong.append({"file": check, "row": row, "column": column, "found": found, "expected": expected})
 
     def line(self):

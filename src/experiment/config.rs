@@ -320,7 +320,7 @@ impl Train {
 
     /// Images of the smallest forward pass of an epoch of so many.
     fn smallest_pass(&self, images: u32) -> u32 {
-        let rest = |all: u32, part: u32| if all % part == 0 { part } else { all % part };
+        let rest = |all: u32, part: u32| if all.is_multiple_of(part) { part } else { all % part };
         let part = |step: u32| rest(step, self.micro_batch.map_or(step, |most| most.min(step)));
         part(self.batch).min(part(rest(images, self.batch)))
     }

@@ -279,7 +279,7 @@ const AROUND: &[(&str, &[Row])] = &[
             (
                 "margin",
                 "a number",
-                "required: the least effect that matters, in the metric's unit; of a metric compared by ratio, a share.",
+                "required: the least effect that matters, in the metric's unit; where arms are compared by the ratio of a metric, a share.",
             ),
             ("order", "a text", "\"A > B > C\", or the same with <; arms by their names."),
             ("equal", "a text", "\"A = B\": within the margin; or \"A = 0.94\", a value."),

@@ -37,6 +37,7 @@ pub use index::Entry;
 pub use lead::{Lead, lead};
 
 use std::fmt::Display;
+use std::sync::LazyLock;
 
 use tera::{Context, Kwargs, State, Tera, Value};
 
@@ -161,7 +162,7 @@ fn context(name: &str, language: Language, languages: &[Language]) -> Context {
     context.insert("index", &language.file(PAGE));
     context.insert("questions", &language.file(QUESTIONS));
     context.insert("methods", &language.file(METHODS));
-    context.insert("style", include_str!("../../templates/style.css"));
+    context.insert("style", style());
     context
 }
 
@@ -234,18 +235,44 @@ fn templates(words: Words) -> Result<Tera, tera::Error> {
         ("trace.html", include_str!("../../templates/trace.html")),
     ])?;
     let context = tera.global_context();
-    context.insert("script", SCRIPT);
+    context.insert("script", script());
     context.insert("policy", &policy());
     Ok(tera)
 }
 
+/// How every page looks. Pages hold it without what is for whoever works on it: a report has a hundred copies.
+fn style() -> &'static str {
+    static STYLE: LazyLock<String> =
+        LazyLock::new(|| without_comments(include_str!("../../templates/style.css")));
+    &STYLE
+}
+
 /// What every page runs, and nothing else.
-const SCRIPT: &str = include_str!("../../templates/script.js");
+fn script() -> &'static str {
+    static SCRIPT: LazyLock<String> =
+        LazyLock::new(|| without_comments(include_str!("../../templates/script.js")));
+    &SCRIPT
+}
+
+/// Neither indents nor lines that are a comment: in both files a comment has lines of its own.
+fn without_comments(text: &str) -> String {
+    let mut is_inside = false;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        is_inside |= line.starts_with("/*");
+        if !is_inside && !line.is_empty() && !line.starts_with("//") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_inside &= !line.ends_with("*/");
+    }
+    kept
+}
 
 /// What a browser lets a page do: show itself and run the one script of this digest, and ask nobody for anything.
 fn policy() -> String {
     // The element's content, to the letter: templates/base.html puts a line break before the script.
-    let script = Digest::of(format!("\n{SCRIPT}").as_bytes()).base64();
+    let script = Digest::of(format!("\n{}", script()).as_bytes()).base64();
     format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; \
          form-action 'none'"

@@ -10,7 +10,7 @@ fn html(input: &Input) -> String {
 
 /// `page` without the script that every page has once, as its last element; what else is script is left in.
 pub(super) fn without_script(page: &str) -> String {
-    let end = format!("<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
+    let end = format!("<script>\n{}</script>\n</body>\n</html>\n", script());
     page.strip_suffix(&end).unwrap_or_else(|| panic!("the script does not end the page")).to_owned()
 }
 
@@ -32,9 +32,9 @@ fn the_policy_lets_exactly_the_script_of_the_page_run() {
 
 #[test]
 fn the_script_is_a_few_kilobytes_and_asks_nobody() {
-    assert!(SCRIPT.len() < 7_000, "{} bytes", SCRIPT.len());
+    assert!(script().len() < 7_000, "{} bytes", script().len());
     for foreign in ["http", "fetch(", "XMLHttpRequest", "import", "innerHTML", "eval", "</"] {
-        assert!(!SCRIPT.contains(foreign), "{foreign}");
+        assert!(!script().contains(foreign), "{foreign}");
     }
 }
 
@@ -90,10 +90,12 @@ fn a_small_page_is_as_it_was() {
     let experiment = samples::experiment();
     let profile = &experiment.profile;
     let page = html(&fixture::input(&experiment, samples::arms(profile, &[0])));
-    let style = include_str!("../../templates/style.css");
-    assert!(page.contains(style) && page.contains(SCRIPT));
+    assert!(page.contains(style()) && page.contains(script()));
+    for text in [style(), script()] {
+        assert!(!text.contains("/*") && !text.contains("\n ") && !text.contains("\n//"), "{text}");
+    }
     // Either may change without a word of a page, and the policy's digest goes with the script.
-    let page = page.replace(style, "").replace(SCRIPT, "").replace(&policy(), "");
+    let page = page.replace(style(), "").replace(script(), "").replace(&policy(), "");
     insta::assert_snapshot!(without_digests(&page));
 }
 

@@ -181,7 +181,10 @@ impl Ink {
             0 => String::new(),
             colour => format!(" arm-{}", Colour::ALL.get(usize::from(colour) - 1)?.name()),
         };
-        Some(format!("{}{colour} turn-{turn}", mark.class()))
+        // Only phases have a colour for the first turn.
+        let is_plain = turn == 0 && *mark != Mark::Phase;
+        let turn = if is_plain { String::new() } else { format!(" turn-{turn}") };
+        Some(format!("{}{colour}{turn}", mark.class()))
     }
 }
 
@@ -265,7 +268,7 @@ mod tests {
             "<text x=\"1\" y=\"2\" font-family=\"x\" font-size=\"9\" fill=\"#{r:02X}{g:02X}{b:02X}\">\n\
              a = &quot;1&quot; &lt;b&gt;\n</text>\n"
         );
-        let expected = "<text x=\"1\" y=\"2\" class=\"tick turn-0\">a = &quot;1&quot; &lt;b&gt;</text>\n";
+        let expected = "<text x=\"1\" y=\"2\" class=\"tick\">a = &quot;1&quot; &lt;b&gt;</text>\n";
         assert_eq!(classed(&svg), expected);
     }
 
@@ -277,8 +280,7 @@ mod tests {
             "<circle cx=\"1\" cy=\"2\" r=\"3\" fill=\"#{r:02X}{g:02X}{b:02X}\"/>\n\
              <text x=\"0\" y=\"0\" fill=\"#{vr:02X}{vg:02X}{vb:02X}\">\n&lt;64&gt; · 0.98\n</text>\n"
         );
-        let expected =
-            "<circle cx=\"1\" cy=\"2\" r=\"3\" class=\"dot turn-0\" data-value=\"&lt;64&gt; · 0.98\"/>\n";
+        let expected = "<circle cx=\"1\" cy=\"2\" r=\"3\" class=\"dot\" data-value=\"&lt;64&gt; · 0.98\"/>\n";
         assert_eq!(classed(&svg), expected);
     }
 
@@ -286,7 +288,8 @@ mod tests {
     fn every_mark_survives_the_way_through_a_colour() {
         for (index, mark) in Mark::ALL.into_iter().enumerate() {
             assert_eq!(mark as usize, index);
-            assert_eq!(Ink::of(mark).class(), Some(format!("{} turn-0", mark.class())));
+            let turn = if mark == Mark::Phase { " turn-0" } else { "" };
+            assert_eq!(Ink::of(mark).class(), Some(format!("{}{turn}", mark.class())));
         }
     }
 }
