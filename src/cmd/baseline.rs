@@ -88,15 +88,7 @@ pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> 
     let paths = experiments.iter().map(|experiment| place(workspace, experiment));
     // Before anything is trained or written.
     let paths = paths.collect::<Result<Vec<PathBuf>>>()?;
-    let has = |name: &str| {
-        experiments.iter().any(|experiment| experiment.profile.arms.iter().any(|arm| is_called(arm, name)))
-    };
-    if let Some(name) = args.arms.iter().find(|name| !has(name)) {
-        return Err(WrongUsage(format!(
-            "no experiment has an arm '{name}'; `pinbench list` has their names"
-        ))
-        .into());
-    }
+    check_arms(args, &experiments)?;
     let trained = |experiment| {
         let old = stored(workspace, experiment);
         let arms = arms(args, experiment, old.as_ref())?;
@@ -149,6 +141,19 @@ pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> 
         }
     }
     Ok(code)
+}
+
+/// A name that no experiment has trains nothing.
+fn check_arms(args: &AcceptArgs, experiments: &[Experiment]) -> Result<(), WrongUsage> {
+    let has = |name: &str| {
+        experiments.iter().any(|experiment| experiment.profile.arms.iter().any(|arm| is_called(arm, name)))
+    };
+    match args.arms.iter().find(|name| !has(name)) {
+        Some(name) => {
+            Err(WrongUsage(format!("no experiment has an arm '{name}'; `pinbench list` has their names")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `None` also where it cannot be read, with a warning: it is about to be replaced.

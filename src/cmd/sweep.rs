@@ -1,7 +1,7 @@
 //! What `run` and `reproduce` share: say what is due, then run it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -95,10 +95,7 @@ pub(super) fn sweep(
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
-        require_torch()?;
-        require_device(&plan.base)?;
-        let root = std::path::absolute(data::root()?)?;
-        sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
+        let root = ready(workspace, &plan, &found)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
         let interrupt = Interrupt::install()?;
         let _machine = machine_alone(&interrupt)?;
@@ -166,6 +163,15 @@ fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<Tria
         }
     }
     Ok(())
+}
+
+/// What training needs and can be said to lack before it begins; returns where the data are.
+fn ready(workspace: &Workspace, plan: &PlanAsked, found: &[Item]) -> Result<PathBuf> {
+    require_torch()?;
+    require_device(&plan.base)?;
+    let root = std::path::absolute(data::root()?)?;
+    sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
+    Ok(root)
 }
 
 /// Timed runs never share a machine: waits until nobody else's are under way, and says for whom.

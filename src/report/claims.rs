@@ -1,6 +1,6 @@
 //! Claims beside what the runs say of them.
 
-use crate::analyse::{Assessment, Evidence, Verdict};
+use crate::analyse::{Assessment, Evidence, Held, Verdict};
 use crate::report::amount::{amount, amount_unsigned, estimate, interval, number, with_unit, written};
 use crate::report::figure::{FigureError, strip};
 use crate::report::view::{ClaimView, EvidenceView, HeldView, PictureView, VerdictView};
@@ -61,6 +61,15 @@ pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> 
     VerdictView { word, sign: sign.to_owned(), class: class.to_owned() }
 }
 
+fn held_view(held: Held, words: Words) -> HeldView {
+    HeldView {
+        seeds: held.seeds.to_string(),
+        of: words.count("word.seed-count", held.of, &[]),
+        low: text::fixed(held.interval.0, 2),
+        high: text::fixed(held.interval.1, 2),
+    }
+}
+
 fn evidence_view(
     evidence: &Evidence,
     is_reduced: bool,
@@ -100,12 +109,7 @@ fn evidence_view(
         seeds,
         is_informative: evidence.is_informative,
         is_repeated: evidence.repeats.is_some(),
-        held: evidence.held.map(|held| HeldView {
-            seeds: held.seeds.to_string(),
-            of: words.count("word.seed-count", held.of, &[]),
-            low: text::fixed(held.interval.0, 2),
-            high: text::fixed(held.interval.1, 2),
-        }),
+        held: evidence.held.map(|held| held_view(held, words)),
         effect_size: evidence
             .effect_size
             .filter(|_| evidence.bound.is_none())

@@ -15,6 +15,22 @@ use crate::report::{Download, Input, claims, device, glance, lead, metrics, prov
 use crate::text;
 use crate::words::Words;
 
+fn provenance_view(
+    input: &Input,
+    summary: &Summary,
+    cut: &Cut,
+    words: Words,
+) -> Result<ProvenanceView, FigureError> {
+    let view = provenance::view(summary, &input.command, words)?;
+    let recorded: usize = Look::all(summary).map(|(arm, _)| arm.runs.len()).sum();
+    let unrecorded = recorded - view.runs.rows.len();
+    Ok(ProvenanceView {
+        arms: cut.arms(view.arms, "runs.json"),
+        runs: cut.table(view.runs, unrecorded, "word.row", "runs.json"),
+        ..view
+    })
+}
+
 pub(super) fn view(
     input: &Input,
     summary: &Summary,
@@ -39,9 +55,6 @@ pub(super) fn view(
         |tables: Vec<TableView>, file| tables.into_iter().map(|table| cut.arms(table, file)).collect();
     let drawn = |figure| cut.figure(figure);
     let (runs, more_runs) = results::runs(summary, words)?;
-    let provenance = provenance::view(summary, &input.command, words)?;
-    let recorded: usize = Look::all(summary).map(|(arm, _)| arm.runs.len()).sum();
-    let unrecorded = recorded - provenance.runs.rows.len();
     Ok(PageView {
         id: experiment.id.clone(),
         title: to(&experiment.title),
@@ -70,11 +83,7 @@ pub(super) fn view(
         setup: setup::facts(&profile.arms, words),
         limits: experiment.limits.iter().map(to).collect(),
         runs: cut.table(runs, more_runs, "word.row", "values.csv"),
-        provenance: ProvenanceView {
-            arms: cut.arms(provenance.arms, "runs.json"),
-            runs: cut.table(provenance.runs, unrecorded, "word.row", "runs.json"),
-            ..provenance
-        },
+        provenance: provenance_view(input, summary, &cut, words)?,
         downloads: input.downloads.iter().map(|one| download(one, words)).collect(),
     })
 }

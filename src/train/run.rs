@@ -164,20 +164,21 @@ impl<'a> Training<'a> {
             kept_epoch,
             wall_ns: self.times.wall_ns(),
             final_weights: self.learner.built.parameters.digest()?,
-            effective: Effective {
-                loader: self.sets.loader,
-                layers: self.learner.built.network.effective(),
-                normalised: self
-                    .sets
-                    .training_file
-                    .normalisation()
-                    .map(|normalisation| normalisation.summary()),
-            },
+            effective: self.effective(),
             steps: self.progress.step,
             train_ns: self.times.train_ns,
             evaluate_ns: self.times.evaluate_ns,
             diagnose_ns: self.times.diagnose_ns,
         })
+    }
+
+    fn effective(&self) -> Effective {
+        let normalisation = self.sets.training_file.normalisation();
+        Effective {
+            loader: self.sets.loader,
+            layers: self.learner.built.network.effective(),
+            normalised: normalisation.map(|normalisation| normalisation.summary()),
+        }
     }
 
     /// The loss of a step is that before its update: weights that the last one broke show in an evaluation alone, and the
