@@ -17,8 +17,8 @@ use pinbench::text;
 use serde::Serialize;
 
 use crate::cmd::args::{EXIT_USAGE, ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
-use crate::cmd::console::{print, print_json, table, warn};
-use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, whole_runs};
+use crate::cmd::console::{causes, print, print_json, table, warn};
+use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, require_device, require_torch, whole_runs};
 use crate::cmd::workspace::Workspace;
 
 /// List every trial, where it stands and how long it takes: exactly what `run` would do
@@ -157,6 +157,10 @@ pub(crate) fn dry_run(
     look(workspace, &asked, |found| {
         let due = times(found.iter().filter(is_due));
         if !due.is_empty() {
+            // Said of a machine that may not be the one it will run on.
+            if let Err(error) = require_torch().and_then(|()| require_device(&plan.base)) {
+                warn(&format!("`run` would refuse this here: {}", causes(&error)));
+            }
             print_table(found.iter().filter(is_due))?;
             let sets = found.iter().filter(is_due).map(|looked| looked.item.trial.config.data.set);
             let missing = sets.filter(|set| !data::is_present(*set, &root));

@@ -92,8 +92,8 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
         return Err(source.error(Some(wire.levels.span()), message));
     }
     let mut levels: Vec<Level> = Vec::new();
-    for (index, (wire_level, place)) in wire.levels.get_ref().iter().zip(level_places(wire)).enumerate() {
-        let level = check_level(source, base, wire, wire_level, index)?;
+    for (wire_level, place) in wire.levels.get_ref().iter().zip(level_places(wire)) {
+        let level = check_level(source, base, wire, wire_level)?;
         check_one_line(source, &level.label, place.clone())?;
         if levels.iter().any(|other| other.value == level.value) {
             let message = format!("factor `{name}` has the level {} twice", level.value);
@@ -156,10 +156,9 @@ fn check_level(
     base: &Draft,
     factor: &WireFactor,
     wire: &Spanned<WireLevel>,
-    index: usize,
 ) -> Result<Level, LocatedError> {
     let WireLevel { value, set, label, colour } = wire.get_ref();
-    let colour = colour.or(Some(Colour::ALL[index % Colour::ALL.len()]));
+    let colour = *colour;
     match (&factor.key, value, label) {
         (Some(key), Some(value), _) if set.is_empty() => {
             let value = json(source, value)?;
@@ -301,15 +300,20 @@ fn closer(arm: &Arm, all: &[Arm]) -> Vec<PlanChange> {
     all.iter().filter(says_more).map(|other| other.varied.clone()).collect()
 }
 
-/// With one factor an arm wears its level's colour; in a larger grid each arm gets the next one.
+/// Arms of one colour that figures tell apart by dashes and markers.
+const ALIKE: usize = 5;
+
+/// An arm wears the colour that the file gives its level of the first factor, and in a larger grid dashes tell the others of
+/// that level apart, where they are few enough; else each arm gets the next colour.
 fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Config, PlanChange)) -> Arm {
     let chosen: Vec<&Level> =
         factors.iter().zip(&levels).map(|(factor, &level)| &factor.levels[level]).collect();
     let next = Colour::ALL[index % Colour::ALL.len()];
-    let colour = match chosen[..] {
-        [level] => level.colour.unwrap_or(next),
-        _ => next,
-    };
+    let of_a_level: usize = factors.iter().skip(1).map(|factor| factor.levels.len()).product();
+    let is_coloured = factors.len() == 1
+        || factors.first().is_some_and(|first| first.levels.iter().all(|level| level.colour.is_some()));
+    let own = chosen.first().and_then(|level| level.colour).filter(|_| is_coloured && of_a_level <= ALIKE);
+    let colour = own.unwrap_or(next);
     let labels = Localised::each(|language| {
         let labels: Vec<&str> = chosen.iter().map(|level| level.label.to(language)).collect();
         if labels.is_empty() { "base".to_owned() } else { labels.join(", ") }

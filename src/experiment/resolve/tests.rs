@@ -316,6 +316,20 @@ fn a_network_is_hashed_by_its_layers_with_their_defaults() {
     assert_ne!(hash(NETWORK), hash(&NETWORK.replacen("pad = 1", "pad = 2", 1)));
 }
 
+/// A level's colour was read in a grid of two factors, and no arm wore it.
+#[test]
+fn arms_of_a_grid_wear_the_colours_that_all_levels_of_the_first_factor_have() {
+    let plans = "[[factors]]\nkey = \"plan.name\"\nlabel = \"plan\"\nlevels = [{ value = \"eager\" }, { value = \"tuned\" }]\n";
+    let grid = TEXT.replacen("[profiles.smoke]", &format!("{plans}\n[profiles.smoke]"), 1);
+    let colours =
+        |text: &str| parse(text).unwrap().profile.arms.iter().map(|arm| arm.colour).collect::<Vec<_>>();
+    assert_eq!(colours(&grid), Colour::ALL[..6]);
+    let all = grid.replacen("{ value = 128 }", "{ value = 128, colour = \"orange\" }", 1);
+    let all = all.replacen("label = \"1 Ki\" }", "label = \"1 Ki\", colour = \"grey\" }", 1);
+    let each = [Colour::Green, Colour::Orange, Colour::Grey];
+    assert_eq!(colours(&all), each.map(|colour| [colour; 2]).concat());
+}
+
 /// `crop = 0` and a `micro_batch` of the whole batch were other trials of the same training.
 #[test]
 fn what_changes_nothing_makes_no_other_trial() {
