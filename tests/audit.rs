@@ -130,9 +130,9 @@ fn the_second_way_agrees_where_trainings_are_missing_die_or_diverge() {
     let workspace = Workspace::new(RATES);
     // With exit code 2, for some of its claims are mistakes.
     let (_, trials, _) = workspace.run(&["list", "tiny", "--json"]);
-    let first =
-        trials.split("\"trial_id\":\"").nth(1).or_else(|| trials.split("\"trial_id\": \"").nth(1)).unwrap();
-    let (code, _, err) = workspace.run(&["run", "tiny", "--trial", &first[..12]]);
+    let trials: Vec<serde_json::Value> = serde_json::from_str(&trials).unwrap();
+    let first = trials[0]["trial_id"].as_str().unwrap();
+    let (code, _, err) = workspace.run(&["run", "tiny", "--trial", first]);
     assert_eq!(code, 0, "{err}");
     let said = second_way(&workspace, "one", "en");
     assert!(said.contains(" 0 did not") && !said.contains("cannot read"), "{said}");

@@ -1,7 +1,8 @@
 //! What the built-in experiments ask for is what it always was: stored runs, baselines and pages are found by it.
 //!
 //! `tests/data/identities.tsv` was written from the tree in which these ids were first published. A line is only ever added,
-//! but where an experiment asks for something else on purpose: M4's arms at an equal loss did.
+//! but where an experiment asks for something else on purpose: M4's arms at an equal loss and at equal
+//! updates did.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -198,13 +198,16 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
         "{by_folder}"
     );
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
-    assert!(index.contains(&format!("<code>pinbench reproduce {option}</code>")));
+    // The page of the file elsewhere lies there still, and this command would not make it again.
+    let both =
+        format!("<code>pinbench reproduce {option}\npinbench reproduce mine.toml --profile quick</code>");
+    assert!(index.contains(&both) && index.contains("id=\"mine\""), "{index}");
     // An absolute path leads nowhere on the reader's machine: the file lies beside the page.
     let folder_path = folder.path().join("my own");
     let by_path = page(&["study", "--experiments", folder_path.to_str().unwrap()], "study/index.html");
     assert!(by_path.contains("<code>pinbench reproduce study.toml --profile quick</code>"), "{by_path}");
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
-    assert!(index.contains(&format!("<code>pinbench reproduce {option}</code>")));
+    assert!(index.contains(&both), "{index}");
     assert!(!index.contains(folder.path().to_str().unwrap()));
 }
 
