@@ -233,7 +233,7 @@ impl Reporter<'_> {
             entries.insert(experiment.id.clone(), Entry::of(&input, |_| true, &findings)?);
         }
         self.translate_others(&entries)?;
-        for Earlier { id, folder, command } in self.earlier(&known, &entries)? {
+        for Earlier { id, folder, command } in self.earlier(&known, &entries) {
             match kept::index::entry(&folder, &findings, self.languages, Path::exists) {
                 Ok(entry) => {
                     entries.insert(id, entry);
@@ -291,13 +291,21 @@ impl Reporter<'_> {
 
     /// Pages that were made before and stand beside the index, by id: of the same profile, if one was asked for. Those of
     /// files elsewhere, which this command line does not name, with the command that makes them again.
-    fn earlier(&self, known: &[Experiment], made: &BTreeMap<String, Entry>) -> Result<Vec<Earlier>> {
+    fn earlier(&self, known: &[Experiment], made: &BTreeMap<String, Entry>) -> Vec<Earlier> {
         let mut found = Vec::new();
-        for (name, (kind, folder)) in kept::index::folders(self.out)? {
+        // That it cannot be read has been said where the others were translated.
+        for (name, (kind, folder)) in kept::index::folders(self.out).unwrap_or_default() {
             if kind != Kind::Experiment || made.contains_key(&name) {
                 continue;
             }
-            let kept::experiment::Asked { id, profile, command } = kept::experiment::asked(&folder)?;
+            // Whatever lies there is not what was asked for, and must not keep the index from being written.
+            let kept::experiment::Asked { id, profile, command } = match kept::experiment::asked(&folder) {
+                Ok(asked) => asked,
+                Err(error) => {
+                    warn(&format!("left out of the index: {error}"));
+                    continue;
+                }
+            };
             let known = known.iter().find(|known| known.id == id);
             let wanted = known.map(|known| &known.profile.name).or(self.profile.as_ref());
             // A copy under another name is no page that an index could link.
@@ -305,7 +313,7 @@ impl Reporter<'_> {
                 found.push(Earlier { id, folder, command: known.is_none().then_some(command) });
             }
         }
-        Ok(found)
+        found
     }
 
     fn without_page(&self, experiment: &Experiment) -> Other {
