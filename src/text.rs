@@ -59,8 +59,16 @@ pub fn fixed(value: f64, places: usize) -> String {
     } else if value.is_infinite() {
         if value > 0.0 { "+∞".to_owned() } else { "−∞".to_owned() }
     } else {
-        // A minus sign, so that columns of differences line up with their plus signs.
-        format!("{value:.places$}").replace('-', "−")
+        let text = format!("{value:.places$}");
+        match text.strip_prefix('-') {
+            // What is rounded to 0 has no sign.
+            Some(digits) if !digits.bytes().any(|digit| digit.is_ascii_digit() && digit != b'0') => {
+                digits.to_owned()
+            }
+            // A minus sign, so that columns of differences line up with their plus signs.
+            Some(digits) => format!("−{digits}"),
+            None => text,
+        }
     }
 }
 

@@ -157,7 +157,7 @@ fn trials_at_once_have_the_weights_of_each_alone_on_one_thread_and_no_times() {
         assert!(said.contains(&format!("\n[{run}/2] finished in ")), "{said}");
     }
     assert!(
-        page.contains("trained 2 at a time") && page.contains("smoke --plan winograd --jobs 2"),
+        page.contains("trained side by side") && page.contains("smoke --plan winograd --jobs 2"),
         "{page}"
     );
 }

@@ -32,7 +32,7 @@ METRICS = BY_RATIO | TIMES | AT_EPOCHS | AT_LOSSES | set("""test_acc test_loss t
 UNITS = {**dict.fromkeys("val_loss train_loss train_eval_loss test_loss gap_loss early_loss roughness".split(), "nats"),
          "epochs_to_train_loss": "epochs", "updates_to_train_loss": "updates", "updates": "updates", "step_ms": "ms",
          "gradient_noise_scale": "images", "epsilon_sharpness": "%", "train_minutes": "min", "total_minutes": "min",
-         "images_per_s": "images/s"}
+         "images_per_s": "images/s", "cpu_use": "processors"}
 EVERY_RUN_HAS = set("""train_acc train_eval_acc val_acc test_acc train_loss train_eval_loss val_loss test_loss updates
     train_minutes total_minutes""".split())
 OF_A_SPLIT = {f"{prefix}_{short}": (split, column)
@@ -203,6 +203,7 @@ class Experiment:
         for row in self.values:
             self.trial.setdefault(row["arm"], row["trial"])
             self.by_metric[row["arm"], row["metric"]][row["seed"]] = row
+        self.images = {(row["run"], row["split"]): int(row["images"]) for row in self.table("epochs.csv", "run split images")}
 
     def has(self, name):
         return name in self.page["sha256"] or (self.folder / name).is_file()
@@ -216,6 +217,9 @@ class Experiment:
         exact = (arm for arm, label in self.arms.items() if name in (arm, label))
         alike = (arm for arm, label in self.arms.items() if name.lower() in (arm.lower(), label.lower()))
         return next(itertools.chain(exact, alike), None)
+
+    def weights(self, arm, run):
+        return (self.runs[arm, run]["outcome"] or {}).get("final_weights")
 
     def per_seed(self, arm, metric, column=None):
         """What counts as `column` says, of that what is a number."""
@@ -305,7 +309,7 @@ def run_metric(metric, epochs, diagnostics, record):
 
 def check_values(e, tally):
     epochs, diagnostics = defaultdict(dict), defaultdict(list)
-    for row in e.table("epochs.csv", "run epoch split loss accuracy"):
+    for row in e.table("epochs.csv", "run epoch split images loss accuracy"):
         epochs[row["run"]][int(row["epoch"]), row["split"]] = row
     seen = set()  # a run that several arms share stands in the table once for each
     for row in e.table("diagnostics.csv", "run epoch diagnostic of value"):
@@ -355,7 +359,7 @@ def reported(e, arm, metric):
 def check_results(e, tally):
     counted, listed = defaultdict(list), set()
     for row in e.values:
-        if row["beside"] == "true":
+        if row["beside"] == "true" and math.isfinite(float(row["value"])):
             counted[row["arm"], row["metric"]].append(number(row["value"]))
     for row in e.results:
         what = f"{row['arm']}, {row['metric']}"
@@ -399,10 +403,19 @@ class Part:
             self.of = [{seed: x for seed, x in known.items() if x > 0} for known in self.of]
         trials = [e.trial.get(a, a) for a in arms]
         # What it is a number of; claims about the same use the same runs again.
-        self.basis = self.metric, tuple(sorted(trials))
+        self.trainings = sorted(trials)
         self.seeds = [s for s in self.of[0] if all(s in known for known in self.of)]
         if len(arms) > 1 and len(set(trials)) == 1:
             self.seeds = []  # "arms that come down to the same training are one arm": nothing is compared
+        # What it is a number of; claims about the same use the same runs again.
+        runs = {e.by_metric[a, self.metric][s]["run"] for a in arms for s in self.seeds}
+        # An accuracy is known to one image of its split: equal ones have no smaller spread (docs/reading-a-verdict.md).
+        splits = SPLITS.get(base(self.metric), ("test",) if base(self.metric).startswith("test_") and base(self.metric) != "test_loss" else ())
+        weights = {(s, e.weights(a, e.by_metric[a, self.metric][s]["run"])) for a in arms for s in self.seeds}
+        if len(arms) > 1 and len(weights) == len(self.seeds):
+            splits = ()  # runs of a seed that end with the same weights are one: that they are equal is no luck
+        self.step = max((1 / e.images[run, s] for run in runs for s in splits if (run, s) in e.images), default=0.0)
+        self.basis = self.metric, tuple(sorted(runs or trials))
         table = [[known[s] for known in self.of] for s in self.seeds]
         table = [[math.log(x) for x in row] if self.ratio else row for row in table]
         self.sign = -1 if below else 1
@@ -414,10 +427,10 @@ class Part:
 
     def is_same_number(self, other):
         """Whether it is that number "seen from two sides": of the same trainings, but for its sign and what it is counted from."""
-        if self.basis[1] != other.basis[1] or self.seeds != other.seeds or not self.n:
+        if self.trainings != other.trainings or self.seeds != other.seeds or not self.n:
             return False
         if not self.sd:
-            return self.basis == other.basis
+            return self.metric == other.metric
         rests = ([one - sign * two for one, two in zip(self.numbers, other.numbers)] for sign in (1, -1))
         return any(max(rest) - min(rest) <= RELATIVE * self.sd for rest in rests)
 
@@ -431,14 +444,15 @@ class Part:
 
     def interval(self, outside):
         """The Student-t interval of the mean that leaves out the share `outside`, half on each side."""
-        half = t_quantile(1 - outside / 2, self.n - 1) * self.sd / math.sqrt(self.n)
+        half = t_quantile(1 - outside / 2, self.n - 1) * max(self.sd, self.step) / math.sqrt(self.n)
         return self.mean - half, self.mean + half
 
     def chance(self, distance):
         """P of a mean at least so far above its boundary by chance."""
-        if self.sd == 0:
+        sd = max(self.sd, self.step)
+        if sd == 0:
             return 0.0 if distance > 0 else 1.0
-        return t_above(distance / (self.sd / math.sqrt(self.n)), self.n - 1)
+        return t_above(distance / (sd / math.sqrt(self.n)), self.n - 1)
 
     def decide(self, parts):
         """Verdict and p of this part alone, of `parts` distinct ones (docs/reading-a-verdict.md, "The answers").
@@ -489,7 +503,7 @@ class Part:
         detectable = None
         if self.n > 1:
             power = sum(t_quantile(p, self.n - 1) for p in ((0.95, 0.9) if both else (0.975, 0.8)))
-            detectable = self.distance(power * self.sd / math.sqrt(self.n))
+            detectable = self.distance(power * max(self.sd, self.step) / math.sqrt(self.n))
         p = self.refutes if verdict == "refuted" else self.supports
         unit = "%" if self.ratio else UNITS.get(base(self.metric), "")
         return {"estimate": self.shown(self.mean) if self.n else None, "low": low, "high": high, "unit": unit,
@@ -499,6 +513,8 @@ class Part:
                 "evidence_verdict": verdict}
 
 
+SPLITS = {"val_acc": ("validation",), "train_acc": ("train",), "train_eval_acc": ("train_eval",),
+          "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation")}
 FORMS = ("order", "equal", "bound", "rises", "falls")
 
 
@@ -582,6 +598,15 @@ def needs_met(e, needs, parts):
     return met
 
 
+def overall(verdicts):
+    """Of parts that must all hold (docs/reading-a-verdict.md, "The answers")."""
+    if verdicts <= {"not_evaluated", "supported"}:
+        return "supported" if verdicts == {"supported"} else "not_evaluated"
+    if "refuted" in verdicts:
+        return "partly" if "supported" in verdicts else "refuted"
+    return "inconclusive"
+
+
 class Claim:
     def __init__(self, e, table, again):
         """`again`: how many claims above it have its id."""
@@ -597,15 +622,13 @@ class Claim:
         self.count = sum(not any(part.is_same_number(other) for other in self.parts[:i]) for i, part in enumerate(self.parts))
         self.rows = [part.row(self.count) for part in self.parts] if is_judged else []
         self.bases = {part.basis for part in self.parts} if is_judged else set()
-        verdicts = {row["evidence_verdict"] for row in self.rows}
-        if verdicts <= {"not_evaluated", "supported"} and verdicts != {"supported"}:
-            self.verdict = "not_evaluated"
-        elif verdicts == {"supported"}:
-            self.verdict = "supported"
-        elif "refuted" in verdicts:
-            self.verdict = "partly" if "supported" in verdicts else "refuted"
-        else:
-            self.verdict = "inconclusive"
+        sides = defaultdict(set)  # of each number, as one may be asked for on both sides
+        for i, (part, row) in enumerate(zip(self.parts, self.rows)):
+            first = next((j for j, other in enumerate(self.parts[:i]) if part.is_same_number(other)), i)
+            sides[first].add(row["evidence_verdict"])
+        # A number that is as asked on one side and not on the other is not as asked.
+        of_parts = [overall(side).replace("partly", "refuted") for side in sides.values()]
+        self.verdict = overall(set(of_parts))
         against = [p.refutes for p, row in zip(self.parts, self.rows) if row["evidence_verdict"] == "refuted"]
         support = [p.supports for p in self.parts] if self.rows else [None]
         self.p = min(against) if against else None if None in support else max(support)

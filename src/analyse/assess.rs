@@ -18,12 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analyse::comparison::{Comparison, Kind, widest};
 use crate::analyse::summary::Summary;
-use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall};
+use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall, parts};
 use crate::analyse::{needs, quantity};
+use crate::digest::Digest;
 use crate::experiment::Experiment;
 use crate::experiment::claim::{Claim, Statement, Test};
 use crate::experiment::metric::Scale;
 use crate::language::Localised;
+use crate::record::LoadedRun;
 use crate::stats;
 use crate::stream::Seed;
 use crate::words::Words;
@@ -53,8 +55,13 @@ fn assess_claim<'a>(claim: &'a Claim, summary: &Summary) -> Assessment<'a> {
     let evidence = comparisons.iter().zip(repeats);
     let evidence: Vec<Evidence> =
         evidence.map(|(comparison, repeats)| Evidence { repeats, ..comparison.evidence(count) }).collect();
-    let verdict = overall(&evidence.iter().map(|evidence| evidence.verdict).collect::<Vec<_>>());
+    let verdict = overall(&parts(&evidence));
     Assessment { claim, verdict, is_reduced: false, p: p(verdict, &evidence), evidence, remarks }
+}
+
+/// A run's seed and the weights it ended with.
+fn weights_of(run: &LoadedRun) -> (Seed, Option<Digest>) {
+    (run.record.trial.seed, run.record.outcome.as_ref().map(|outcome| outcome.final_weights))
 }
 
 /// See [`Assessment::p`].
@@ -193,6 +200,15 @@ impl Arms<'_> {
         let mut trials: Vec<String> = arms.iter().map(|&arm| self.summary.arms[arm].trial()).collect();
         // From either side it is the same number.
         trials.sort_unstable();
+        let is_counted = |run: &LoadedRun| values.iter().any(|(seed, _)| *seed == run.record.trial.seed);
+        let counted = arms.iter().flat_map(|&arm| &self.summary.arms[arm].counted).map(|(run, _)| run);
+        let of_runs: Vec<&LoadedRun> = counted.copied().filter(|run| is_counted(run)).collect();
+        let resolutions = of_runs.iter().map(|run| quantity::resolution(metric, run));
+        let weights: BTreeSet<_> = of_runs.iter().map(|run| weights_of(run)).collect();
+        // Runs of a seed that end with the same weights are one: that they are equal is no luck.
+        let is_one = arms.len() > 1 && weights.len() * arms.len() == of_runs.len();
+        let resolution = resolutions.fold(0.0, f64::max) * if is_one { 0.0 } else { 1.0 };
+        let runs: BTreeSet<String> = of_runs.iter().map(|run| run.record.run.to_string()).collect();
         let mut comparison = Comparison {
             what: Words::each(|words| {
                 let what = what.to(words.language);
@@ -205,6 +221,8 @@ impl Arms<'_> {
             margin: self.test.margin,
             widest: widest(metric, kind, &means.collect::<Vec<_>>()),
             trainings: trials,
+            resolution,
+            runs: runs.into_iter().collect(),
         };
         if comparison.is_ratio() {
             comparison.margin = comparison.margin.ln_1p();

@@ -15,8 +15,8 @@ use crate::words::Words;
 /// Why the times of a seed's runs are compared with nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Barred {
-    /// So many trained at a time, so that each one's times are of a machine it shared.
-    SideBySide(u32),
+    /// They trained side by side, or as a cluster's tasks, so that each one's times may be of a machine it shared.
+    SideBySide,
     /// Its arms ran under different plans, given as name and hash.
     Plans(Vec<String>),
     /// Its arms ran on machines or builds that differ in what changes time.
@@ -42,7 +42,7 @@ impl Barred {
     /// What to do about it.
     pub fn advice(&self, words: Words) -> &'static str {
         words.word(match self {
-            Self::SideBySide(_) => "caveat.advice-side-by-side",
+            Self::SideBySide => "caveat.advice-side-by-side",
             Self::Plans(_) => "caveat.advice-plans",
             Self::Environments(_) | Self::Elsewhere => "caveat.advice-environments",
             Self::Programs | Self::Apart => "caveat.advice-retime",
@@ -54,7 +54,7 @@ impl Barred {
     /// A main clause, for a table or figure that is empty.
     pub fn say(&self, words: Words) -> String {
         match self {
-            Self::SideBySide(at_once) => words.say("caveat.side-by-side", &[("n", at_once)]),
+            Self::SideBySide => words.word("caveat.side-by-side").to_owned(),
             Self::Plans(plans) => words.say("caveat.plans", &[("plans", &plans.join("; "))]),
             Self::Environments(classes) => {
                 words.say("caveat.environments", &[("classes", &classes.join("; "))])
@@ -129,8 +129,8 @@ fn is_block(runs: &[Option<&LoadedRun>]) -> bool {
 
 /// Why the times of these runs, all of one seed, are not compared.
 fn of_block(runs: &[&LoadedRun], varied: &PlanChange) -> Option<Barred> {
-    if let Some(beside) = runs.iter().map(|run| run.record.beside).max().filter(|&beside| beside > 0) {
-        return Some(Barred::SideBySide(beside + 1));
+    if runs.iter().any(|run| run.record.beside > 0) {
+        return Some(Barred::SideBySide);
     }
     let shared = |run: &LoadedRun| varied.apart_from(&run.record.plan);
     if runs.iter().any(|run| shared(run) != shared(runs[0])) {
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_block_is_timed_only_as_far_as_its_records_bear_it_out() {
         assert_eq!(barred_by(|_| ()), None);
-        assert_eq!(barred_by(|run| run.record.beside = 3), Some(Barred::SideBySide(4)));
+        assert_eq!(barred_by(|run| run.record.beside = 3), Some(Barred::SideBySide));
         assert_eq!(barred_by(|run| run.record.block = None), Some(Barred::Apart));
         let hours_later = |run: &mut LoadedRun| {
             run.record.started = "2026-01-02T19:00:00Z".to_owned();

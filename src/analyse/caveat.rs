@@ -111,7 +111,8 @@ impl Caveat {
                 words.say("caveat.pooled", &[("classes", &words.join(&classes))])
             }
             Self::OneTraining { arm, others } => {
-                let quoted: Vec<String> = others.iter().map(|other| format!("'{}'", to(other))).collect();
+                let quoted: Vec<String> =
+                    others.iter().map(|other| words.say("caveat.quoted", &[("name", &to(other))])).collect();
                 let others = words.list(&quoted);
                 words.count("caveat.one-training", quoted.len(), &[("others", &others), ("arm", &to(arm))])
             }

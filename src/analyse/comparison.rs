@@ -28,6 +28,10 @@ pub(super) struct Comparison {
     pub widest: f64,
     /// The trainings whose numbers are compared, whichever side each is on.
     pub trainings: Vec<String>,
+    /// The step in which the metric is known, as one image of a split is of an accuracy; 0 of what has none.
+    pub resolution: f64,
+    /// The runs whose numbers they are, in order.
+    pub runs: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -78,7 +82,7 @@ pub(super) fn widest(metric: Metric, kind: Kind, means: &[f64]) -> f64 {
     match facts.scale {
         Scale::Ratio if kind.is_of_arms() => WIDEST_RATIO.ln(),
         // A share.
-        Scale::Difference if facts.unit.is_empty() => 1.0,
+        Scale::Difference if facts.is_share() => 1.0,
         _ => means.iter().copied().fold(0.0, |widest: f64, mean| widest.max(mean.abs())),
     }
 }
@@ -88,12 +92,12 @@ impl Comparison {
     pub(super) fn evidence(&self, count: usize) -> Evidence {
         let values: Vec<f64> = self.values.iter().map(|(_, value)| *value).collect();
         let facts = self.metric.quantity.facts();
-        let interval = inference::interval(&values, ALPHA);
+        let interval = self.interval(&values, ALPHA);
         let is_ratio = self.is_ratio();
         let show = |value: f64| if is_ratio { 100.0 * value.exp_m1() } else { value };
         let verdict = self.verdict(&values, count);
         let sd = stats::sample_sd(&values);
-        let strict = inference::interval(&values, ALPHA / count as f64).filter(|_| count > 1);
+        let strict = self.interval(&values, ALPHA / count as f64).filter(|_| count > 1);
         let width = interval.map_or(0.0, |(low, high)| high - low);
         Evidence {
             what: self.what.clone(),
@@ -109,7 +113,7 @@ impl Comparison {
             is_ratio,
             bound: self.kind.bound(),
             effect_size: stats::mean(&values).zip(sd.filter(|sd| *sd > 0.0)).map(|(mean, sd)| mean / sd),
-            detectable: sd.and_then(|sd| self.detectable(sd, values.len())).map(show),
+            detectable: sd.and_then(|sd| self.detectable(sd.max(self.resolution), values.len())).map(show),
             held: self.held(&values),
             is_informative: verdict != Verdict::Inconclusive || width <= self.widest,
             p_supported: self.p_supported(&values),
@@ -121,13 +125,18 @@ impl Comparison {
         }
     }
 
+    fn interval(&self, values: &[f64], alpha: f64) -> Option<(f64, f64)> {
+        inference::interval_from(values, self.resolution, alpha)
+    }
+
     pub(super) fn is_ratio(&self) -> bool {
         self.kind.is_of_arms() && self.metric.quantity.facts().scale == Scale::Ratio
     }
 
-    /// What it is a number of: claims of one basis look at the same runs again.
+    /// What it is a number of: claims of one basis look at the same numbers of the same runs again.
     fn basis(&self) -> String {
-        format!("{}: {}", self.metric, self.trainings.join(" "))
+        let of = if self.runs.is_empty() { &self.trainings } else { &self.runs };
+        format!("{}: {}", self.metric, of.join(" "))
     }
 
     /// Whether it is the number of `other` with another sign or from another zero, seed by seed. Those of other trainings that
@@ -152,8 +161,8 @@ impl Comparison {
         let Some(mean) = stats::mean(values) else { return Verdict::NotEvaluated };
         let (alpha, is_two_sided) = (ALPHA / count as f64, self.kind.is_two_sided());
         let (Some(supports), Some(refutes)) = (
-            inference::interval(values, if is_two_sided { 2.0 * ALPHA } else { ALPHA }),
-            inference::interval(values, alpha),
+            self.interval(values, if is_two_sided { 2.0 * ALPHA } else { ALPHA }),
+            self.interval(values, alpha),
         ) else {
             return Verdict::Inconclusive;
         };
@@ -171,20 +180,21 @@ impl Comparison {
 
     fn p_supported(&self, values: &[f64]) -> Option<f64> {
         match self.kind.is_two_sided() {
-            true => Some(
-                inference::p_above(values, -self.margin)?
-                    .max(inference::p_above(&opposite(values), -self.margin)?),
-            ),
-            false => inference::p_above(values, 0.0),
+            true => Some(inference::p_above(values, self.resolution, -self.margin)?.max(inference::p_above(
+                &opposite(values),
+                self.resolution,
+                -self.margin,
+            )?)),
+            false => inference::p_above(values, self.resolution, 0.0),
         }
     }
 
     fn p_refuted(&self, values: &[f64]) -> Option<f64> {
-        let below = inference::p_above(&opposite(values), -self.margin);
+        let below = inference::p_above(&opposite(values), self.resolution, -self.margin);
         match self.kind.is_two_sided() {
             true => {
-                let above = inference::p_above(values, self.margin)?;
-                let below = inference::p_above(&opposite(values), self.margin)?;
+                let above = inference::p_above(values, self.resolution, self.margin)?;
+                let below = inference::p_above(&opposite(values), self.resolution, self.margin)?;
                 Some((2.0 * above.min(below)).min(1.0))
             }
             false => below,

@@ -74,6 +74,26 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
     }
 }
 
+/// The step in which `metric` is known in a run: of an accuracy one image of its split, of what is no share of images 0.
+pub fn resolution(metric: Metric, run: &LoadedRun) -> f64 {
+    let splits: &[Split] = match metric.quantity {
+        Quantity::ValAcc => &[Split::Validation],
+        Quantity::TrainAcc => &[Split::Train],
+        Quantity::TrainEvalAcc => &[Split::TrainEval],
+        Quantity::GapAcc => &[Split::TrainEval, Split::Validation],
+        Quantity::GapAsTrained => &[Split::Train, Split::Validation],
+        Quantity::TestAcc
+        | Quantity::TestTop3
+        | Quantity::TestEce
+        | Quantity::TestPrecision
+        | Quantity::TestRecall
+        | Quantity::TestF1 => &[Split::Test],
+        _ => &[],
+    };
+    let rows = run.epochs.iter().filter(|row| splits.contains(&row.split));
+    rows.map(|row| 1.0 / f64::from(row.images.max(1))).fold(0.0, f64::max)
+}
+
 /// The epoch whose weights a run ended with: with early stopping that is not the last one trained.
 pub fn last_epoch(run: &LoadedRun) -> Option<u32> {
     let kept = run.record.outcome.as_ref().and_then(|outcome| outcome.kept_epoch);
@@ -165,12 +185,20 @@ fn roughness(steps: &[StepRow]) -> Option<f64> {
     stats::mean(&squares).map(|mean| (mean / 2.0).sqrt())
 }
 
-/// Steps and images until the loss is first at most `target`, as a training that stops there sees it.
+/// Steps and images until the loss is first at most `target`, as a training that stops there sees it. `None` where it is so
+/// at the first look already: then nobody saw when.
 fn images_to(steps: &[StepRow], target: f64) -> Option<(u64, u64)> {
     let mut target = Target::new(target);
-    let last = steps.iter().position(|step| target.is_reached(step.images, step.loss))?;
-    let images = steps[..=last].iter().map(|step| u64::from(step.images)).sum();
-    Some((last as u64 + 1, images))
+    let mut images = 0;
+    let mut is_first_look = true;
+    for (step, count) in steps.iter().zip(1..) {
+        images += u64::from(step.images);
+        if target.is_reached(step.images, step.loss) {
+            return (!is_first_look).then_some((count, images));
+        }
+        is_first_look &= !target.has_looked();
+    }
+    None
 }
 
 /// Processor time of the steps, in user mode and in the kernel.
@@ -210,6 +238,7 @@ mod tests {
         run.confusion =
             vec![ConfusionRow { epoch: 1, split: Split::Test, label: 1, predicted: 1, images: 9 }];
         run.steps.iter_mut().for_each(|step| (step.images, step.usage.user_us) = (1280, 5));
+        run.steps[0].loss = 99.0;
         for quantity in Quantity::ALL {
             let at =
                 (quantity.facts().parameter == crate::experiment::metric::Parameter::Loss).then_some(2.0);
@@ -253,7 +282,9 @@ mod tests {
         // Five steps of 1,280 images are a window: the mean of losses 1 (…5 steps) then 0 is 0.4 after three zeros.
         let run = with_losses([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(of(&run, "updates_to_train_loss@0.4"), Some(8.0));
-        assert_eq!(of(&run, "updates_to_train_loss@1"), Some(5.0));
+        assert_eq!(of(&run, "updates_to_train_loss@0.8"), Some(6.0));
+        // At the first look already: when it came there nobody saw.
+        assert_eq!(of(&run, "updates_to_train_loss@1"), None);
         assert_eq!(of(&run, "updates_to_train_loss@0.1"), None);
         assert_eq!(of(&run, "epochs_to_train_loss@0.4"), Some(8.0 * 1280.0 / 48_000.0));
     }

@@ -431,7 +431,7 @@ mod tests {
             record.beside = 1;
         }
         let summary = Summary::of(&experiment, &arms);
-        let (why, seeds) = (Barred::SideBySide(2), vec![Seed(0), Seed(1), Seed(2)]);
+        let (why, seeds) = (Barred::SideBySide, vec![Seed(0), Seed(1), Seed(2)]);
         assert_eq!(summary.times_barred_by(), Some(&why));
         assert_eq!(summary.caveats, [Caveat::Untimed { seeds, why }]);
         for arm in &summary.arms {

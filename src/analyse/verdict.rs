@@ -159,13 +159,7 @@ impl Evidence {
 impl Assessment<'_> {
     /// The parts of the claim: comparisons that are one number count as one.
     pub fn parts(&self) -> Vec<Verdict> {
-        let own = (0..self.evidence.len()).filter(|&index| self.evidence[index].repeats.is_none());
-        let part = |index| {
-            let all = self.evidence.iter().enumerate();
-            let of_part = all.filter(|(at, evidence)| *at == index || evidence.repeats == Some(index));
-            overall(&of_part.map(|(_, evidence)| evidence.verdict).collect::<Vec<_>>())
-        };
-        own.map(part).collect()
+        parts(&self.evidence)
     }
 
     /// `2 of 3 parts hold`, of a claim that has several.
@@ -183,6 +177,22 @@ impl Assessment<'_> {
         basis.dedup();
         basis
     }
+}
+
+/// Verdicts of the parts of a claim: comparisons that are one number are one, of which both sides must hold.
+pub(super) fn parts(evidence: &[Evidence]) -> Vec<Verdict> {
+    let own = (0..evidence.len()).filter(|&index| evidence[index].repeats.is_none());
+    let part = |index| {
+        let all = evidence.iter().enumerate();
+        let of_part = all.filter(|(at, evidence)| *at == index || evidence.repeats == Some(index));
+        let sides: Vec<Verdict> = of_part.map(|(_, evidence)| evidence.verdict).collect();
+        match overall(&sides) {
+            // One number that is on one side as asked and on the other not.
+            Verdict::Partly => Verdict::Refuted,
+            verdict => verdict,
+        }
+    };
+    own.map(part).collect()
 }
 
 /// The verdict on parts that must all hold.

@@ -146,6 +146,8 @@ pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Optio
     let stored = Stored::open(&folder)?;
     let explanation = stored.explanation();
     let shown = folder.strip_prefix(&workspace.root).unwrap_or(&folder).display().to_string();
+    // A path of this machine leads nobody anywhere who reads the page elsewhere.
+    let name = Path::new(folder.file_name().unwrap_or(folder.as_os_str())).display().to_string();
     let input = study::Input {
         study: &stored.study,
         layout: &stored.layout,
@@ -154,7 +156,7 @@ pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Optio
         curve: stored.curve.as_ref(),
         records: &stored.records,
         command: &stored.command,
-        folder: &shown,
+        folder: if folder.starts_with(&workspace.root) { &shown } else { &name },
         has_index: args.out.join(PAGE).exists(),
         languages: &Language::ALL,
     };

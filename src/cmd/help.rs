@@ -56,6 +56,9 @@ pub(crate) fn run(topic: &[String], mut command: Command) -> Result<ExitCode> {
         let known = found.get_subcommands().filter(|verb| !verb.is_hide_set());
         let known = known.map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
         found = found.find_subcommand_mut(name).ok_or_else(|| {
+            if known.is_empty() {
+                return WrongUsage(format!("no help on '{}': nothing follows there", topic.join(" ")));
+            }
             WrongUsage(format!(
                 "no help on '{}': expected 'words', 'experiment', 'columns' or one of {known}",
                 topic.join(" ")

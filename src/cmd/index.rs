@@ -18,8 +18,9 @@ use pinbench::schedule::{
 };
 use pinbench::text;
 
-use crate::cmd::args::EXIT_FAILURE;
+use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
 use crate::cmd::console::{say, warn};
+use crate::cmd::manifest::load;
 use crate::cmd::sweep;
 use crate::cmd::workspace::Workspace;
 
@@ -51,8 +52,8 @@ impl IndexArgs {
 
 pub(crate) fn run(workspace: &Workspace, path: &Path, index: usize) -> Result<ExitCode> {
     sweep::require_torch()?;
-    let manifest = Manifest::load(&workspace.root.join(path))?;
-    let task = manifest.task(index)?;
+    let manifest = load(&workspace.root.join(path))?;
+    let task = manifest.task(index).map_err(|error| WrongUsage(error.to_string()))?;
     let plan = &task.arm.plan;
     let (environment, _) = workspace.environment(plan)?;
     let environment = environment.with_threads(plan.threads).on_this_host();
@@ -101,8 +102,16 @@ fn done(store: &Store, task: &Indexed, environment: &Environment) -> Result<Opti
             record.trial_id == task.id && record.plan_hash == plan && record.environment_class == class;
         is_same && record.program.is_none() && Sameness::of(record).is_some()
     };
-    let mut found = store.runs_of(&task.id)?.into_iter().filter(is_it);
-    Ok(found.rfind(|record| store.check(record).is_ok()))
+    let mut whole = None;
+    for record in store.runs_of(&task.id)?.into_iter().filter(is_it) {
+        match store.check(&record) {
+            Ok(()) => whole = Some(record),
+            // Another task of the same trial may have done so meanwhile.
+            Err(problem) if problem.fault.is_damage() && sweep::set_aside(store, &problem).is_ok() => {}
+            Err(problem) => warn(&problem.to_string()),
+        }
+    }
+    Ok(whole)
 }
 
 fn data_of(task: &Indexed) -> Result<PathBuf> {

@@ -50,13 +50,13 @@ pub(crate) struct ManifestArgs {
     #[arg(long)]
     no_diagnostics: bool,
     /// Print an array script for Slurm, or a line for GNU parallel
-    #[arg(long, value_enum, value_name = "ENGINE")]
+    #[arg(long, value_enum, value_name = "ENGINE", conflicts_with_all = FREEZING)]
     print: Option<Engine>,
     /// Print the indices that are not done, a line for each part of the largest array, with where it begins
-    #[arg(long, conflicts_with = "print")]
+    #[arg(long, conflicts_with = "print", conflicts_with_all = FREEZING)]
     missing: bool,
     /// Tasks at a time, at most [default: as the engine has it]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, requires = "print", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
     /// The cluster's MaxArraySize: what has more tasks is submitted in parts
     #[arg(long, value_name = "N", default_value = "1001", value_parser = clap::value_parser!(u32).range(1..))]
@@ -65,17 +65,29 @@ pub(crate) struct ManifestArgs {
     #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = clap::value_parser!(u32).range(1..=65535))]
     notice: u32,
     /// For `#SBATCH --partition`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "print", value_name = "NAME", value_parser = slurm_value)]
     partition: Option<String>,
     /// For `#SBATCH --time`
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, requires = "print", value_name = "TIME", value_parser = slurm_value)]
     time: Option<String>,
     /// For `#SBATCH --mem`
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, requires = "print", value_name = "SIZE", value_parser = slurm_value)]
     memory: Option<String>,
     /// For `#SBATCH --account`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "print", value_name = "NAME", value_parser = slurm_value)]
     account: Option<String>,
+}
+
+/// What a manifest is frozen from; one that is made has its own.
+const FREEZING: [&str; 7] = ["name", "plan", "threads", "device", "set", "seeds", "no_diagnostics"];
+
+/// A value that stands by itself in a line of `#SBATCH`.
+fn slurm_value(text: &str) -> Result<String, String> {
+    let is_plain = |letter: char| !letter.is_whitespace() && !letter.is_control();
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a value without spaces and line breaks, as Slurm has it".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -203,9 +215,13 @@ fn file_of(workspace: &Workspace, args: &ManifestArgs) -> Result<PathBuf> {
     }
 }
 
+/// A manifest that cannot be used is a wrong argument, and no training that failed.
+pub(super) fn load(path: &Path) -> Result<Manifest> {
+    Ok(Manifest::load(path).map_err(|error| WrongUsage(error.to_string()))?)
+}
+
 fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
-    let manifest = Manifest::load(&file_of(workspace, args)?)?;
-    let records = workspace.listing(workspace.existing_store()?.as_ref())?.records;
+    let manifest = load(&file_of(workspace, args)?)?;
     let mut done: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
     let (mut diverged, mut classes) = (BTreeSet::new(), BTreeSet::new());
     let of_manifest: BTreeSet<(TrialId, PlanHash)> = manifest
@@ -213,6 +229,16 @@ fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
         .iter()
         .filter_map(|task| Some((task.trial_id, manifest.arms.get(task.arm)?.plan_hash)))
         .collect();
+    // What is damaged is not done: the runs of the manifest's trials are read whole, as a task reads them before it says so.
+    let records = match workspace.existing_store()? {
+        None => Vec::new(),
+        Some(store) => {
+            let is_of = |record: &RunRecord| of_manifest.contains(&(record.trial_id, record.plan_hash));
+            let listing = store.whole(store.records()?, is_of);
+            listing.problems.iter().for_each(|problem| warn(&problem.to_string()));
+            listing.records
+        }
+    };
     for record in records.iter().filter(|record| record.program.is_none() && Sameness::of(record).is_some()) {
         let key = (record.trial_id, record.plan_hash);
         if of_manifest.contains(&key) {
@@ -241,7 +267,7 @@ fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
 
 fn hand_over(workspace: &Workspace, args: &ManifestArgs, engine: Engine) -> Result<()> {
     let path = file_of(workspace, args)?;
-    let manifest = Manifest::load(&path)?;
+    let manifest = load(&path)?;
     if manifest.tasks.is_empty() {
         return Err(WrongUsage(format!("'{}' has no training to run", path.display())).into());
     }

@@ -194,7 +194,7 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
     let measures = Measures::of(&run);
     let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
     let seeds = vec![record.trial.seed];
-    let beside = (record.beside > 0).then(|| Barred::SideBySide(record.beside + 1));
+    let beside = (record.beside > 0).then_some(Barred::SideBySide);
     let mut doubts: Vec<Caveat> = beside.map(|why| Caveat::Untimed { seeds, why }).into_iter().collect();
     doubts.extend(Caveat::of_disturbance(&arm.as_deref().unwrap_or(&record.experiment).into(), &run));
     ShownRun {

@@ -151,13 +151,18 @@ pub(super) fn whole_runs(store: &Store, experiments: &[Experiment]) -> Result<Li
     Ok(store.whole(store.records()?, |record| trials.contains(&record.trial_id)))
 }
 
+pub(super) fn set_aside(store: &Store, problem: &Problem) -> Result<()> {
+    let moved = store.set_aside(problem)?;
+    let (file, fault) = (problem.file.display(), &problem.fault);
+    warn(&format!("'{file}' {fault}; the run is set aside as '{}'", moved.display()));
+    Ok(())
+}
+
 /// Moves damaged runs of these trials out of the way, so that they are run again and named once; the others are named.
 fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<TrialId>) -> Result<()> {
     for problem in problems {
         if problem.fault.is_damage() && trials.iter().any(|trial| problem.is_of(trial)) {
-            let moved = store.set_aside(problem)?;
-            let (file, fault) = (problem.file.display(), &problem.fault);
-            warn(&format!("'{file}' {fault}; the run is set aside as '{}'", moved.display()));
+            set_aside(store, problem)?;
         } else {
             warn(&problem.to_string());
         }
@@ -405,7 +410,7 @@ pub(super) fn basis(times: &[(Duration, Basis)]) -> String {
     match guessed {
         0 => "from runs of the same plan on this machine".to_owned(),
         all if all == times.len() => {
-            "a guess from another machine: nothing like it was run here yet".to_owned()
+            "a guess from another machine: no run under such a plan was timed here yet".to_owned()
         }
         some => format!("{} by a guess from another machine", text::plural(some, "run")),
     }

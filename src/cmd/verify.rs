@@ -134,7 +134,7 @@ fn chosen(workspace: &Workspace, records: &[RunRecord], args: &VerifyRunsArgs) -
         let mut found: Vec<&RunRecord> = records.iter().filter(is_named).filter(finished).collect();
         if found.is_empty() {
             return Err(WrongUsage(format!(
-                "no finished run with an id that starts with '{id}', and none of an experiment of that name{}; \
+                "no finished run with an id that starts with '{id}' (four digits of a trial's at least), and none of an experiment of that name{}; \
                  `pinbench list` has the ids",
                 profile.as_ref().map(ProfileName::under).unwrap_or_default()
             ))

@@ -82,6 +82,12 @@ impl Statement {
 }
 
 impl Claim {
+    /// What of an id tells its place on a page: letters of either case and digits, a `-` for any other sign.
+    pub fn place(id: &str) -> String {
+        let letters = id.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' });
+        letters.collect::<String>().to_lowercase()
+    }
+
     /// Whether it compares times of several arms.
     pub fn compares_times(&self) -> bool {
         let compares =

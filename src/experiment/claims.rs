@@ -30,7 +30,7 @@ pub(super) struct WireClaim {
 #[serde(deny_unknown_fields)]
 pub(super) struct WireNeeds {
     pub updates: Option<u64>,
-    pub train_loss: Option<f64>,
+    pub train_loss: Option<Spanned<f64>>,
     pub plan: Option<PlanName>,
     pub alike: Option<WireAlike>,
 }
@@ -64,17 +64,20 @@ pub(super) fn claims(source: &Source, wire: Vec<WireClaim>, arms: &[Arm]) -> Vec
     let source = Source { path, text: source.text };
     let mut claims: Vec<Claim> = Vec::new();
     for wire in wire {
-        let repeated = claims.iter().any(|claim| claim.id == *wire.id.get_ref());
+        // Ids that differ in signs alone would be one place on the page.
+        let place = Claim::place(wire.id.get_ref());
+        let repeated = claims.iter().find(|claim| Claim::place(&claim.id) == place);
+        let repeated = repeated.map(|claim| claim.id.clone());
         claims.push(claim(&source, wire, arms, repeated));
     }
     claims
 }
 
-fn claim(source: &Source, wire: WireClaim, arms: &[Arm], repeated: bool) -> Claim {
+fn claim(source: &Source, wire: WireClaim, arms: &[Arm], repeated: Option<String>) -> Claim {
     let WireClaim { id, says, tests, needs: wanted, note } = wire;
     let read = || -> Result<(Vec<Test>, Needs), LocatedError> {
-        if repeated {
-            let message = format!("there is a claim `{}` above: give this one another id", id.get_ref());
+        if let Some(repeated) = &repeated {
+            let message = format!("there is a claim `{repeated}` above: give this one another id");
             return Err(source.error(Some(id.span()), message));
         }
         if tests.get_ref().is_empty() {
@@ -101,6 +104,11 @@ fn needs(source: &Source, wire: WireNeeds) -> Result<Needs, LocatedError> {
         })
     };
     let WireNeeds { updates, train_loss, plan, alike: wanted } = wire;
+    let train_loss = train_loss.map(|loss| match loss.get_ref() {
+        value if *value > 0.0 => Ok(*value),
+        _ => Err(source.error(Some(loss.span()), "`train_loss` is a loss to come down to, above 0")),
+    });
+    let train_loss = train_loss.transpose()?;
     Ok(Needs { updates, train_loss, plan, alike: wanted.map(alike).transpose()? })
 }
 
@@ -126,9 +134,30 @@ fn test(source: &Source, wire: &Spanned<WireTest>, arms: &[Arm]) -> Result<Test,
         let message = "a test needs exactly one of `order`, `equal`, `bound`, `rises` and `falls`";
         return Err(source.error(Some(place), message));
     };
-    let statement = statement.map_err(|message| source.error(Some(place), message))?;
+    let statement = statement.map_err(|message| source.error(Some(place.clone()), message))?;
+    if metric.quantity.facts().is_share() {
+        let whole = "0 to 1: it is a share, no percentage";
+        let number = match statement {
+            Statement::Near(_, number) | Statement::Above(_, number) | Statement::Below(_, number) => number,
+            _ => 0.0,
+        };
+        if margin >= 1.0 {
+            return Err(source.error(
+                Some(place),
+                format!("the margin {margin} of `{metric}`, expected less than 1: it is a share"),
+            ));
+        }
+        if number.abs() > 1.0 {
+            return Err(source.error(Some(place), format!("`{metric}` beside {number}, expected {whole}")));
+        }
+    }
     Ok(Test { metric, statement, margin })
 }
+
+/// What stands between the arms of a claim.
+const SIGNS: [char; 3] = ['<', '>', '='];
+const AMBIGUOUS: &str = "an arm has '<', '>' or '=' in its name, which cannot be told from the sign of a claim: give its \
+                         level a `label` without";
 
 #[derive(Clone, Copy)]
 enum Form {
@@ -143,6 +172,7 @@ fn statement_of_text(text: &str, form: Form, arms: &[Arm]) -> Result<Statement, 
     match form {
         Form::Equal => match text.split('=').collect::<Vec<_>>()[..] {
             [a, b] => equal(a, b, arms),
+            _ if arms.iter().any(|arm| arm.label.contains(SIGNS)) => Err(format!("'{text}': {AMBIGUOUS}")),
             _ => Err(format!("'{text}': expected two arms, as in 'A = B', or an arm and a number")),
         },
         Form::Bound => bound(text, arms),
@@ -177,6 +207,9 @@ fn order(text: &str, arms: &[Arm]) -> Result<Statement, String> {
     let sign = match (text.contains('>'), text.contains('<')) {
         (true, false) => '>',
         (false, true) => '<',
+        _ if arms.iter().any(|arm| arm.label.contains(SIGNS)) => {
+            return Err(format!("'{text}': {AMBIGUOUS}"));
+        }
         _ => return expected(),
     };
     // `>>` and `>=` are no signs.

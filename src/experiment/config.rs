@@ -267,7 +267,11 @@ impl Config {
     fn check_norms(&self, images: u32) -> Result<(), Impossible> {
         let is_single = self.train.smallest_pass(images) == 1
             && self.network().is_ok_and(|steps| network::normalises_one_value(&steps));
-        check("train.batch", &self.train.batch, !is_single, || {
+        let (key, size) = match self.train.micro_batch {
+            Some(size) => ("train.micro_batch", size),
+            None => ("train.batch", self.train.batch),
+        };
+        check(key, &size, !is_single, || {
             format!(
                 "one that leaves no pass of a single image, of {images} an epoch: a `batch_norm` of the network would have \
                  one value a channel to normalise"
@@ -402,6 +406,13 @@ impl Optim {
             let expected = "nothing beside the optimizer `sgd`: it belongs to `adam` and `adamw`".to_owned();
             return Err(Impossible { key: key.into(), found, expected });
         }
+        let is_idle = |_| self.lr_rule.is_some();
+        check_some(
+            "optim.lr_base_batch",
+            self.lr_base_batch,
+            is_idle,
+            "`lr_rule` beside it, or no `lr_base_batch`",
+        )?;
         let is_multistep = self.schedule == Some(Schedule::Multistep);
         Ok(Self {
             lr: self.scaled_lr(batch),

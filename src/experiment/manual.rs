@@ -324,12 +324,17 @@ pub fn text() -> String {
             Parameter::None => "",
             Parameter::Epoch => "; `@3` is after epoch 3, else after the last",
             Parameter::Epochs => "; `@2` is over the first 2 epochs, else over one",
-            Parameter::Loss => "; needs a loss in nats, as in `@0.1`",
+            Parameter::Loss => {
+                "; needs a loss in nats, as in `@0.1`, that the mean over the last 6,400 images comes down to"
+            }
         };
         let unit = if facts.unit.is_empty() { String::new() } else { format!(", in {}", facts.unit) };
         let scale = if facts.scale == Scale::Ratio { "; compared by ratio" } else { "" };
         let timing = if facts.is_timing { "; a time" } else { "" };
-        let _ = writeln!(text, "- `{}`: {}{unit}{parameter}{scale}{timing}", facts.name, facts.label);
+        let gradients =
+            if facts.name.starts_with("gradient_") { "; of 128 training images or more" } else { "" };
+        let _ =
+            writeln!(text, "- `{}`: {}{unit}{parameter}{scale}{timing}{gradients}", facts.name, facts.label);
     }
     text
 }

@@ -67,6 +67,13 @@ pub struct Facts {
     pub is_timing: bool,
 }
 
+impl Facts {
+    /// Between 0 and 1, or the difference of two such.
+    pub fn is_share(&self) -> bool {
+        self.scale == Scale::Difference && self.unit.is_empty()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scale {
     /// Arms are compared by their difference.
@@ -179,7 +186,7 @@ impl Quantity {
             Self::GradientCovariance => {
                 ratio("gradient_covariance", "trace of the covariance of one image's gradient", "", 3)
             }
-            Self::Sharpness => ratio("sharpness", "largest Hessian eigenvalue", "", 2),
+            Self::Sharpness => ratio("sharpness", "Hessian eigenvalue of largest magnitude", "", 2),
             Self::EpsilonSharpness => ratio("epsilon_sharpness", "ε-sharpness", "%", 3),
             Self::GradientNormFirst => {
                 ratio("gradient_norm_first", "norm of the first layer's gradient", "", 4)
@@ -196,7 +203,9 @@ impl Quantity {
             Self::StepMs => timing(ratio("step_ms", "time of a step", "ms", 2)),
             Self::LoadShare => timing(share("load_share", "share of a step spent loading")),
             Self::SystemShare => timing(share("system_share", "share of processor time in the kernel")),
-            Self::CpuUse => timing(share("cpu_use", "processors in use during a step")),
+            Self::CpuUse => {
+                timing(Facts { unit: "processors", ..share("cpu_use", "processors in use during a step") })
+            }
         }
     }
 }

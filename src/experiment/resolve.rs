@@ -1,5 +1,6 @@
 //! From the file to the checked experiment: the grid of the factors under each profile, every config valid.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -49,6 +50,12 @@ pub(super) fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
         (None, None) => grid.profile(ProfileName::default(), &WireProfile::default())?,
     };
     let arms = &profile.arms;
+    for (index, arm) in arms.iter().enumerate() {
+        if arms[..index].iter().any(|other| other.label == arm.label) {
+            let message = format!("two arms are called '{}': give their levels other labels", arm.label);
+            return Err(source.error_at_key("factors", message));
+        }
+    }
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -121,7 +128,8 @@ fn check_one_line(source: &Source, label: &Localised, place: Range<usize>) -> Re
     }
 }
 
-/// Two factors of one name or label could not be told apart, nor two that set one value.
+/// Two factors of one name or label could not be told apart. Of two that set one value the later would win, and arms be named by
+/// what they were not trained with.
 fn check_names(source: &Source, wire: &[WireFactor], factors: &[Factor]) -> Result<(), LocatedError> {
     for (index, (wire, factor)) in wire.iter().zip(factors).enumerate() {
         let before = &factors[..index];
@@ -134,6 +142,21 @@ fn check_names(source: &Source, wire: &[WireFactor], factors: &[Factor]) -> Resu
             let place = wire.key.as_ref().map(Spanned::span);
             let message = format!("a factor above varies `{}` too: put all of its levels there", factor.name);
             return Err(source.error(place, message));
+        }
+        let keys = |factor: &Factor| {
+            let of_levels =
+                factor.levels.iter().flat_map(|level| level.set.iter().map(|(key, _)| key.clone()));
+            of_levels.collect::<BTreeSet<String>>()
+        };
+        let (own, before) = (keys(factor), before.iter().flat_map(keys));
+        // A whole table takes the place of what was set in it.
+        let is_overridden =
+            |key: &String| own.contains(key) || own.iter().any(|own| key.starts_with(&format!("{own}.")));
+        if let Some(key) = before.into_iter().find(is_overridden) {
+            let message = format!(
+                "a factor above sets `{key}` too, and this one would win: an arm has one value of it"
+            );
+            return Err(source.error(Some(wire.levels.span()), message));
         }
     }
     Ok(())
@@ -340,6 +363,30 @@ fn check_reference(
     for row in &wire.rows {
         let arm = find_arm(source, factors, arms, row)?;
         let WireReferenceRow { train_acc, val_acc, train_loss, val_loss, minutes, .. } = *row;
+        let place = || row.arm.iter().map(|(key, value)| key.span().start..value.span().end).next();
+        if rows.iter().any(|other| other.arm == arm) {
+            let message = format!("a reference row above is of the arm '{}' too", arms[arm].label);
+            return Err(source.error(place(), message));
+        }
+        let of_row = [
+            ("train_acc", train_acc, 1.0),
+            ("val_acc", val_acc, 1.0),
+            ("train_loss", train_loss, f64::MAX),
+            ("val_loss", val_loss, f64::MAX),
+            ("minutes", minutes, f64::MAX),
+        ];
+        if of_row.iter().all(|(_, value, _)| value.is_none()) {
+            let message = format!("a reference row says nothing of the arm '{}'", arms[arm].label);
+            return Err(source.error(place(), message));
+        }
+        for (key, value, most) in of_row {
+            if let Some(value) = value.filter(|value| !(0.0..=most).contains(value)) {
+                let expected = if most == 1.0 { "a share, 0 to 1" } else { "0 or a number above it" };
+                let message =
+                    format!("`{key}` of the arm '{}' is {value}, expected {expected}", arms[arm].label);
+                return Err(source.error(place(), message));
+            }
+        }
         rows.push(ReferenceRow { arm, train_acc, val_acc, train_loss, val_loss, minutes });
     }
     let name = wire.name.unwrap_or_else(|| Localised::from("the reference"));

@@ -222,8 +222,8 @@ impl Inference {
         else {
             return Err(format!("images in and out of its layers for this shortcut, found {output} out"));
         };
-        let stride =
-            (1..=height).find(|&stride| (height.div_ceil(stride), width.div_ceil(stride)) == (down, right));
+        let stride = (1..=height.max(width))
+            .find(|&stride| (height.div_ceil(stride), width.div_ceil(stride)) == (down, right));
         let Some(stride) = stride else {
             return Err(format!("layers that keep every n-th row and column, found {output} out"));
         };

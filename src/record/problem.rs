@@ -51,7 +51,7 @@ impl Fault {
         match self {
             Self::Format(_) => "the run is skipped",
             Self::Unreadable { .. } => "the run is skipped; check the disk and the permissions",
-            _ => "the run is skipped and its trial counts as not done; rerun it",
+            _ => "the run is skipped; where its trial has no other, the trial counts as not done: rerun it",
         }
     }
 }

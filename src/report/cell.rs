@@ -29,6 +29,18 @@ impl CellView {
         Self::written(spread, |value| text::fixed(value, places))
     }
 
+    /// The same, with its n where that is not the `runs` of its row.
+    pub(super) fn spread_among(spread: Option<Spread>, runs: usize, places: usize) -> Self {
+        let cell = Self::spread(spread, places);
+        match spread {
+            Some(Spread { n, .. }) if n != runs => {
+                let note = format!("{} n = {n}", cell.note);
+                cell.with_note(note.trim_start().to_owned())
+            }
+            _ => cell,
+        }
+    }
+
     /// A mean to three figures, or to the unit where it has more.
     pub(super) fn rate(spread: Option<Spread>) -> Self {
         let places = spread.map_or(0, |spread| three_figures(spread.mean));

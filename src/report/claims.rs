@@ -1,6 +1,7 @@
 //! Claims beside what the runs say of them.
 
 use crate::analyse::{Assessment, Evidence, Held, Verdict};
+use crate::experiment::claim::Claim;
 use crate::report::amount::{amount, amount_unsigned, estimate, interval, number, with_unit, written};
 use crate::report::figure::{FigureError, strip};
 use crate::report::view::{ClaimView, EvidenceView, HeldView, PictureView, VerdictView};
@@ -44,8 +45,7 @@ fn view(assessment: &Assessment, height: i32, words: Words) -> Result<ClaimView,
 
 /// Id of a claim's place on its page.
 pub(super) fn anchor(id: &str) -> String {
-    let letters = id.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' });
-    format!("claim-{}", letters.collect::<String>().to_lowercase())
+    format!("claim-{}", Claim::place(id))
 }
 
 /// Words and a sign: colour never carries the verdict alone.
@@ -61,10 +61,10 @@ pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> 
     VerdictView { word, sign: sign.to_owned(), class: class.to_owned() }
 }
 
-fn held_view(held: Held, words: Words) -> HeldView {
+fn held_view(held: Held) -> HeldView {
     HeldView {
         seeds: held.seeds.to_string(),
-        of: words.count("word.seed-count", held.of, &[]),
+        of: held.of.to_string(),
         low: text::fixed(held.interval.0, 2),
         high: text::fixed(held.interval.1, 2),
     }
@@ -94,7 +94,14 @@ fn evidence_view(
             &[
                 ("what", &what),
                 ("estimate", &estimate),
-                ("interval", &interval.as_deref().unwrap_or(words.word("word.none"))),
+                (
+                    "interval",
+                    &interval.as_deref().unwrap_or(words.word(if evidence.is_informative {
+                        "word.none"
+                    } else {
+                        "evidence.uninformative"
+                    })),
+                ),
                 ("margin", &margin),
                 ("seeds", &words.join(&by_seed)),
             ],
@@ -109,7 +116,7 @@ fn evidence_view(
         seeds,
         is_informative: evidence.is_informative,
         is_repeated: evidence.repeats.is_some(),
-        held: evidence.held.map(|held| held_view(held, words)),
+        held: evidence.held.map(|held| held_view(held)),
         effect_size: evidence
             .effect_size
             .filter(|_| evidence.bound.is_none())

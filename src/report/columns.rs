@@ -223,7 +223,7 @@ const CLAIMS: &[About] = &[
     ),
     (
         "repeats",
-        "an earlier claim whose runs it uses again, all of them or some; such a one has no q of its own",
+        "an earlier claim that all its numbers are of already: the same metrics of the same runs; such a one has no q of its own",
     ),
     (
         "evidence",
@@ -327,8 +327,8 @@ const PAGES: &str = "
 
 | file | what |
 | --- | --- |
-| `results.csv`, `results.json` | mean and standard deviation of every metric by arm |
-| `values.csv` | every metric of every run that counts |
+| `results.csv`, `results.json` | mean and standard deviation by arm of accuracies, losses, gaps, times and what claims ask for |
+| `values.csv` | those metrics of every run that counts |
 | `epochs.csv`, `epochs.parquet` | the table of epochs of all runs of the page |
 | `steps.parquet` | the table of steps of all runs; `report --no-steps` does without, and so does a page of more than 2 million rows unless it is made with `--steps`; it then shows nothing that needs it |
 | `confusion.parquet` | the confusion matrices of all runs |

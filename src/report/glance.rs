@@ -12,7 +12,7 @@ use crate::experiment::Experiment;
 use crate::experiment::claim::Test;
 use crate::experiment::metric::Quantity;
 use crate::language::Localised;
-use crate::stats::{Spread, inference};
+use crate::stats::{self, Spread, inference};
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
@@ -123,17 +123,20 @@ pub(super) fn not_among(
     (!groups.is_empty()).then(|| words.say("glance.not-among", &[("groups", &words.join(&groups))]))
 }
 
-/// Of each data set by itself: images of one say nothing about those of another.
+/// Of the same images by themselves: those of one set, or half of them, say nothing about those of another.
 fn accuracy(summary: &Summary, words: Words) -> Option<String> {
-    let set = |arm: &ArmSummary| arm.arm.config.data.set;
+    let images = |arm: &ArmSummary| {
+        let data = &arm.arm.config.data;
+        (data.set, data.train_limit, data.eval_limit)
+    };
     let mut sets = Vec::new();
     for arm in summary.distinct() {
-        if !sets.contains(&set(arm)) {
-            sets.push(set(arm));
+        if !sets.contains(&images(arm)) {
+            sets.push(images(arm));
         }
     }
     let of_set = |wanted| {
-        let arms: Vec<&ArmSummary> = summary.distinct().filter(|arm| set(arm) == wanted).collect();
+        let arms: Vec<&ArmSummary> = summary.distinct().filter(|arm| images(arm) == wanted).collect();
         highest(&arms, words)
     };
     let of_sets: Vec<String> = sets.into_iter().filter_map(of_set).collect();
@@ -165,7 +168,13 @@ fn highest(arms: &[&ArmSummary], words: Words) -> Option<String> {
     let counted = if is_of_all { "word.seed-count" } else { "word.shared-seed" };
     let (told_name, seeds) = (told(name, words), words.count(counted, best.n, &[]));
     let mut sentence = words.say(what, &[("arm", &told_name), ("value", &value), ("seeds", &seeds)]);
-    let lead = |(name, other): &Ranked| lead(best.mean - other.mean, name, words);
+    let leads = |other: &Localised| leads(arms, name, other, accuracy);
+    // The mean of the differences within a seed, as a claim has it: that of two means may be rounded to another digit.
+    let lead = |(other, _): &Ranked| {
+        let of_shared = leads(other).into_iter().filter(|(seed, _)| shared.contains(seed));
+        let difference = stats::mean(&of_shared.map(|(_, lead)| lead).collect::<Vec<f64>>());
+        lead(difference.unwrap_or_default(), other, words)
+    };
     let mut others: Vec<String> = ranked[1..].iter().take(MOST_NAMED).map(lead).collect();
     if ranked.len() > 1 + MOST_NAMED {
         let arms = words.count("word.other-arm", ranked.len() - 1 - MOST_NAMED, &[]);
@@ -175,11 +184,8 @@ fn highest(arms: &[&ArmSummary], words: Words) -> Option<String> {
         sentence.push_str(&words.say("glance.leads", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
-    let within: Vec<&Localised> = ranked[1..]
-        .iter()
-        .map(|(other, _)| *other)
-        .filter(|other| is_by_chance(arms, name, other, accuracy))
-        .collect();
+    let within: Vec<&Localised> =
+        ranked[1..].iter().map(|(other, _)| *other).filter(|other| is_by_chance(&leads(other))).collect();
     let more = within.len().saturating_sub(MOST_NAMED);
     let named = within.iter().take(MOST_NAMED).map(|name| told(name, words));
     let more = (more > 0).then(|| words.count("word.other-arm", more, &[]));
@@ -207,18 +213,24 @@ fn by_seed(arm: &ArmSummary, value: impl Fn(&Measures) -> Option<f64>) -> BTreeM
 }
 
 /// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
-fn is_by_chance(
+fn is_by_chance(leads: &[(Seed, f64)]) -> bool {
+    let leads: Vec<f64> = leads.iter().map(|(_, lead)| *lead).collect();
+    leads.iter().any(|lead| *lead != 0.0)
+        && inference::interval(&leads, 0.05).is_none_or(|(low, _)| low <= 0.0)
+}
+
+/// By how much one arm is above another, of each seed that both have.
+fn leads(
     arms: &[&ArmSummary],
     best: &Localised,
     other: &Localised,
     value: impl Fn(&Measures) -> Option<f64>,
-) -> bool {
+) -> Vec<(Seed, f64)> {
     let of = |name: &Localised| -> BTreeMap<Seed, f64> {
         arms.iter().filter(|arm| arm.name == *name).flat_map(|arm| by_seed(arm, &value)).collect()
     };
-    let (best, other) = (of(best), of(other));
-    let lead: Vec<f64> = best.iter().filter_map(|(seed, best)| Some(best - other.get(seed)?)).collect();
-    inference::interval(&lead, 0.05).is_none_or(|(low, _)| low <= 0.0)
+    let other = of(other);
+    of(best).into_iter().filter_map(|(seed, best)| Some((seed, best - other.get(&seed)?))).collect()
 }
 
 /// How far from the validation accuracy of others we came.
@@ -262,7 +274,7 @@ fn throughput(summary: &Summary, words: Words) -> Option<String> {
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
     let all: Vec<&ArmSummary> = summary.distinct().collect();
     let rate_of = |measures: &Measures| Some(measures.timing.as_ref()?.images_per_s);
-    let is_open = ranked.len() > 1 && most.n > 1 && is_by_chance(&all, fast, slow, rate_of);
+    let is_open = ranked.len() > 1 && most.n > 1 && is_by_chance(&leads(&all, fast, slow, rate_of));
     let (fast, slow) = (told(fast, words), told(slow, words));
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
     let arms = summary.distinct().count();
@@ -360,7 +372,11 @@ mod tests {
     #[test]
     fn one_seed_is_said_to_tell_nothing_apart() {
         let text = first_sentence([&[0.98], &[0.97], &[0.98]]);
-        assert!(text.contains("level with batch 1024") && text.contains("One seed cannot tell"), "{text}");
+        assert!(
+            text.contains("no different from batch 1024 to four decimals")
+                && text.contains("One seed cannot tell"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -99,7 +99,7 @@ mod tests {
             "{:?}",
             lead.sentences
         );
-        let supported = "Holds: The large batch ends behind (T.a: validation accuracy: batch 64 above batch 1024, +0.1500, interval +0.1500 to +0.1500, 3 seeds).";
+        let supported = "Holds: The large batch ends behind (T.a: validation accuracy: batch 64 above batch 1024, +0.1500, interval +0.1498 to +0.1502, 3 seeds).";
         assert_eq!(lead.sentences[1], supported);
         assert!(
             lead.sentences[2].starts_with("Does not hold: The small one does (T.b: ")

@@ -19,6 +19,7 @@ const NUMBERS: &Terms = &[
     ("method.tests-name", "method.tests"),
     ("method.scores-name", "method.scores"),
     ("method.roughness-name", "method.roughness"),
+    ("method.reached-name", "method.reached"),
     ("method.noise-name", "method.noise"),
     ("method.sharpness-name", "method.sharpness"),
     ("method.dead-name", "method.dead"),

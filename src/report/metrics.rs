@@ -67,7 +67,9 @@ fn quantities(
     let columns: Vec<_> = columns.iter().filter(|column| is_there(column)).collect();
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
-        let cell = |column: &&Column| CellView::spread(spread(arm, column.0), column.0.facts().places);
+        let cell = |column: &&Column| {
+            CellView::spread_among(spread(arm, column.0), arm.counted.len(), column.0.facts().places)
+        };
         rows.push(arm_row(arm, look, "", columns.iter().map(cell).collect(), words)?);
     }
     let heads: Vec<(&str, &str)> = columns.iter().map(|(_, name, unit)| (*name, *unit)).collect();

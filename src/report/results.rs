@@ -7,7 +7,6 @@ use crate::experiment::{Reference, ReferenceRow};
 use crate::record::{LoadedRun, Status};
 use crate::report::figure::{FigureError, Look, phases, swatch};
 use crate::report::view::{CellView, ColumnView, RowView, TableView};
-use crate::stats::Spread;
 use crate::stream::Seed;
 use crate::text;
 use crate::words::Words;
@@ -56,16 +55,7 @@ pub(super) fn learning(
 fn ours(arm: &ArmSummary) -> Vec<CellView> {
     let spreads = &arm.spreads;
     // Times are of fewer seeds where others used the machine, and a column may be of fewer runs than its row says.
-    let of = |spread: Option<Spread>, places| {
-        let cell = CellView::spread(spread, places);
-        match spread {
-            Some(Spread { n, .. }) if n != arm.counted.len() => {
-                let note = format!("{} n = {n}", cell.note);
-                cell.with_note(note.trim_start().to_owned())
-            }
-            _ => cell,
-        }
-    };
+    let of = |spread, places| CellView::spread_among(spread, arm.counted.len(), places);
     vec![
         of(spreads.train_acc, ACCURACY_PLACES),
         of(spreads.train_eval_acc, ACCURACY_PLACES),
@@ -336,8 +326,8 @@ mod tests {
             times(&Summary::of(&experiment, &arms), Words::english()).unwrap().caption
         };
         assert!(caption(&[0; 3]).starts_with("Mean over seeds"));
-        assert!(caption(&[1; 3]).contains("trained 2 at a time"));
-        assert!(caption(&[0, 1, 0]).contains("trained 2 at a time"));
+        assert!(caption(&[1; 3]).contains("trained side by side"));
+        assert!(caption(&[0, 1, 0]).contains("trained side by side"));
     }
 
     /// "n = 5" stood beside the training time of four.

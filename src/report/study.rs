@@ -116,7 +116,6 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
         "repeated": repeated,
         "left_out": left_out,
         "command": input.command,
-        "folder": input.folder,
         "environment": provenance::environment(&input.records.iter().collect::<Vec<_>>(), words),
     }))
 }
@@ -164,7 +163,6 @@ struct ShareView {
     interval: Option<String>,
     bracketed: String,
     most: Option<String>,
-    is_more_than_all: bool,
 }
 
 /// `99 % (86 to 110)` in its parts.
@@ -177,14 +175,17 @@ fn share_view(share: &Share, words: Words) -> ShareView {
         interval: interval.map(|(low, high)| range(low, high, 0, words)),
         bracketed: interval.map(|(low, high)| bracketed(low, high, 0, words)).unwrap_or_default(),
         most: interval.map(|(_, high)| text::fixed(high, 0)),
-        is_more_than_all: share.value > 1.0,
     }
 }
 
 fn finding(finding: &Finding, words: Words) -> Value {
+    let left = finding.left.as_ref();
+    // Said only where all of the interval is below no slowdown: a share has an interval too.
+    let is_below_none = left.and_then(|left| left.interval).is_some_and(|(_, high)| high < 1.0);
     json!({
+        "is_more_than_all": is_below_none,
         "share": finding.share.as_ref().map(|share| share_view(share, words)),
-        "left": finding.left.as_ref().map(|left| times(left, words)),
+        "left": left.map(|left| times(left, words)),
         "is_dearer": finding.is_dearer,
         "blocks": words.count("word.block", finding.blocks, &[]),
     })
@@ -341,6 +342,7 @@ fn advice(input: &Input, words: Words) -> Vec<Value> {
 
 fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, FigureError> {
     let Input { study, explanation, .. } = input;
+    let main = explanation.main();
     let key = study.curve.as_ref().map(|curve| curve.key.as_str()).unwrap_or_default();
     let removal = explanation.removal(study).map(|change| change.to_string()).unwrap_or_default();
     let rows = curve.points.iter().map(|point| {
@@ -369,6 +371,8 @@ fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, 
         json!({
             "from": rise.from, "to": rise.to,
             "base": text::fixed(rise.base, 2), "removed": text::fixed(rise.removed, 2),
+            // A point of the curve is one process: it bears out a cause that was found by blocks, and finds none.
+            "is_of_main_cause": main.is_some_and(|main| explanation.findings[main].verdict == Verdict::MainCause),
             "is_explained": rise.removed < LEAST_SLOWDOWN.max(explanation.floor.unwrap_or(1.0)),
         })
     });

@@ -336,7 +336,7 @@ fn a_page_shows_every_claim_with_its_verdict_and_its_mistake() {
     let page = html(&fixture::input(&experiment, fixture::study(profile, &[0, 1, 2])));
     assert!(page.contains("id=\"claim-m1-a\"") && page.contains("small batches generalise &lt;better&gt;"));
     assert!(page.contains("did you mean `val_acc`?"));
-    assert!(page.contains("no usable largest Hessian eigenvalue"));
+    assert!(page.contains("no usable Hessian eigenvalue of largest magnitude"));
     assert!(page.contains("95 % interval") && page.contains("a note"));
 }
 
@@ -349,7 +349,7 @@ fn the_index_has_every_experiment_and_links_to_what_is_there() {
     let files = index(&inputs);
     let page = without_script(&text_of(&files, "index.html"));
     assert!(page.contains("3 claims:") && page.contains("href=\"m1/index.html#claim-m1-a\""));
-    assert!(page.contains("Not run yet under this profile; <code>pinbench list"));
+    assert!(page.contains("None of the runs shown here is of these under this profile; <code>pinbench list"));
     assert!(page.contains("not tested") && page.contains("did you mean"));
     for foreign in ["http:", "https:", "src=", "<link", "<script", "style=", "fill=\"#"] {
         assert!(!page[page.find("</style>").unwrap()..].contains(foreign), "{foreign}");

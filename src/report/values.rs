@@ -115,7 +115,8 @@ fn means(summary: &Summary, values: &[Measured]) -> Vec<Mean> {
     while let Some(Measured { arm, metric, .. }) = of.first() {
         let is_same = |other: &&Measured| other.arm == *arm && other.metric == *metric;
         let (same, rest) = of.split_at(of.iter().take_while(is_same).count());
-        let counted: Vec<f64> = same.iter().filter(|value| value.beside).map(|value| value.value).collect();
+        let counted = same.iter().filter(|value| value.beside && value.value.is_finite());
+        let counted: Vec<f64> = counted.map(|value| value.value).collect();
         means.extend(Spread::of(&counted).map(|spread| Mean {
             arm: summary.arms[*arm].name.en().to_owned(),
             metric: *metric,

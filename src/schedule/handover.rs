@@ -50,9 +50,10 @@ impl Handover {
              {more}\
              # {tasks}, the longest estimated at {longest}. `bash` this file to submit what is not done, and again to go on.\n\
              if [ -z \"$SLURM_ARRAY_TASK_ID\" ]; then\n    \
+                 set -o pipefail\n    \
                  {program} manifest {manifest} --missing --max-array {part} --store {store} |\n        \
                      while read -r indices first; do\n            \
-                         sbatch --array=\"$indices{throttle}\" --export=ALL,PINBENCH_FIRST=\"${{first:-0}}\" \"$0\"\n        \
+                         sbatch --array=\"$indices{throttle}\" --export=ALL,PINBENCH_FIRST=\"${{first:-0}}\" \"$0\" || exit\n        \
                      done\n    \
                  exit\n\
              fi\n\
@@ -67,12 +68,12 @@ impl Handover {
     }
 
     /// What is done ends at once, so that the same line goes on. Left to itself parallel kills a quarter of a second after it
-    /// has told a task to end, which is too soon for a checkpoint.
+    /// has told a task to end, which is too soon for a checkpoint; and without -q it hands the words to a shell once more.
     pub fn parallel(&self) -> String {
         let [program, manifest, store] = self.words();
         let jobs = self.at_once.map_or(String::new(), |most| format!(" --jobs {most}"));
         format!(
-            "seq 0 {last} | parallel{jobs} --termseq TERM,60000,KILL,25 --joblog pinbench.joblog {program} run \
+            "seq 0 {last} | parallel -q{jobs} --termseq TERM,60000,KILL,25 --joblog pinbench.joblog {program} run \
              --manifest {manifest} --store {store} --index {{}}",
             last = self.tasks.saturating_sub(1)
         )
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn parallel_waits_for_a_checkpoint_before_it_kills() {
         let line = handover(40).parallel();
-        assert!(line.starts_with("seq 0 39 | parallel --jobs 2 --termseq TERM,60000,KILL,25 "), "{line}");
+        assert!(line.starts_with("seq 0 39 | parallel -q --jobs 2 --termseq TERM,60000,KILL,25 "), "{line}");
         assert!(
             line.ends_with("'/opt/pin bench/pinbench' run --manifest /s/m.json --store /s/runs --index {}"),
             "{line}"

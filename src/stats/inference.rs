@@ -10,7 +10,12 @@ use crate::stats::{mean, sample_sd};
 /// The two-sided interval that covers the mean with probability `1 − alpha`: mean ± t · sd / √n (Student, Biometrika
 /// 6(1), 1908).
 pub fn interval(values: &[f64], alpha: f64) -> Option<(f64, f64)> {
-    let (mean, sd, n) = (mean(values)?, sample_sd(values)?, values.len() as f64);
+    interval_from(values, 0.0, alpha)
+}
+
+/// [`interval`], of values that are known in steps of `least_sd`: a few that are equal have no smaller spread than that.
+pub fn interval_from(values: &[f64], least_sd: f64, alpha: f64) -> Option<(f64, f64)> {
+    let (mean, sd, n) = (mean(values)?, sample_sd(values)?.max(least_sd), values.len() as f64);
     let half = quantile(n - 1.0, 1.0 - alpha / 2.0)? * sd / n.sqrt();
     Some((mean - half, mean + half))
 }
@@ -29,9 +34,9 @@ pub fn power(effect: f64, sd: f64, n: usize, alpha: f64) -> Option<f64> {
 }
 
 /// How likely a mean this far above `bound`, or farther, is where the true one is `bound`: the one-sided p of Student's t.
-/// Values without spread leave no doubt either way.
-pub fn p_above(values: &[f64], bound: f64) -> Option<f64> {
-    let (mean, sd, n) = (mean(values)?, sample_sd(values)?, values.len() as f64);
+/// `least_sd` as for [`interval_from`]; values without any spread leave no doubt either way.
+pub fn p_above(values: &[f64], least_sd: f64, bound: f64) -> Option<f64> {
+    let (mean, sd, n) = (mean(values)?, sample_sd(values)?.max(least_sd), values.len() as f64);
     if sd == 0.0 {
         return Some(if mean > bound { 0.0 } else { 1.0 });
     }
@@ -178,9 +183,9 @@ mod tests {
     #[test]
     fn the_p_of_students_sleep_data_is_the_published_one() {
         let differences = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4];
-        assert!((p_above(&differences, 0.0).unwrap() - 0.001_416).abs() < 1e-6);
+        assert!((p_above(&differences, 0.0, 0.0).unwrap() - 0.001_416).abs() < 1e-6);
         assert_eq!(
-            (p_above(&[0.5; 3], 0.0), p_above(&[0.5; 3], 0.5), p_above(&[1.0], 0.0)),
+            (p_above(&[0.5; 3], 0.0, 0.0), p_above(&[0.5; 3], 0.0, 0.5), p_above(&[1.0], 0.0, 0.0)),
             (Some(0.0), Some(1.0), None)
         );
     }

@@ -32,7 +32,11 @@ impl Target {
         }
         // Summed anew, so that it depends on no rounding of steps that are gone.
         let sum: f64 = self.steps.iter().map(|&(images, loss)| f64::from(images) * loss).sum();
-        self.images >= WINDOW && sum / self.images as f64 <= self.loss
+        self.has_looked() && sum / self.images as f64 <= self.loss
+    }
+    /// Whether there was a mean over the window yet.
+    pub fn has_looked(&self) -> bool {
+        self.images >= WINDOW
     }
 }
 

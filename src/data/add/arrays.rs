@@ -198,6 +198,18 @@ fn class_names(folder: &Path) -> Result<Option<Vec<String>>, AddError> {
     let Some(path) = CLASS_NAMES.map(|name| folder.join(name)).into_iter().find(|path| path.is_file()) else {
         return Ok(None);
     };
-    let text = fs::read_to_string(&path).map_err(|source| AddError::Read { path, source })?;
-    Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    let text = fs::read_to_string(&path);
+    let text = text.map_err(|source| AddError::Read { path: path.clone(), source })?;
+    // What some editors begin a file with is no letter of a name.
+    let text = text.trim_start_matches('\u{feff}').trim_end();
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    match names.iter().position(String::is_empty) {
+        // Which label a name belongs to is its line.
+        Some(at) => {
+            let what =
+                format!("has nothing in line {}: expected a name a line, in the order of the labels", at + 1);
+            Err(AddError::Format { path, what })
+        }
+        None => Ok(Some(names)),
+    }
 }

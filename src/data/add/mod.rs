@@ -110,7 +110,7 @@ pub enum AddError {
     Nested { class: String, folder: PathBuf },
     #[error("class '{class}' is in the test folder '{}' and not in the training folder; the two need the same class folders", folder.display())]
     OtherClass { class: String, folder: PathBuf },
-    #[error("'{}' has {found} classes, expected 2 to {MAX_CLASSES}", folder.display())]
+    #[error("the number of classes in '{}' is {found}, expected 2 to {MAX_CLASSES}", folder.display())]
     Classes { folder: PathBuf, found: usize },
     #[error("class {} of '{}' is {name:?}: expected a name of one line that no other class has", number, folder.display())]
     ClassName { number: usize, name: String, folder: PathBuf },
@@ -385,6 +385,8 @@ fn install(draft: &Draft, root: &Path, warnings: Vec<String>) -> Result<Added, A
     remove_leftovers(&draft.name, root);
     let mut builder = tempfile::Builder::new();
     let temporary = builder.prefix(&leftover_prefix(&draft.name)).tempfile_in(root).map_err(failed(root))?;
+    // Whoever adds the same name meanwhile sees by the lock that this is no leftover. A file system without locks has none.
+    let _ = temporary.as_file().try_lock();
     let mut writer = BufWriter::new(temporary);
     let definition = draft.write(&mut writer).and_then(|definition| {
         writer.flush()?;
@@ -418,7 +420,11 @@ fn remove_leftovers(name: &str, root: &Path) {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     let prefix = leftover_prefix(name);
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-        let _ = fs::remove_file(entry.path());
+        let is_in_use = fs::File::open(entry.path())
+            .is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        if !is_in_use {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

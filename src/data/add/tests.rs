@@ -177,7 +177,9 @@ fn a_class_without_pictures_is_a_warning_and_one_class_alone_an_error() {
     assert_eq!(added.counts[3], ("dog".to_owned(), 0, 0));
     assert!(added.warnings[0].contains("1 class without training images: 'dog'"), "{:?}", added.warnings);
     home.write("one/ant/0.png", &grey(2, 2, &[0; 4]));
-    assert!(home.add("one", "one", &Options::default()).unwrap_err().to_string().contains("has 1 classes"));
+    assert!(
+        home.add("one", "one", &Options::default()).unwrap_err().to_string().contains("is 1, expected 2 to")
+    );
 }
 
 #[test]

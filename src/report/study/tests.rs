@@ -150,9 +150,9 @@ fn a_curve_says_what_the_main_cause_leaves_unexplained() {
     };
     sample.curve = Some(CurveFound { points, rise: Some(rise) });
     let page = sample.page();
-    assert!(page.contains("From train.batch 64 to 1024 the time of an image grows 2.00 times; with "));
+    assert!(page.contains("With train.batch 1024 an image takes 2.00 times as long as with 64; with "));
     assert!(
-        page.contains("1.29 times. What is left of it the main cause does not explain.")
+        page.contains("1.29 times. What is left of it the cause that was removed does not explain.")
             && page.contains("curve-wide-title")
     );
 }
