@@ -46,34 +46,20 @@ impl Clock for FakeClock {
     }
 }
 
-/// The parts of a training step, in the order they happen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Gather the batch: index, augment, collate.
-    Load,
-    /// Host to device.
-    Copy,
-    Forward,
-    Backward,
-    Optimizer,
-    /// Loss and correct count, device to host.
-    ReadBack,
-}
-
-impl Phase {
-    pub const ALL: [Self; 6] =
-        [Self::Load, Self::Copy, Self::Forward, Self::Backward, Self::Optimizer, Self::ReadBack];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::Copy => "copy",
-            Self::Forward => "forward",
-            Self::Backward => "backward",
-            Self::Optimizer => "optimizer",
-            Self::ReadBack => "read_back",
-        }
+named! {
+    /// The parts of a training step, in the order they happen.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Phase {
+        /// Gather the batch: index, augment, collate.
+        Load = "load",
+        /// Host to device.
+        Copy = "copy",
+        Forward = "forward",
+        Backward = "backward",
+        Optimizer = "optimizer",
+        /// Loss and correct count, device to host.
+        ReadBack = "read_back",
     }
 }
 

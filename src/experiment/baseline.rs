@@ -96,15 +96,17 @@ pub struct BaselineRun {
     pub measured: Digest,
 }
 
-/// A quantity that a baseline pins.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Gauge {
-    /// As trained, over the last epoch.
-    TrainLoss,
-    TrainAcc,
-    ValLoss,
-    ValAcc,
-    TestAcc,
+named! {
+    /// A quantity that a baseline pins.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum Gauge {
+        /// As trained, over the last epoch.
+        TrainLoss = "train_loss",
+        TrainAcc = "train_acc",
+        ValLoss = "val_loss",
+        ValAcc = "val_acc",
+        TestAcc = "test_acc",
+    }
 }
 
 impl Baseline {
@@ -172,19 +174,8 @@ pub fn accept_command(named: &str, profile: &ProfileName) -> String {
 }
 
 impl Gauge {
-    pub const ALL: [Self; 5] = [Self::TrainLoss, Self::TrainAcc, Self::ValLoss, Self::ValAcc, Self::TestAcc];
     /// Of which *worse* is asked. The others say the same again, and each test more makes all of them blunter.
     pub const JUDGED: [Self; 3] = [Self::TrainLoss, Self::ValLoss, Self::TestAcc];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TrainLoss => "train_loss",
-            Self::TrainAcc => "train_acc",
-            Self::ValLoss => "val_loss",
-            Self::ValAcc => "val_acc",
-            Self::TestAcc => "test_acc",
-        }
-    }
 
     pub fn is_accuracy(self) -> bool {
         matches!(self, Self::TrainAcc | Self::ValAcc | Self::TestAcc)
@@ -212,12 +203,6 @@ impl Gauge {
             Self::TrainAcc | Self::ValAcc | Self::TestAcc => "a share, 0 to 1",
             Self::TrainLoss | Self::ValLoss => "a finite loss of at least 0",
         }
-    }
-}
-
-impl fmt::Display for Gauge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

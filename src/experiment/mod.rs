@@ -146,18 +146,20 @@ pub struct ReferenceRow {
 #[serde(transparent)]
 pub struct ProfileName(pub String);
 
-/// The colours an arm may have; the templates give each a light and a dark shade.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Colour {
-    Green,
-    Orange,
-    Grey,
-    Blue,
-    Red,
-    Purple,
-    Teal,
-    Brown,
+named! {
+    /// The colours an arm may have; the templates give each a light and a dark shade.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Colour {
+        Green = "green",
+        Orange = "orange",
+        Grey = "grey",
+        Blue = "blue",
+        Red = "red",
+        Purple = "purple",
+        Teal = "teal",
+        Brown = "brown",
+    }
 }
 
 impl Experiment {
@@ -245,19 +247,6 @@ impl fmt::Display for ProfileName {
 
 impl Colour {
     /// In the order in which levels without a colour of their own get them.
-    pub const ALL: [Self; 8] =
+    pub const IN_TURN: [Self; 8] =
         [Self::Blue, Self::Orange, Self::Green, Self::Purple, Self::Red, Self::Teal, Self::Grey, Self::Brown];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Green => "green",
-            Self::Orange => "orange",
-            Self::Grey => "grey",
-            Self::Blue => "blue",
-            Self::Red => "red",
-            Self::Purple => "purple",
-            Self::Teal => "teal",
-            Self::Brown => "brown",
-        }
-    }
 }

@@ -38,19 +38,21 @@ pub struct Plan {
     pub graph: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlanName {
-    /// What a plain PyTorch script does.
-    Eager,
-    /// The fastest from libtorch's own operators.
-    Tuned,
-    /// Tuned, with our own kernels where there is one.
-    Fused,
-    /// Fused, with Winograd convolutions where they fit.
-    Winograd,
-    /// Tuned, each step recorded as CUDA graphs: for a GPU.
-    Graph,
+named! {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PlanName {
+        /// What a plain PyTorch script does.
+        Eager = "eager",
+        /// The fastest from libtorch's own operators.
+        Tuned = "tuned",
+        /// Tuned, with our own kernels where there is one.
+        Fused = "fused",
+        /// Fused, with Winograd convolutions where they fit.
+        Winograd = "winograd",
+        /// Tuned, each step recorded as CUDA graphs: for a GPU.
+        Graph = "graph",
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -274,18 +276,6 @@ impl fmt::Display for Plan {
             0 => write!(f, "{}", self.name),
             _ => write!(f, "{} with {}", self.name, changes.join(", ")),
         }
-    }
-}
-
-impl fmt::Display for PlanName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Eager => "eager",
-            Self::Tuned => "tuned",
-            Self::Fused => "fused",
-            Self::Winograd => "winograd",
-            Self::Graph => "graph",
-        })
     }
 }
 

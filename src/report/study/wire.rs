@@ -26,7 +26,7 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
             "id": hypothesis.id,
             "title": hypothesis.title.to_string(),
             "mechanism": hypothesis.mechanism,
-            "verdict": finding.verdict.name(),
+            "verdict": finding.verdict.key(),
             "share": finding.share.map(|share| json!({ "value": share.value, "interval": share.interval })),
             "slowdown_left": finding.left.as_ref().map(estimate),
             "gain": finding.gain.as_ref().map(estimate),
@@ -37,7 +37,7 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
     let mechanisms = explanation.mechanisms.iter().map(|mechanism| {
         let ids: Vec<&str> =
             mechanism.members.iter().map(|index| study.hypotheses[*index].id.as_str()).collect();
-        json!({ "title": mechanism.title.en(), "verdict": mechanism.verdict.name(), "hypotheses": ids })
+        json!({ "title": mechanism.title.en(), "verdict": mechanism.verdict.key(), "hypotheses": ids })
     });
     let value = json!({
         "format": FORMAT,
