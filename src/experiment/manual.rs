@@ -25,6 +25,20 @@ mod tests {
         TEXT.split("\n## ").skip(1).map(section).collect()
     }
 
+    /// In a writer's words.
+    fn said(kind: &str) -> &str {
+        match kind {
+            "u32" | "u64" => "a whole number",
+            "f64" => "a number",
+            "a boolean" => "true or false",
+            "a string" => "a text",
+            "a sequence" => "a list",
+            "an array of length 2" => "a list of 2 numbers",
+            "any value" => "a value",
+            values => values,
+        }
+    }
+
     #[test]
     fn every_key_around_the_config_is_described_and_every_description_is_of_a_key() {
         let types = [
@@ -55,6 +69,7 @@ mod tests {
         for Key { name, kind } in keys::<WireConfig>("") {
             let Some((title, &(described, about))) = lines.next() else { panic!("{name} is missing") };
             assert_eq!((title, described), (&*format!("[{}]", name.split('.').next().unwrap()), &*name));
+            let kind = said(&kind);
             let about = about.strip_prefix(&format!("{kind}; ")).unwrap_or_else(|| panic!("{name}: {kind}"));
             assert!(about.starts_with("default ") || about.starts_with("required"), "{name}: {about}");
         }
