@@ -4,7 +4,6 @@
 //! apart, the host's by its clock and the device's by events on its own timeline, and waits for the device only when the
 //! step is over.
 
-use std::cell::Cell;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -27,22 +26,6 @@ impl Clock for Monotonic {
     fn now_ns(&self) -> u64 {
         // 2^64 ns are 584 years.
         self.0.elapsed().as_nanos() as u64
-    }
-}
-
-/// A clock that moves only when told to, for tests.
-#[derive(Default)]
-pub struct FakeClock(Cell<u64>);
-
-impl FakeClock {
-    pub fn advance_ns(&self, ns: u64) {
-        self.0.set(self.0.get() + ns);
-    }
-}
-
-impl Clock for FakeClock {
-    fn now_ns(&self) -> u64 {
-        self.0.get()
     }
 }
 
@@ -209,6 +192,23 @@ impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    /// A clock that moves only when told to, for tests.
+    #[derive(Default)]
+    struct FakeClock(Cell<u64>);
+
+    impl FakeClock {
+        fn advance_ns(&self, ns: u64) {
+            self.0.set(self.0.get() + ns);
+        }
+    }
+
+    impl Clock for FakeClock {
+        fn now_ns(&self) -> u64 {
+            self.0.get()
+        }
+    }
 
     /// A device with a time of its own.
     #[derive(Default)]

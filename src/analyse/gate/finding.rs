@@ -126,6 +126,7 @@ impl Findings {
         self.all.iter().filter_map(seed).collect()
     }
 
+    #[cfg(test)]
     pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
         self.all.iter().filter(|finding| matches!(finding.verdict, Verdict::Alarm(_)))
     }

@@ -261,6 +261,7 @@ pub struct PlanAsked {
 }
 
 impl PlanAsked {
+    #[cfg(test)]
     /// That plan for every arm that does not say otherwise.
     pub fn exactly(plan: Plan) -> Self {
         Self { base: plan, set: PlanChange::default() }
