@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -15,7 +14,7 @@ use toml::Spanned;
 use crate::digest::Digest;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::{Device, PlanName};
-use crate::experiment::{ConfigHash, ExperimentError, PlanHash, ProfileName};
+use crate::experiment::{ConfigHash, ExperimentError, PlanHash, ProfileName, read_if_there};
 use crate::stream::Seed;
 use crate::text::shell_word;
 
@@ -27,6 +26,7 @@ pub const FALSE_ALARM_RATE: f64 = 0.01;
 pub const MARGIN: Margin = Margin { accuracy: 0.002, loss: 0.02 };
 
 const FORMAT: u32 = 2;
+const SUFFIX: &str = "toml";
 
 /// Reviewed, stored expectations for one experiment under one profile.
 #[derive(Clone, PartialEq, Debug)]
@@ -112,12 +112,7 @@ named! {
 impl Baseline {
     /// Reads and checks `path`; `None` when there is no such file.
     pub fn load(path: &Path) -> Result<Option<Self>, ExperimentError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ExperimentError::Read { path: path.display().to_string(), source }),
-        };
-        Ok(Some(Self::parse(path, &text)?))
+        Ok(read_if_there(path)?.map(|text| Self::parse(path, &text)).transpose()?)
     }
 
     /// Checks `text` as the content of `path`.
@@ -155,17 +150,12 @@ impl Baseline {
 
 /// Name of the file in [`FOLDER`].
 pub fn file_name(experiment: &str, profile: &ProfileName) -> String {
-    match profile.0.as_str() {
-        "" => format!("{experiment}.toml"),
-        profile => format!("{experiment}.{profile}.toml"),
-    }
+    profile.file_name(experiment, SUFFIX)
 }
 
 /// Experiment and profile a file of [`FOLDER`] is named after; `None` for a name no baseline has.
 pub fn parse_file_name(name: &str) -> Option<(String, ProfileName)> {
-    let stem = name.strip_suffix(".toml")?;
-    let (experiment, profile) = stem.rsplit_once('.').unwrap_or((stem, ""));
-    (!experiment.is_empty()).then(|| (experiment.to_owned(), ProfileName::from(profile)))
+    ProfileName::of_file_name(name, SUFFIX)
 }
 
 /// The command that writes the baseline anew, of an experiment that a command line names so.

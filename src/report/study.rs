@@ -265,17 +265,6 @@ fn verdict_key(verdict: Verdict) -> &'static str {
     }
 }
 
-fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
-    RowView {
-        class: String::new(),
-        swatch: None,
-        name: name.into(),
-        kind: String::new(),
-        starts_group: true,
-        cells,
-    }
-}
-
 fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
     let rows = finding.readings.iter().map(|reading| {
         let (name, unit, places) = gauge::about(reading.gauge);
@@ -286,7 +275,7 @@ fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
         };
         let cells = [reading.low, reading.high, reading.removed];
         let name = if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") };
-        row(name, cells.map(|value| CellView::optional(value, number)).to_vec())
+        RowView::alone(name, cells.map(|value| CellView::optional(value, number)).to_vec())
     });
     let (low, high) = level_names(input, words);
     let removed = words.say("explained.high-removed", &[("high", &high)]);
@@ -312,7 +301,7 @@ fn parts(input: &Input, words: Words) -> TableView {
             CellView::number(text::signed(more.value, 1)).with_note(interval),
             CellView::number(of_whole),
         ];
-        row(words.word(phases::key(part.part)), cells)
+        RowView::alone(words.word(phases::key(part.part)), cells)
     });
     let (low, high) = level_names(input, words);
     let more = match study.ideal {
@@ -354,7 +343,7 @@ fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, 
                 number(cost, |cost| cost.system_share.map(|share| share * 100.0)),
             ]
         });
-        row(&point.value, cells.concat())
+        RowView::alone(&point.value, cells.concat())
     });
     let columns = [
         ("explained.time", "table.us-an-image"),

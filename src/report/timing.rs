@@ -325,17 +325,6 @@ fn level() -> String {
     text::fixed((1.0 - ALPHA) * 100.0, 0)
 }
 
-fn row(line: &Line, cells: Vec<CellView>) -> RowView {
-    RowView {
-        class: String::new(),
-        swatch: None,
-        name: line.name.clone(),
-        kind: String::new(),
-        starts_group: true,
-        cells,
-    }
-}
-
 fn times(lines: &[Line], words: Words) -> TableView {
     let interval = |estimate: &Estimate, write: &dyn Fn(f64) -> String| {
         let note = estimate.interval.map(|(low, high)| words.range(&write(low), &write(high)));
@@ -345,8 +334,8 @@ fn times(lines: &[Line], words: Words) -> TableView {
         estimate.as_ref().map_or_else(CellView::nothing, |estimate| interval(estimate, write))
     };
     let rows = lines.iter().map(|line| {
-        row(
-            line,
+        RowView::alone(
+            &line.name,
             vec![
                 cell(&line.ms_per_step, &milliseconds),
                 CellView::optional(line.images_per_s, |rate| text::count(rate.round() as u64)),
@@ -378,7 +367,7 @@ fn parts(lines: &[Line], machine: &Machine, words: Words) -> TableView {
             CellView::optional(line.peak_rss_bytes, |bytes| text::bytes(bytes as u64)),
             CellView::optional(line.faults, |faults| text::count(faults.round() as u64)),
         ]);
-        row(line, cells)
+        RowView::alone(&line.name, cells)
     });
     let word = |key| words.word(key);
     let mut columns: Vec<(&str, &str)> = (0..PARTS).map(|part| (word(phases::key(part)), "%")).collect();
