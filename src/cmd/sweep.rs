@@ -260,6 +260,20 @@ fn needs_times(experiment: &Experiment) -> bool {
     experiment.claims.iter().any(Claim::compares_times)
 }
 
+/// Leaves those of the trial whose id starts so, which must be one.
+pub(super) fn of_trial(
+    found: &mut Vec<Item>,
+    trial: Option<&str>,
+    profile: Option<&ProfileName>,
+) -> Result<(), WrongUsage> {
+    let Some(start) = trial else { return Ok(()) };
+    found.retain(|item| item.id.to_string().starts_with(start));
+    match found.iter().map(|item| item.id).collect::<BTreeSet<TrialId>>().len() {
+        1 => Ok(()),
+        count => Err(not_one_trial(count, start, profile)),
+    }
+}
+
 impl<'a> Asked<'a> {
     fn items<'b>(&self, store: &Store, listing: &'b Listing) -> Result<Vec<Item<'b>>>
     where
@@ -276,13 +290,8 @@ impl<'a> Asked<'a> {
         if self.retime {
             schedule::retime(&mut found);
         }
-        let Some(start) = self.trial else { return Ok(found) };
-        found.retain(|item| item.id.to_string().starts_with(start));
-        let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
-        match ids.len() {
-            1 => Ok(found),
-            count => Err(not_one_trial(count, start, self.profile).into()),
-        }
+        of_trial(&mut found, self.trial, self.profile)?;
+        Ok(found)
     }
 
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {

@@ -8,11 +8,12 @@ pub const TEXT: &str = include_str!("../../docs/experiment.md");
 mod tests {
     use super::*;
     use crate::experiment::claims::{WireClaim, WireNeeds, WireTest};
-    use crate::experiment::metric::{Parameter, Quantity, Scale};
+    use crate::experiment::metric::{Metric, Parameter, Quantity, Scale};
     use crate::experiment::trace::{Key, keys, names};
     use crate::experiment::wire::{
         WireConfig, WireExperiment, WireFactor, WireLevel, WireProfile, WireReference, WireReferenceRow,
     };
+    use crate::words::Words;
 
     /// Each section's title, and of each of its lines the name and what is said of it.
     fn sections() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
@@ -89,7 +90,8 @@ mod tests {
             let unit = if facts.unit.is_empty() { String::new() } else { format!(", in {}", facts.unit) };
             let scale = if facts.scale == Scale::Ratio { "; compared by ratio" } else { "" };
             let timing = if facts.is_timing { "; a time" } else { "" };
-            format!("- `{}`: {}{unit}{parameter}{scale}{timing}\n", facts.name, facts.label)
+            let label = Words::english().label(Metric { quantity, at: None });
+            format!("- `{}`: {label}{unit}{parameter}{scale}{timing}\n", facts.name)
         });
         let (_, described) = TEXT.split_once("\n## Metrics\n\n").unwrap();
         assert_eq!(described, facts.concat());

@@ -1,7 +1,5 @@
 //! The metrics a claim can speak of, as data: name, unit, scale. `analyse::quantity` computes them.
 
-use std::fmt;
-
 use crate::experiment::words;
 
 /// A quantity and, where it takes one, its parameter: `val_acc`, `val_acc@1`, `epochs_to_train_loss@0.2`.
@@ -15,7 +13,6 @@ pub struct Metric {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Facts {
     pub name: &'static str,
-    pub label: &'static str,
     /// Empty for a pure number.
     pub unit: &'static str,
     /// Decimals to show.
@@ -67,56 +64,56 @@ macro_rules! quantities {
 }
 
 quantities! {
-    ValAcc: share("val_acc", "validation accuracy").by(Parameter::Epoch),
-    ValLoss: nats("val_loss", "validation loss").by(Parameter::Epoch),
-    TrainAcc: share("train_acc", "training accuracy as trained").by(Parameter::Epoch),
-    TrainLoss: nats("train_loss", "training loss as trained").by(Parameter::Epoch),
-    TrainEvalAcc: share("train_eval_acc", "training accuracy in eval mode").by(Parameter::Epoch),
-    TrainEvalLoss: nats("train_eval_loss", "training loss in eval mode").by(Parameter::Epoch),
-    TestAcc: share("test_acc", "test accuracy"),
-    TestLoss: nats("test_loss", "test loss"),
-    GapAcc: share("gap_acc", "gap of accuracy, training in eval mode − validation").by(Parameter::Epoch),
-    GapLoss: nats("gap_loss", "gap of loss, validation − training in eval mode").by(Parameter::Epoch),
-    GapAsTrained: share("gap_as_trained", "gap of accuracy, training as trained − validation").by(Parameter::Epoch),
-    TestTop3: share("test_top3", "top-3 test accuracy"),
-    TestEce: share("test_ece", "calibration error on the test split"),
-    TestPrecision: share("test_precision", "macro precision on the test split"),
-    TestRecall: share("test_recall", "macro recall on the test split"),
-    TestF1: share("test_f1", "macro F1 on the test split"),
-    EarlyLoss: nats("early_loss", "mean step loss at the start").by(Parameter::Epochs),
-    Roughness: ratio("roughness", "roughness of the step loss", "nats", 4),
-    EpochsToTrainLoss: ratio("epochs_to_train_loss", "epochs to a training loss", "epochs", 2).by(Parameter::Loss),
-    UpdatesToTrainLoss: ratio("updates_to_train_loss", "updates to a training loss", "updates", 0).by(Parameter::Loss),
-    GradientNoiseScale: ratio("gradient_noise_scale", "gradient noise scale", "images", 0),
-    GradientVariance: ratio("gradient_variance", "variance of the minibatch gradient", "", 5),
-    GradientCovariance: ratio("gradient_covariance", "trace of the covariance of one image's gradient", "", 3),
-    Sharpness: ratio("sharpness", "largest Hessian eigenvalue", "", 2),
-    EpsilonSharpness: ratio("epsilon_sharpness", "ε-sharpness", "%", 3),
-    GradientNormFirst: ratio("gradient_norm_first", "norm of the first layer's gradient", "", 4),
-    GradientNormRatio: ratio("gradient_norm_ratio", "gradient norm, first layer over last", "", 3),
-    SaturatedShare: share("saturated_share", "share of saturated activations"),
-    DeadShare: share("dead_share", "share of dead units"),
-    Updates: ratio("updates", "updates", "updates", 0),
-    TrainMinutes: ratio("train_minutes", "training time", "min", 3).timed(),
-    TotalMinutes: ratio("total_minutes", "time with evaluation", "min", 3).timed(),
-    ImagesPerS: ratio("images_per_s", "throughput", "images/s", 0).timed(),
-    StepMs: ratio("step_ms", "time of a step", "ms", 2).timed(),
-    LoadShare: share("load_share", "share of a step spent loading").timed(),
-    SystemShare: share("system_share", "share of processor time in the kernel").timed(),
-    CpuUse: share("cpu_use", "processors in use during a step").timed(),
+    ValAcc: share("val_acc").by(Parameter::Epoch),
+    ValLoss: nats("val_loss").by(Parameter::Epoch),
+    TrainAcc: share("train_acc").by(Parameter::Epoch),
+    TrainLoss: nats("train_loss").by(Parameter::Epoch),
+    TrainEvalAcc: share("train_eval_acc").by(Parameter::Epoch),
+    TrainEvalLoss: nats("train_eval_loss").by(Parameter::Epoch),
+    TestAcc: share("test_acc"),
+    TestLoss: nats("test_loss"),
+    GapAcc: share("gap_acc").by(Parameter::Epoch),
+    GapLoss: nats("gap_loss").by(Parameter::Epoch),
+    GapAsTrained: share("gap_as_trained").by(Parameter::Epoch),
+    TestTop3: share("test_top3"),
+    TestEce: share("test_ece"),
+    TestPrecision: share("test_precision"),
+    TestRecall: share("test_recall"),
+    TestF1: share("test_f1"),
+    EarlyLoss: nats("early_loss").by(Parameter::Epochs),
+    Roughness: ratio("roughness", "nats", 4),
+    EpochsToTrainLoss: ratio("epochs_to_train_loss", "epochs", 2).by(Parameter::Loss),
+    UpdatesToTrainLoss: ratio("updates_to_train_loss", "updates", 0).by(Parameter::Loss),
+    GradientNoiseScale: ratio("gradient_noise_scale", "images", 0),
+    GradientVariance: ratio("gradient_variance", "", 5),
+    GradientCovariance: ratio("gradient_covariance", "", 3),
+    Sharpness: ratio("sharpness", "", 2),
+    EpsilonSharpness: ratio("epsilon_sharpness", "%", 3),
+    GradientNormFirst: ratio("gradient_norm_first", "", 4),
+    GradientNormRatio: ratio("gradient_norm_ratio", "", 3),
+    SaturatedShare: share("saturated_share"),
+    DeadShare: share("dead_share"),
+    Updates: ratio("updates", "updates", 0),
+    TrainMinutes: ratio("train_minutes", "min", 3).timed(),
+    TotalMinutes: ratio("total_minutes", "min", 3).timed(),
+    ImagesPerS: ratio("images_per_s", "images/s", 0).timed(),
+    StepMs: ratio("step_ms", "ms", 2).timed(),
+    LoadShare: share("load_share").timed(),
+    SystemShare: share("system_share").timed(),
+    CpuUse: share("cpu_use").timed(),
 }
 
-fn share(name: &'static str, label: &'static str) -> Facts {
+fn share(name: &'static str) -> Facts {
     let (scale, parameter) = (Scale::Difference, Parameter::None);
-    Facts { name, label, unit: "", places: 4, scale, parameter, is_timing: false }
+    Facts { name, unit: "", places: 4, scale, parameter, is_timing: false }
 }
 
-fn nats(name: &'static str, label: &'static str) -> Facts {
-    Facts { unit: "nats", ..share(name, label) }
+fn nats(name: &'static str) -> Facts {
+    Facts { unit: "nats", ..share(name) }
 }
 
-fn ratio(name: &'static str, label: &'static str, unit: &'static str, places: usize) -> Facts {
-    Facts { unit, places, scale: Scale::Ratio, ..share(name, label) }
+fn ratio(name: &'static str, unit: &'static str, places: usize) -> Facts {
+    Facts { unit, places, scale: Scale::Ratio, ..share(name) }
 }
 
 impl Facts {
@@ -165,23 +162,10 @@ fn unknown(name: &str) -> String {
     words::unknown("metric", name, &Quantity::ALL.map(|quantity| quantity.facts().name))
 }
 
-impl fmt::Display for Metric {
-    /// For people: `validation accuracy after epoch 1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = self.quantity.facts();
-        match (facts.parameter, self.at) {
-            (Parameter::Epoch, Some(epoch)) => write!(f, "{} after epoch {epoch}", facts.label),
-            (Parameter::Epochs, None | Some(1.0)) => write!(f, "{}, first epoch", facts.label),
-            (Parameter::Epochs, Some(epochs)) => write!(f, "{}, first {epochs} epochs", facts.label),
-            (Parameter::Loss, Some(loss)) => write!(f, "{} of {loss} nats", facts.label),
-            _ => f.write_str(facts.label),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Words;
 
     #[test]
     fn every_quantity_is_found_by_its_name_and_names_are_unique() {
@@ -201,11 +185,10 @@ mod tests {
     fn a_parameter_is_read_and_said() {
         let metric = Metric::parse("val_acc@2").unwrap();
         assert_eq!(metric, Metric { quantity: Quantity::ValAcc, at: Some(2.0) });
-        assert_eq!(metric.to_string(), "validation accuracy after epoch 2");
-        assert_eq!(
-            Metric::parse("early_loss@0.5").unwrap().to_string(),
-            "mean step loss at the start, first 0.5 epochs"
-        );
+        let said = |metric| Words::english().metric(metric);
+        assert_eq!(said(metric), "validation accuracy after epoch 2");
+        let early = Metric::parse("early_loss@0.5").unwrap();
+        assert_eq!(said(early), "mean step loss at the start, first 0.5 epochs");
     }
 
     #[test]
