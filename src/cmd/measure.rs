@@ -242,24 +242,10 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
     };
     let run = RunId::new(started, std::process::id());
     let mut record = job.record(run, started, &environment, status);
+    let outcome =
+        crate::cmd::train::outcome(&trained, &watched, pinbench::machine::peak_rss_bytes(), steps.resumed);
+    record.outcome = Some(Outcome { evaluate_ns: 0, diagnose_ns: None, kept_epoch: None, ..outcome });
     record.effective = Some(trained.effective);
-    record.outcome = Some(Outcome {
-        initial_weights: trained.initial_weights,
-        final_weights: trained.final_weights,
-        steps: trained.steps,
-        train_ns: trained.train_ns,
-        evaluate_ns: 0,
-        diagnose_ns: None,
-        kept_epoch: None,
-        wall_ns: trained.wall_ns,
-        peak_rss_bytes: pinbench::machine::peak_rss_bytes(),
-        steal_share: watched.steal_share,
-        others_cpu_s: watched.others_cpu_s,
-        watched_ns: Some(watched.time.as_nanos() as u64),
-        resumed: steps.resumed,
-        reference_ns: None,
-        gpu_clocks: watched.gpu_clocks,
-    });
     let rows = Rows { steps: steps.rows, ..Rows::default() };
     let record = store.seal(&record, &rows)?;
     crate::cmd::console::tell(&Event::Sealed { run: record.run, status: record.status });

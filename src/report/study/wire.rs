@@ -8,7 +8,7 @@ use crate::clock::Phase;
 use crate::experiment::study::Level;
 use crate::language::Language;
 use crate::planted::DELAY_NS_PER_IMAGE;
-use crate::report::study::input::Input;
+use crate::report::study::Input;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
 pub(crate) const FORMAT: u32 = 2;
@@ -64,7 +64,7 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
         "mechanisms": mechanisms.collect::<Vec<Value>>(),
         "hypotheses": hypotheses.collect::<Vec<Value>>(),
         "parts": explanation.parts.iter().map(part).collect::<Vec<Value>>(),
-        "curve": input.curve.map(curve),
+        "curve": input.curve.as_ref().map(curve),
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
