@@ -26,15 +26,15 @@ pub struct Plan {
     pub pooling: Pooling,
     pub optimizer: OptimizerForm,
     pub loader: Loader,
-    #[serde(default, skip_serializing_if = "Kernels::is_stock")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub kernels: Kernels,
-    #[serde(default, skip_serializing_if = "Convolution::is_direct")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub convolution: Convolution,
     /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tf32: bool,
     /// A step on a GPU is recorded once as CUDA graphs and launched from then on: the same bits without a launch an operator.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub graph: bool,
 }
 
@@ -124,26 +124,11 @@ impl Convolution {
             Self::Winograd { policy } => Some(policy),
         }
     }
-
-    // serde's signature.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_direct(&self) -> bool {
-        *self == Self::Direct
-    }
 }
 
-// serde's signature.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-impl Kernels {
-    // serde's signature.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_stock(&self) -> bool {
-        *self == Self::Stock
-    }
+/// What is left out where it is written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
