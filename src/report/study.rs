@@ -90,7 +90,7 @@ pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
 }
 
 /// What the two levels are called.
-fn level_names<'a>(input: &'a Input, words: Words) -> (&'a str, &'a str) {
+fn level_names(input: &Input, words: Words) -> (&str, &str) {
     (input.study.low.name.to(words.language), input.study.high.name.to(words.language))
 }
 

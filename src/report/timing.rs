@@ -229,13 +229,6 @@ fn disturbances(measured: &Measured, words: Words) -> Option<String> {
     Some(words.say(key, &[("n", &disturbed), ("left", &left_out), ("all", &all), ("share", &share)]))
 }
 
-fn estimate(estimate: Option<&Estimate>) -> Value {
-    estimate.map_or(
-        Value::Null,
-        |estimate| json!({ "value": estimate.value, "interval": estimate.interval, "n": estimate.n }),
-    )
-}
-
 /// Part of a key, which programs read.
 fn english(part: usize) -> &'static str {
     Words::english().word(phases::key(part))
@@ -257,9 +250,9 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
             "name": line.name,
             "batch": what.config.train.batch,
             "plan": what.plan,
-            "ms_per_step": estimate(line.ms_per_step.as_ref()),
+            "ms_per_step": line.ms_per_step,
             "images_per_s": line.images_per_s,
-            "ratio": estimate(line.ratio.as_ref()),
+            "ratio": line.ratio,
             "standing": standing,
             "share_of_step": parts,
             "minor_faults_per_step": line.faults,
