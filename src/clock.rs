@@ -4,7 +4,6 @@
 //! apart, the host's by its clock and the device's by events on its own timeline, and waits for the device only when the
 //! step is over.
 
-use std::cell::Cell;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -30,50 +29,20 @@ impl Clock for Monotonic {
     }
 }
 
-/// A clock that moves only when told to, for tests.
-#[derive(Default)]
-pub struct FakeClock(Cell<u64>);
-
-impl FakeClock {
-    pub fn advance_ns(&self, ns: u64) {
-        self.0.set(self.0.get() + ns);
-    }
-}
-
-impl Clock for FakeClock {
-    fn now_ns(&self) -> u64 {
-        self.0.get()
-    }
-}
-
-/// The parts of a training step, in the order they happen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Gather the batch: index, augment, collate.
-    Load,
-    /// Host to device.
-    Copy,
-    Forward,
-    Backward,
-    Optimizer,
-    /// Loss and correct count, device to host.
-    ReadBack,
-}
-
-impl Phase {
-    pub const ALL: [Self; 6] =
-        [Self::Load, Self::Copy, Self::Forward, Self::Backward, Self::Optimizer, Self::ReadBack];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::Copy => "copy",
-            Self::Forward => "forward",
-            Self::Backward => "backward",
-            Self::Optimizer => "optimizer",
-            Self::ReadBack => "read_back",
-        }
+named! {
+    /// The parts of a training step, in the order they happen.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Phase {
+        /// Gather the batch: index, augment, collate.
+        Load = "load",
+        /// Host to device.
+        Copy = "copy",
+        Forward = "forward",
+        Backward = "backward",
+        Optimizer = "optimizer",
+        /// Loss and correct count, device to host.
+        ReadBack = "read_back",
     }
 }
 
@@ -223,6 +192,23 @@ impl<'a, C: Clock, S: EventSource> Stopwatch<'a, C, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    /// A clock that moves only when told to, for tests.
+    #[derive(Default)]
+    struct FakeClock(Cell<u64>);
+
+    impl FakeClock {
+        fn advance_ns(&self, ns: u64) {
+            self.0.set(self.0.get() + ns);
+        }
+    }
+
+    impl Clock for FakeClock {
+        fn now_ns(&self) -> u64 {
+            self.0.get()
+        }
+    }
 
     /// A device with a time of its own.
     #[derive(Default)]

@@ -85,10 +85,6 @@ impl Localised {
     pub fn en(&self) -> &str {
         &self.en
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.en.is_empty()
-    }
 }
 
 /// Text of one language stands for both.

@@ -1,5 +1,8 @@
 //! pinbench: reproducible benchmarks of small CNN trainings.
 
+#[macro_use]
+mod named;
+
 pub mod analyse;
 pub mod clock;
 pub mod data;

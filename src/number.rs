@@ -47,12 +47,8 @@ impl Visitor<'_> for Float {
 }
 
 pub mod optional {
-    use std::fmt;
-
-    use serde::de::{Deserializer, Error, Visitor};
+    use serde::de::{Deserialize, Deserializer};
     use serde::ser::Serializer;
-
-    use super::Float;
 
     pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -62,28 +58,9 @@ pub mod optional {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-        from.deserialize_option(Optional)
-    }
+        #[derive(serde::Deserialize)]
+        struct Number(#[serde(with = "super")] f64);
 
-    struct Optional;
-
-    impl<'de> Visitor<'de> for Optional {
-        type Value = Option<f64>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            Float.expecting(f)
-        }
-
-        fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-            super::deserialize(from).map(Some)
-        }
+        Ok(Option::<Number>::deserialize(from)?.map(|Number(value)| value))
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! A run with one says so in its record, and no sweep, report or baseline ever counts it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Phase;
@@ -12,125 +10,67 @@ use crate::clock::Phase;
 /// beforehand; about half of what the tuned plan takes for an image on two cores.
 pub const DELAY_NS_PER_IMAGE: u64 = 150_000;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Planted {
-    /// Dropout stays on in evaluation.
-    EvalDropout,
-    /// BatchNorm does nothing in evaluation.
-    EvalWithoutBatchNorm,
-    /// Pixels are not divided by 255 in evaluation.
-    Normalisation,
-    /// Every twentieth training label is that of another image.
-    Labels,
-    /// Three times the learning rate of the config.
-    LearningRate,
-    /// One training label in a hundred is that of another image.
-    #[serde(rename = "labels_1")]
-    LabelsSlightly,
-    /// 1.05 and 1.001 times the learning rate of the config.
-    #[serde(rename = "learning_rate_5")]
-    LearningRateSlightly,
-    #[serde(rename = "learning_rate_01")]
-    LearningRateHardly,
-    /// None, whatever the config says.
-    WeightDecay,
-    /// BatchNorm's statistics run at half their momentum: in probes alone.
-    BatchNormMomentum,
-    /// Nine tenths of the dropout.
-    Dropout,
-    /// Dropout draws from elsewhere in its stream: in probes of a constant rate alone.
-    DropoutStream,
-    /// A hundred times Adam's ε.
-    Epsilon,
-    /// 0.99 in the place of Adam's second decay rate.
-    SecondDecay,
-    /// The short batch at the end of an epoch is left out.
-    LastBatch,
-    /// Pixels of the training file are 1 % too dark.
-    PixelScale,
-    /// Training images are a pixel further right.
-    Shift,
-    /// Odd seeds are those before them again.
-    SeedTwice,
-    /// Training images of class 3 are labelled as class 5.
-    Class,
-    /// Each step takes a fifth longer.
-    SlowStep,
-    /// Each step takes three percent longer.
-    #[serde(rename = "slow_step_3")]
-    SlowStepSlightly,
-    /// Each step takes five percent longer.
-    #[serde(rename = "slow_step_5")]
-    SlowStepSomewhat,
-    /// Each step waits at the end of the phase, as do the next three.
-    DelayLoad,
-    DelayForward,
-    DelayBackward,
-    DelayOptimizer,
+named! {
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Planted {
+        /// Dropout stays on in evaluation.
+        EvalDropout = "eval-dropout",
+        /// BatchNorm does nothing in evaluation.
+        EvalWithoutBatchNorm = "eval-without-batch-norm",
+        /// Pixels are not divided by 255 in evaluation.
+        Normalisation = "normalisation",
+        /// Every twentieth training label is that of another image.
+        Labels = "labels",
+        /// Three times the learning rate of the config.
+        LearningRate = "learning-rate",
+        /// One training label in a hundred is that of another image.
+        #[serde(rename = "labels_1")]
+        LabelsSlightly = "labels-1",
+        /// 1.05 and 1.001 times the learning rate of the config.
+        #[serde(rename = "learning_rate_5")]
+        LearningRateSlightly = "learning-rate-5",
+        #[serde(rename = "learning_rate_01")]
+        LearningRateHardly = "learning-rate-01",
+        /// None, whatever the config says.
+        WeightDecay = "weight-decay",
+        /// BatchNorm's statistics run at half their momentum: in probes alone.
+        BatchNormMomentum = "batch-norm-momentum",
+        /// Nine tenths of the dropout.
+        Dropout = "dropout",
+        /// Dropout draws from elsewhere in its stream: in probes of a constant rate alone.
+        DropoutStream = "dropout-stream",
+        /// A hundred times Adam's ε.
+        Epsilon = "epsilon",
+        /// 0.99 in the place of Adam's second decay rate.
+        SecondDecay = "second-decay",
+        /// The short batch at the end of an epoch is left out.
+        LastBatch = "last-batch",
+        /// Pixels of the training file are 1 % too dark.
+        PixelScale = "pixel-scale",
+        /// Training images are a pixel further right.
+        Shift = "shift",
+        /// Odd seeds are those before them again.
+        SeedTwice = "seed-twice",
+        /// Training images of class 3 are labelled as class 5.
+        Class = "class",
+        /// Each step takes a fifth longer.
+        SlowStep = "slow-step",
+        /// Each step takes three percent longer.
+        #[serde(rename = "slow_step_3")]
+        SlowStepSlightly = "slow-step-3",
+        /// Each step takes five percent longer.
+        #[serde(rename = "slow_step_5")]
+        SlowStepSomewhat = "slow-step-5",
+        /// Each step waits at the end of the phase, as do the next three.
+        DelayLoad = "delay-load",
+        DelayForward = "delay-forward",
+        DelayBackward = "delay-backward",
+        DelayOptimizer = "delay-optimizer",
+    }
 }
 
 impl Planted {
-    pub const ALL: [Self; 26] = [
-        Self::EvalDropout,
-        Self::EvalWithoutBatchNorm,
-        Self::Normalisation,
-        Self::Labels,
-        Self::LearningRate,
-        Self::LabelsSlightly,
-        Self::LearningRateSlightly,
-        Self::LearningRateHardly,
-        Self::WeightDecay,
-        Self::BatchNormMomentum,
-        Self::Dropout,
-        Self::DropoutStream,
-        Self::Epsilon,
-        Self::SecondDecay,
-        Self::LastBatch,
-        Self::PixelScale,
-        Self::Shift,
-        Self::SeedTwice,
-        Self::Class,
-        Self::SlowStep,
-        Self::SlowStepSlightly,
-        Self::SlowStepSomewhat,
-        Self::DelayLoad,
-        Self::DelayForward,
-        Self::DelayBackward,
-        Self::DelayOptimizer,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EvalDropout => "eval-dropout",
-            Self::EvalWithoutBatchNorm => "eval-without-batch-norm",
-            Self::Normalisation => "normalisation",
-            Self::Labels => "labels",
-            Self::LearningRate => "learning-rate",
-            Self::LabelsSlightly => "labels-1",
-            Self::LearningRateSlightly => "learning-rate-5",
-            Self::LearningRateHardly => "learning-rate-01",
-            Self::WeightDecay => "weight-decay",
-            Self::BatchNormMomentum => "batch-norm-momentum",
-            Self::Dropout => "dropout",
-            Self::DropoutStream => "dropout-stream",
-            Self::Epsilon => "epsilon",
-            Self::SecondDecay => "second-decay",
-            Self::LastBatch => "last-batch",
-            Self::PixelScale => "pixel-scale",
-            Self::Shift => "shift",
-            Self::SeedTwice => "seed-twice",
-            Self::Class => "class",
-            Self::SlowStep => "slow-step",
-            Self::SlowStepSlightly => "slow-step-3",
-            Self::SlowStepSomewhat => "slow-step-5",
-            Self::DelayLoad => "delay-load",
-            Self::DelayForward => "delay-forward",
-            Self::DelayBackward => "delay-backward",
-            Self::DelayOptimizer => "delay-optimizer",
-        }
-    }
-
     /// What it makes a step longer by, in percent of what the step has taken so far.
     pub fn longer_percent(self) -> Option<u64> {
         match self {
@@ -153,12 +93,6 @@ impl Planted {
             }
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for Planted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

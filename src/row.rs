@@ -1,7 +1,5 @@
 //! The raw measurements a run yields: one row a step and one row a measurement over a split.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Phase, PhaseTimes};
@@ -85,35 +83,18 @@ pub struct EpochRow {
     pub wall_ns: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Split {
-    /// The training images as they were trained: in train mode, while the weights moved.
-    Train,
-    /// Training images in eval mode with the weights of the epoch's end: the first so many of the split as the
-    /// validation split has, so that a gap between the two is not a difference in sample size.
-    TrainEval,
-    Validation,
-    /// Measured once, after the last epoch.
-    Test,
-}
-
-impl Split {
-    pub const ALL: [Self; 4] = [Self::Train, Self::TrainEval, Self::Validation, Self::Test];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::TrainEval => "train_eval",
-            Self::Validation => "validation",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+named! {
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Split {
+        /// The training images as they were trained: in train mode, while the weights moved.
+        Train = "train",
+        /// Training images in eval mode with the weights of the epoch's end: the first so many of the split as the
+        /// validation split has, so that a gap between the two is not a difference in sample size.
+        TrainEval = "train_eval",
+        Validation = "validation",
+        /// Measured once, after the last epoch.
+        Test = "test",
     }
 }
 
@@ -168,55 +149,29 @@ pub enum Diagnostics {
     Off,
 }
 
-/// What a diagnostic row holds; `train/diagnose/` says how each is measured and where its definition comes from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Diagnostic {
-    /// Share of a split's images whose label is among the three largest logits.
-    Top3,
-    /// Expected calibration error of a split, 15 bins of equal width.
-    CalibrationError,
-    /// 2-norm of the gradient of a layer's weights.
-    GradientNorm,
-    /// Share of a layer's activations that are saturated; sigmoid and tanh only.
-    SaturatedShare,
-    /// Share of a layer's units (channels) that are zero for every image looked at; ReLU only.
-    DeadShare,
-    /// Unbiased estimate of the squared 2-norm of the true gradient.
-    GradientSquared,
-    /// Unbiased estimate of the trace of the covariance of one image's gradient.
-    GradientVariance,
-    /// Largest eigenvalue of the Hessian of the loss.
-    HessianEigenvalue,
-    /// Keskar's φ, in percent.
-    EpsilonSharpness,
-}
-
-impl Diagnostic {
-    pub const ALL: [Self; 9] = [
-        Self::Top3,
-        Self::CalibrationError,
-        Self::GradientNorm,
-        Self::SaturatedShare,
-        Self::DeadShare,
-        Self::GradientSquared,
-        Self::GradientVariance,
-        Self::HessianEigenvalue,
-        Self::EpsilonSharpness,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top3 => "top3",
-            Self::CalibrationError => "calibration_error",
-            Self::GradientNorm => "gradient_norm",
-            Self::SaturatedShare => "saturated_share",
-            Self::DeadShare => "dead_share",
-            Self::GradientSquared => "gradient_squared",
-            Self::GradientVariance => "gradient_variance",
-            Self::HessianEigenvalue => "hessian_eigenvalue",
-            Self::EpsilonSharpness => "epsilon_sharpness",
-        }
+named! {
+    /// What a diagnostic row holds; `train/diagnose/` says how each is measured and where its definition comes from.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Diagnostic {
+        /// Share of a split's images whose label is among the three largest logits.
+        Top3 = "top3",
+        /// Expected calibration error of a split, 15 bins of equal width.
+        CalibrationError = "calibration_error",
+        /// 2-norm of the gradient of a layer's weights.
+        GradientNorm = "gradient_norm",
+        /// Share of a layer's activations that are saturated; sigmoid and tanh only.
+        SaturatedShare = "saturated_share",
+        /// Share of a layer's units (channels) that are zero for every image looked at; ReLU only.
+        DeadShare = "dead_share",
+        /// Unbiased estimate of the squared 2-norm of the true gradient.
+        GradientSquared = "gradient_squared",
+        /// Unbiased estimate of the trace of the covariance of one image's gradient.
+        GradientVariance = "gradient_variance",
+        /// Largest eigenvalue of the Hessian of the loss.
+        HessianEigenvalue = "hessian_eigenvalue",
+        /// Keskar's φ, in percent.
+        EpsilonSharpness = "epsilon_sharpness",
     }
 }
 

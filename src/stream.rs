@@ -23,44 +23,30 @@ impl fmt::Display for Seed {
     }
 }
 
-/// What is drawn. The name goes into the key, so renaming one changes every result.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stream {
-    /// Initial weights; one draw a trial.
-    Init,
-    /// Which training images are held out for validation.
-    Split,
-    /// Which pictures of a class become test images where a user's own set has none; one draw a class, whose number
-    /// stands in place of the step, of seed 0.
-    TestShare,
-    /// Order of the training images; one draw an epoch.
-    Order,
-    /// Dropout masks; one draw a step.
-    Dropout,
-    /// Which images diagnostics look at, and what they draw; nothing a training depends on.
-    Diagnose,
-    /// Changes of one training image; one draw an epoch and image. In place of the step, the key has the image's
-    /// index in the training file.
-    Augment,
-    /// The order of the runs of a block; nothing a training depends on.
-    Blocks,
-    /// Images, states and directions of the gate's probes; nothing a training depends on.
-    Probe,
-}
-
-impl Stream {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Split => "split",
-            Self::TestShare => "test_share",
-            Self::Order => "order",
-            Self::Dropout => "dropout",
-            Self::Diagnose => "diagnose",
-            Self::Augment => "augment",
-            Self::Blocks => "blocks",
-            Self::Probe => "probe",
-        }
+named! {
+    /// What is drawn. The name goes into the key, so renaming one changes every result.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Stream {
+        /// Initial weights; one draw a trial.
+        Init = "init",
+        /// Which training images are held out for validation.
+        Split = "split",
+        /// Which pictures of a class become test images where a user's own set has none; one draw a class, whose number
+        /// stands in place of the step, of seed 0.
+        TestShare = "test_share",
+        /// Order of the training images; one draw an epoch.
+        Order = "order",
+        /// Dropout masks; one draw a step.
+        Dropout = "dropout",
+        /// Which images diagnostics look at, and what they draw; nothing a training depends on.
+        Diagnose = "diagnose",
+        /// Changes of one training image; one draw an epoch and image. In place of the step, the key has the image's
+        /// index in the training file.
+        Augment = "augment",
+        /// The order of the runs of a block; nothing a training depends on.
+        Blocks = "blocks",
+        /// Images, states and directions of the gate's probes; nothing a training depends on.
+        Probe = "probe",
     }
 }
 

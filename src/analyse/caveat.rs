@@ -90,9 +90,7 @@ impl Caveat {
             Status::Failed { reason } => Some(Self::Failed { arm, seed, reason: reason.clone() }),
         }
     }
-}
 
-impl Caveat {
     pub fn say(&self, words: Words) -> String {
         let to = |text: &Localised| text.to(words.language).to_owned();
         match self {

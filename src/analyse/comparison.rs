@@ -5,6 +5,7 @@ use crate::experiment::metric::{Metric, Scale};
 use crate::language::Localised;
 use crate::stats::{self, inference};
 use crate::stream::Seed;
+use crate::words::Words;
 
 const ALPHA: f64 = 0.05;
 /// With which probability an effect is asked to be found (Cohen, Statistical Power Analysis, 1988). Of few values it is less,
@@ -136,7 +137,7 @@ impl Comparison {
     /// What it is a number of: claims of one basis look at the same numbers of the same runs again.
     fn basis(&self) -> String {
         let of = if self.runs.is_empty() { &self.trainings } else { &self.runs };
-        format!("{}: {}", self.metric, of.join(" "))
+        format!("{}: {}", Words::english().metric(self.metric), of.join(" "))
     }
 
     /// Whether it is the number of `other` with another sign or from another zero, seed by seed. Those of other trainings that

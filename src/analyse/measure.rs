@@ -1,6 +1,9 @@
 //! The numbers of one run, from its rows.
 
+use serde::Serialize;
+
 use crate::clock::{Phase, PhaseTimes};
+use crate::number;
 use crate::record::LoadedRun;
 use crate::row::{Split, StepRow};
 use crate::stats;
@@ -27,9 +30,11 @@ pub struct Measures {
     pub timing: Option<StepTiming>,
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Score {
+    #[serde(serialize_with = "number::serialize")]
     pub loss: f64,
+    #[serde(serialize_with = "number::serialize")]
     pub accuracy: f64,
 }
 

@@ -17,27 +17,18 @@ pub const ULPS: u32 = 16;
 /// Chance that two honest runs are called different.
 pub const ALPHA: f64 = 0.01;
 
-/// How alike two runs are, the best first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grade {
-    /// Every loss, score and weight has the same bits.
-    Identical,
-    /// Every step loss is within [`ULPS`].
-    Ulps,
-    /// Validation accuracy differs by no more than two seeds do.
-    Equivalent,
-    Different,
-}
-
-impl Grade {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Identical => "bit-identical",
-            Self::Ulps => "equal within a few ulp",
-            Self::Equivalent => "statistically equivalent",
-            Self::Different => "different",
-        }
+named! {
+    /// How alike two runs are, the best first.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Grade {
+        /// Every loss, score and weight has the same bits.
+        Identical = "bit-identical",
+        /// Every step loss is within [`ULPS`].
+        Ulps = "equal within a few ulp",
+        /// Validation accuracy differs by no more than two seeds do.
+        Equivalent = "statistically equivalent",
+        Different = "different",
     }
 }
 

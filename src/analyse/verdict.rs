@@ -1,7 +1,5 @@
 //! A claim and what the runs say of it.
 
-use std::fmt;
-
 use crate::experiment::claim::Claim;
 use crate::language::Localised;
 use crate::stream::Seed;
@@ -22,16 +20,19 @@ pub struct Assessment<'a> {
     pub p: Option<f64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Verdict {
-    Supported,
-    /// Some of its parts are supported and some refuted.
-    Partly,
-    Refuted,
-    /// The runs do not decide it.
-    Inconclusive,
-    /// There is nothing to decide it by: no runs, not what it needs, or the claim has a mistake.
-    NotEvaluated,
+named! {
+    /// Displayed as the key that programs read.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    pub enum Verdict {
+        Supported = "supported",
+        /// Some of its parts are supported and some refuted.
+        Partly = "partly",
+        Refuted = "refuted",
+        /// The runs do not decide it.
+        Inconclusive = "inconclusive",
+        /// There is nothing to decide it by: no runs, not what it needs, or the claim has a mistake.
+        NotEvaluated = "not_evaluated",
+    }
 }
 
 /// One comparison: the values by seed, their mean and interval, and what follows.
@@ -101,9 +102,6 @@ pub struct Held {
 }
 
 impl Verdict {
-    pub const ALL: [Self; 5] =
-        [Self::Supported, Self::Partly, Self::Refuted, Self::Inconclusive, Self::NotEvaluated];
-
     /// In the words of pages, which say what it is about: one of a reduced setting refutes nothing that was said of another.
     pub fn says(self, is_reduced: bool, words: Words) -> &'static str {
         words.word(match (self, is_reduced) {
@@ -115,19 +113,6 @@ impl Verdict {
             (Self::Refuted, false) => "verdict.refuted",
             (Self::Inconclusive, _) => "verdict.inconclusive",
             (Self::NotEvaluated, _) => "verdict.not-evaluated",
-        })
-    }
-}
-
-/// The key that programs read.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Supported => "supported",
-            Self::Partly => "partly",
-            Self::Refuted => "refuted",
-            Self::Inconclusive => "inconclusive",
-            Self::NotEvaluated => "not_evaluated",
         })
     }
 }

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
-use pinbench::data;
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::probe::{self as probes, ProbeFile};
@@ -348,9 +347,8 @@ impl<'a> Bench<'a> {
             tempfile::Builder::new().prefix("pinbench-check-").tempdir().context("a folder for runs")?;
         let store = Store::open(&folder.path().join("runs"))?;
         self.folders.push(folder);
-        let root = std::path::absolute(data::root()?)?;
-        let trials = || requests.iter().flat_map(|request| &request.trials).map(|(_, trial, _)| trial);
-        sets::fetch_missing(self.workspace, trials().map(|trial| trial.config.data.set), &root)?;
+        let trials = requests.iter().flat_map(|request| &request.trials).map(|(_, trial, _)| trial);
+        let root = sets::fetch_missing(self.workspace, trials.map(|trial| trial.config.data.set))?;
         let plans = requests.iter().flat_map(|request| &request.trials).map(|(.., plan)| plan);
         let at_once = plans.map(at_once).min().unwrap_or(1);
         let mut seen = BTreeSet::new();
@@ -386,20 +384,13 @@ impl<'a> Bench<'a> {
     }
 
     fn job(&self, request: &Request, (trial, plan): (&Trial, &Plan), store: &Store, data: &Path) -> Job {
+        let task = Task::Train { fault: self.planted, again: false };
+        let command = format!("pinbench check {}{}", request.named, request.profile.option());
         Job {
             experiment: request.experiment.clone(),
             profile: request.profile.to_string(),
-            trial: trial.clone(),
-            plan: plan.clone(),
             store: store.path().to_owned(),
-            data: data.to_owned(),
-            workspace: self.workspace.root.clone(),
-            // The gate looks at none.
-            diagnostics: Diagnostics::Off,
-            task: Task::Train { fault: self.planted, again: false },
-            beside: 0,
-            block: None,
-            command: format!("pinbench check {}{}", request.named, request.profile.option()),
+            ..self.workspace.job(trial.clone(), plan.clone(), data, task, command)
         }
     }
 

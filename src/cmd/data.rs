@@ -1,6 +1,6 @@
 //! `pinbench data …`: the data sets in the cache.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -182,18 +182,15 @@ pub(crate) fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCod
     Ok(code)
 }
 
-/// Fetches those of `sets` that are not in the cache.
-pub(crate) fn fetch_missing(
-    workspace: &Workspace,
-    sets: impl Iterator<Item = Name>,
-    root: &Path,
-) -> Result<()> {
+/// The cache, after those of `sets` that were not in it are fetched.
+pub(crate) fn fetch_missing(workspace: &Workspace, sets: impl Iterator<Item = Name>) -> Result<PathBuf> {
+    let root = std::path::absolute(data::root()?)?;
     for name in sets {
-        if !data::is_present(name, root) {
-            data::fetch(name, root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;
+        if !data::is_present(name, &root) {
+            data::fetch(name, &root, &Options::default(), &mut FetchProgress::new(workspace.quiet))?;
         }
     }
-    Ok(())
+    Ok(root)
 }
 
 /// Notes and a bar on a terminal, notes alone elsewhere.

@@ -14,7 +14,7 @@ use pinbench::experiment::study::Study;
 use pinbench::experiment::{Experiment, Plan, PlanChange};
 use pinbench::language::Language;
 use pinbench::planted::Planted;
-use pinbench::record::{Design, Measurement, MeasurementError, RunRecord};
+use pinbench::record::{Design, Measurement, MeasurementError};
 use pinbench::report::{PAGE, study};
 use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::{stats, text};
@@ -143,24 +143,12 @@ pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Optio
             None => return Ok(None),
         },
     };
-    let stored = Stored::open(&folder)?;
-    let explanation = stored.explanation();
     let shown = folder.strip_prefix(&workspace.root).unwrap_or(&folder).display().to_string();
     // A path of this machine leads nobody anywhere who reads the page elsewhere.
     let name = Path::new(folder.file_name().unwrap_or(folder.as_os_str())).display().to_string();
-    let input = study::Input {
-        study: &stored.study,
-        layout: &stored.layout,
-        measured: &stored.measured,
-        explanation: &explanation,
-        curve: stored.curve.as_ref(),
-        records: &stored.records,
-        command: &stored.command,
-        folder: if folder.starts_with(&workspace.root) { &shown } else { &name },
-        has_index: args.out.join(PAGE).exists(),
-        languages: &Language::ALL,
-    };
-    let out = args.out.join(study::folder_name(&stored.study, &stored.layout));
+    let named = if folder.starts_with(&workspace.root) { &shown } else { &name };
+    let input = study::Input { has_index: args.out.join(PAGE).exists(), ..stored(&folder, named)? };
+    let out = args.out.join(study::folder_name(&input.study, &input.layout));
     report::replace(&out, &study::render(&input)?)?;
     workspace.note(&format!("kept in {shown}; `pinbench explain --from` makes the page of it again"));
     Ok(Some(Made { says: study::says(&input), page: out.join(PAGE), is_interrupted }))
@@ -284,48 +272,43 @@ impl Asked<'_> {
     }
 }
 
-/// A measured study, from its folder.
-struct Stored {
-    study: Study,
-    layout: Layout,
-    measured: Measured,
-    curve: Option<CurveFound>,
-    records: Vec<RunRecord>,
-    command: String,
-}
-
-impl Stored {
-    fn open(folder: &Path) -> Result<Self> {
-        let missing = |what: &str| {
-            WrongUsage(format!(
-                "'{}' has no {what}: expected a folder that `pinbench explain` kept",
-                folder.display()
-            ))
-        };
-        let files = fs::read_dir(folder).with_context(|| format!("cannot read '{}'", folder.display()))?;
-        let mut paths = files.filter_map(|entry| Some(entry.ok()?.path()));
-        let is_study = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-        let study = Study::load(&paths.find(is_study).ok_or_else(|| missing("study"))?)?;
-        let layout = fs::read_to_string(folder.join(LAYOUT)).map_err(|_| missing(LAYOUT))?;
-        let layout: Layout = serde_json::from_str(&layout).with_context(|| format!("'{LAYOUT}'"))?;
-        let measurement = Measurement::open(folder)?;
-        let mut measured = Measured::of(&measurement)?;
-        // What is left of a block that was interrupted is compared with nothing.
-        let levels = [layout.levels.low, layout.levels.high];
-        measured.blocks.retain(|_, block| levels.iter().all(|level| block.processes.contains_key(level)));
-        let curve = match &study.curve {
-            Some(curve) if folder.join(CURVE).exists() => {
-                Some(CurveFound::of(curve, &Measured::of(&Measurement::open(&folder.join(CURVE))?)?))
-            }
-            _ => None,
-        };
-        let records = measurement.store.records()?.records;
-        Ok(Self { study, layout, measured, curve, records, command: measurement.command })
-    }
-
-    fn explanation(&self) -> Explanation {
-        Explanation::of(&self.study, &self.layout, &self.measured)
-    }
+/// A measured study, from its folder, which the page is to name so.
+fn stored(folder: &Path, shown: &str) -> Result<study::Input> {
+    let missing = |what: &str| {
+        WrongUsage(format!(
+            "'{}' has no {what}: expected a folder that `pinbench explain` kept",
+            folder.display()
+        ))
+    };
+    let files = fs::read_dir(folder).with_context(|| format!("cannot read '{}'", folder.display()))?;
+    let mut paths = files.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_study = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let study = Study::load(&paths.find(is_study).ok_or_else(|| missing("study"))?)?;
+    let layout = fs::read_to_string(folder.join(LAYOUT)).map_err(|_| missing(LAYOUT))?;
+    let layout: Layout = serde_json::from_str(&layout).with_context(|| format!("'{LAYOUT}'"))?;
+    let measurement = Measurement::open(folder)?;
+    let mut measured = Measured::of(&measurement)?;
+    // What is left of a block that was interrupted is compared with nothing.
+    let levels = [layout.levels.low, layout.levels.high];
+    measured.blocks.retain(|_, block| levels.iter().all(|level| block.processes.contains_key(level)));
+    let curve = match &study.curve {
+        Some(curve) if folder.join(CURVE).exists() => {
+            Some(CurveFound::of(curve, &Measured::of(&Measurement::open(&folder.join(CURVE))?)?))
+        }
+        _ => None,
+    };
+    Ok(study::Input {
+        explanation: Explanation::of(&study, &layout, &measured),
+        study,
+        layout,
+        measured,
+        curve,
+        records: measurement.store.records()?.records,
+        command: measurement.command,
+        folder: shown.to_owned(),
+        has_index: false,
+        languages: Language::ALL.to_vec(),
+    })
 }
 
 #[cfg(test)]

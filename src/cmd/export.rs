@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use pinbench::data;
 use pinbench::schedule::{EXIT_INTERRUPTED, Export, Job, Task};
 
 use crate::cmd::args::{ProfileArg, TrialPlanArgs};
@@ -86,23 +85,14 @@ pub(crate) fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> 
     let start = args.trial.as_deref().unwrap_or_default();
     let (experiment, trial) = sweep::only_trial(&experiments, start)?;
     let plan = sweep::plan_of(&experiments, &trial, &args.plan.plan())?;
-    let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
+    let root = sets::fetch_missing(workspace, std::iter::once(trial.config.data.set))?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create '{}'", args.out.display()))?;
     let folder = std::path::absolute(&args.out)?;
+    let task = Task::Export(Export { folder, steps: args.steps });
     let job = Job {
         experiment: experiment.id.clone(),
         profile: experiment.profile.name.to_string(),
-        trial,
-        plan,
-        store: workspace.store.clone(),
-        data: root,
-        workspace: workspace.root.clone(),
-        diagnostics: pinbench::row::Diagnostics::Off,
-        task: Task::Export(Export { folder, steps: args.steps }),
-        beside: 0,
-        block: None,
-        command: this_command(),
+        ..workspace.job(trial, plan, &root, task, this_command())
     };
     if !task::run(workspace, &job)? {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
@@ -128,7 +118,7 @@ pub(crate) fn child(
     use pinbench::train::{self, Options};
 
     train::prepare_process(job.plan.threads)?;
-    let data = data::load(job.trial.config.data.set, &job.data)?;
+    let data = pinbench::data::load(job.trial.config.data.set, &job.data)?;
     let mut first = FirstSteps::new(export.steps, interrupt);
     let options = Options { diagnostics: job.diagnostics, ..Options::default() };
     let trained = train::train(&job.trial, &job.plan, &data, options, &mut first)?;

@@ -43,11 +43,11 @@ pub(crate) fn run(topic: &[String], mut command: Command) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if topic == ["experiment"] {
-        print(manual::text().trim_end())?;
+        print(manual::TEXT.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     if topic == ["columns"] {
-        print(columns::text().trim_end())?;
+        print(columns::TEXT.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     command.build();

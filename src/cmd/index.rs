@@ -133,20 +133,14 @@ fn job(
     environment: &Environment,
     data: PathBuf,
 ) -> Job {
+    let command = format!("{} --trial {}", task.arm.command, task.id.short());
     Job {
         experiment: task.arm.experiment.clone(),
         profile: task.arm.profile.clone(),
-        trial: task.trial.clone(),
-        plan: task.arm.plan.clone(),
-        store: workspace.store.clone(),
-        data,
-        workspace: workspace.root.clone(),
         diagnostics: manifest.diagnostics,
-        task: Task::Indexed,
         // Nobody here knows who else has a task on this machine: as many as fit, and at least one.
         beside: (environment.cores / task.arm.plan.threads.max(1)).max(2) - 1,
-        block: None,
-        command: format!("{} --trial {}", task.arm.command, task.id.short()),
+        ..workspace.job(task.trial.clone(), task.arm.plan.clone(), &data, Task::Indexed, command)
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::cmd::args::{EXIT_USAGE, ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
 use crate::cmd::console::{causes, print, print_json, table, warn};
-use crate::cmd::sweep::{basis, not_one_trial, refuse_too_many, require_device, require_torch, whole_runs};
+use crate::cmd::sweep::{basis, of_trial, refuse_too_many, require_device, require_torch, whole_runs};
 use crate::cmd::workspace::Workspace;
 
 /// List every trial, where it stands and how long it takes: exactly what `run` would do
@@ -207,13 +207,7 @@ fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Re
     for experiment in &experiments {
         found.extend(items(experiment, seeds, &wanted, &listing.records, holder)?);
     }
-    if let Some(start) = trial {
-        found.retain(|item| item.id.to_string().starts_with(start));
-        match found.iter().map(|item| item.id).collect::<BTreeSet<_>>().len() {
-            1 => {}
-            count => return Err(not_one_trial(count, start, asked.profile.as_ref()).into()),
-        }
-    }
+    of_trial(&mut found, trial, asked.profile.as_ref())?;
     let otherwise = done_otherwise(&found, &listing.records);
     let (mut looked, mut paces) = (Vec::new(), Paces::from_runs(&listing.records));
     for item in found {

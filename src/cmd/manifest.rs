@@ -190,13 +190,12 @@ fn check_data(
     workspace: &Workspace,
     manifest: &Manifest,
 ) -> Result<BTreeMap<String, pinbench::digest::Digest>> {
-    let root = std::path::absolute(data::root()?)?;
     let all: BTreeMap<String, _> = manifest
         .arms
         .iter()
         .map(|arm| (arm.config.data.set.to_string(), (arm.config.data.set, arm.config.data.digest)))
         .collect();
-    sets::fetch_missing(workspace, all.values().map(|(set, _)| *set), &root)?;
+    let root = sets::fetch_missing(workspace, all.values().map(|(set, _)| *set))?;
     for (set, _) in all.values() {
         data::load(*set, &root)?;
     }

@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::Timestamp;
 use pinbench::analyse::timing::{Look, Measured, disturbed};
-use pinbench::data;
 use pinbench::experiment::{Config, Trial};
 use pinbench::machine::Environment;
 use pinbench::planted::Planted;
 use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, Timed};
-use pinbench::row::Diagnostics;
 use pinbench::schedule::{Blocks, Children, Interrupt, Job, OnCue, Questions, Task, Time, Timer};
 use pinbench::stream::Seed;
 use pinbench::text;
@@ -63,9 +61,8 @@ pub(crate) fn measure(
     for condition in &design.conditions {
         sweep::require_device(&condition.plan)?;
     }
-    let root = std::path::absolute(data::root()?)?;
     let of_sets = design.conditions.iter().map(|condition| condition.config.data.set);
-    sets::fetch_missing(workspace, of_sets, &root)?;
+    let root = sets::fetch_missing(workspace, of_sets)?;
     let conditions = design.conditions.into_iter().map(timed).collect();
     let measurement = Measurement::create(folder, Design { conditions, ..design }, command)?;
     let interrupt = Interrupt::install()?;
@@ -152,19 +149,12 @@ fn job(
     workspace: &Workspace,
     data: &Path,
 ) -> Job {
+    let trial = Trial { config: condition.config.clone(), seed: Seed(block.block) };
     Job {
         experiment: condition.experiment.clone(),
-        profile: String::new(),
-        trial: Trial { config: condition.config.clone(), seed: Seed(block.block) },
-        plan: condition.plan.clone(),
         store: measurement.store.path().to_owned(),
-        data: data.to_owned(),
-        workspace: workspace.root.clone(),
-        diagnostics: Diagnostics::Off,
-        task: Task::Time(time),
-        beside: 0,
         block: Some(block),
-        command: measurement.command.clone(),
+        ..workspace.job(trial, condition.plan.clone(), data, Task::Time(time), measurement.command.clone())
     }
 }
 
@@ -231,12 +221,13 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
 
     use anyhow::Context as _;
     use pinbench::record::{Outcome, Rows, RunId, Status, Store};
+    use pinbench::row::Diagnostics;
     use pinbench::schedule::{EXIT_INTERRUPTED, EXIT_SEALED, Event};
     use pinbench::train::{self, Ending, Options};
 
     train::prepare_process(job.plan.threads)?;
     let environment = time.environment.with_threads(job.plan.threads);
-    let data = data::load(job.trial.config.data.set, &job.data)?;
+    let data = pinbench::data::load(job.trial.config.data.set, &job.data)?;
     let store = Store::open(&job.store)?;
     let mut steps = steps::Steps::new(time, interrupt, job.plan.device.gpu());
     let options =
@@ -251,24 +242,10 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
     };
     let run = RunId::new(started, std::process::id());
     let mut record = job.record(run, started, &environment, status);
+    let outcome =
+        crate::cmd::train::outcome(&trained, &watched, pinbench::machine::peak_rss_bytes(), steps.resumed);
+    record.outcome = Some(Outcome { evaluate_ns: 0, diagnose_ns: None, kept_epoch: None, ..outcome });
     record.effective = Some(trained.effective);
-    record.outcome = Some(Outcome {
-        initial_weights: trained.initial_weights,
-        final_weights: trained.final_weights,
-        steps: trained.steps,
-        train_ns: trained.train_ns,
-        evaluate_ns: 0,
-        diagnose_ns: None,
-        kept_epoch: None,
-        wall_ns: trained.wall_ns,
-        peak_rss_bytes: pinbench::machine::peak_rss_bytes(),
-        steal_share: watched.steal_share,
-        others_cpu_s: watched.others_cpu_s,
-        watched_ns: Some(watched.time.as_nanos() as u64),
-        resumed: steps.resumed,
-        reference_ns: None,
-        gpu_clocks: watched.gpu_clocks,
-    });
     let rows = Rows { steps: steps.rows, ..Rows::default() };
     let record = store.seal(&record, &rows)?;
     crate::cmd::console::tell(&Event::Sealed { run: record.run, status: record.status });

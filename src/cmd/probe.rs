@@ -12,7 +12,6 @@ use pinbench::experiment::Trial;
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::probe::{Answers, Probe, ProbeFile, ProbedArm, SEEDS, Stored};
 use pinbench::planted::Planted;
-use pinbench::row::Diagnostics;
 use pinbench::schedule::{Children, Ending, Executor as _, Instructions, Interrupt, Job, ProbeTask, Task};
 use pinbench::text;
 
@@ -201,26 +200,17 @@ fn ask_one(
     let (questions, out) = (folder.path().join("asked.json"), folder.path().join("found.json"));
     fs::write(&questions, serde_json::to_vec(asked)?)
         .with_context(|| format!("cannot write '{}'", questions.display()))?;
-    let job = Job {
-        experiment: String::new(),
-        profile: String::new(),
-        trial: Trial { config: first.config.clone(), seed: SEEDS[0] },
-        plan: Plan::named(twin.plan, twin.threads, Device::Cpu),
-        store: folder.path().to_owned(),
-        data: folder.path().to_owned(),
-        workspace: workspace.root.clone(),
-        diagnostics: Diagnostics::Off,
-        task: Task::Probe(ProbeTask {
-            asked: questions,
-            out: out.clone(),
-            instructions: twin.instructions,
-            nudged: twin.nudged,
-            fault: planted,
-        }),
-        beside: 0,
-        block: None,
-        command: String::new(),
-    };
+    let trial = Trial { config: first.config.clone(), seed: SEEDS[0] };
+    let plan = Plan::named(twin.plan, twin.threads, Device::Cpu);
+    let task = Task::Probe(ProbeTask {
+        asked: questions,
+        out: out.clone(),
+        instructions: twin.instructions,
+        nudged: twin.nudged,
+        fault: planted,
+    });
+    let job = workspace.job(trial, plan, folder.path(), task, String::new());
+    let job = Job { store: folder.path().to_owned(), ..job };
     match Children::of_this_program(interrupt)?.execute(&job, &mut |_| {})? {
         Ending::Done => {
             let text = fs::read(&out).with_context(|| format!("cannot read '{}'", out.display()))?;

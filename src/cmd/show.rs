@@ -58,22 +58,14 @@ struct ShownRun {
 
 #[derive(Serialize)]
 struct Final {
-    train: Option<ShownScore>,
-    train_eval: Option<ShownScore>,
-    validation: Option<ShownScore>,
-    test: Option<ShownScore>,
+    train: Option<Score>,
+    train_eval: Option<Score>,
+    validation: Option<Score>,
+    test: Option<Score>,
     /// Of the steps alone, and from the first step to the last evaluation.
     train_minutes: Option<f64>,
     total_minutes: Option<f64>,
     steps: usize,
-}
-
-#[derive(Serialize)]
-struct ShownScore {
-    #[serde(serialize_with = "pinbench::number::serialize")]
-    loss: f64,
-    #[serde(serialize_with = "pinbench::number::serialize")]
-    accuracy: f64,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
@@ -192,7 +184,6 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
         LoadedRun::new(record.clone(), Rows::default())
     });
     let measures = Measures::of(&run);
-    let score = |score: Option<Score>| score.map(|Score { loss, accuracy }| ShownScore { loss, accuracy });
     let seeds = vec![record.trial.seed];
     let beside = (record.beside > 0).then_some(Barred::SideBySide);
     let mut doubts: Vec<Caveat> = beside.map(|why| Caveat::Untimed { seeds, why }).into_iter().collect();
@@ -201,10 +192,10 @@ fn load(store: &Store, record: RunRecord, arm: Option<String>, problems: &mut Ve
         arm,
         doubts: doubts.iter().map(ToString::to_string).collect(),
         r#final: Final {
-            train: score(measures.train),
-            train_eval: score(measures.train_eval),
-            validation: score(measures.validation),
-            test: score(measures.test),
+            train: measures.train,
+            train_eval: measures.train_eval,
+            validation: measures.validation,
+            test: measures.test,
             train_minutes: measures.train_minutes,
             total_minutes: measures.total_minutes,
             steps: run.steps.len(),
@@ -302,7 +293,7 @@ fn numbers(run: &ShownRun) -> Vec<Fact> {
         ("validation", &last.validation),
         ("test", &last.test),
     ] {
-        if let Some(ShownScore { loss, accuracy }) = score {
+        if let Some(Score { loss, accuracy }) = score {
             let value = format!("loss {}, accuracy {}", text::fixed(*loss, 4), text::fixed(*accuracy, 4));
             facts.push((name, value));
         }

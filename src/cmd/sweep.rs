@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use pinbench::data;
 use pinbench::experiment::claim::Claim;
 use pinbench::experiment::{
     Arm, Experiment, Plan, PlanAsked, PlanChange, PlanHash, ProfileName, Trial, TrialId,
@@ -174,9 +173,7 @@ fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<Tria
 fn ready(workspace: &Workspace, plan: &PlanAsked, found: &[Item]) -> Result<PathBuf> {
     require_torch()?;
     require_device(&plan.base)?;
-    let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set), &root)?;
-    Ok(root)
+    sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set))
 }
 
 /// Timed runs never share a machine: waits until nobody else's are under way, and says for whom.
@@ -268,6 +265,20 @@ fn needs_times(experiment: &Experiment) -> bool {
     experiment.claims.iter().any(Claim::compares_times)
 }
 
+/// Leaves those of the trial whose id starts so, which must be one.
+pub(super) fn of_trial(
+    found: &mut Vec<Item>,
+    trial: Option<&str>,
+    profile: Option<&ProfileName>,
+) -> Result<(), WrongUsage> {
+    let Some(start) = trial else { return Ok(()) };
+    found.retain(|item| item.id.to_string().starts_with(start));
+    match found.iter().map(|item| item.id).collect::<BTreeSet<TrialId>>().len() {
+        1 => Ok(()),
+        count => Err(not_one_trial(count, start, profile)),
+    }
+}
+
 impl<'a> Asked<'a> {
     fn items<'b>(&self, store: &Store, listing: &'b Listing) -> Result<Vec<Item<'b>>>
     where
@@ -284,13 +295,8 @@ impl<'a> Asked<'a> {
         if self.retime {
             schedule::retime(&mut found);
         }
-        let Some(start) = self.trial else { return Ok(found) };
-        found.retain(|item| item.id.to_string().starts_with(start));
-        let ids: BTreeSet<TrialId> = found.iter().map(|item| item.id).collect();
-        match ids.len() {
-            1 => Ok(found),
-            count => Err(not_one_trial(count, start, self.profile).into()),
-        }
+        of_trial(&mut found, self.trial, self.profile)?;
+        Ok(found)
     }
 
     fn times(&self, due: &[&Item], listing: &Listing) -> Vec<(Duration, Basis)> {
@@ -310,19 +316,15 @@ impl<'a> Asked<'a> {
             let is_repeated = !seen.insert(item.key());
             let named = workspace.told(item.experiment);
             let again = command("run", &named, item.experiment, &item.plan, self.at_once);
+            let command = format!("{again} --trial {}", item.id.short());
+            let task = Task::Train { fault: None, again: self.retime || is_repeated };
             Job {
                 experiment: item.experiment.id.clone(),
                 profile: item.experiment.profile.name.to_string(),
-                trial: item.trial.clone(),
-                plan: item.plan.clone(),
-                store: workspace.store.clone(),
-                data: data.to_owned(),
-                workspace: workspace.root.clone(),
                 diagnostics: self.diagnostics,
-                task: Task::Train { fault: None, again: self.retime || is_repeated },
                 beside: self.at_once.min(due.len() as u32) - 1,
                 block: block_of(item, due),
-                command: format!("{again} --trial {}", item.id.short()),
+                ..workspace.job(item.trial.clone(), item.plan.clone(), data, task, command)
             }
         };
         due.iter().map(job).collect()

@@ -6,12 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use pinbench::data;
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Experiment, ProfileName, Trial};
 use pinbench::language::Language;
 use pinbench::report::PAGE;
-use pinbench::row::Diagnostics;
 use pinbench::schedule::{EXIT_INTERRUPTED, Job, Task, Trace};
 
 use crate::cmd::args::{TrialPlanArgs, WrongUsage};
@@ -70,8 +68,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     let (experiment, trial) = sweep::only_trial(&experiments, &args.trial)?;
     let plan = sweep::plan_of(&experiments, &trial, &plan)?;
     let profile = &experiment.profile.name;
-    let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, std::iter::once(trial.config.data.set), &root)?;
+    let root = sets::fetch_missing(workspace, std::iter::once(trial.config.data.set))?;
     let folder = args.out.join(format!("trace-{}", trial.id().short()));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create '{}'", folder.display()))?;
     let page = folder.join(PAGE);
@@ -81,20 +78,12 @@ pub(crate) fn run(workspace: &Workspace, args: &TraceArgs) -> Result<ExitCode> {
     for path in names.map(|name| folder.join(name)).filter(|path| path.exists()) {
         fs::remove_file(&path).with_context(|| format!("cannot replace '{}'", path.display()))?;
     }
+    let task = Task::Trace(Trace { folder: std::path::absolute(&folder)?, steps: args.steps });
     let job = Job {
         // It makes no run, so that this is for the page alone.
         experiment: sharing(&experiments, profile, &trial).join(", "),
         profile: profile.to_string(),
-        trial,
-        plan,
-        store: workspace.store.clone(),
-        data: root,
-        workspace: workspace.root.clone(),
-        diagnostics: Diagnostics::Off,
-        task: Task::Trace(Trace { folder: std::path::absolute(&folder)?, steps: args.steps }),
-        beside: 0,
-        block: None,
-        command: this_command(),
+        ..workspace.job(trial, plan, &root, task, this_command())
     };
     let steps = args.steps;
     workspace.note(&format!("{steps} steps of plan '{}', then {steps} under the profiler", job.plan));
@@ -130,7 +119,7 @@ pub(crate) fn child(job: &Job, trace: &Trace, interrupt: &pinbench::schedule::In
 
     train::prepare_process(job.plan.threads)?;
     let environment = Environment::capture(&job.workspace, Some(train::torch()?));
-    let data = data::load(job.trial.config.data.set, &job.data)?;
+    let data = pinbench::data::load(job.trial.config.data.set, &job.data)?;
     let (started, events) = (Timestamp::now(), trace.folder.join(EVENTS));
     let wanted = Wanted {
         warm_up: WARM_UP,

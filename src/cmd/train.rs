@@ -155,7 +155,8 @@ fn execute(
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
     record.effective = Some(trained.effective.clone());
-    record.outcome = (record.status == Status::Finished).then(|| outcome(&trained, &observer, &watched));
+    let outcome = || outcome(&trained, &watched, observer.peak_rss_bytes, observer.resumed.clone());
+    record.outcome = (record.status == Status::Finished).then(outcome);
     if job.task == Task::Indexed
         && let Some(earlier) = agreeing(store, &mut record, &observer.rows.chain)?
     {
@@ -204,7 +205,12 @@ fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Res
     Ok(found.checkpoint)
 }
 
-fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome {
+pub(super) fn outcome(
+    trained: &Trained,
+    watched: &Watched,
+    peak_rss_bytes: u64,
+    resumed: Vec<u64>,
+) -> Outcome {
     Outcome {
         initial_weights: trained.initial_weights,
         final_weights: trained.final_weights,
@@ -214,11 +220,11 @@ fn outcome(trained: &Trained, observer: &Observer, watched: &Watched) -> Outcome
         diagnose_ns: Some(trained.diagnose_ns),
         kept_epoch: trained.kept_epoch,
         wall_ns: trained.wall_ns,
-        peak_rss_bytes: observer.peak_rss_bytes,
+        peak_rss_bytes,
         steal_share: watched.steal_share,
         others_cpu_s: watched.others_cpu_s,
         watched_ns: Some(watched.time.as_nanos() as u64),
-        resumed: observer.resumed.clone(),
+        resumed,
         reference_ns: None,
         gpu_clocks: watched.gpu_clocks,
     }

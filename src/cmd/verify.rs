@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use pinbench::analyse::Measures;
 use pinbench::analyse::replay::{Comparison, Grade, compare};
-use pinbench::data;
 use pinbench::experiment::{Experiment, ProfileName, TrialId};
 use pinbench::record::{LoadedRun, RunRecord, Status, Store};
 use pinbench::row::Diagnostics;
@@ -72,8 +71,8 @@ pub(crate) fn run(workspace: &Workspace, args: &VerifyRunsArgs) -> Result<ExitCo
     })?;
     let listing = workspace.listing(Some(&store))?;
     let (asked, mut verified) = readable(&store, chosen(workspace, &listing.records, args)?);
-    let root = std::path::absolute(data::root()?)?;
-    sets::fetch_missing(workspace, asked.iter().map(|run| run.record.trial.config.data.set), &root)?;
+    let of_sets = asked.iter().map(|run| run.record.trial.config.data.set);
+    let root = sets::fetch_missing(workspace, of_sets)?;
     // Replays go into a store of their own, so that none is ever taken for a run of a study.
     let folder = tempfile::tempdir().context("a folder for the replays")?;
     let replays = Store::open(&folder.path().join("runs"))?;
@@ -203,20 +202,14 @@ impl Verified {
 
 fn job(record: &RunRecord, replays: &Store, data: &std::path::Path, workspace: &Workspace) -> Job {
     // A run that was diagnosed took some time for it.
+    let command = format!("pinbench verify {}", record.run);
     let is_diagnosed = record.outcome.as_ref().and_then(|outcome| outcome.diagnose_ns) != Some(0);
     Job {
         experiment: record.experiment.clone(),
         profile: record.profile.clone(),
-        trial: record.trial.clone(),
-        plan: record.plan.clone(),
         store: replays.path().to_owned(),
-        data: data.to_owned(),
-        workspace: workspace.root.clone(),
         diagnostics: if is_diagnosed { Diagnostics::On } else { Diagnostics::Off },
-        task: Task::TRAIN,
-        beside: 0,
-        block: None,
-        command: format!("pinbench verify {}", record.run),
+        ..workspace.job(record.trial.clone(), record.plan.clone(), data, Task::TRAIN, command)
     }
 }
 

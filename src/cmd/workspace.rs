@@ -12,9 +12,11 @@ use pinbench::experiment::front::{self, Front};
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::probe::{self, ProbeFile};
 use pinbench::experiment::study::Study;
-use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName};
+use pinbench::experiment::{Experiment, ExperimentError, Plan, ProfileName, Trial, read_if_there};
 use pinbench::machine::{Environment, EnvironmentClass, Gpu, Torch};
 use pinbench::record::{Listing, RunRecord, Store};
+use pinbench::row::Diagnostics;
+use pinbench::schedule::{Job, Task};
 use pinbench::text::shell_word;
 
 use crate::cmd::args::{Global, WrongUsage};
@@ -167,21 +169,13 @@ impl Workspace {
             return Ok(is_meant.then(|| built_in::FRONT.to_owned()));
         };
         let path = folder.join(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let front = Front::parse(&path, &text).map_err(ExperimentError::from)?;
-                let known = self.shelf.known()?;
-                for id in front.order.iter().filter(|id| known.iter().all(|(known, _)| known != *id)) {
-                    console::warn(&format!(
-                        "'{}' orders '{id}', and there is no such experiment",
-                        path.display()
-                    ));
-                }
-                Ok(Some(text))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ExperimentError::Read { path: path.display().to_string(), source }.into()),
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
+        let front = Front::parse(&path, &text).map_err(ExperimentError::from)?;
+        let known = self.shelf.known()?;
+        for id in front.order.iter().filter(|id| known.iter().all(|(known, _)| known != *id)) {
+            console::warn(&format!("'{}' orders '{id}', and there is no such experiment", path.display()));
         }
+        Ok(Some(text))
     }
 
     /// The experiment as a command line names it, with the folder that was given.
@@ -247,6 +241,24 @@ impl Workspace {
         let built_in =
             built_in::PROBES.iter().find(|(stem, _)| name.strip_suffix(".probes.json") == Some(*stem));
         built_in.map(|(_, text)| ProbeFile::parse(&name, text)).transpose()
+    }
+
+    /// A job of no experiment, which looks for no diagnosis, runs beside nobody and in no block.
+    pub(crate) fn job(&self, trial: Trial, plan: Plan, data: &Path, task: Task, command: String) -> Job {
+        Job {
+            experiment: String::new(),
+            profile: String::new(),
+            trial,
+            plan,
+            store: self.store.clone(),
+            data: data.to_owned(),
+            workspace: self.root.clone(),
+            diagnostics: Diagnostics::Off,
+            task,
+            beside: 0,
+            block: None,
+            command,
+        }
     }
 
     /// Folder of the baselines on the shelf, where that is a folder.

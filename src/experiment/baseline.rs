@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -15,7 +14,7 @@ use toml::Spanned;
 use crate::digest::Digest;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::{Device, PlanName};
-use crate::experiment::{ConfigHash, ExperimentError, PlanHash, ProfileName};
+use crate::experiment::{ConfigHash, ExperimentError, PlanHash, ProfileName, read_if_there};
 use crate::stream::Seed;
 use crate::text::shell_word;
 
@@ -27,6 +26,7 @@ pub const FALSE_ALARM_RATE: f64 = 0.01;
 pub const MARGIN: Margin = Margin { accuracy: 0.002, loss: 0.02 };
 
 const FORMAT: u32 = 2;
+const SUFFIX: &str = "toml";
 
 /// Reviewed, stored expectations for one experiment under one profile.
 #[derive(Clone, PartialEq, Debug)]
@@ -96,26 +96,23 @@ pub struct BaselineRun {
     pub measured: Digest,
 }
 
-/// A quantity that a baseline pins.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Gauge {
-    /// As trained, over the last epoch.
-    TrainLoss,
-    TrainAcc,
-    ValLoss,
-    ValAcc,
-    TestAcc,
+named! {
+    /// A quantity that a baseline pins.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum Gauge {
+        /// As trained, over the last epoch.
+        TrainLoss = "train_loss",
+        TrainAcc = "train_acc",
+        ValLoss = "val_loss",
+        ValAcc = "val_acc",
+        TestAcc = "test_acc",
+    }
 }
 
 impl Baseline {
     /// Reads and checks `path`; `None` when there is no such file.
     pub fn load(path: &Path) -> Result<Option<Self>, ExperimentError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ExperimentError::Read { path: path.display().to_string(), source }),
-        };
-        Ok(Some(Self::parse(path, &text)?))
+        Ok(read_if_there(path)?.map(|text| Self::parse(path, &text)).transpose()?)
     }
 
     /// Checks `text` as the content of `path`.
@@ -153,17 +150,12 @@ impl Baseline {
 
 /// Name of the file in [`FOLDER`].
 pub fn file_name(experiment: &str, profile: &ProfileName) -> String {
-    match profile.0.as_str() {
-        "" => format!("{experiment}.toml"),
-        profile => format!("{experiment}.{profile}.toml"),
-    }
+    profile.file_name(experiment, SUFFIX)
 }
 
 /// Experiment and profile a file of [`FOLDER`] is named after; `None` for a name no baseline has.
 pub fn parse_file_name(name: &str) -> Option<(String, ProfileName)> {
-    let stem = name.strip_suffix(".toml")?;
-    let (experiment, profile) = stem.rsplit_once('.').unwrap_or((stem, ""));
-    (!experiment.is_empty()).then(|| (experiment.to_owned(), ProfileName::from(profile)))
+    ProfileName::of_file_name(name, SUFFIX)
 }
 
 /// The command that writes the baseline anew, of an experiment that a command line names so.
@@ -172,19 +164,8 @@ pub fn accept_command(named: &str, profile: &ProfileName) -> String {
 }
 
 impl Gauge {
-    pub const ALL: [Self; 5] = [Self::TrainLoss, Self::TrainAcc, Self::ValLoss, Self::ValAcc, Self::TestAcc];
     /// Of which *worse* is asked. The others say the same again, and each test more makes all of them blunter.
     pub const JUDGED: [Self; 3] = [Self::TrainLoss, Self::ValLoss, Self::TestAcc];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TrainLoss => "train_loss",
-            Self::TrainAcc => "train_acc",
-            Self::ValLoss => "val_loss",
-            Self::ValAcc => "val_acc",
-            Self::TestAcc => "test_acc",
-        }
-    }
 
     pub fn is_accuracy(self) -> bool {
         matches!(self, Self::TrainAcc | Self::ValAcc | Self::TestAcc)
@@ -212,12 +193,6 @@ impl Gauge {
             Self::TrainAcc | Self::ValAcc | Self::TestAcc => "a share, 0 to 1",
             Self::TrainLoss | Self::ValLoss => "a finite loss of at least 0",
         }
-    }
-}
-
-impl fmt::Display for Gauge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

@@ -136,7 +136,7 @@ fn test(source: &Source, wire: &Spanned<WireTest>, arms: &[Arm]) -> Result<Test,
     };
     let statement = statement.map_err(|message| source.error(Some(place.clone()), message))?;
     if metric.quantity.facts().is_share() {
-        let whole = "0 to 1: it is a share, no percentage";
+        let (name, whole) = (wire.metric.get_ref(), "0 to 1: it is a share, no percentage");
         let number = match statement {
             Statement::Near(_, number) | Statement::Above(_, number) | Statement::Below(_, number) => number,
             _ => 0.0,
@@ -144,11 +144,11 @@ fn test(source: &Source, wire: &Spanned<WireTest>, arms: &[Arm]) -> Result<Test,
         if margin >= 1.0 {
             return Err(source.error(
                 Some(place),
-                format!("the margin {margin} of `{metric}`, expected less than 1: it is a share"),
+                format!("the margin {margin} of `{name}`, expected less than 1: it is a share"),
             ));
         }
         if number.abs() > 1.0 {
-            return Err(source.error(Some(place), format!("`{metric}` beside {number}, expected {whole}")));
+            return Err(source.error(Some(place), format!("`{name}` beside {number}, expected {whole}")));
         }
     }
     Ok(Test { metric, statement, margin })

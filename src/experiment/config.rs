@@ -243,9 +243,7 @@ impl Config {
         self.check_norms(images)?;
         self.augment.as_ref().map_or(Ok(()), |augment| augment.check(set.shape()))
     }
-}
 
-impl Config {
     fn check_network(&self) -> Result<(), Impossible> {
         if let Model::Preset(Preset { dropout, .. }) = self.model {
             check("model.dropout", &dropout, (0.0..1.0).contains(&dropout), || "0 ≤ p < 1".to_owned())?;
@@ -260,9 +258,7 @@ impl Config {
             expected,
         })
     }
-}
 
-impl Config {
     /// What is normalised over one value is 0, whatever arrived; PyTorch refuses it as the training comes to that pass.
     fn check_norms(&self, images: u32) -> Result<(), Impossible> {
         let is_single = self.train.smallest_pass(images) == 1
@@ -477,9 +473,7 @@ impl Optim {
             "0 or a number above it".to_owned()
         })
     }
-}
 
-impl Optim {
     fn check_rate(&self) -> Result<(), Impossible> {
         check_some("optim.warm_up", self.warm_up, |steps| steps >= 1, "at least 1 step")?;
         let milestones = self.milestones.as_deref().unwrap_or_default();

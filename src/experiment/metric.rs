@@ -1,7 +1,5 @@
 //! The metrics a claim can speak of, as data: name, unit, scale. `analyse::quantity` computes them.
 
-use std::fmt;
-
 use crate::experiment::words;
 
 /// A quantity and, where it takes one, its parameter: `val_acc`, `val_acc@1`, `epochs_to_train_loss@0.2`.
@@ -11,52 +9,10 @@ pub struct Metric {
     pub at: Option<f64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Quantity {
-    ValAcc,
-    ValLoss,
-    TrainAcc,
-    TrainLoss,
-    TrainEvalAcc,
-    TrainEvalLoss,
-    TestAcc,
-    TestLoss,
-    GapAcc,
-    GapLoss,
-    GapAsTrained,
-    TestTop3,
-    TestEce,
-    TestPrecision,
-    TestRecall,
-    TestF1,
-    EarlyLoss,
-    Roughness,
-    EpochsToTrainLoss,
-    UpdatesToTrainLoss,
-    GradientNoiseScale,
-    GradientVariance,
-    GradientCovariance,
-    Sharpness,
-    EpsilonSharpness,
-    GradientNormFirst,
-    GradientNormRatio,
-    SaturatedShare,
-    DeadShare,
-    Updates,
-    TrainMinutes,
-    TotalMinutes,
-    ImagesPerS,
-    StepMs,
-    LoadShare,
-    SystemShare,
-    CpuUse,
-}
-
 /// How a quantity is written and compared.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Facts {
     pub name: &'static str,
-    pub label: &'static str,
     /// Empty for a pure number.
     pub unit: &'static str,
     /// Decimals to show.
@@ -94,119 +50,86 @@ pub enum Parameter {
     Loss,
 }
 
-impl Quantity {
-    pub const ALL: [Self; 37] = [
-        Self::ValAcc,
-        Self::ValLoss,
-        Self::TrainAcc,
-        Self::TrainLoss,
-        Self::TrainEvalAcc,
-        Self::TrainEvalLoss,
-        Self::TestAcc,
-        Self::TestLoss,
-        Self::GapAcc,
-        Self::GapLoss,
-        Self::GapAsTrained,
-        Self::TestTop3,
-        Self::TestEce,
-        Self::TestPrecision,
-        Self::TestRecall,
-        Self::TestF1,
-        Self::EarlyLoss,
-        Self::Roughness,
-        Self::EpochsToTrainLoss,
-        Self::UpdatesToTrainLoss,
-        Self::GradientNoiseScale,
-        Self::GradientVariance,
-        Self::GradientCovariance,
-        Self::Sharpness,
-        Self::EpsilonSharpness,
-        Self::GradientNormFirst,
-        Self::GradientNormRatio,
-        Self::SaturatedShare,
-        Self::DeadShare,
-        Self::Updates,
-        Self::TrainMinutes,
-        Self::TotalMinutes,
-        Self::ImagesPerS,
-        Self::StepMs,
-        Self::LoadShare,
-        Self::SystemShare,
-        Self::CpuUse,
-    ];
+/// A quantity a line: what it is to the program, and its facts.
+macro_rules! quantities {
+    ($($quantity:ident: $facts:expr,)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Quantity {
+            $($quantity,)*
+        }
 
-    pub fn facts(self) -> Facts {
-        let share = |name, label| Facts {
-            name,
-            label,
-            unit: "",
-            places: 4,
-            scale: Scale::Difference,
-            parameter: Parameter::None,
-            is_timing: false,
-        };
-        let nats = |name, label| Facts { unit: "nats", ..share(name, label) };
-        let ratio =
-            |name, label, unit, places| Facts { unit, places, scale: Scale::Ratio, ..share(name, label) };
-        let timing = |facts: Facts| Facts { is_timing: true, ..facts };
-        let by_epoch = |facts: Facts| Facts { parameter: Parameter::Epoch, ..facts };
-        match self {
-            Self::ValAcc => by_epoch(share("val_acc", "validation accuracy")),
-            Self::ValLoss => by_epoch(nats("val_loss", "validation loss")),
-            Self::TrainAcc => by_epoch(share("train_acc", "training accuracy as trained")),
-            Self::TrainLoss => by_epoch(nats("train_loss", "training loss as trained")),
-            Self::TrainEvalAcc => by_epoch(share("train_eval_acc", "training accuracy in eval mode")),
-            Self::TrainEvalLoss => by_epoch(nats("train_eval_loss", "training loss in eval mode")),
-            Self::TestAcc => share("test_acc", "test accuracy"),
-            Self::TestLoss => nats("test_loss", "test loss"),
-            Self::GapAcc => by_epoch(share("gap_acc", "gap of accuracy, training in eval mode − validation")),
-            Self::GapLoss => by_epoch(nats("gap_loss", "gap of loss, validation − training in eval mode")),
-            Self::GapAsTrained => {
-                by_epoch(share("gap_as_trained", "gap of accuracy, training as trained − validation"))
-            }
-            Self::TestTop3 => share("test_top3", "top-3 test accuracy"),
-            Self::TestEce => share("test_ece", "calibration error on the test split"),
-            Self::TestPrecision => share("test_precision", "macro precision on the test split"),
-            Self::TestRecall => share("test_recall", "macro recall on the test split"),
-            Self::TestF1 => share("test_f1", "macro F1 on the test split"),
-            Self::EarlyLoss => {
-                Facts { parameter: Parameter::Epochs, ..nats("early_loss", "mean step loss at the start") }
-            }
-            Self::Roughness => ratio("roughness", "roughness of the step loss", "nats", 4),
-            Self::EpochsToTrainLoss => Facts {
-                parameter: Parameter::Loss,
-                ..ratio("epochs_to_train_loss", "epochs to a training loss", "epochs", 2)
-            },
-            Self::UpdatesToTrainLoss => Facts {
-                parameter: Parameter::Loss,
-                ..ratio("updates_to_train_loss", "updates to a training loss", "updates", 0)
-            },
-            Self::GradientNoiseScale => ratio("gradient_noise_scale", "gradient noise scale", "images", 0),
-            Self::GradientVariance => ratio("gradient_variance", "variance of the minibatch gradient", "", 5),
-            Self::GradientCovariance => {
-                ratio("gradient_covariance", "trace of the covariance of one image's gradient", "", 3)
-            }
-            Self::Sharpness => ratio("sharpness", "Hessian eigenvalue of largest magnitude", "", 2),
-            Self::EpsilonSharpness => ratio("epsilon_sharpness", "ε-sharpness", "%", 3),
-            Self::GradientNormFirst => {
-                ratio("gradient_norm_first", "norm of the first layer's gradient", "", 4)
-            }
-            Self::GradientNormRatio => {
-                ratio("gradient_norm_ratio", "gradient norm, first layer over last", "", 3)
-            }
-            Self::SaturatedShare => share("saturated_share", "share of saturated activations"),
-            Self::DeadShare => share("dead_share", "share of dead units"),
-            Self::Updates => ratio("updates", "updates", "updates", 0),
-            Self::TrainMinutes => timing(ratio("train_minutes", "training time", "min", 3)),
-            Self::TotalMinutes => timing(ratio("total_minutes", "time with evaluation", "min", 3)),
-            Self::ImagesPerS => timing(ratio("images_per_s", "throughput", "images/s", 0)),
-            Self::StepMs => timing(ratio("step_ms", "time of a step", "ms", 2)),
-            Self::LoadShare => timing(share("load_share", "share of a step spent loading")),
-            Self::SystemShare => timing(share("system_share", "share of processor time in the kernel")),
-            Self::CpuUse => {
-                timing(Facts { unit: "processors", ..share("cpu_use", "processors in use during a step") })
+        impl Quantity {
+            pub const ALL: [Self; [$(stringify!($quantity)),*].len()] = [$(Self::$quantity),*];
+
+            pub fn facts(self) -> Facts {
+                match self {
+                    $(Self::$quantity => $facts,)*
+                }
             }
         }
+    };
+}
+
+quantities! {
+    ValAcc: share("val_acc").by(Parameter::Epoch),
+    ValLoss: nats("val_loss").by(Parameter::Epoch),
+    TrainAcc: share("train_acc").by(Parameter::Epoch),
+    TrainLoss: nats("train_loss").by(Parameter::Epoch),
+    TrainEvalAcc: share("train_eval_acc").by(Parameter::Epoch),
+    TrainEvalLoss: nats("train_eval_loss").by(Parameter::Epoch),
+    TestAcc: share("test_acc"),
+    TestLoss: nats("test_loss"),
+    GapAcc: share("gap_acc").by(Parameter::Epoch),
+    GapLoss: nats("gap_loss").by(Parameter::Epoch),
+    GapAsTrained: share("gap_as_trained").by(Parameter::Epoch),
+    TestTop3: share("test_top3"),
+    TestEce: share("test_ece"),
+    TestPrecision: share("test_precision"),
+    TestRecall: share("test_recall"),
+    TestF1: share("test_f1"),
+    EarlyLoss: nats("early_loss").by(Parameter::Epochs),
+    Roughness: ratio("roughness", "nats", 4),
+    EpochsToTrainLoss: ratio("epochs_to_train_loss", "epochs", 2).by(Parameter::Loss),
+    UpdatesToTrainLoss: ratio("updates_to_train_loss", "updates", 0).by(Parameter::Loss),
+    GradientNoiseScale: ratio("gradient_noise_scale", "images", 0),
+    GradientVariance: ratio("gradient_variance", "", 5),
+    GradientCovariance: ratio("gradient_covariance", "", 3),
+    Sharpness: ratio("sharpness", "", 2),
+    EpsilonSharpness: ratio("epsilon_sharpness", "%", 3),
+    GradientNormFirst: ratio("gradient_norm_first", "", 4),
+    GradientNormRatio: ratio("gradient_norm_ratio", "", 3),
+    SaturatedShare: share("saturated_share"),
+    DeadShare: share("dead_share"),
+    Updates: ratio("updates", "updates", 0),
+    TrainMinutes: ratio("train_minutes", "min", 3).timed(),
+    TotalMinutes: ratio("total_minutes", "min", 3).timed(),
+    ImagesPerS: ratio("images_per_s", "images/s", 0).timed(),
+    StepMs: ratio("step_ms", "ms", 2).timed(),
+    LoadShare: share("load_share").timed(),
+    SystemShare: share("system_share").timed(),
+    CpuUse: Facts { unit: "processors", ..share("cpu_use") }.timed(),
+}
+
+fn share(name: &'static str) -> Facts {
+    let (scale, parameter) = (Scale::Difference, Parameter::None);
+    Facts { name, unit: "", places: 4, scale, parameter, is_timing: false }
+}
+
+fn nats(name: &'static str) -> Facts {
+    Facts { unit: "nats", ..share(name) }
+}
+
+fn ratio(name: &'static str, unit: &'static str, places: usize) -> Facts {
+    Facts { unit, places, scale: Scale::Ratio, ..share(name) }
+}
+
+impl Facts {
+    fn by(self, parameter: Parameter) -> Self {
+        Self { parameter, ..self }
+    }
+
+    fn timed(self) -> Self {
+        Self { is_timing: true, ..self }
     }
 }
 
@@ -246,23 +169,10 @@ fn unknown(name: &str) -> String {
     words::unknown("metric", name, &Quantity::ALL.map(|quantity| quantity.facts().name))
 }
 
-impl fmt::Display for Metric {
-    /// For people: `validation accuracy after epoch 1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = self.quantity.facts();
-        match (facts.parameter, self.at) {
-            (Parameter::Epoch, Some(epoch)) => write!(f, "{} after epoch {epoch}", facts.label),
-            (Parameter::Epochs, None | Some(1.0)) => write!(f, "{}, first epoch", facts.label),
-            (Parameter::Epochs, Some(epochs)) => write!(f, "{}, first {epochs} epochs", facts.label),
-            (Parameter::Loss, Some(loss)) => write!(f, "{} of {loss} nats", facts.label),
-            _ => f.write_str(facts.label),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Words;
 
     #[test]
     fn every_quantity_is_found_by_its_name_and_names_are_unique() {
@@ -282,11 +192,10 @@ mod tests {
     fn a_parameter_is_read_and_said() {
         let metric = Metric::parse("val_acc@2").unwrap();
         assert_eq!(metric, Metric { quantity: Quantity::ValAcc, at: Some(2.0) });
-        assert_eq!(metric.to_string(), "validation accuracy after epoch 2");
-        assert_eq!(
-            Metric::parse("early_loss@0.5").unwrap().to_string(),
-            "mean step loss at the start, first 0.5 epochs"
-        );
+        let said = |metric| Words::english().metric(metric);
+        assert_eq!(said(metric), "validation accuracy after epoch 2");
+        let early = Metric::parse("early_loss@0.5").unwrap();
+        assert_eq!(said(early), "mean step loss at the start, first 0.5 epochs");
     }
 
     #[test]

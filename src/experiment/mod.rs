@@ -146,25 +146,26 @@ pub struct ReferenceRow {
 #[serde(transparent)]
 pub struct ProfileName(pub String);
 
-/// The colours an arm may have; the templates give each a light and a dark shade.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Colour {
-    Green,
-    Orange,
-    Grey,
-    Blue,
-    Red,
-    Purple,
-    Teal,
-    Brown,
+named! {
+    /// The colours an arm may have; the templates give each a light and a dark shade.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Colour {
+        Green = "green",
+        Orange = "orange",
+        Grey = "grey",
+        Blue = "blue",
+        Red = "red",
+        Purple = "purple",
+        Teal = "teal",
+        Brown = "brown",
+    }
 }
 
 impl Experiment {
     /// Reads and checks `path`; its stem becomes the id.
     pub fn load(path: &Path) -> Result<Self, ExperimentError> {
-        let read = |source| ExperimentError::Read { path: path.display().to_string(), source };
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let text = std::fs::read_to_string(path).map_err(ExperimentError::read(path))?;
         Ok(Self { file: Some(path.to_owned()), ..Self::parse(path, &text)? })
     }
 
@@ -219,7 +220,35 @@ pub enum ExperimentError {
     Probes { path: String, reason: String },
 }
 
+impl ExperimentError {
+    fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Read { path, source }
+    }
+}
+
+/// The text of a file; `None` where there is no such file.
+pub fn read_if_there(path: &Path) -> Result<Option<String>, ExperimentError> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).map_err(ExperimentError::read(path)),
+    }
+}
+
 impl ProfileName {
+    /// `EXPERIMENT.PROFILE.SUFFIX`, without PROFILE where there is none.
+    fn file_name(&self, experiment: &str, suffix: &str) -> String {
+        let profile = if self.0.is_empty() { String::new() } else { format!(".{self}") };
+        format!("{experiment}{profile}.{suffix}")
+    }
+
+    /// The experiment and the profile that a file is named after.
+    fn of_file_name(name: &str, suffix: &str) -> Option<(String, Self)> {
+        let stem = name.strip_suffix(suffix)?.strip_suffix('.')?;
+        let (experiment, profile) = stem.rsplit_once('.').unwrap_or((stem, ""));
+        (!experiment.is_empty()).then(|| (experiment.to_owned(), Self::from(profile)))
+    }
+
     /// ` --profile NAME`, as a command line says it after a verb.
     pub fn option(&self) -> String {
         if self.0.is_empty() { String::new() } else { format!(" --profile {}", shell_word(&self.0)) }
@@ -245,19 +274,6 @@ impl fmt::Display for ProfileName {
 
 impl Colour {
     /// In the order in which levels without a colour of their own get them.
-    pub const ALL: [Self; 8] =
+    pub const IN_TURN: [Self; 8] =
         [Self::Blue, Self::Orange, Self::Green, Self::Purple, Self::Red, Self::Teal, Self::Grey, Self::Brown];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Green => "green",
-            Self::Orange => "orange",
-            Self::Grey => "grey",
-            Self::Blue => "blue",
-            Self::Red => "red",
-            Self::Purple => "purple",
-            Self::Teal => "teal",
-            Self::Brown => "brown",
-        }
-    }
 }

@@ -26,31 +26,33 @@ pub struct Plan {
     pub pooling: Pooling,
     pub optimizer: OptimizerForm,
     pub loader: Loader,
-    #[serde(default, skip_serializing_if = "Kernels::is_stock")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub kernels: Kernels,
-    #[serde(default, skip_serializing_if = "Convolution::is_direct")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub convolution: Convolution,
     /// Convolutions on a GPU round their factors to TF32, whose fraction has 10 bits instead of 23: PyTorch's default.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tf32: bool,
     /// A step on a GPU is recorded once as CUDA graphs and launched from then on: the same bits without a launch an operator.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub graph: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlanName {
-    /// What a plain PyTorch script does.
-    Eager,
-    /// The fastest from libtorch's own operators.
-    Tuned,
-    /// Tuned, with our own kernels where there is one.
-    Fused,
-    /// Fused, with Winograd convolutions where they fit.
-    Winograd,
-    /// Tuned, each step recorded as CUDA graphs: for a GPU.
-    Graph,
+named! {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PlanName {
+        /// What a plain PyTorch script does.
+        Eager = "eager",
+        /// The fastest from libtorch's own operators.
+        Tuned = "tuned",
+        /// Tuned, with our own kernels where there is one.
+        Fused = "fused",
+        /// Fused, with Winograd convolutions where they fit.
+        Winograd = "winograd",
+        /// Tuned, each step recorded as CUDA graphs: for a GPU.
+        Graph = "graph",
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -122,26 +124,11 @@ impl Convolution {
             Self::Winograd { policy } => Some(policy),
         }
     }
-
-    // serde's signature.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_direct(&self) -> bool {
-        *self == Self::Direct
-    }
 }
 
-// serde's signature.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-impl Kernels {
-    // serde's signature.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_stock(&self) -> bool {
-        *self == Self::Stock
-    }
+/// What is left out where it is written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -274,18 +261,6 @@ impl fmt::Display for Plan {
             0 => write!(f, "{}", self.name),
             _ => write!(f, "{} with {}", self.name, changes.join(", ")),
         }
-    }
-}
-
-impl fmt::Display for PlanName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Eager => "eager",
-            Self::Tuned => "tuned",
-            Self::Fused => "fused",
-            Self::Winograd => "winograd",
-            Self::Graph => "graph",
-        })
     }
 }
 

@@ -136,28 +136,17 @@ pub struct Quantity {
     pub grains: Vec<f64>,
 }
 
-/// What a quantity is of, in the order in which a step computes them: what comes later follows from what comes first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    Input,
-    Forward,
-    Gradient,
-    Optimizer,
-    RunningStatistics,
-    Evaluation,
-}
-
-impl Part {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Forward => "forward",
-            Self::Gradient => "gradient",
-            Self::Optimizer => "optimizer",
-            Self::RunningStatistics => "running statistics",
-            Self::Evaluation => "evaluation",
-        }
+named! {
+    /// What a quantity is of, in the order in which a step computes them: what comes later follows from what comes first.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Part {
+        Input = "input",
+        Forward = "forward",
+        Gradient = "gradient",
+        Optimizer = "optimizer",
+        RunningStatistics = "running statistics",
+        Evaluation = "evaluation",
     }
 }
 

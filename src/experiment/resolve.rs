@@ -331,7 +331,7 @@ const ALIKE: usize = 5;
 fn arm(factors: &[Factor], levels: Vec<usize>, index: usize, (config, plan): (Config, PlanChange)) -> Arm {
     let chosen: Vec<&Level> =
         factors.iter().zip(&levels).map(|(factor, &level)| &factor.levels[level]).collect();
-    let next = Colour::ALL[index % Colour::ALL.len()];
+    let next = Colour::IN_TURN[index % Colour::IN_TURN.len()];
     let of_a_level: usize = factors.iter().skip(1).map(|factor| factor.levels.len()).product();
     let is_coloured = factors.len() == 1
         || factors.first().is_some_and(|first| first.levels.iter().all(|level| level.colour.is_some()));

@@ -243,8 +243,7 @@ impl Level {
 
 impl Study {
     pub fn load(path: &Path) -> Result<Self, ExperimentError> {
-        let read = |source| ExperimentError::Read { path: path.display().to_string(), source };
-        Ok(Self::parse(path, &std::fs::read_to_string(path).map_err(read)?)?)
+        Ok(Self::parse(path, &std::fs::read_to_string(path).map_err(ExperimentError::read(path))?)?)
     }
 
     /// Checks `text` as the content of `path`.

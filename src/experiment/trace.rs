@@ -1,18 +1,18 @@
-//! What a type reads, asked of the type itself: its keys, and of each the kind of its value. Pages about files are made from
-//! it, so that they cannot go stale.
+//! What a type reads, asked of the type itself: its keys, and of each the kind of its value. Pages about files are compared
+//! with it, so that they cannot go stale.
 
 use std::cell::RefCell;
-use std::fmt;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer as _, MapAccess, Visitor};
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{self, Deserialize, DeserializeSeed, Expected, IntoDeserializer as _, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
 
 /// A value that may stand in a file.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Key {
     /// Dotted.
     pub name: String,
-    /// In a writer's words.
+    /// What its reader says it expects; of an enum the values.
     pub kind: String,
 }
 
@@ -72,94 +72,36 @@ struct Asking<'a> {
     answer: &'a RefCell<Option<Asked>>,
 }
 
-/// Ends a reading once the answer is there.
-#[derive(Debug)]
-struct Enough;
-
-impl fmt::Display for Enough {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing is read")
-    }
-}
-
-impl std::error::Error for Enough {}
-
-impl de::Error for Enough {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
-    }
-}
-
 impl Asking<'_> {
-    fn value<T>(&self, kind: impl Into<String>) -> Result<T, Enough> {
-        *self.answer.borrow_mut() = Some(Asked::Value(kind.into()));
-        Err(Enough)
+    /// Ends the reading: the answer is there.
+    fn answer<T>(self, asked: Asked) -> Result<T, Error> {
+        *self.answer.borrow_mut() = Some(asked);
+        Err(de::Error::custom("nothing is read"))
     }
-}
-
-macro_rules! values {
-    ($($method:ident: $kind:literal,)*) => {
-        $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Enough> {
-            self.value($kind)
-        })*
-    };
 }
 
 impl<'de> de::Deserializer<'de> for Asking<'_> {
-    type Error = Enough;
+    type Error = Error;
 
-    values! {
-        deserialize_any: "a value",
-        deserialize_bool: "true or false",
-        deserialize_i8: "a whole number",
-        deserialize_i16: "a whole number",
-        deserialize_i32: "a whole number",
-        deserialize_i64: "a whole number",
-        deserialize_u8: "a whole number",
-        deserialize_u16: "a whole number",
-        deserialize_u32: "a whole number",
-        deserialize_u64: "a whole number",
-        deserialize_f32: "a number",
-        deserialize_f64: "a number",
-        deserialize_char: "a text",
-        deserialize_str: "a text",
-        deserialize_string: "a text",
-        deserialize_bytes: "a text",
-        deserialize_byte_buf: "a text",
-        deserialize_unit: "a value",
-        deserialize_seq: "a list",
-        deserialize_map: "a table",
-        deserialize_identifier: "a text",
-        deserialize_ignored_any: "a value",
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Enough> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.answer(Asked::Value((&visitor as &dyn Expected).to_string()))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_some(self)
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, _: V) -> Result<V::Value, Enough> {
-        self.value("a value")
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Enough> {
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, _: V) -> Result<V::Value, Enough> {
-        self.value(format!("a list of {len} numbers"))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Enough> {
-        self.deserialize_tuple(len, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -167,14 +109,8 @@ impl<'de> de::Deserializer<'de> for Asking<'_> {
         _: &'static str,
         names: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Enough> {
-        match self.path {
-            [] => {
-                *self.answer.borrow_mut() = Some(Asked::Table(names));
-                Err(Enough)
-            }
-            _ => visitor.visit_map(self),
-        }
+    ) -> Result<V::Value, Error> {
+        if self.path.is_empty() { self.answer(Asked::Table(names)) } else { visitor.visit_map(self) }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -182,23 +118,23 @@ impl<'de> de::Deserializer<'de> for Asking<'_> {
         _: &'static str,
         names: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Enough> {
+    ) -> Result<V::Value, Error> {
         let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-        self.value(quoted.join(", "))
+        self.answer(Asked::Value(quoted.join(", ")))
     }
 }
 
 /// The one key of a table that the path goes through.
 impl<'de> MapAccess<'de> for Asking<'_> {
-    type Error = Enough;
+    type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Enough> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let Some(name) = self.path.first() else { return Ok(None) };
-        let name: StrDeserializer<Enough> = (*name).into_deserializer();
+        let name: StrDeserializer<Error> = (*name).into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Enough> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let path = self.path.get(1..).unwrap_or_default();
         seed.deserialize(Asking { path, answer: self.answer })
     }
@@ -239,11 +175,11 @@ mod tests {
         let found: Vec<(String, String)> =
             keys::<Table>("").into_iter().map(|key| (key.name, key.kind)).collect();
         let expected = [
-            ("count", "a whole number"),
-            ("share", "a number"),
+            ("count", "u32"),
+            ("share", "f64"),
             ("inner.choice", "\"one\", \"another_one\""),
-            ("inner.pair", "a list of 2 numbers"),
-            ("inner.is_on", "true or false"),
+            ("inner.pair", "an array of length 2"),
+            ("inner.is_on", "a boolean"),
         ];
         assert_eq!(found, expected.map(|(name, kind)| (name.to_owned(), kind.to_owned())));
         assert_eq!(names::<Table>(), ["count", "share", "inner"]);

@@ -2,53 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    Relu,
-    Sigmoid,
-    Tanh,
-    LeakyRelu,
-    Prelu,
-    Elu,
-    Selu,
-    Gelu,
-    Silu,
-    Mish,
+named! {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Activation {
+        Relu = "relu",
+        Sigmoid = "sigmoid",
+        Tanh = "tanh",
+        LeakyRelu = "leaky_relu",
+        Prelu = "prelu",
+        Elu = "elu",
+        Selu = "selu",
+        Gelu = "gelu",
+        Silu = "silu",
+        Mish = "mish",
+    }
 }
 
 impl Activation {
-    pub const ALL: [Self; 10] = [
-        Self::Relu,
-        Self::Sigmoid,
-        Self::Tanh,
-        Self::LeakyRelu,
-        Self::Prelu,
-        Self::Elu,
-        Self::Selu,
-        Self::Gelu,
-        Self::Silu,
-        Self::Mish,
-    ];
-
     pub fn is_relu(self) -> bool {
         self == Self::Relu
-    }
-
-    /// As an experiment file has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Sigmoid => "sigmoid",
-            Self::Tanh => "tanh",
-            Self::LeakyRelu => "leaky_relu",
-            Self::Prelu => "prelu",
-            Self::Elu => "elu",
-            Self::Selu => "selu",
-            Self::Gelu => "gelu",
-            Self::Silu => "silu",
-            Self::Mish => "mish",
-        }
     }
 
     pub fn named(name: &str) -> Option<Self> {

@@ -45,7 +45,7 @@ impl Store {
         self.ensure_folder(&self.locks())?;
         self.ensure_folder(&self.sharded(&self.locks(), trial))?;
         let path = self.claim_path(trial, plan);
-        match self.storage.try_lock(&path, &note()).map_err(StoreError::io("lock", &path))? {
+        match self.try_lock(&path)? {
             Attempt::Taken(lock) => Ok(Claim { _lock: lock }),
             Attempt::Busy(note) => Err(ClaimError::Busy { trial: *trial, holder: Holder::read(&note), path }),
         }

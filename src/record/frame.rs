@@ -62,79 +62,46 @@ pub fn from_chain<'a>(rows: impl IntoIterator<Item = &'a ChainRow>) -> Result<Da
     frame.finish()
 }
 
+/// Rows whose columns stand in the order of these fields, each taken by the reader's method beside it.
+macro_rules! rows {
+    ($read:ident => $row:ident { $($field:ident: $take:ident),* }) => {{
+        $(let mut $field = $read.$take()?.into_iter();)*
+        // The columns of a frame are as long as it is high.
+        let rows = (0..$read.frame.height()).map_while(|_| Some($row { $($field: $field.next()?),* }));
+        rows.collect()
+    }};
+}
+
 /// The steps of a run of `format`.
 pub fn to_steps(frame: &DataFrame, format: u32) -> Result<Vec<StepRow>, FrameError> {
     let mut read = Reader::new(STEPS_FILE, schema::steps(format), frame)?;
-    let (epoch, step, images) = (read.u32()?, read.u64()?, read.u32()?);
-    let (loss, correct) = (read.f64()?, read.u32()?);
-    let phases = read.phases()?;
-    let total_ns = read.u64()?;
-    let usage = read.usage()?;
-    let device = if read.is_done() { vec![None; frame.height()] } else { read.phases()? };
-    let row = |index: usize| StepRow {
-        epoch: epoch[index],
-        step: step[index],
-        images: images[index],
-        loss: loss[index],
-        correct: correct[index],
-        times: match phases[index] {
-            Some(phases_ns) => PhaseTimes::new(phases_ns, total_ns[index]),
-            None => PhaseTimes::undivided(total_ns[index]),
-        },
-        device: device[index].map(PhaseTimes::summed),
-        usage: usage[index],
-    };
-    Ok((0..frame.height()).map(row).collect())
+    Ok(rows!(read => StepRow {
+        epoch: u32, step: u64, images: u32, loss: f64, correct: u32, times: times, usage: usage, device: device
+    }))
 }
 
 pub fn to_epochs(frame: &DataFrame) -> Result<Vec<EpochRow>, FrameError> {
     let mut read = Reader::new(EPOCHS_FILE, &EPOCHS, frame)?;
-    let (epoch, split, images) = (read.u32()?, read.splits()?, read.u32()?);
-    let (loss, accuracy, wall_ns) = (read.f64()?, read.f64()?, read.u64()?);
-    let row = |index: usize| EpochRow {
-        epoch: epoch[index],
-        split: split[index],
-        images: images[index],
-        loss: loss[index],
-        accuracy: accuracy[index],
-        wall_ns: wall_ns[index],
-    };
-    Ok((0..frame.height()).map(row).collect())
+    Ok(
+        rows!(read => EpochRow { epoch: u32, split: splits, images: u32, loss: f64, accuracy: f64, wall_ns: u64 }),
+    )
 }
 
 pub fn to_confusion(frame: &DataFrame) -> Result<Vec<ConfusionRow>, FrameError> {
     let mut read = Reader::new(CONFUSION_FILE, &CONFUSION, frame)?;
-    let (epoch, split) = (read.u32()?, read.splits()?);
-    let (label, predicted, images) = (read.classes()?, read.classes()?, read.u32()?);
-    let row = |index: usize| ConfusionRow {
-        epoch: epoch[index],
-        split: split[index],
-        label: label[index],
-        predicted: predicted[index],
-        images: images[index],
-    };
-    Ok((0..frame.height()).map(row).collect())
+    Ok(
+        rows!(read => ConfusionRow { epoch: u32, split: splits, label: classes, predicted: classes, images: u32 }),
+    )
 }
 
 pub fn to_diagnostics(frame: &DataFrame) -> Result<Vec<DiagnosticRow>, FrameError> {
     let mut read = Reader::new(DIAGNOSTICS_FILE, &DIAGNOSTICS, frame)?;
-    let (epoch, diagnostic) = (read.u32()?, read.diagnostics()?);
-    let (of, value) = (read.text()?, read.f64()?);
-    let rows = diagnostic.into_iter().zip(of).enumerate();
-    let row = |(index, (diagnostic, of)): (usize, (Diagnostic, String))| DiagnosticRow {
-        epoch: epoch[index],
-        diagnostic,
-        of,
-        value: value[index],
-    };
-    Ok(rows.map(row).collect())
+    Ok(rows!(read => DiagnosticRow { epoch: u32, diagnostic: diagnostics, of: text, value: f64 }))
 }
 
 pub fn to_chain(frame: &DataFrame) -> Result<Vec<ChainRow>, FrameError> {
     let mut read = Reader::new(CHAIN_FILE, &CHAIN, frame)?;
-    let (step, of, hash) = (read.u64()?, read.text()?, read.u64()?);
-    let rows = of.into_iter().enumerate();
-    Ok(rows.map(|(index, of)| ChainRow { step: step[index], of, hash: hash[index] }).collect())
+    Ok(rows!(read => ChainRow { step: u64, of: text, hash: u64 }))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -252,23 +219,29 @@ impl<'a> Reader<'a> {
         self.take::<Float64Type, _>(|array, row| array.get(row))
     }
 
-    fn usage(&mut self) -> Result<Vec<Usage>, FrameError> {
-        let (user_us, system_us) = (self.u64()?, self.u64()?);
-        let (minor, major) = (self.u64()?, self.u64()?);
-        let (voluntary, involuntary) = (self.u64()?, self.u64()?);
-        let usage = |index: usize| Usage {
-            user_us: user_us[index],
-            system_us: system_us[index],
-            minor_faults: minor[index],
-            major_faults: major[index],
-            voluntary_switches: voluntary[index],
-            involuntary_switches: involuntary[index],
+    /// The phases, where a step was divided, and its whole.
+    fn times(&mut self) -> Result<Vec<PhaseTimes>, FrameError> {
+        let (phases, total_ns) = (self.phases()?, self.u64()?);
+        let times = |(phases_ns, total_ns): (Option<_>, u64)| match phases_ns {
+            Some(phases_ns) => PhaseTimes::new(phases_ns, total_ns),
+            None => PhaseTimes::undivided(total_ns),
         };
-        Ok((0..self.frame.height()).map(usage).collect())
+        Ok(phases.into_iter().zip(total_ns).map(times).collect())
     }
 
-    fn is_done(&self) -> bool {
-        self.schema.as_slice().is_empty()
+    fn usage(&mut self) -> Result<Vec<Usage>, FrameError> {
+        Ok(rows!(self => Usage {
+            user_us: u64, system_us: u64, minor_faults: u64, major_faults: u64, voluntary_switches: u64,
+            involuntary_switches: u64
+        }))
+    }
+
+    /// On a device's own timeline; older runs have no columns of it.
+    fn device(&mut self) -> Result<Vec<Option<PhaseTimes>>, FrameError> {
+        if self.schema.as_slice().is_empty() {
+            return Ok(vec![None; self.frame.height()]);
+        }
+        Ok(self.phases()?.into_iter().map(|phases_ns| phases_ns.map(PhaseTimes::summed)).collect())
     }
 
     /// The times of the phases, which in each row stand in all of their columns or in none.

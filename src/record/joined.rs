@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
-use polars::prelude::{
-    Column, DataFrame, IntoColumn as _, NamedFrom as _, ParquetCompression, ParquetWriter, PlSmallStr,
-    Series, StatisticsOptions,
-};
+use polars::prelude::{Column, DataFrame, IntoColumn as _, NamedFrom as _, PlSmallStr, Series};
 
 use crate::record::frame::{self, FrameError};
 use crate::record::schema::{CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, FORMAT, STEPS_FILE};
@@ -117,14 +114,7 @@ fn joined<'a, R: 'a>(
 
 /// Not `parquet::encode`, which names the one run a file is of.
 fn encode(file: &'static str, frame: &mut DataFrame) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes)
-        .with_compression(ParquetCompression::Zstd(None))
-        .with_statistics(StatisticsOptions::empty())
-        .set_parallel(false)
-        .finish(frame)
-        .map_err(|source| FrameError::Polars { file, source })?;
-    Ok(bytes)
+    parquet::write(file, frame, None)
 }
 
 #[cfg(test)]

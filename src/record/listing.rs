@@ -164,6 +164,7 @@ impl Store {
         Ok(rows)
     }
 
+    #[cfg(test)]
     /// Content of a file of the run. The bytes that were verified are the ones returned: the file is read
     /// once.
     pub fn verified(&self, record: &RunRecord, name: &str) -> Result<Vec<u8>, Problem> {

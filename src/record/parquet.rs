@@ -38,6 +38,15 @@ pub fn encode(
         pair("run", run.to_string()),
         pair("trial", trial.to_string()),
     ];
+    write(file, frame, Some(KeyValueMetadata::from_static(pairs)))
+}
+
+/// `frame` as the content of `file`, with what is said about it.
+pub fn write(
+    file: &'static str,
+    frame: &mut DataFrame,
+    about: Option<KeyValueMetadata>,
+) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::new();
     let writer = ParquetWriter::new(&mut bytes)
         .with_compression(COMPRESSION)
@@ -45,7 +54,7 @@ pub fn encode(
         .with_statistics(StatisticsOptions::empty())
         // The process that writes is the one that trains; it needs no second thread pool for 100 KiB.
         .set_parallel(false)
-        .with_key_value_metadata(Some(KeyValueMetadata::from_static(pairs)));
+        .with_key_value_metadata(about);
     writer.finish(frame).map_err(|source| FrameError::Polars { file, source })?;
     Ok(bytes)
 }

@@ -71,9 +71,7 @@ impl Problem {
         };
         Self::new(folder, file, fault)
     }
-}
 
-impl Problem {
     /// Whether it is of a run of this trial.
     pub fn is_of(&self, trial: &TrialId) -> bool {
         let short = trial.short();

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::experiment::plan::Effective;
+use crate::experiment::plan::{Effective, is_default};
 use crate::experiment::{ConfigHash, Plan, PlanHash, Trial, TrialId};
 use crate::machine::{Environment, EnvironmentClass, GpuClocks};
 use crate::planted::Planted;
@@ -33,7 +33,7 @@ pub struct RunRecord {
     pub program: Option<Digest>,
     /// Trainings that ran next to it at a time, at most. Its results are those of a run alone; its times are of a machine
     /// that was shared, and compared with nothing.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub beside: u32,
     /// Where it stands among the runs that its times are compared with; absent where nobody planned that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,12 +89,6 @@ pub fn are_together(runs: &[&RunRecord]) -> bool {
         let is_next = one.block == other.block && one.place < other.place;
         is_next && started.duration_since(ended) <= APART
     })
-}
-
-// serde's signature.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 /// UTC time of the start, the process and a count within it, so that names sort by age and never meet.

@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::experiment::TrialId;
-use crate::record::claim::note;
 use crate::record::schema::{CHAIN_FILE, CONFUSION_FILE, DIAGNOSTICS_FILE, EPOCHS_FILE, FORMAT, STEPS_FILE};
 use crate::record::storage::{Attempt, Lock};
 use crate::record::store::check_name;
@@ -58,11 +57,7 @@ impl Store {
         let folder = self.staging().join(&run.0);
         let exists = || StoreError::Exists { run: run.clone(), path: folder.clone() };
         let lock_path = self.staging_lock(run);
-        let lock = match self.storage.try_lock(&lock_path, &note()) {
-            Ok(Attempt::Taken(lock)) => lock,
-            Ok(Attempt::Busy(_)) => return Err(exists()),
-            Err(error) => return Err(StoreError::io("lock", &lock_path)(error)),
-        };
+        let Attempt::Taken(lock) = self.try_lock(&lock_path)? else { return Err(exists()) };
         // Only now: a folder without a lock looks abandoned.
         match self.storage.create_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
@@ -107,7 +102,7 @@ impl Store {
         for abandoned in abandoned {
             let lock = self.staging_lock(&abandoned.run);
             // Two processes may clean at once; one of them has the lock.
-            match self.storage.try_lock(&lock, &note()).map_err(StoreError::io("lock", &lock))? {
+            match self.try_lock(&lock)? {
                 Attempt::Busy(_) => continue,
                 Attempt::Taken(_held) => self.remove_staging(&abandoned.path, &lock)?,
             }

@@ -8,7 +8,6 @@ use std::any::Any;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -63,63 +62,12 @@ impl Lock {
 /// The file system of the operating system.
 pub(super) struct Disk;
 
-/// A file system that has no locks, or has them for one node alone and says so: the lock is then had by everybody.
-///
-/// For who has another way of owning what it writes. Asking for a holder still fails, so that nothing that needs to know
-/// takes "nobody" for an answer.
-pub(super) struct WithoutNeedOfLocks(pub Arc<dyn Storage>);
-
 /// What Linux and its network file systems answer where there are no locks: not implemented, none available, not supported.
 const NO_LOCKS: [i32; 4] = [libc::ENOSYS, libc::ENOLCK, libc::EOPNOTSUPP, 524];
 
 /// Whether the file system cannot lock at all.
 pub fn has_no_locks(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| NO_LOCKS.contains(&code))
-}
-
-impl Storage for WithoutNeedOfLocks {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir(path)
-    }
-
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_new(path, bytes)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.sync_dir(path)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.read(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.0.list(path)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_file(path)
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir_all(path)
-    }
-
-    fn try_lock(&self, path: &Path, note: &[u8]) -> io::Result<Attempt> {
-        match self.0.try_lock(path, note) {
-            Err(error) if has_no_locks(&error) => Ok(Attempt::Taken(Lock::new(()))),
-            tried => tried,
-        }
-    }
-
-    fn lock_note(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.0.lock_note(path)
-    }
 }
 
 /// How often, and how far apart, a lock is tried that nobody holds but somebody is asking about.
@@ -223,6 +171,8 @@ fn read_note(file: &mut File) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A disk on which nothing can be locked, with this error.

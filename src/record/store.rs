@@ -29,8 +29,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::TrialId;
+use crate::record::claim::note;
 use crate::record::schema::check_up_to;
-use crate::record::storage::{Disk, Storage, WithoutNeedOfLocks};
+use crate::record::storage::{Attempt, Disk, Lock, Storage, has_no_locks};
 use crate::record::{RunId, RunRecord, StoreError};
 
 const MARKER: &str = "store.json";
@@ -47,6 +48,7 @@ pub struct Store {
     pub(super) storage: Arc<dyn Storage>,
     /// Of its marker.
     format: u32,
+    needs_locks: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,7 +68,7 @@ impl Store {
     }
 
     pub(super) fn open_on(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: path.to_owned(), storage, format: LATEST };
+        let store = Self { root: path.to_owned(), storage, format: LATEST, needs_locks: true };
         if let Some(format) = store.marker()? {
             return Ok(Self { format, ..store });
         }
@@ -75,11 +77,20 @@ impl Store {
         Ok(store)
     }
 
-    /// The same store for a process that owns what it writes in another way: where the file system has no locks it goes on
-    /// without.
+    /// The same store for a process that owns what it writes in another way: where the file system has no locks, or has them
+    /// for one node alone and says so, a lock is had by everybody. Asking for a holder still fails, so that nothing that needs
+    /// to know takes "nobody" for an answer.
     #[must_use]
     pub fn without_need_of_locks(self) -> Self {
-        Self { storage: Arc::new(WithoutNeedOfLocks(self.storage)), ..self }
+        Self { needs_locks: false, ..self }
+    }
+
+    /// Takes the lock with a note of who has it, or has the holder's.
+    pub(super) fn try_lock(&self, path: &Path) -> Result<Attempt, StoreError> {
+        match self.storage.try_lock(path, &note()) {
+            Err(error) if !self.needs_locks && has_no_locks(&error) => Ok(Attempt::Taken(Lock::new(()))),
+            tried => tried.map_err(StoreError::io("lock", path)),
+        }
     }
 
     pub fn path(&self) -> &Path {

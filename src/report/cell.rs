@@ -1,6 +1,6 @@
 //! Cells of a table: a number with the spread beneath it.
 
-use crate::report::view::CellView;
+use crate::report::view::{CellView, RowView};
 use crate::stats::Spread;
 use crate::text;
 
@@ -56,6 +56,14 @@ impl CellView {
 
     pub(super) fn optional(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
         value.map_or_else(Self::nothing, |value| Self::number(write(value)))
+    }
+}
+
+impl RowView {
+    /// A row that is a group of its own and of no arm.
+    pub(super) fn alone(name: impl Into<String>, cells: Vec<CellView>) -> Self {
+        let (class, kind) = (String::new(), String::new());
+        Self { class, swatch: None, name: name.into(), kind, starts_group: true, cells }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::analyse::Summary;
 use crate::clock::Phase;
 use crate::experiment::plan::Device;
 use crate::report::figure::{FigureError, Look, phases};
+use crate::report::provenance::distinct;
 use crate::report::results::{arm_row, arm_table};
 use crate::report::view::{CellView, RowView, TableView};
 use crate::stats::Spread;
@@ -75,13 +76,7 @@ fn caption(summary: &Summary, words: Words) -> String {
 /// Of the runs that count, each once.
 fn gpus(summary: &Summary, words: Words) -> String {
     let counted = summary.arms.iter().flat_map(|arm| arm.counted.iter().map(|(run, _)| *run));
-    let mut gpus: Vec<String> = Vec::new();
-    for gpu in counted.filter_map(|run| run.record.environment.gpu.as_ref()) {
-        let gpu = gpu.to_string();
-        if !gpus.contains(&gpu) {
-            gpus.push(gpu);
-        }
-    }
+    let gpus = distinct(counted.filter_map(|run| Some(run.record.environment.gpu.as_ref()?.to_string())));
     if gpus.is_empty() { String::new() } else { words.say("table.gpu", &[("gpus", &gpus.join("; "))]) }
 }
 

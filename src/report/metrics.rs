@@ -5,6 +5,7 @@ use crate::analyse::{ArmSummary, Summary, quantity};
 use crate::dataset::Name;
 use crate::experiment::metric::{Metric, Quantity};
 use crate::report::figure::{FigureError, Look};
+use crate::report::provenance::distinct;
 use crate::report::results::{arm_row, arm_table, table};
 use crate::report::view::{CellView, ConfusionRowView, ConfusionView, HeatView, RowView, TableView};
 use crate::row::Diagnostic;
@@ -89,14 +90,9 @@ fn by_layer(
     what: &str,
     words: Words,
 ) -> Result<Option<TableView>, FigureError> {
-    let mut layers: Vec<&str> = Vec::new();
-    for (run, _) in summary.arms.iter().flat_map(|arm| &arm.counted) {
-        for (layer, _) in quantity::layers(run, diagnostic) {
-            if !layers.contains(&layer) {
-                layers.push(layer);
-            }
-        }
-    }
+    let runs = summary.arms.iter().flat_map(|arm| &arm.counted);
+    let layers = runs.flat_map(|(run, _)| quantity::layers(run, diagnostic)).map(|(layer, _)| layer);
+    let layers = distinct(layers);
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let of_layer = |layer: &&str| {
@@ -198,7 +194,7 @@ pub(super) fn by_class(summary: &Summary, words: Words) -> Result<Vec<TableView>
 fn class_row(arm: &ArmSummary, class: usize, cells: Vec<CellView>) -> RowView {
     // At most MAX_CLASSES.
     let name = set(arm).class_name(class as u16).to_owned();
-    RowView { class: String::new(), swatch: None, name, kind: String::new(), starts_group: true, cells }
+    RowView::alone(name, cells)
 }
 
 fn most_confused(arm: &ArmSummary, matrix: &Confusion, words: Words) -> TableView {

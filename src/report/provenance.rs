@@ -41,8 +41,8 @@ pub(super) fn view(summary: &Summary, command: &str, words: Words) -> Result<Pro
 }
 
 /// Values in the order they first come, each once.
-fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
+pub(super) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
     for value in values {
         if !seen.contains(&value) {
             seen.push(value);

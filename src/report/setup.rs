@@ -4,7 +4,7 @@ use crate::analyse::Summary;
 use crate::experiment::plan::{Device, PlanName};
 use crate::experiment::{Arm, Config, Plan, Profile};
 use crate::network::{Layer, Order, cost};
-use crate::report::provenance::{self, leaves};
+use crate::report::provenance::{self, distinct, leaves};
 use crate::report::view::{FactView, PlanView, ProfileView};
 use crate::text;
 use crate::words::Words;
@@ -52,13 +52,7 @@ fn change_of(change: &str, arms: &[Arm], words: Words) -> String {
 /// The plans of the runs that count, each once, in the order of their names.
 pub(super) fn plans(summary: &Summary, words: Words) -> Vec<PlanView> {
     let runs = summary.arms.iter().flat_map(|arm| &arm.counted);
-    let mut plans: Vec<(&Plan, u32)> = Vec::new();
-    for (run, _) in runs {
-        let plan = (&run.record.plan, run.record.beside);
-        if !plans.contains(&plan) {
-            plans.push(plan);
-        }
-    }
+    let mut plans = distinct(runs.map(|(run, _)| (&run.record.plan, run.record.beside)));
     plans.sort_by_key(|(plan, beside)| (plan.name.to_string(), *beside));
     plans.into_iter().map(|of| plan(of, words)).collect()
 }
@@ -101,21 +95,13 @@ pub(super) fn facts(arms: &[Arm], words: Words) -> Vec<FactView> {
             leaves
         })
         .collect();
-    let mut keys: Vec<&String> = Vec::new();
-    for (key, _) in values.iter().flatten() {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
+    let keys = distinct(values.iter().flatten().map(|(key, _)| key));
     let fact = |key: &String| {
-        let mut levels: Vec<&str> = Vec::new();
-        for arm in &values {
-            // What a config does not say is off.
-            let level = arm.iter().find(|(name, _)| name == key).map_or("–", |(_, level)| level.as_str());
-            if !levels.contains(&level) {
-                levels.push(level);
-            }
-        }
+        // What a config does not say is off.
+        let level = |arm: &Vec<(String, String)>| {
+            arm.iter().find(|(name, _)| name == key).map_or("–".to_owned(), |(_, level)| level.clone())
+        };
+        let levels = distinct(values.iter().map(level));
         FactView { name: key.clone(), value: levels.join(", "), varies: levels.len() > 1 }
     };
     let images = arms.iter().map(|arm| images(&arm.config, words));

@@ -2,7 +2,6 @@
 //!
 //! Sentences stand in `templates/text`; what a hypothesis says, in the study's file.
 
-pub(in crate::report) mod input;
 mod says;
 #[cfg(test)]
 pub mod tests;
@@ -11,17 +10,17 @@ pub(in crate::report) mod wire;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use input::Input;
 pub use says::says;
 
 use crate::analyse::study::{
-    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Finding, LEAST_SLOWDOWN, Layout, MAIN_SHARE,
-    MechanismFound, NO_CAUSE_SHARE, Part, Presence, Share, Verdict, gauge,
+    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Layout,
+    MAIN_SHARE, MechanismFound, NO_CAUSE_SHARE, Part, Presence, Share, Verdict, gauge,
 };
-use crate::analyse::timing::{Estimate, LOOKS};
+use crate::analyse::timing::{Estimate, LOOKS, Measured};
 use crate::experiment::plan::PlanName;
 use crate::experiment::study::{Hypothesis, Study, Test};
 use crate::language::{Language, Localised};
+use crate::record::RunRecord;
 use crate::report::cell::{NOTHING, figures};
 use crate::report::figure::{FigureError, left, phases, study_curve};
 use crate::report::kept::explanation;
@@ -32,6 +31,25 @@ use crate::report::{
 };
 use crate::text;
 use crate::words::Words;
+
+/// An explanation and where it comes from.
+pub struct Input {
+    pub study: Study,
+    pub layout: Layout,
+    pub measured: Measured,
+    pub explanation: Explanation,
+    /// `None` where no curve was measured.
+    pub curve: Option<CurveFound>,
+    pub records: Vec<RunRecord>,
+    /// Measures all of it again.
+    pub command: String,
+    /// Of the measurement.
+    pub folder: String,
+    /// Whether an index lies beside the page's folder.
+    pub has_index: bool,
+    /// The page is made in each of these.
+    pub languages: Vec<Language>,
+}
 
 /// Name of the page's folder: a demonstration must not take the place of an explanation that is meant, nor one plan that of
 /// another.
@@ -52,7 +70,7 @@ pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
     let says = Language::ALL.map(|language| says::says_in(input, Words::of(language)));
     let data = [
         (wire::NAME, "download.explanation", wire::to_json(input, &says)),
-        ("processes.csv", "download.processes", wire::csv(input.measured)),
+        ("processes.csv", "download.processes", wire::csv(&input.measured)),
     ];
     let data = data.map(|(name, about, text)| Download::of(name, about, text.into_bytes()));
     let downloads = explanation::downloads(input, &data)?;
@@ -60,7 +78,7 @@ pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
     let all = Language::ALL.into_iter().zip(&says);
     for (language, says) in all.filter(|(language, _)| input.languages.contains(language)) {
         let words = Words::of(language);
-        let mut context = context(PAGE, language, input.languages);
+        let mut context = context(PAGE, language, &input.languages);
         let offered: Vec<_> = downloads.iter().map(|one| page::download(one, words)).collect();
         context.insert("downloads", &offered);
         context.insert("page", &view(input, words)?);
@@ -72,7 +90,7 @@ pub fn render(input: &Input) -> Result<Vec<File>, ReportError> {
 }
 
 /// What the two levels are called.
-fn level_names<'a>(input: &'a Input, words: Words) -> (&'a str, &'a str) {
+fn level_names(input: &Input, words: Words) -> (&str, &str) {
     (input.study.low.name.to(words.language), input.study.high.name.to(words.language))
 }
 
@@ -103,7 +121,7 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
         "hypotheses": hypotheses.collect::<Vec<Value>>(),
         "advice": advice(input, words),
         "parts": parts(input, words),
-        "curve": input.curve.map(|curve| curve_view(input, curve, words)).transpose()?,
+        "curve": input.curve.as_ref().map(|curve| curve_view(input, curve, words)).transpose()?,
         "asks_curve": study.curve.is_some() && layout.demonstration.is_none(),
         "limits": study.limits.iter().map(to).collect::<Vec<_>>(),
         "shares": {
@@ -266,17 +284,6 @@ fn verdict_key(verdict: Verdict) -> &'static str {
     }
 }
 
-fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
-    RowView {
-        class: String::new(),
-        swatch: None,
-        name: name.into(),
-        kind: String::new(),
-        starts_group: true,
-        cells,
-    }
-}
-
 fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
     let rows = finding.readings.iter().map(|reading| {
         let (name, unit, places) = gauge::about(reading.gauge);
@@ -287,7 +294,7 @@ fn readings(input: &Input, finding: &Finding, words: Words) -> TableView {
         };
         let cells = [reading.low, reading.high, reading.removed];
         let name = if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") };
-        row(name, cells.map(|value| CellView::optional(value, number)).to_vec())
+        RowView::alone(name, cells.map(|value| CellView::optional(value, number)).to_vec())
     });
     let (low, high) = level_names(input, words);
     let removed = words.say("explained.high-removed", &[("high", &high)]);
@@ -313,7 +320,7 @@ fn parts(input: &Input, words: Words) -> TableView {
             CellView::number(text::signed(more.value, 1)).with_note(interval),
             CellView::number(of_whole),
         ];
-        row(words.word(phases::key(part.part)), cells)
+        RowView::alone(words.word(phases::key(part.part)), cells)
     });
     let (low, high) = level_names(input, words);
     let more = match study.ideal {
@@ -356,7 +363,7 @@ fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, 
                 number(cost, |cost| cost.system_share.map(|share| share * 100.0)),
             ]
         });
-        row(&point.value, cells.concat())
+        RowView::alone(&point.value, cells.concat())
     });
     let columns = [
         ("explained.time", "table.us-an-image"),

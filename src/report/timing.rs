@@ -229,13 +229,6 @@ fn disturbances(measured: &Measured, words: Words) -> Option<String> {
     Some(words.say(key, &[("n", &disturbed), ("left", &left_out), ("all", &all), ("share", &share)]))
 }
 
-fn estimate(estimate: Option<&Estimate>) -> Value {
-    estimate.map_or(
-        Value::Null,
-        |estimate| json!({ "value": estimate.value, "interval": estimate.interval, "n": estimate.n }),
-    )
-}
-
 /// Part of a key, which programs read.
 fn english(part: usize) -> &'static str {
     Words::english().word(phases::key(part))
@@ -257,9 +250,9 @@ pub fn json(measured: &Measured, machine: &Machine) -> Value {
             "name": line.name,
             "batch": what.config.train.batch,
             "plan": what.plan,
-            "ms_per_step": estimate(line.ms_per_step.as_ref()),
+            "ms_per_step": line.ms_per_step,
             "images_per_s": line.images_per_s,
-            "ratio": estimate(line.ratio.as_ref()),
+            "ratio": line.ratio,
             "standing": standing,
             "share_of_step": parts,
             "minor_faults_per_step": line.faults,
@@ -325,17 +318,6 @@ fn level() -> String {
     text::fixed((1.0 - ALPHA) * 100.0, 0)
 }
 
-fn row(line: &Line, cells: Vec<CellView>) -> RowView {
-    RowView {
-        class: String::new(),
-        swatch: None,
-        name: line.name.clone(),
-        kind: String::new(),
-        starts_group: true,
-        cells,
-    }
-}
-
 fn times(lines: &[Line], words: Words) -> TableView {
     let interval = |estimate: &Estimate, write: &dyn Fn(f64) -> String| {
         let note = estimate.interval.map(|(low, high)| words.range(&write(low), &write(high)));
@@ -345,8 +327,8 @@ fn times(lines: &[Line], words: Words) -> TableView {
         estimate.as_ref().map_or_else(CellView::nothing, |estimate| interval(estimate, write))
     };
     let rows = lines.iter().map(|line| {
-        row(
-            line,
+        RowView::alone(
+            &line.name,
             vec![
                 cell(&line.ms_per_step, &milliseconds),
                 CellView::optional(line.images_per_s, |rate| text::count(rate.round() as u64)),
@@ -378,7 +360,7 @@ fn parts(lines: &[Line], machine: &Machine, words: Words) -> TableView {
             CellView::optional(line.peak_rss_bytes, |bytes| text::bytes(bytes as u64)),
             CellView::optional(line.faults, |faults| text::count(faults.round() as u64)),
         ]);
-        row(line, cells)
+        RowView::alone(&line.name, cells)
     });
     let word = |key| words.word(key);
     let mut columns: Vec<(&str, &str)> = (0..PARTS).map(|part| (word(phases::key(part)), "%")).collect();

@@ -210,22 +210,11 @@ fn view(input: &Input, words: Words) -> Result<TraceView, FigureError> {
     })
 }
 
-fn row(name: impl Into<String>, cells: Vec<CellView>) -> RowView {
-    RowView {
-        class: String::new(),
-        swatch: None,
-        name: name.into(),
-        kind: String::new(),
-        starts_group: true,
-        cells,
-    }
-}
-
 fn rate_table(roofline: &Roofline, words: Words) -> TableView {
     let rows = roofline
         .parts
         .iter()
-        .map(|timed| row(figure::name(timed.part, words), rate_cells(timed, roofline.ceilings)));
+        .map(|timed| RowView::alone(figure::name(timed.part, words), rate_cells(timed, roofline.ceilings)));
     let word = |key| words.word(key);
     let columns = [
         (word("traced.time"), "ms"),
@@ -268,7 +257,7 @@ fn operator_table(roofline: &Roofline, operators: &[Operator], words: Words) -> 
             CellView::number(text::fixed(operator.self_ns as f64 / all * 100.0, 1)),
             CellView::number(ms(operator.total_ns)),
         ];
-        row(operator.name.clone(), cells)
+        RowView::alone(operator.name.clone(), cells)
     });
     let word = |key| words.word(key);
     let columns = [

@@ -6,8 +6,10 @@ use crate::analyse::{Summary, quantity};
 use crate::digest::Digest;
 use crate::experiment::Experiment;
 use crate::experiment::metric::{Metric, Quantity};
+use crate::report::provenance::distinct;
 use crate::report::{Download, ReportError, csv};
 use crate::stats::Spread;
+use crate::words::Words;
 
 /// Of `values.csv`.
 pub(super) const VALUES_HEADER: &str = "arm,label,trial,seed,run,metric,value,alone,beside";
@@ -73,13 +75,7 @@ fn metrics(experiment: &Experiment) -> Vec<Metric> {
         let alike = claim.needs.alike.iter().map(|alike| alike.metric);
         claim.tests.iter().map(|test| test.metric).chain(alike)
     });
-    let mut metrics: Vec<Metric> = Vec::new();
-    for metric in shown.chain(claimed) {
-        if !metrics.contains(&metric) {
-            metrics.push(metric);
-        }
-    }
-    metrics
+    distinct(shown.chain(claimed))
 }
 
 fn measured(experiment: &Experiment, summary: &Summary) -> Vec<Measured> {
@@ -146,7 +142,7 @@ fn results_csv(means: &[Mean]) -> Vec<u8> {
         let fields = [
             csv::text(arm),
             metric.key(),
-            csv::text(&metric.to_string()),
+            csv::text(&Words::english().metric(*metric)),
             metric.quantity.facts().unit.to_owned(),
             n.to_string(),
             csv::number(Some(spread.mean)),
@@ -164,7 +160,7 @@ fn results_json(means: &[Mean]) -> Result<Vec<u8>, ReportError> {
         json!({
             "arm": arm,
             "metric": metric.key(),
-            "about": metric.to_string(),
+            "about": Words::english().metric(*metric),
             "unit": metric.quantity.facts().unit,
             "n": n,
             "mean": finite(spread.mean),

@@ -20,6 +20,7 @@ pub fn interval_from(values: &[f64], least_sd: f64, alpha: f64) -> Option<(f64, 
     Some((mean - half, mean + half))
 }
 
+#[cfg(test)]
 /// What a test with `n` values finds with which probability, for values of mean `effect` and deviation `sd`: that the
 /// one-sided `1 − alpha` bound lies above 0.
 ///
@@ -43,7 +44,7 @@ pub fn p_above(values: &[f64], least_sd: f64, bound: f64) -> Option<f64> {
     Some(StudentsT::new(0.0, 1.0, n - 1.0).ok()?.cdf(-(mean - bound) * n.sqrt() / sd))
 }
 
-/// The effect that a one-sided test of `n` values with deviation `sd` finds with the probability `wanted`: [`power`] solved
+/// The effect that a one-sided test of `n` values with deviation `sd` finds with the probability `wanted`: `power` solved
 /// for the effect.
 pub fn detectable(sd: f64, n: usize, alpha: f64, wanted: f64) -> Option<f64> {
     let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)? as f64;

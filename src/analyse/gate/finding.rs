@@ -70,18 +70,20 @@ pub struct Moved {
     pub to: f64,
 }
 
-/// How a check ends. What is greater decides when there are several.
-///
-/// A regression decides over everything, then that something else is trained. Then what is not comparable, before what is
-/// inconclusive: more seeds do not help before a stale baseline, or a run that never happened, is mended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Exit {
-    Holds,
-    Inconclusive,
-    NotComparable,
-    /// This tree trains something else, and nothing says that it trains worse.
-    Changed,
-    Regressed,
+named! {
+    /// How a check ends. What is greater decides when there are several.
+    ///
+    /// A regression decides over everything, then that something else is trained. Then what is not comparable, before what is
+    /// inconclusive: more seeds do not help before a stale baseline, or a run that never happened, is mended.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    pub enum Exit {
+        Holds = "holds",
+        Inconclusive = "inconclusive",
+        NotComparable = "not comparable",
+        /// This tree trains something else, and nothing says that it trains worse.
+        Changed = "changed",
+        Regressed = "regressed",
+    }
 }
 
 impl Findings {
@@ -124,6 +126,7 @@ impl Findings {
         self.all.iter().filter_map(seed).collect()
     }
 
+    #[cfg(test)]
     pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
         self.all.iter().filter(|finding| matches!(finding.verdict, Verdict::Alarm(_)))
     }
@@ -272,18 +275,6 @@ impl fmt::Display for Verdict {
             Self::Alarm(_) => "alarm",
             Self::Inconclusive(_) => "inconclusive",
             Self::NotComparable(_) => "not comparable",
-        })
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Holds => "holds",
-            Self::Regressed => "regressed",
-            Self::Changed => "changed",
-            Self::Inconclusive => "inconclusive",
-            Self::NotComparable => "not comparable",
         })
     }
 }

@@ -14,6 +14,8 @@ mod verdict;
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 pub use curve::{CurveFound, Point, Rise};
 pub use layout::{Arranged, Compared, Demonstration, Layout, Levels};
 pub use verdict::{CONTRIBUTES_SHARE, LEAST_SLOWDOWN, MAIN_SHARE, NO_CAUSE_SHARE, Presence, Share, Verdict};
@@ -65,7 +67,7 @@ pub struct Finding {
 }
 
 /// Means over the blocks.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Reading {
     pub gauge: Gauge,
     pub low: Option<f64>,

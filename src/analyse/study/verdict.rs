@@ -1,7 +1,5 @@
 //! From the share of a slowdown, and the interval that is shown with it, to a verdict.
 
-use std::fmt;
-
 use crate::analyse::timing::Estimate;
 
 /// A slowdown below this is not worth an explanation: shares of it would be quotients of noise.
@@ -17,15 +15,17 @@ pub const MAIN_SHARE: f64 = 0.5;
 /// minutes the interval of a share is about ±0.2 wide, and every other hypothesis would stay open for ever.
 pub const NO_CAUSE_SHARE: f64 = 0.25;
 
-/// Whether there is anything to explain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Presence {
-    /// Told from 1, at least [`LEAST_SLOWDOWN`], and more than two names of one thing differ by.
-    Found,
-    /// Told from [`LEAST_SLOWDOWN`]: what there may be is less.
-    Absent,
-    /// The blocks are too few or too unlike each other.
-    Undecided,
+named! {
+    /// Whether there is anything to explain.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Presence {
+        /// Told from 1, at least [`LEAST_SLOWDOWN`], and more than two names of one thing differ by.
+        Found = "found",
+        /// Told from [`LEAST_SLOWDOWN`]: what there may be is less.
+        Absent = "absent",
+        /// The blocks are too few or too unlike each other.
+        Undecided = "undecided",
+    }
 }
 
 /// The share of a slowdown that goes when a cause is removed.
@@ -37,27 +37,29 @@ pub struct Share {
     pub interval: Option<(f64, f64)>,
 }
 
-/// From the least to the most that is said.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Verdict {
-    /// There is no slowdown here.
-    NothingToExplain,
-    NotTestable,
-    /// The base has its cause removed.
-    AlreadySo,
-    /// It compares the same conditions as another hypothesis.
-    SameAs,
-    /// What it needs was not measured, or failed.
-    NotMeasured,
-    /// It says that there is a slowdown, in other words; true, and no cause.
-    Restates,
-    /// It explains less than [`NO_CAUSE_SHARE`].
-    RuledOut,
-    Open,
-    /// It explains more than [`CONTRIBUTES_SHARE`].
-    Contributes,
-    /// It explains more than [`MAIN_SHARE`].
-    MainCause,
+named! {
+    /// From the least to the most that is said.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    pub enum Verdict {
+        /// There is no slowdown here.
+        NothingToExplain = "nothing to explain",
+        NotTestable = "not testable here",
+        /// The base has its cause removed.
+        AlreadySo = "already so in this plan",
+        /// It compares the same conditions as another hypothesis.
+        SameAs = "same comparison as another",
+        /// What it needs was not measured, or failed.
+        NotMeasured = "not measured",
+        /// It says that there is a slowdown, in other words; true, and no cause.
+        Restates = "restates it",
+        /// It explains less than [`NO_CAUSE_SHARE`].
+        RuledOut = "ruled out",
+        Open = "open",
+        /// It explains more than [`CONTRIBUTES_SHARE`].
+        Contributes = "contributes",
+        /// It explains more than [`MAIN_SHARE`].
+        MainCause = "main cause",
+    }
 }
 
 impl Presence {
@@ -70,14 +72,6 @@ impl Presence {
             Self::Absent
         } else {
             Self::Undecided
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::Absent => "absent",
-            Self::Undecided => "undecided",
         }
     }
 }
@@ -103,25 +97,8 @@ impl Verdict {
     }
 
     /// For programs.
-    pub fn name(self) -> String {
-        self.to_string().replace(' ', "_")
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NothingToExplain => "nothing to explain",
-            Self::NotTestable => "not testable here",
-            Self::AlreadySo => "already so in this plan",
-            Self::SameAs => "same comparison as another",
-            Self::NotMeasured => "not measured",
-            Self::Restates => "restates it",
-            Self::RuledOut => "ruled out",
-            Self::Open => "open",
-            Self::Contributes => "contributes",
-            Self::MainCause => "main cause",
-        })
+    pub fn key(self) -> String {
+        self.name().replace(' ', "_")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::stats;
 use crate::stats::inference;
 
@@ -22,7 +24,7 @@ pub struct Contrast {
     pub squares: f64,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Estimate {
     pub value: f64,
     /// `None` where there is nothing to tell the spread from.

@@ -8,12 +8,14 @@ use crate::data::add::picture::{Picture, Size};
 use crate::data::add::{AddError, Read};
 use crate::data::{archive, cifar, idx, npy};
 
-/// What the files of a folder are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    Idx,
-    Npy,
-    Cifar,
+named! {
+    /// What the files of a folder are.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(super) enum Kind {
+        Idx = "idx",
+        Npy = "npy",
+        Cifar = "cifar",
+    }
 }
 
 /// Files with the names of the classes, one a line in the order of the labels.
@@ -23,14 +25,6 @@ impl Kind {
     /// By the files' names; `None` where they are none of these.
     pub(super) fn of(folder: &Path) -> Option<Self> {
         [Self::Npy, Self::Idx, Self::Cifar].into_iter().find(|kind| !kind.files(folder).is_empty())
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Idx => "idx",
-            Self::Npy => "npy",
-            Self::Cifar => "cifar",
-        }
     }
 
     /// The files of this kind, by name.

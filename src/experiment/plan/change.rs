@@ -10,9 +10,9 @@ use crate::experiment::plan::{
 use crate::experiment::{Arm, words};
 use crate::network::convolution::POLICIES;
 
-/// Declares [`PlanChange`]: a line for each key.
+/// Declares [`PlanChange`]: a line for each key, and in brackets the plan's field that it is and nothing more.
 macro_rules! plan_keys {
-    ($($(#[$doc:meta])* $key:ident: $type:ty,)*) => {
+    ($($(#[$doc:meta])* $key:ident: $type:ty $([$field:ident])?,)*) => {
         /// What a file's `[plan]`, a factor and `--set plan.KEY=VALUE` change in a plan: every knob of an execution by name.
         /// A key that is absent changes nothing.
         #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -41,27 +41,36 @@ macro_rules! plan_keys {
             pub fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
                 Self { $($key: self.$key.filter(|_| is_wanted(stringify!($key))),)* }
             }
+
+            /// Of the keys that are fields.
+            fn of_fields(plan: &Plan) -> Self {
+                Self { $($($key: Some(plan.$field),)?)* ..Self::default() }
+            }
+
+            fn apply_to_fields(&self, plan: Plan) -> Plan {
+                Plan { $($($field: self.$key.unwrap_or(plan.$field),)?)* ..plan }
+            }
         }
     };
 }
 
 plan_keys! {
     /// The named plan that the other keys change.
-    name: PlanName,
-    threads: u32,
-    memory_format: MemoryFormat,
-    allocator: Allocator,
-    huge_pages: bool,
-    pooling: Pooling,
-    optimizer: OptimizerForm,
-    kernels: Kernels,
+    name: PlanName [name],
+    threads: u32 [threads],
+    memory_format: MemoryFormat [memory_format],
+    allocator: Allocator [allocator],
+    huge_pages: bool [huge_pages],
+    pooling: Pooling [pooling],
+    optimizer: OptimizerForm [optimizer],
+    kernels: Kernels [kernels],
     convolution: ConvolutionName,
     /// Of the convolution `winograd`, which it chooses: version of the table that says what runs by layer and pass.
     policy: u32,
     /// Of a GPU: convolutions round their factors to TF32.
-    tf32: bool,
+    tf32: bool [tf32],
     /// Of a GPU: a step is recorded as CUDA graphs.
-    graph: bool,
+    graph: bool [graph],
     loader: LoaderName,
     /// Of the loader `samples`, which it chooses: threads that make batches; 0 is the thread that trains.
     workers: u32,
@@ -101,21 +110,12 @@ impl PlanChange {
             Convolution::Winograd { .. } => ConvolutionName::Winograd,
         };
         Self {
-            name: Some(plan.name),
-            threads: Some(plan.threads),
-            memory_format: Some(plan.memory_format),
-            allocator: Some(plan.allocator),
-            huge_pages: Some(plan.huge_pages),
-            pooling: Some(plan.pooling),
-            optimizer: Some(plan.optimizer),
-            kernels: Some(plan.kernels),
             convolution: Some(convolution),
             policy: plan.convolution.policy(),
-            tf32: Some(plan.tf32),
-            graph: Some(plan.graph),
             loader: Some(loader),
             workers,
             prefetch,
+            ..Self::of_fields(plan)
         }
     }
 
@@ -172,20 +172,8 @@ impl PlanChange {
     pub fn apply(&self, plan: &Plan) -> Plan {
         let named = |name| Plan::named(name, plan.threads, plan.device);
         let plan = self.name.map_or_else(|| plan.clone(), named);
-        Plan {
-            threads: self.threads.unwrap_or(plan.threads),
-            memory_format: self.memory_format.unwrap_or(plan.memory_format),
-            allocator: self.allocator.unwrap_or(plan.allocator),
-            huge_pages: self.huge_pages.unwrap_or(plan.huge_pages),
-            pooling: self.pooling.unwrap_or(plan.pooling),
-            optimizer: self.optimizer.unwrap_or(plan.optimizer),
-            kernels: self.kernels.unwrap_or(plan.kernels),
-            convolution: self.convolution(plan.convolution),
-            tf32: self.tf32.unwrap_or(plan.tf32),
-            graph: self.graph.unwrap_or(plan.graph),
-            loader: self.loader(plan.loader),
-            ..plan
-        }
+        let plan = self.apply_to_fields(plan);
+        Plan { convolution: self.convolution(plan.convolution), loader: self.loader(plan.loader), ..plan }
     }
 
     fn convolution(&self, convolution: Convolution) -> Convolution {
@@ -261,6 +249,7 @@ pub struct PlanAsked {
 }
 
 impl PlanAsked {
+    #[cfg(test)]
     /// That plan for every arm that does not say otherwise.
     pub fn exactly(plan: Plan) -> Self {
         Self { base: plan, set: PlanChange::default() }

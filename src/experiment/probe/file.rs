@@ -4,13 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Answers, Handed, Quantity};
-use crate::experiment::{Config, ExperimentError, ProfileName};
+use crate::experiment::{Config, ExperimentError, ProfileName, read_if_there};
 use crate::stats;
 
 const FORMAT: u32 = 1;
@@ -86,12 +85,7 @@ pub struct Known {
 impl ProbeFile {
     /// Reads and checks `path`; `None` when there is no such file.
     pub fn load(path: &Path) -> Result<Option<Self>, ExperimentError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ExperimentError::Read { path: path.display().to_string(), source }),
-        };
-        Self::parse(&path.display().to_string(), &text).map(Some)
+        read_if_there(path)?.map(|text| Self::parse(&path.display().to_string(), &text)).transpose()
     }
 
     /// `text` as the content of the file that is called `name`.
@@ -190,17 +184,12 @@ impl Stored {
 
 /// Name of the file in [`crate::experiment::baseline::FOLDER`].
 pub fn file_name(experiment: &str, profile: &ProfileName) -> String {
-    match profile.0.as_str() {
-        "" => format!("{experiment}.{SUFFIX}"),
-        profile => format!("{experiment}.{profile}.{SUFFIX}"),
-    }
+    profile.file_name(experiment, SUFFIX)
 }
 
 /// Experiment and profile that a file is named after; `None` for a name no file of probes has.
 pub fn parse_file_name(name: &str) -> Option<(String, ProfileName)> {
-    let stem = name.strip_suffix(SUFFIX)?.strip_suffix('.')?;
-    let (experiment, profile) = stem.rsplit_once('.').unwrap_or((stem, ""));
-    (!experiment.is_empty()).then(|| (experiment.to_owned(), ProfileName::from(profile)))
+    ProfileName::of_file_name(name, SUFFIX)
 }
 
 /// The command that writes the probes anew, of an experiment that a command line names so.

@@ -324,7 +324,7 @@ fn arms_of_a_grid_wear_the_colours_that_all_levels_of_the_first_factor_have() {
     let grid = whole.replacen("[profiles.smoke]", &format!("{plans}\n[profiles.smoke]"), 1);
     let colours =
         |text: &str| parse(text).unwrap().profile.arms.iter().map(|arm| arm.colour).collect::<Vec<_>>();
-    assert_eq!(colours(&grid), Colour::ALL[..6]);
+    assert_eq!(colours(&grid), Colour::IN_TURN[..6]);
     let all = grid.replacen("{ value = 128 }", "{ value = 128, colour = \"orange\" }", 1);
     let all = all.replacen("label = \"1 Ki\" }", "label = \"1 Ki\", colour = \"grey\" }", 1);
     let each = [Colour::Green, Colour::Orange, Colour::Grey];

@@ -11,6 +11,7 @@ use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Look, Mark};
 use crate::report::figure::{FigureError, bars, both, capital, extent, thin};
+use crate::report::provenance::distinct;
 use crate::report::view::{FigureView, PictureView};
 use crate::stats::Spread;
 use crate::text;
@@ -38,12 +39,7 @@ pub(crate) fn draw(
     anchor: &str,
     words: Words,
 ) -> Result<Vec<FigureView>, FigureError> {
-    let mut metrics: Vec<Metric> = Vec::new();
-    for metric in claim.tests.iter().map(|test| test.metric) {
-        if !metrics.contains(&metric) {
-            metrics.push(metric);
-        }
-    }
+    let metrics = distinct(claim.tests.iter().map(|test| test.metric));
     let figure = |(index, metric)| figure(metric, claim, summary, format!("{anchor}-arms-{index}"), words);
     metrics.into_iter().enumerate().filter_map(|numbered| figure(numbered).transpose()).collect()
 }

@@ -32,13 +32,13 @@ struct Curve {
 }
 
 pub(crate) fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<FigureView, FigureError> {
-    let id = metric.id();
+    let [id, title, axis] = metric.keys();
     let curves: Vec<Curve> =
         Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, metric, words)).collect();
     let means: Vec<Series> = curves.iter().map(|curve| curve.mean.clone()).collect();
     let range = extent(curves.iter().flat_map(|curve| curve.seeds.iter().flatten()).map(|point| point.1));
     let failed = |source| FigureError { figure: id, source };
-    let axis = words.word(metric.axis());
+    let axis = words.word(axis);
     let y = range.map(|(low, high)| Axis::around(axis, low, high, TICKS));
     let pictures = y.as_ref().map(|y| both(|size| draw_one(&curves, y, size, words)));
     let caption = match &y {
@@ -47,7 +47,7 @@ pub(crate) fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<Fi
     };
     Ok(FigureView {
         id: id.to_owned(),
-        title: words.word(metric.title()).to_owned(),
+        title: words.word(title).to_owned(),
         caption,
         legend: legend(&means).map_err(failed)?,
         description: describe(
@@ -62,26 +62,11 @@ pub(crate) fn draw(summary: &Summary, metric: Metric, words: Words) -> Result<Fi
 }
 
 impl Metric {
-    fn id(self) -> &'static str {
+    /// Its id, and the keys of its title and of the axis it is about.
+    fn keys(self) -> [&'static str; 3] {
         match self {
-            Self::Accuracy => "validation-accuracy",
-            Self::Loss => "validation-loss",
-        }
-    }
-
-    /// Key of the title.
-    fn title(self) -> &'static str {
-        match self {
-            Self::Accuracy => "figure.accuracy-title",
-            Self::Loss => "figure.loss-title",
-        }
-    }
-
-    /// Key of the axis' title.
-    fn axis(self) -> &'static str {
-        match self {
-            Self::Accuracy => "figure.accuracy-axis",
-            Self::Loss => "figure.loss-axis",
+            Self::Accuracy => ["validation-accuracy", "figure.accuracy-title", "figure.accuracy-axis"],
+            Self::Loss => ["validation-loss", "figure.loss-title", "figure.loss-axis"],
         }
     }
 

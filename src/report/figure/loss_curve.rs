@@ -49,7 +49,7 @@ struct Curve {
 }
 
 pub(crate) fn draw(summary: &Summary, along: Along, words: Words) -> Result<FigureView, FigureError> {
-    let id = along.id();
+    let [id, title, axis] = along.keys();
     let curves: Vec<Curve> =
         Look::each(summary).filter_map(|(arm, look)| Curve::of(arm, look, along, words)).collect();
     let smooth: Vec<Series> = curves.iter().map(|curve| curve.smooth.clone()).collect();
@@ -58,11 +58,11 @@ pub(crate) fn draw(summary: &Summary, along: Along, words: Words) -> Result<Figu
     let failed = |source| FigureError { figure: id, source };
     Ok(FigureView {
         id: id.to_owned(),
-        title: words.word(along.title()).to_owned(),
+        title: words.word(title).to_owned(),
         caption: caption(&curves, scales.as_ref(), summary, along, words),
         legend: legend(&smooth).map_err(failed)?,
         description: describe(
-            words.word(along.axis()),
+            words.word(axis),
             words.word("figure.training-loss-smoothed"),
             &smooth,
             &|loss| text::fixed(loss, 4),
@@ -73,26 +73,11 @@ pub(crate) fn draw(summary: &Summary, along: Along, words: Words) -> Result<Figu
 }
 
 impl Along {
-    fn id(self) -> &'static str {
+    /// Its id, and the keys of its title and of the axis it is about.
+    fn keys(self) -> [&'static str; 3] {
         match self {
-            Self::Steps => "loss-by-step",
-            Self::Images => "loss-by-image",
-        }
-    }
-
-    /// Key of the title.
-    fn title(self) -> &'static str {
-        match self {
-            Self::Steps => "figure.by-step",
-            Self::Images => "figure.by-image",
-        }
-    }
-
-    /// Key of the axis' title.
-    fn axis(self) -> &'static str {
-        match self {
-            Self::Steps => "figure.steps-axis",
-            Self::Images => "figure.images-axis",
+            Self::Steps => ["loss-by-step", "figure.by-step", "figure.steps-axis"],
+            Self::Images => ["loss-by-image", "figure.by-image", "figure.images-axis"],
         }
     }
 
@@ -205,7 +190,7 @@ fn draw_one(
     (along, words): (Along, Words),
     size: Size,
 ) -> Drawn<PictureView> {
-    let x = Axis::exact(words.word(along.axis()), 0.0, scales.most, size.pick(7, 5));
+    let x = Axis::exact(words.word(along.keys()[2]), 0.0, scales.most, size.pick(7, 5));
     let y = Axis::log(words.word("figure.training-loss"), scales.low, scales.high, size.pick(8, 6));
     let right = label::room(curves.iter().map(|curve| curve.label.as_str()), size);
     let left = y.ticks.iter().map(|tick| width::width(&tick.label)).max().unwrap_or(0) + 12;

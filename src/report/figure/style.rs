@@ -9,95 +9,43 @@ use plotters::style::{RGBColor, ShapeStyle};
 use crate::analyse::{ArmSummary, Summary};
 use crate::experiment::Colour;
 
-/// What a mark is, as the class that `templates/style.css` knows it by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mark {
-    Axis,
-    Grid,
-    Tick,
-    AxisTitle,
-    /// Every step, or the extremes of a few.
-    Raw,
-    /// One seed of several.
-    Seed,
-    /// The mean.
-    Line,
-    Marker,
-    EndLabel,
-    /// From a label to the point it was moved away from.
-    Leader,
-    Bar,
-    BarLabel,
-    Whisker,
-    /// Somebody else's number.
-    Reference,
-    Phase,
-    OnPhase,
-    /// From the least to the greatest of the seeds.
-    Band,
-    /// Where nothing differs.
-    Zero,
-    /// The least effect that matters.
-    Margin,
-    /// What one seed says.
-    Dot,
-    /// Where a curve can be pointed at; not seen until it is.
-    Probe,
-    /// No mark: what the mark before it stands for, for the page's script to say.
-    Value,
-}
-
-impl Mark {
-    const ALL: [Self; 22] = [
-        Self::Axis,
-        Self::Grid,
-        Self::Tick,
-        Self::AxisTitle,
-        Self::Raw,
-        Self::Seed,
-        Self::Line,
-        Self::Marker,
-        Self::EndLabel,
-        Self::Leader,
-        Self::Bar,
-        Self::BarLabel,
-        Self::Whisker,
-        Self::Reference,
-        Self::Phase,
-        Self::OnPhase,
-        Self::Band,
-        Self::Zero,
-        Self::Margin,
-        Self::Dot,
-        Self::Probe,
-        Self::Value,
-    ];
-
-    fn class(self) -> &'static str {
-        match self {
-            Self::Axis => "axis",
-            Self::Grid => "grid",
-            Self::Tick => "tick",
-            Self::AxisTitle => "axis-title",
-            Self::Raw => "raw",
-            Self::Seed => "seed",
-            Self::Line => "line",
-            Self::Marker => "marker",
-            Self::EndLabel => "end-label",
-            Self::Leader => "leader",
-            Self::Bar => "bar",
-            Self::BarLabel => "bar-label",
-            Self::Whisker => "whisker",
-            Self::Reference => "reference",
-            Self::Phase => "phase",
-            Self::OnPhase => "on-phase",
-            Self::Band => "band",
-            Self::Zero => "zero",
-            Self::Margin => "margin",
-            Self::Dot => "dot",
-            Self::Probe => "probe",
-            Self::Value => "value",
-        }
+named! {
+    /// What a mark is, as the class that `templates/style.css` knows it by.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum Mark {
+        Axis = "axis",
+        Grid = "grid",
+        Tick = "tick",
+        AxisTitle = "axis-title",
+        /// Every step, or the extremes of a few.
+        Raw = "raw",
+        /// One seed of several.
+        Seed = "seed",
+        /// The mean.
+        Line = "line",
+        Marker = "marker",
+        EndLabel = "end-label",
+        /// From a label to the point it was moved away from.
+        Leader = "leader",
+        Bar = "bar",
+        BarLabel = "bar-label",
+        Whisker = "whisker",
+        /// Somebody else's number.
+        Reference = "reference",
+        Phase = "phase",
+        OnPhase = "on-phase",
+        /// From the least to the greatest of the seeds.
+        Band = "band",
+        /// Where nothing differs.
+        Zero = "zero",
+        /// The least effect that matters.
+        Margin = "margin",
+        /// What one seed says.
+        Dot = "dot",
+        /// Where a curve can be pointed at; not seen until it is.
+        Probe = "probe",
+        /// No mark: what the mark before it stands for, for the page's script to say.
+        Value = "value",
     }
 }
 
@@ -137,7 +85,7 @@ impl Look {
     pub(crate) fn ink(self, mark: Mark) -> Ink {
         // At most eight colours; 0 is left for none.
         let colour =
-            Colour::ALL.iter().position(|&colour| colour == self.colour).map_or(0, |index| index + 1);
+            Colour::IN_TURN.iter().position(|&colour| colour == self.colour).map_or(0, |index| index + 1);
         Ink(RGBColor(mark as u8, colour as u8, self.turn))
     }
 
@@ -179,12 +127,12 @@ impl Ink {
         let mark = Mark::ALL.get(usize::from(mark))?;
         let colour = match colour {
             0 => String::new(),
-            colour => format!(" arm-{}", Colour::ALL.get(usize::from(colour) - 1)?.name()),
+            colour => format!(" arm-{}", Colour::IN_TURN.get(usize::from(colour) - 1)?.name()),
         };
         // Only phases have a colour for the first turn.
         let is_plain = turn == 0 && *mark != Mark::Phase;
         let turn = if is_plain { String::new() } else { format!(" turn-{turn}") };
-        Some(format!("{}{colour}{turn}", mark.class()))
+        Some(format!("{}{colour}{turn}", mark.name()))
     }
 }
 
@@ -289,7 +237,7 @@ mod tests {
         for (index, mark) in Mark::ALL.into_iter().enumerate() {
             assert_eq!(mark as usize, index);
             let turn = if mark == Mark::Phase { " turn-0" } else { "" };
-            assert_eq!(Ink::of(mark).class(), Some(format!("{}{turn}", mark.class())));
+            assert_eq!(Ink::of(mark).class(), Some(format!("{}{turn}", mark.name())));
         }
     }
 }

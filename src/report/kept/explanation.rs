@@ -10,7 +10,7 @@ use crate::experiment::study::Study;
 use crate::language::Language;
 use crate::record::RunRecord;
 use crate::report::kept::{Folder, KeptError, Kind, download};
-use crate::report::study::input::Input;
+use crate::report::study::Input;
 use crate::report::{Download, ReportError};
 
 const MEASURED: &str = "measured.json";
@@ -48,12 +48,12 @@ struct Costs<'a> {
 /// The files that lie beside the page and that nobody but the page needs.
 pub(in crate::report) fn downloads(input: &Input, others: &[Download]) -> Result<Vec<Download>, ReportError> {
     let mut records: Vec<&RunRecord> = Vec::new();
-    for record in input.records {
+    for record in &input.records {
         if records.iter().all(|known| known.environment != record.environment) {
             records.push(record);
         }
     }
-    let costs = Costs { measured: input.measured, curve: input.curve, records };
+    let costs = Costs { measured: &input.measured, curve: input.curve.as_ref(), records };
     let mut files = others.to_vec();
     let costs = serde_json::to_vec_pretty(&costs).map_err(ReportError::json)?;
     files.push(Download::of(MEASURED, "download.measured", costs));
@@ -62,27 +62,13 @@ pub(in crate::report) fn downloads(input: &Input, others: &[Download]) -> Result
     let wire = Wire {
         study: input.study.id.clone(),
         layout: input.layout.clone(),
-        folder: input.folder.to_owned(),
-        command: input.command.to_owned(),
+        folder: input.folder.clone(),
+        command: input.command.clone(),
         has_index: input.has_index,
-        languages: input.languages.to_vec(),
+        languages: input.languages.clone(),
     };
     files.push(download(Kind::Explanation, wire, &files)?);
     Ok(files)
-}
-
-/// A page's folder, read back.
-pub struct Page {
-    study: Study,
-    layout: Layout,
-    measured: Measured,
-    explanation: Explanation,
-    curve: Option<CurveFound>,
-    records: Vec<RunRecord>,
-    command: String,
-    folder: String,
-    has_index: bool,
-    pub languages: Vec<Language>,
 }
 
 #[derive(Deserialize)]
@@ -92,28 +78,8 @@ struct Read {
     records: Vec<RunRecord>,
 }
 
-impl Page {
-    pub fn into_source(self) -> (Study, Explanation) {
-        (self.study, self.explanation)
-    }
-
-    pub fn input(&self) -> Input<'_> {
-        Input {
-            study: &self.study,
-            layout: &self.layout,
-            measured: &self.measured,
-            explanation: &self.explanation,
-            curve: self.curve.as_ref(),
-            records: &self.records,
-            command: &self.command,
-            folder: &self.folder,
-            has_index: self.has_index,
-            languages: &self.languages,
-        }
-    }
-}
-
-pub fn read(folder: &Path) -> Result<Page, KeptError> {
+/// A page's folder, read back.
+pub fn read(folder: &Path) -> Result<Input, KeptError> {
     let folder = Folder::<Wire>::open(folder, Kind::Explanation)?;
     let name = format!("{}.toml", folder.of.study);
     let text = folder.text(&name)?;
@@ -121,5 +87,5 @@ pub fn read(folder: &Path) -> Result<Page, KeptError> {
     let Read { measured, curve, records } = folder.json(MEASURED)?;
     let Wire { layout, folder, command, has_index, languages, .. } = folder.of;
     let explanation = Explanation::of(&study, &layout, &measured);
-    Ok(Page { study, layout, measured, explanation, curve, records, command, folder, has_index, languages })
+    Ok(Input { study, layout, measured, explanation, curve, records, command, folder, has_index, languages })
 }

@@ -147,7 +147,7 @@ pub fn remake(
         Kind::Explanation => {
             let mut page = explanation::read(folder)?;
             page.languages = languages.map_or(page.languages, <[Language]>::to_vec);
-            Ok(study::render(&page.input())?)
+            Ok(study::render(&page)?)
         }
         Kind::Index => remake_index(folder, languages, |index| index),
     }
@@ -173,7 +173,7 @@ pub fn explained(folder: &Path) -> (Vec<Explained>, Vec<String>) {
     let (mut explanations, mut problems) = Explained::all_in(folder);
     for one in &mut explanations {
         match explanation::read(&folder.join(&one.folder)) {
-            Ok(page) => one.source = Some(Box::new(page.into_source())),
+            Ok(page) => one.source = Some(Box::new((page.study, page.explanation))),
             // An older page has its sentences alone.
             Err(KeptError::None { .. }) => {}
             Err(error) => problems.push(format!("what is said of '{}' has no figure: {error}", one.folder)),

@@ -117,7 +117,7 @@ fn says_largest(input: &Input, words: Words) -> Option<String> {
 
 /// The causes, where most of it is spent, what is open, and what is ruled out.
 fn says_found(input: &Input, words: Words) -> Vec<String> {
-    let explanation = input.explanation;
+    let explanation = &input.explanation;
     let of = |wanted: fn(Verdict) -> bool| {
         explanation.mechanisms.iter().filter(move |mechanism| wanted(mechanism.verdict)).map(|mechanism| {
             (mechanism, mechanism.title.to(words.language), &explanation.findings[mechanism.members[0]])

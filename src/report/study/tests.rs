@@ -41,16 +41,16 @@ impl Sample {
     fn files(&self) -> Vec<File> {
         let explanation = Explanation::of(&self.study, &self.layout, &self.measured);
         render(&Input {
-            study: &self.study,
-            layout: &self.layout,
-            measured: &self.measured,
-            explanation: &explanation,
-            curve: self.curve.as_ref(),
-            records: &self.records,
-            command: "pinbench explain slow",
-            folder: "measurements/explain-slow",
+            study: self.study.clone(),
+            layout: self.layout.clone(),
+            measured: self.measured.clone(),
+            explanation,
+            curve: self.curve.clone(),
+            records: self.records.clone(),
+            command: "pinbench explain slow".to_owned(),
+            folder: "measurements/explain-slow".to_owned(),
             has_index: true,
-            languages: &crate::language::Language::ALL,
+            languages: crate::language::Language::ALL.to_vec(),
         })
         .unwrap()
     }

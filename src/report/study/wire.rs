@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analyse::study::{CurveFound, Demonstration, Finding, Part, Point};
-use crate::analyse::timing::{Cost, Estimate, Measured};
+use crate::analyse::study::{CurveFound, Demonstration, Part, Point};
+use crate::analyse::timing::{Cost, Measured};
 use crate::clock::Phase;
 use crate::experiment::study::Level;
 use crate::language::Language;
 use crate::planted::DELAY_NS_PER_IMAGE;
-use crate::report::study::input::Input;
+use crate::report::study::Input;
 
 /// Version of the JSON. Keys are added under the same number, and change or go under the next.
 pub(crate) const FORMAT: u32 = 2;
@@ -26,18 +26,18 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
             "id": hypothesis.id,
             "title": hypothesis.title.to_string(),
             "mechanism": hypothesis.mechanism,
-            "verdict": finding.verdict.name(),
+            "verdict": finding.verdict.key(),
             "share": finding.share.map(|share| json!({ "value": share.value, "interval": share.interval })),
-            "slowdown_left": finding.left.as_ref().map(estimate),
-            "gain": finding.gain.as_ref().map(estimate),
+            "slowdown_left": finding.left,
+            "gain": finding.gain,
             "blocks": finding.blocks,
-            "gauges": gauges(finding),
+            "gauges": finding.readings,
         })
     });
     let mechanisms = explanation.mechanisms.iter().map(|mechanism| {
         let ids: Vec<&str> =
             mechanism.members.iter().map(|index| study.hypotheses[*index].id.as_str()).collect();
-        json!({ "title": mechanism.title.en(), "verdict": mechanism.verdict.name(), "hypotheses": ids })
+        json!({ "title": mechanism.title.en(), "verdict": mechanism.verdict.key(), "hypotheses": ids })
     });
     let value = json!({
         "format": FORMAT,
@@ -58,13 +58,13 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
         "floor": explanation.floor,
         "slowdown": {
             "presence": explanation.presence.name(),
-            "ratio": explanation.ratio.as_ref().map(estimate),
-            "above_ideal": explanation.slowdown.as_ref().map(estimate),
+            "ratio": explanation.ratio,
+            "above_ideal": explanation.slowdown,
         },
         "mechanisms": mechanisms.collect::<Vec<Value>>(),
         "hypotheses": hypotheses.collect::<Vec<Value>>(),
         "parts": explanation.parts.iter().map(part).collect::<Vec<Value>>(),
-        "curve": input.curve.map(curve),
+        "curve": input.curve.as_ref().map(curve),
         "processes": processes,
         "disturbed": disturbed,
         "repeated": repeated,
@@ -93,21 +93,12 @@ fn demonstration(demonstration: &Demonstration) -> Value {
     }
 }
 
-fn estimate(estimate: &Estimate) -> Value {
-    json!({ "value": estimate.value, "interval": estimate.interval, "n": estimate.n })
-}
-
-fn gauges(finding: &Finding) -> Value {
-    let gauge = |reading: &crate::analyse::study::Reading| json!({ "gauge": reading.gauge, "low": reading.low, "high": reading.high, "removed": reading.removed });
-    finding.readings.iter().map(gauge).collect()
-}
-
 fn part(part: &Part) -> Value {
     json!({
         "part": Phase::ALL.get(part.part).map_or("rest", |phase| phase.name()),
         "low_us": part.low_us,
         "high_us": part.high_us,
-        "more_us": estimate(&part.more_us),
+        "more_us": part.more_us,
     })
 }
 
@@ -122,11 +113,7 @@ fn curve(curve: &CurveFound) -> Value {
         })
     };
     let point = |point: &Point| json!({ "value": point.value, "base": cost(&point.base), "removed": cost(&point.removed) });
-    let rise = curve
-        .rise
-        .as_ref()
-        .map(|rise| json!({ "from": rise.from, "to": rise.to, "base": rise.base, "removed": rise.removed }));
-    json!({ "points": curve.points.iter().map(point).collect::<Vec<Value>>(), "rise": rise })
+    json!({ "points": curve.points.iter().map(point).collect::<Vec<Value>>(), "rise": curve.rise })
 }
 
 pub(crate) fn csv(measured: &Measured) -> String {
