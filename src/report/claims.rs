@@ -70,6 +70,32 @@ fn held_view(held: Held) -> HeldView {
     }
 }
 
+/// What a strip shows, for those who do not see it.
+fn description(
+    evidence: &Evidence,
+    what: &str,
+    estimate: &str,
+    interval: Option<&str>,
+    margin: &str,
+    words: Words,
+) -> String {
+    let none = if evidence.is_informative { "word.none" } else { "evidence.uninformative" };
+    let by_seed = |(seed, value): &(Seed, f64)| {
+        words.say("evidence.seed-value", &[("seed", seed), ("value", &number(evidence, *value))])
+    };
+    let by_seed: Vec<String> = words.some(evidence.values.iter().map(by_seed));
+    words.say(
+        "evidence.description",
+        &[
+            ("what", &what),
+            ("estimate", &estimate),
+            ("interval", &interval.unwrap_or(words.word(none))),
+            ("margin", &margin),
+            ("seeds", &words.join(&by_seed)),
+        ],
+    )
+}
+
 fn evidence_view(
     evidence: &Evidence,
     is_reduced: bool,
@@ -82,30 +108,10 @@ fn evidence_view(
     let interval = interval(evidence, words);
     let seeds = words.count("word.seed-count", evidence.values.len(), &[]);
     let margin = amount_unsigned(evidence, evidence.margin, words);
-    let by_seed = |(seed, value): &(Seed, f64)| {
-        words.say("evidence.seed-value", &[("seed", seed), ("value", &number(evidence, *value))])
-    };
-    let by_seed: Vec<String> = words.some(evidence.values.iter().map(by_seed));
     let is_open = evidence.verdict == Verdict::Inconclusive;
     EvidenceView {
         id,
-        description: words.say(
-            "evidence.description",
-            &[
-                ("what", &what),
-                ("estimate", &estimate),
-                (
-                    "interval",
-                    &interval.as_deref().unwrap_or(words.word(if evidence.is_informative {
-                        "word.none"
-                    } else {
-                        "evidence.uninformative"
-                    })),
-                ),
-                ("margin", &margin),
-                ("seeds", &words.join(&by_seed)),
-            ],
-        ),
+        description: description(evidence, what, &estimate, interval.as_deref(), &margin, words),
         what: what.to_owned(),
         estimate,
         interval,
