@@ -203,7 +203,8 @@ class Experiment:
         for row in self.values:
             self.trial.setdefault(row["arm"], row["trial"])
             self.by_metric[row["arm"], row["metric"]][row["seed"]] = row
-        self.images = {(row["run"], row["split"]): int(row["images"]) for row in self.table("epochs.csv", "run split images")}
+        self.images = {(row["run"], row["split"], int(row["epoch"])): int(row["images"])
+                       for row in self.table("epochs.csv", "run epoch split images")}
 
     def has(self, name):
         return name in self.page["sha256"] or (self.folder / name).is_file()
@@ -217,6 +218,16 @@ class Experiment:
         exact = (arm for arm, label in self.arms.items() if name in (arm, label))
         alike = (arm for arm, label in self.arms.items() if name.lower() in (arm.lower(), label.lower()))
         return next(itertools.chain(exact, alike), None)
+
+    def images_of(self, run, split, metric):
+        """Of the epoch that the metric is read after: the one that stands there, else the one whose weights were kept, else the last."""
+        of_run = next((record["outcome"] or {} for (_, known), record in self.runs.items() if known == run), {})
+        at = metric.partition("@")[2]
+        epochs = {(epoch, of): n for (known, of, epoch), n in self.images.items() if known == run}
+        if split == "test":  # it is evaluated once, after the last epoch
+            return next((n for (_, of), n in epochs.items() if of == "test"), None)
+        after = int(float(at)) - 1 if at else of_run.get("kept_epoch", max((epoch for epoch, _ in epochs), default=0))
+        return epochs.get((after, split))
 
     def weights(self, arm, run):
         return (self.runs[arm, run]["outcome"] or {}).get("final_weights")
@@ -410,11 +421,11 @@ class Part:
         # What it is a number of; claims about the same use the same runs again.
         runs = {e.by_metric[a, self.metric][s]["run"] for a in arms for s in self.seeds}
         # An accuracy is known to one image of its split: equal ones have no smaller spread (docs/reading-a-verdict.md).
-        splits = SPLITS.get(base(self.metric), ("test",) if base(self.metric).startswith("test_") and base(self.metric) != "test_loss" else ())
+        splits = SPLITS.get(base(self.metric), ())
         weights = {(s, e.weights(a, e.by_metric[a, self.metric][s]["run"])) for a in arms for s in self.seeds}
         if len(arms) > 1 and len(weights) == len(self.seeds):
             splits = ()  # runs of a seed that end with the same weights are one: that they are equal is no luck
-        self.step = max((1 / e.images[run, s] for run in runs for s in splits if (run, s) in e.images), default=0.0)
+        self.step = max((1 / n for run in runs for s in splits if (n := e.images_of(run, s, self.metric))), default=0.0)
         self.basis = self.metric, tuple(sorted(runs or trials))
         table = [[known[s] for known in self.of] for s in self.seeds]
         table = [[math.log(x) for x in row] if self.ratio else row for row in table]
@@ -513,7 +524,7 @@ class Part:
                 "evidence_verdict": verdict}
 
 
-SPLITS = {"val_acc": ("validation",), "train_acc": ("train",), "train_eval_acc": ("train_eval",),
+SPLITS = {"val_acc": ("validation",), "test_acc": ("test",), "test_top3": ("test",), "train_acc": ("train",), "train_eval_acc": ("train_eval",),
           "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation")}
 FORMS = ("order", "equal", "bound", "rises", "falls")
 
@@ -551,6 +562,10 @@ def parts_of(e, test):
     margin = test.get("margin", 0)
     if len(forms) != 1 or not (math.isfinite(margin) and margin > 0):
         raise Mistake("one form, and a margin above 0")
+    metric = base(metric_of(test["metric"]))
+    is_share = metric not in BY_RATIO and not UNITS.get(metric)
+    if is_share and margin >= 1:
+        raise Mistake("a margin of shares below 1")
     form, said = forms[0], test[forms[0]]
     if form in ("rises", "falls"):
         arms = arms_named(e, said)
@@ -569,11 +584,15 @@ def parts_of(e, test):
             raise Mistake("an equality has two sides")
         # An arm may be called by a number: it goes before the value.
         if e.arm(sides[1]) is None and is_number(sides[1].strip()):
+            if is_share and abs(float(sides[1])) > 1:
+                raise Mistake("a share is no percentage")
             return [Part(e, test, "about", arms_named(e, sides[:1]), float(sides[1]))]
         return [Part(e, test, "equal", arms_named(e, sides))]
     found = re.fullmatch(r"([^<>]*)([<>])(.*)", said, re.S)
     if not found or not is_number(found[3].strip()):
         raise Mistake("a bound has an arm, < or >, and a number")
+    if is_share and abs(float(found[3])) > 1:
+        raise Mistake("a share is no percentage")
     return [Part(e, test, "bound", arms_named(e, [found[1]]), float(found[3]), found[2] == "<")]
 
 
@@ -585,6 +604,8 @@ def needs_met(e, needs, parts):
     if "updates" in needs:
         met &= all(x >= needs["updates"] for arm in of("updates") for x in arm)
     if "train_loss" in needs:
+        if not needs["train_loss"] > 0:
+            raise Mistake("`train_loss` is above 0")
         met &= all(x <= needs["train_loss"] for arm in of("train_eval_loss") for x in arm)
     if "plan" in needs:
         used = {(row["arm"], row["run"]) for row in e.values if row["arm"] in arms}
@@ -608,12 +629,12 @@ def overall(verdicts):
 
 
 class Claim:
-    def __init__(self, e, table, again):
-        """`again`: how many claims above it have its id."""
+    def __init__(self, e, table, again, is_repeated):
+        """`again`: how many claims above it have its id; `is_repeated`: one has its place on the page."""
         self.id, self.says, self.experiment = table["id"], english(table["says"]), e
         self.key = e.id, self.id, again
         try:
-            if again or not table["tests"]:
+            if is_repeated or not table["tests"]:
                 raise Mistake("an id of its own, and a test")
             self.parts = [part for test in table["tests"] for part in parts_of(e, test)]
             is_judged = needs_met(e, table.get("needs", {}), self.parts)
@@ -637,8 +658,11 @@ class Claim:
 
 def claims_of(e):
     """The claims of an experiment's file, in its order."""
-    ids = [table["id"] for table in e.file.get("claims", [])]
-    return [Claim(e, table, ids[:i].count(table["id"])) for i, table in enumerate(e.file.get("claims", []))]
+    tables = e.file.get("claims", [])
+    ids = [table["id"] for table in tables]
+    # Ids that differ in signs or case alone would be one place on the page.
+    places = ["".join(letter if letter.isalnum() else "-" for letter in id).lower() for id in ids]
+    return [Claim(e, table, ids[:i].count(ids[i]), places[i] in places[:i]) for i, table in enumerate(tables)]
 
 
 def settle(claims):

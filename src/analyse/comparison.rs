@@ -9,7 +9,7 @@ use crate::words::Words;
 
 const ALPHA: f64 = 0.05;
 /// With which probability an effect is asked to be found (Cohen, Statistical Power Analysis, 1988). Of few values it is less,
-/// down to 0.73 of two: see [`inference::power`].
+/// down to 0.73 of two: see `inference::power`.
 const POWER: f64 = 0.8;
 /// A ratio that could be a hundred times as large as its least is not known at all.
 const WIDEST_RATIO: f64 = 100.0;

@@ -82,15 +82,10 @@ pub fn resolution(metric: Metric, run: &LoadedRun) -> f64 {
         Quantity::TrainEvalAcc => &[Split::TrainEval],
         Quantity::GapAcc => &[Split::TrainEval, Split::Validation],
         Quantity::GapAsTrained => &[Split::Train, Split::Validation],
-        Quantity::TestAcc
-        | Quantity::TestTop3
-        | Quantity::TestEce
-        | Quantity::TestPrecision
-        | Quantity::TestRecall
-        | Quantity::TestF1 => &[Split::Test],
+        Quantity::TestAcc | Quantity::TestTop3 => &[Split::Test],
         _ => &[],
     };
-    let rows = run.epochs.iter().filter(|row| splits.contains(&row.split));
+    let rows = splits.iter().filter_map(|&split| epoch_row(run, split, metric.at));
     rows.map(|row| 1.0 / f64::from(row.images.max(1))).fold(0.0, f64::max)
 }
 

@@ -28,8 +28,6 @@ const SPAN_MINUTES: f64 = 0.05;
 pub(crate) fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Result<ExitCode> {
     sweep::require_torch()?;
     let interrupt = Interrupt::install()?;
-    // Children wait for the machine without a word: whom for is said here, and then they have it in turn.
-    drop(sweep::machine_alone(&interrupt)?);
     let scratch =
         tempfile::Builder::new().prefix("pinbench-against-").tempdir().context("a folder for runs")?;
     let comparing = Comparing {
@@ -39,6 +37,8 @@ pub(crate) fn run(workspace: &Workspace, args: &CheckArgs, binary: &Path) -> Res
         args,
         interrupt,
     };
+    // Children wait for the machine without a word: whom for is said here, and then they have it in turn.
+    drop(sweep::machine_alone(&comparing.interrupt)?);
     let against = match comparing.compare() {
         Err(error) if error.is::<Stopped>() => {
             say("interrupted: nothing was judged and no run is kept; the same command starts over");

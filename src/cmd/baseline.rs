@@ -98,6 +98,7 @@ pub(crate) fn run(workspace: &Workspace, args: &AcceptArgs) -> Result<ExitCode> 
     let mut bench = Bench::new(workspace, None)?;
     let mut probes = Vec::new();
     if !args.trainings {
+        bench.be_alone()?;
         let Some(answers) = probe::accept(workspace, &experiments, bench.interrupt())? else {
             return Ok(interrupted());
         };

@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     let Cases { cases, probed, mut files } = cases(workspace, args)?;
     let mut bench = Bench::new(workspace, args.planted)?;
     if !probed.is_empty() {
+        bench.be_alone()?;
         workspace
             .note(&format!("asking {} for single steps", text::plural(probe::count(&probed), "network")));
     }
@@ -323,7 +324,8 @@ fn samples(store: &Store, request: &Request) -> Result<Vec<Sample>> {
 pub(crate) struct Bench<'a> {
     workspace: &'a Workspace,
     interrupt: Interrupt,
-    _machine: Exclusive,
+    /// Held from the first training on.
+    machine: Option<Exclusive>,
     planted: Option<Planted>,
     folders: Vec<tempfile::TempDir>,
 }
@@ -332,8 +334,15 @@ impl<'a> Bench<'a> {
     pub(crate) fn new(workspace: &'a Workspace, planted: Option<Planted>) -> Result<Self> {
         sweep::require_torch()?;
         let interrupt = Interrupt::install()?;
-        let machine = sweep::machine_alone(&interrupt)?;
-        Ok(Self { workspace, interrupt, _machine: machine, planted, folders: Vec::new() })
+        Ok(Self { workspace, interrupt, machine: None, planted, folders: Vec::new() })
+    }
+
+    /// Waits for the machine where it was not asked for yet: what trains nothing waits for nobody.
+    pub(crate) fn be_alone(&mut self) -> Result<()> {
+        if self.machine.is_none() {
+            self.machine = Some(sweep::machine_alone(&self.interrupt)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn interrupt(&self) -> &Interrupt {
@@ -367,6 +376,7 @@ impl<'a> Bench<'a> {
         if jobs.is_empty() {
             return Ok(Some(store));
         }
+        self.be_alone()?;
         let total = together(times.iter().copied(), at_once);
         let due = text::plural(jobs.len(), "run");
         self.workspace.note(&format!("{due} to train, about {} by a guess", text::duration(total)));

@@ -12,7 +12,7 @@ use pinbench::data::{self, Name, Options};
 use pinbench::schedule::Interrupt;
 use pinbench::text;
 
-use crate::cmd::args::EXIT_FAILURE;
+use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
 use crate::cmd::console::{print, say, table, warn};
 use crate::cmd::progress::is_terminal;
 use crate::cmd::workspace::Workspace;
@@ -94,6 +94,11 @@ pub(crate) fn define_own() -> Vec<String> {
 
 pub(crate) fn fetch(workspace: &Workspace, args: &FetchArgs) -> Result<ExitCode> {
     let root = data::root()?;
+    if let Some(missing) = args.from.iter().find(|from| !from.exists()) {
+        let text =
+            format!("--from: there is no '{}', expected a folder or a file with the data", missing.display());
+        return Err(WrongUsage(text).into());
+    }
     let options = Options { from: args.from.clone() };
     let sets = if args.sets.is_empty() { Name::built_in() } else { args.sets.clone() };
     for name in sets {

@@ -143,6 +143,7 @@ pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Optio
             None => return Ok(None),
         },
     };
+    let folder = workspace.root.join(folder);
     let shown = folder.strip_prefix(&workspace.root).unwrap_or(&folder).display().to_string();
     // A path of this machine leads nobody anywhere who reads the page elsewhere.
     let name = Path::new(folder.file_name().unwrap_or(folder.as_os_str())).display().to_string();

@@ -1,12 +1,13 @@
 //! `pinbench export --csv | --json | --tensorboard`: the runs there are, for other programs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use pinbench::experiment::{Experiment, Plan, Trial};
-use pinbench::record::{LoadedRun, RunRecord, Status, Store, tensorboard};
+use pinbench::experiment::{Experiment, Plan, Trial, TrialId};
+use pinbench::record::{LoadedRun, Problem, RunRecord, Status, Store, tensorboard};
 use pinbench::row::{EpochRow, Split};
 use serde::Serialize;
 
@@ -57,7 +58,13 @@ pub(crate) fn run(
 ) -> Result<ExitCode> {
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
-    let (mut found, mut damaged) = (Vec::new(), 0);
+    // A record that cannot be read is of the trial in whose folder it lies.
+    let trials = experiments.iter().flat_map(|one| one.profile.trials()).map(|(_, trial)| trial.id());
+    let trials: BTreeSet<TrialId> =
+        trials.filter(|id| trial.is_none_or(|start| id.to_string().starts_with(start))).collect();
+    let is_ours = |problem: &&Problem| trials.iter().any(|trial| problem.is_of(trial));
+    let unread = listing.problems.iter().filter(|problem| problem.fault.is_damage()).filter(is_ours);
+    let (mut found, mut damaged) = (Vec::new(), unread.count());
     for (experiment, arm, record) in experiments.iter().flat_map(|one| of(one, &listing.records)) {
         if trial.is_some_and(|start| !record.trial_id.to_string().starts_with(start)) {
             continue;

@@ -26,7 +26,7 @@ use pinbench::report::{Entry, Explained, File, Input, Lead, PAGE, index_pages, l
 use pinbench::stream::Seed;
 use pinbench::text;
 
-use crate::cmd::args::{PlanChoice, ProfileArg};
+use crate::cmd::args::{PlanChoice, ProfileArg, WrongUsage};
 use crate::cmd::console::{print, warn};
 use crate::cmd::workspace::{Workspace, command};
 
@@ -457,6 +457,7 @@ pub(crate) fn replace(folder: &Path, files: &[File]) -> Result<()> {
         );
     }
     let parent = folder.parent().unwrap_or(Path::new("."));
+    require_folder(parent)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let writing =
         || format!("cannot write the report into '{}'; check space and permissions", parent.display());
@@ -472,10 +473,19 @@ pub(crate) fn replace(folder: &Path, files: &[File]) -> Result<()> {
     swap(&draft, folder, &old).with_context(writing)
 }
 
+/// What is there and no folder is in the way, whatever the disk says of it.
+fn require_folder(folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        bail!(WrongUsage(format!("'{}' is a file, expected a folder for the pages", folder.display())));
+    }
+    Ok(())
+}
+
 /// Puts `files` of an index into `folder`, each whole, and leaves what else is there but its pages in other languages.
 fn write_beside(folder: &Path, files: Vec<File>) -> Result<()> {
     let writing =
         || format!("cannot write the index into '{}'; check space and permissions", folder.display());
+    require_folder(folder)?;
     fs::create_dir_all(folder).with_context(writing)?;
     for stale in index_pages().filter(|name| files.iter().all(|file| file.name != *name)) {
         match fs::remove_file(folder.join(stale)) {

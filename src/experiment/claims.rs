@@ -159,6 +159,10 @@ const SIGNS: [char; 3] = ['<', '>', '='];
 const AMBIGUOUS: &str = "an arm has '<', '>' or '=' in its name, which cannot be told from the sign of a claim: give its \
                          level a `label` without";
 
+fn is_ambiguous(text: &str, arms: &[Arm]) -> bool {
+    arms.iter().any(|arm| arm.label.contains(SIGNS) && text.contains(&arm.label))
+}
+
 #[derive(Clone, Copy)]
 enum Form {
     Order,
@@ -172,7 +176,7 @@ fn statement_of_text(text: &str, form: Form, arms: &[Arm]) -> Result<Statement, 
     match form {
         Form::Equal => match text.split('=').collect::<Vec<_>>()[..] {
             [a, b] => equal(a, b, arms),
-            _ if arms.iter().any(|arm| arm.label.contains(SIGNS)) => Err(format!("'{text}': {AMBIGUOUS}")),
+            _ if is_ambiguous(text, arms) => Err(format!("'{text}': {AMBIGUOUS}")),
             _ => Err(format!("'{text}': expected two arms, as in 'A = B', or an arm and a number")),
         },
         Form::Bound => bound(text, arms),
@@ -207,7 +211,7 @@ fn order(text: &str, arms: &[Arm]) -> Result<Statement, String> {
     let sign = match (text.contains('>'), text.contains('<')) {
         (true, false) => '>',
         (false, true) => '<',
-        _ if arms.iter().any(|arm| arm.label.contains(SIGNS)) => {
+        _ if is_ambiguous(text, arms) => {
             return Err(format!("'{text}': {AMBIGUOUS}"));
         }
         _ => return expected(),
@@ -358,6 +362,8 @@ tests = [TESTS]
                 "exactly one of",
             ),
             ("{ metric = \"val_acc\", bound = \"none > much\", margin = 0.1 }", "an arm and a number"),
+            ("{ metric = \"val_acc\", bound = \"none > 40\", margin = 0.1 }", "it is a share, no percentage"),
+            ("{ metric = \"val_acc\", order = \"none > half\", margin = 1 }", "expected less than 1"),
             ("{ metric = \"val_acc\", rises = [\"none\"], margin = 0.1 }", "at least two arms"),
             ("", "at least one test"),
         ] {

@@ -402,11 +402,11 @@ impl Optim {
             let expected = "nothing beside the optimizer `sgd`: it belongs to `adam` and `adamw`".to_owned();
             return Err(Impossible { key: key.into(), found, expected });
         }
-        let is_idle = |_| self.lr_rule.is_some();
+        let has_rule = |_| self.lr_rule.is_some();
         check_some(
             "optim.lr_base_batch",
             self.lr_base_batch,
-            is_idle,
+            has_rule,
             "`lr_rule` beside it, or no `lr_base_batch`",
         )?;
         let is_multistep = self.schedule == Some(Schedule::Multistep);

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use crate::digest::Digest;
@@ -147,7 +147,7 @@ pub fn verify(bundle: &Path, folder: &Path) -> Result<Checked, BundleError> {
 
 /// The digest of every file by its name, and the text of `sha256sums`.
 fn unpack(file: fs::File, folder: &Path) -> Result<BTreeMap<String, (Digest, String)>, BundleError> {
-    let mut archive = tar::Archive::new(GzDecoder::new(file).take(MOST_BYTES));
+    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)).take(MOST_BYTES));
     let mut found = BTreeMap::new();
     for entry in archive.entries().map_err(BundleError::Archive)? {
         let mut entry = entry.map_err(BundleError::Archive)?;
@@ -169,6 +169,14 @@ fn unpack(file: fs::File, folder: &Path) -> Result<BTreeMap<String, (Digest, Str
             return Err(content(&name, "is there twice"));
         }
     }
+    // What follows belongs to nothing that was checked: zeros end an archive, and the archive its file.
+    let mut rest = archive.into_inner();
+    let mut bytes = Vec::new();
+    rest.read_to_end(&mut bytes).map_err(BundleError::Archive)?;
+    let mut file = rest.into_inner().into_inner();
+    if bytes.iter().any(|byte| *byte != 0) || !file.fill_buf().map_err(BundleError::Archive)?.is_empty() {
+        return Err(BundleError::Archive(io::Error::other("other bytes follow the archive")));
+    }
     Ok(found)
 }
 
@@ -188,6 +196,12 @@ mod tests {
         let bytes = pack(folder.path(), &inside).unwrap();
         fs::write(&inside, &bytes).unwrap();
         assert_eq!(bytes, pack(folder.path(), &inside).unwrap(), "an older bundle is not in the new one");
+        let followed = folder.path().join("followed.tar.gz");
+        fs::write(&followed, [&bytes[..], b"more"].concat()).unwrap();
+        let error =
+            verify(&followed, tempfile::tempdir().unwrap().path()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("bytes follow"), "{error}");
+        fs::remove_file(followed).unwrap();
         let one = pack(&folder.path().join("m1"), &inside).unwrap_err().to_string();
         assert!(one.contains("one page of a report") && one.contains("bundle that folder"), "{one}");
         let elsewhere = tempfile::tempdir().unwrap();

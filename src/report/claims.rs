@@ -122,7 +122,7 @@ fn evidence_view(
         seeds,
         is_informative: evidence.is_informative,
         is_repeated: evidence.repeats.is_some(),
-        held: evidence.held.map(|held| held_view(held)),
+        held: evidence.held.map(held_view),
         effect_size: evidence
             .effect_size
             .filter(|_| evidence.bound.is_none())

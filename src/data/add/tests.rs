@@ -300,6 +300,10 @@ fn a_class_needs_a_name_of_its_own_and_of_one_line() {
     assert!(error.contains(r#"is "c\nat": expected a name of one line"#), "{error}");
     home.write("arrays/x.npy", &npy("|u1", "(4, 2, 2)", &[0; 16]));
     home.write("arrays/y.npy", &npy("|u1", "(4,)", &[0, 0, 1, 1]));
+    home.write("arrays/classes.txt", b"\xef\xbb\xbfant\n\nbee\n");
+    // A name was dropped to the label before it.
+    let error = home.add("pets", "arrays", &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("classes.txt' has nothing in line 2"), "{error}");
     home.write("arrays/classes.txt", b"ant\nant\n");
     let error = home.error("arrays", &shares(0.5));
     assert!(error.contains("class 2 of") && error.contains(r#""ant""#), "{error}");

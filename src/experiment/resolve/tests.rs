@@ -257,6 +257,62 @@ fn two_factors_of_one_label_or_key_are_refused() {
     assert!(text.contains(":28:7") && text.contains("varies `train.batch` too"), "{text}");
 }
 
+/// A level's `set` went over another factor's key without a word: the arm "64, fast" was trained with 32.
+#[test]
+fn two_factors_that_set_one_value_are_refused() {
+    let second = |set: &str| {
+        let factor = format!(
+            "[[factors]]\nlabel = \"how\"\nlevels = [{{ label = \"plain\", set = {{ \"optim.lr\" = 0.002 }} }}, {{ label = \"fast\", set = {{ {set} }} }}]\n\n[profiles.smoke]"
+        );
+        parse(&TEXT[..TEXT.find("[reference]").unwrap()].replacen("[profiles.smoke]", &factor, 1))
+    };
+    let text = second("\"train.batch\" = 32").unwrap_err().to_string();
+    assert!(text.contains("sets `train.batch` too"), "{text}");
+    assert_eq!(second("\"train.epochs\" = 9").unwrap().profile.arms.len(), 6);
+}
+
+#[test]
+fn arms_that_would_have_one_name_are_refused() {
+    let second = "label = \"b, c\", set = { \"train.epochs\" = 9 }";
+    let text = TEXT[..TEXT.find("[reference]").unwrap()].replacen(
+        "{ value = 128 }, { value = 1024, label = \"1 Ki\" }",
+        "{ value = 128, label = \"64, b\" }",
+        1,
+    );
+    let factor = format!(
+        "[[factors]]\nlabel = \"how\"\nlevels = [{{ label = \"c\", set = {{ \"train.epochs\" = 5 }} }}, {{ {second} }}]\n\n[profiles.smoke]"
+    );
+    let text = parse(&text.replacen("[profiles.smoke]", &factor, 1)).unwrap_err().to_string();
+    assert!(text.contains("two arms are called '64, b, c'"), "{text}");
+}
+
+/// "differs by −94.5625" was said of percentages, and an arm's second row was dropped.
+#[test]
+fn numbers_of_others_are_what_they_say_they_are_and_once_an_arm() {
+    let row = "{ arm = { \"train.batch\" = 128 }, val_acc = 0.98 }";
+    for (to, part) in [
+        (
+            "{ arm = { \"train.batch\" = 128 }, val_acc = 98.0 }",
+            "`val_acc` of the arm '128' is 98, expected a share",
+        ),
+        (
+            "{ arm = { \"train.batch\" = 128 }, minutes = -3 }",
+            "`minutes` of the arm '128' is -3, expected 0 or",
+        ),
+        ("{ arm = { \"train.batch\" = 128 } }", "says nothing of the arm '128'"),
+        (&format!("{row}, {row}"), "a reference row above is of the arm '128' too"),
+    ] {
+        let text = error(row, to);
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_base_batch_without_a_rule_scales_nothing_and_is_refused() {
+    let text = error("lr = 0.001", "lr = 0.001\nlr_base_batch = 64");
+    assert!(text.contains("optim.lr_base_batch") && text.contains("`lr_rule` beside it"), "{text}");
+}
+
 const NETWORK: &str = r#"layers = [
     { conv = 8, kernel = 3, pad = 1 },
     "relu",

@@ -58,7 +58,10 @@ impl Axis {
     /// From `low` to `high` exactly, with at most `most` ticks on the way.
     pub(super) fn exact(title: &str, low: f64, high: f64, most: usize) -> Self {
         let (low, high) = apart(low, high);
-        Self::stepped(title, low, high, tick_step(high - low, most))
+        let stepped = |most| Self::stepped(title, low, high, tick_step(high - low, most));
+        // One tick alone is no scale.
+        let finer = (most..most + 5).map(stepped).find(|axis| axis.ticks.len() > 1);
+        finer.unwrap_or_else(|| stepped(most))
     }
 
     /// Widened to the ticks around `low` and `high`, of which there are at most `most` and two.
