@@ -73,8 +73,8 @@ class Folder:
                 kept = {"train": (0.5, 0.6), "train_eval": (0.4, 0.7), "validation": (1 - accuracy, accuracy)}
                 for epoch in (0, 1):  # the second is after the one that early stopping kept
                     for split, (loss, share) in kept.items():
-                        epochs.append(run | {"epoch": epoch, "split": split, "loss": loss + epoch, "accuracy": share - epoch / 10})
-                epochs.append(run | {"epoch": 1, "split": "test", "loss": 0.3, "accuracy": 0.8})
+                        epochs.append(run | {"epoch": epoch, "split": split, "images": 100_000, "loss": loss + epoch, "accuracy": share - epoch / 10})
+                epochs.append(run | {"epoch": 1, "split": "test", "images": 100_000, "loss": 0.3, "accuracy": 0.8})
                 outcome = {"steps": STEPS[arm][seed], "train_ns": 60_000_000_000, "wall_ns": 90_000_000_000, "kept_epoch": 0}
                 runs.append({"arm": run["arm"], "run": run["run"], "config_hash": arm, "plan_hash": "p", "trial": {"seed": seed},
                              "status": {"state": "finished"}, "plan": {"name": "tuned"}, "outcome": outcome})
