@@ -255,7 +255,9 @@ fn a_report_on_an_empty_store_renders_and_prints_its_path() {
     ];
     assert_eq!(names(&workspace.path().join("korean")), files);
     let index = fs::read_to_string(workspace.path().join("pages/index.html")).unwrap();
-    assert!(index.contains("Not run yet under this profile; <code>pinbench list"));
+    assert!(
+        index.contains("None of the runs shown here is of these under this profile; <code>pinbench list")
+    );
 }
 
 #[test]

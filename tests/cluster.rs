@@ -90,7 +90,7 @@ fn a_manifest_is_refused_when_it_was_touched_and_an_index_when_there_is_none_or_
     let workspace = Workspace::new(EXPERIMENT);
     freeze(&workspace, "smoke");
     let (code, _, err) = workspace.run(&["run", "--manifest", "m.json", "--index", "4"]);
-    assert!(code == 1 && err.contains("no index 4: it has 4, from 0"), "{err}");
+    assert!(code == 2 && err.contains("no index 4: it has 4, from 0"), "{err}");
     let mut task = workspace.pinbench(&["run", "--manifest", "m.json", "--index", "0"]);
     let nowhere = task.env("PINBENCH_DATA", workspace.path().join("nowhere")).output().unwrap();
     let err = String::from_utf8(nowhere.stderr).unwrap();
@@ -99,7 +99,7 @@ fn a_manifest_is_refused_when_it_was_touched_and_an_index_when_there_is_none_or_
     let text = fs::read_to_string(&path).unwrap().replace("\"seed\": 1", "\"seed\": 7");
     fs::write(&path, text).unwrap();
     let (code, _, err) = workspace.run(&["run", "--manifest", "m.json", "--index", "0"]);
-    assert!(code == 1 && err.contains("was changed since it was made"), "{err}");
+    assert!(code == 2 && err.contains("was changed since it was made"), "{err}");
     let (code, _, err) = workspace.run(&["run", "m1", "--manifest", "m.json", "--index", "0"]);
     assert!(code == 2 && err.contains("cannot be used with"), "{err}");
 }

@@ -143,12 +143,13 @@ pub(crate) fn explain(workspace: &Workspace, args: &ExplainArgs) -> Result<Optio
             None => return Ok(None),
         },
     };
-    let folder = workspace.root.join(folder);
-    let shown = folder.strip_prefix(&workspace.root).unwrap_or(&folder).display().to_string();
+    let whole = workspace.root.join(&folder);
+    let inside = whole.strip_prefix(&workspace.root).ok();
     // A path of this machine leads nobody anywhere who reads the page elsewhere.
-    let name = Path::new(folder.file_name().unwrap_or(folder.as_os_str())).display().to_string();
-    let named = if folder.starts_with(&workspace.root) { &shown } else { &name };
-    let input = study::Input { has_index: args.out.join(PAGE).exists(), ..stored(&folder, named)? };
+    let name = inside.unwrap_or(Path::new(whole.file_name().unwrap_or(whole.as_os_str())));
+    let shown = inside.unwrap_or(&folder).display().to_string();
+    let named = name.display().to_string();
+    let input = study::Input { has_index: args.out.join(PAGE).exists(), ..stored(&folder, &named)? };
     let out = args.out.join(study::folder_name(&input.study, &input.layout));
     report::replace(&out, &study::render(&input)?)?;
     workspace.note(&format!("kept in {shown}; `pinbench explain --from` makes the page of it again"));
