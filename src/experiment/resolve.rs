@@ -33,8 +33,8 @@ pub(super) fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let base = Draft::new(source, &WireConfig { data, model, optim, train, augment, plan })?;
     let factors = wire.factors.iter().map(|factor| check_factor(source, &base, factor));
     let factors = factors.collect::<Result<Vec<Factor>, _>>()?;
-    check_names(source, &wire.factors, &factors)?;
     check_size(source, &factors)?;
+    check_names(source, &wire.factors, &factors)?;
     let places: Vec<Vec<Range<usize>>> = wire.factors.iter().map(level_places).collect();
     let seeds = check_seeds(source, wire.seeds.as_ref())?;
     let mut named: Vec<(&Spanned<String>, &WireProfile)> = wire.profiles.iter().collect();
