@@ -229,6 +229,27 @@ class Experiment:
         after = int(float(at)) - 1 if at else of_run.get("kept_epoch", max((epoch for epoch, _ in epochs), default=0))
         return epochs.get((after, split))
 
+    def step_of(self, arm, run, metric):
+        """By how much a metric of a run can differ at least: an image of a share, an update or an epoch of a length, else 0."""
+        name = base(metric)
+        if name == "updates_to_train_loss":
+            return 1.0
+        if name in ("epochs_to_train_loss", "updates"):
+            config = self.runs[arm, run]["trial"]["config"]
+            train = config["train"]
+            # Of whatever run saw all of the same images in an epoch.
+            alike = {known for (_, known), record in self.runs.items() if record["trial"]["config"]["data"] == config["data"]}
+            images = max((n for (known, of, _), n in self.images.items() if of == "train" and known in alike), default=0)
+            if name == "epochs_to_train_loss":
+                return train["batch"] / images
+            if "patience" in train:
+                return math.ceil(images / train["batch"])
+            return 1.0 if "target_loss" in train else math.ceil(1280 / train["batch"]) if "target_eval_loss" in train else 0.0
+        return max((1 / n for split in SPLITS.get(name, ()) if (n := self.images_of(run, split, metric))), default=0.0)
+
+    def number(self, arm, metric, seed):
+        return float(self.by_metric[arm, metric][seed]["value"])
+
     def weights(self, arm, run):
         return (self.runs[arm, run]["outcome"] or {}).get("final_weights")
 
@@ -418,14 +439,20 @@ class Part:
         self.seeds = [s for s in self.of[0] if all(s in known for known in self.of)]
         if len(arms) > 1 and len(set(trials)) == 1:
             self.seeds = []  # "arms that come down to the same training are one arm": nothing is compared
+        if base(self.metric) in TO_A_LOSS:  # the seeds that are left would be chosen by what is measured
+            came = {a: set(e.by_metric.get((a, self.metric), ())) for a in arms}
+            missed = set().union(*(set(e.by_metric.get((a, "roughness"), ())) - came[a] for a in arms))  # of runs with rows of steps
+            if missed if len(arms) == 1 else missed & set().union(*came.values()):
+                self.seeds = []
         # What it is a number of; claims about the same use the same runs again.
         runs = {e.by_metric[a, self.metric][s]["run"] for a in arms for s in self.seeds}
-        # An accuracy is known to one image of its split: equal ones have no smaller spread (docs/reading-a-verdict.md).
-        splits = SPLITS.get(base(self.metric), ())
+        # An accuracy is known to one image of its split, a length to one update: equal ones have no smaller spread (docs/reading-a-verdict.md).
+        steps = [e.step_of(a, e.by_metric[a, self.metric][s]["run"], self.metric) / (e.number(a, self.metric, s) if self.ratio else 1)
+                 for a in arms for s in self.seeds]
         weights = {(s, e.weights(a, e.by_metric[a, self.metric][s]["run"])) for a in arms for s in self.seeds}
         if len(arms) > 1 and len(weights) == len(self.seeds):
-            splits = ()  # runs of a seed that end with the same weights are one: that they are equal is no luck
-        self.step = max((1 / n for run in runs for s in splits if (n := e.images_of(run, s, self.metric))), default=0.0)
+            steps = []  # runs of a seed that end with the same weights are one: that they are equal is no luck
+        self.step = max(steps, default=0.0)
         self.basis = self.metric, tuple(sorted(runs or trials))
         table = [[known[s] for known in self.of] for s in self.seeds]
         table = [[math.log(x) for x in row] if self.ratio else row for row in table]
@@ -440,7 +467,7 @@ class Part:
         """Whether it is that number "seen from two sides": of the same trainings, but for its sign and what it is counted from."""
         if self.trainings != other.trainings or self.seeds != other.seeds or not self.n:
             return False
-        if not self.sd:
+        if not self.sd or not is_proportional(self.metric, other.metric):
             return self.metric == other.metric
         rests = ([one - sign * two for one, two in zip(self.numbers, other.numbers)] for sign in (1, -1))
         return any(max(rest) - min(rest) <= RELATIVE * self.sd for rest in rests)
@@ -506,7 +533,8 @@ class Part:
         """The columns of claims.csv that are of one comparison (docs/columns.md).
 
         detectable is (t_0.975 + t_0.8) s / sqrt n, of an equality (t_0.95 + t_0.9) s / sqrt n: the usual
-        approximation to "a power of 75 to 80 %" (read off).
+        approximation to "a power of 75 to 80 %" (read off); of all but an equality margin + z_0.8 s / sqrt n at least,
+        for the mean must come to the margin too.
         """
         verdict = self.decide(parts)
         low, high = self.shown_interval(0.05)
@@ -514,7 +542,10 @@ class Part:
         detectable = None
         if self.n > 1:
             power = sum(t_quantile(p, self.n - 1) for p in ((0.95, 0.9) if both else (0.975, 0.8)))
-            detectable = self.distance(power * max(self.sd, self.step) / math.sqrt(self.n))
+            error = max(self.sd, self.step) / math.sqrt(self.n)
+            least = math.log1p(self.margin) if self.ratio else self.margin
+            found = power * error if both else max(power * error, least + statistics.NormalDist().inv_cdf(0.8) * error)
+            detectable = self.distance(found)
         p = self.refutes if verdict == "refuted" else self.supports
         unit = "%" if self.ratio else UNITS.get(base(self.metric), "")
         return {"estimate": self.shown(self.mean) if self.n else None, "low": low, "high": high, "unit": unit,
@@ -525,7 +556,16 @@ class Part:
 
 
 SPLITS = {"val_acc": ("validation",), "test_acc": ("test",), "test_top3": ("test",), "train_acc": ("train",), "train_eval_acc": ("train_eval",),
-          "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation")}
+          "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation"),
+          "test_precision": ("test",), "test_recall": ("test",), "test_f1": ("test",)}
+TO_A_LOSS = {"updates_to_train_loss", "epochs_to_train_loss"}
+KIN = TO_A_LOSS, {"gradient_variance", "gradient_covariance"}
+
+
+def is_proportional(one, other):
+    return one == other or any({base(one), base(other)} == kin for kin in KIN) and one.partition("@")[2] == other.partition("@")[2]
+
+
 FORMS = ("order", "equal", "bound", "rises", "falls")
 
 
@@ -571,7 +611,9 @@ def parts_of(e, test):
         arms = arms_named(e, said)
         if len(arms) < 2:
             raise Mistake("a trend over fewer than two arms")
-        return [Part(e, test, "trend", arms, below=form == "falls")]
+        # "Arms that come down to the same training are one arm": a rank, and not two.
+        distinct = [arm for i, arm in enumerate(arms) if e.trial.get(arm, arm) not in {e.trial.get(other, other) for other in arms[:i]}]
+        return [Part(e, test, "trend", distinct if len(distinct) > 1 else arms, below=form == "falls")]
     signs = [sign for sign in ("=" if form == "equal" else "<>") if sign in said]
     sides = said.split(signs[0]) if signs else [said]
     if form == "order":
@@ -611,7 +653,9 @@ def needs_met(e, needs, parts):
         used = {(row["arm"], row["run"]) for row in e.values if row["arm"] in arms}
         met &= all(e.runs[run]["plan"]["name"] == needs["plan"] for run in used if run in e.runs)
     if "alike" in needs:  # an arm without a value is alike with none
-        within, known = needs["alike"]["within"], of(metric_of(needs["alike"]["metric"]))
+        within = needs["alike"]["within"]
+        of_arms = [e.per_seed(arm, metric_of(needs["alike"]["metric"])) for arm in arms]
+        known = [[x for seed, x in of_arm.items() if all(seed in other for other in of_arms)] for of_arm in of_arms]
         if not (math.isfinite(within) and within > 0):
             raise Mistake("`within` is above 0")
         means = [statistics.fmean(arm) for arm in known if arm]

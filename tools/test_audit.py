@@ -32,6 +32,7 @@ says = "Both losses are about 0.5, and updates fall."
 tests = [{ metric = "val_loss", equal = "big = 0.9", margin = 0.01 }, { metric = "updates", order = "big > small", margin = 0.1 }]
 """
 ACCURACY = {"big": [0.80, 0.82, 0.84], "small": [0.70, 0.71, 0.72]}  # differences 0.10, 0.11, 0.12
+CONFIG = {"data": {"set": "mnist"}, "train": {"batch": 64, "epochs": 2, "target_loss": 0.1}}
 STEPS = {"big": [110, 120, 130], "small": [100, 100, 100]}
 
 
@@ -76,7 +77,7 @@ class Folder:
                         epochs.append(run | {"epoch": epoch, "split": split, "images": 100_000, "loss": loss + epoch, "accuracy": share - epoch / 10})
                 epochs.append(run | {"epoch": 1, "split": "test", "images": 100_000, "loss": 0.3, "accuracy": 0.8})
                 outcome = {"steps": STEPS[arm][seed], "train_ns": 60_000_000_000, "wall_ns": 90_000_000_000, "kept_epoch": 0}
-                runs.append({"arm": run["arm"], "run": run["run"], "config_hash": arm, "plan_hash": "p", "trial": {"seed": seed},
+                runs.append({"arm": run["arm"], "run": run["run"], "config_hash": arm, "plan_hash": "p", "trial": {"seed": seed, "config": CONFIG},
                              "status": {"state": "finished"}, "plan": {"name": "tuned"}, "outcome": outcome})
                 known = {"train_acc": 0.6, "train_eval_acc": 0.7, "val_acc": accuracy, "test_acc": 0.8, "train_loss": 0.5,
                          "train_eval_loss": 0.4, "val_loss": 1 - accuracy, "test_loss": 0.3, "updates": STEPS[arm][seed],

@@ -17,13 +17,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analyse::comparison::{Comparison, Kind, widest};
+use crate::analyse::measure::Measures;
 use crate::analyse::summary::Summary;
 use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall, parts};
 use crate::analyse::{needs, quantity};
 use crate::digest::Digest;
 use crate::experiment::Experiment;
 use crate::experiment::claim::{Claim, Statement, Test};
-use crate::experiment::metric::Scale;
+use crate::experiment::metric::{Parameter, Scale};
 use crate::language::Localised;
 use crate::record::LoadedRun;
 use crate::stats;
@@ -137,6 +138,7 @@ impl Arms<'_> {
         let what = Words::each(|words| {
             words.say(relation, &[("one", &self.name(a, words)), ("other", &self.name(b, words))])
         });
+        let values = self.without_choice(&[a, b], values);
         self.comparison(&what, kind, &[a, b], values, |values| values[0] - values[1])
     }
 
@@ -156,16 +158,26 @@ impl Arms<'_> {
         let what = Words::each(|words| {
             words.say(relation, &[("arm", &self.name(arm, words)), ("value", &bound.value)])
         });
+        let values = self.without_choice(&[arm], values);
         self.comparison(&what, kind, &[arm], values, |values| bound.sign * (values[0] - bound.value))
     }
 
     /// The slope of least squares over the arms' ranks: the mean change from an arm to the next.
     fn trend(&mut self, list: &[usize], sign: f64) -> Comparison {
+        let original = |arm: usize| self.summary.arms[arm].original(arm);
+        // An arm that is a training of the list already has no rank of its own.
+        let mut distinct: Vec<usize> = Vec::new();
+        for &arm in list {
+            match distinct.iter().find(|&&other| original(other) == original(arm)) {
+                Some(&other) => self.remark_one_training(other, arm),
+                None => distinct.push(arm),
+            }
+        }
+        let is_one = distinct.len() < 2;
+        let list = if is_one { list } else { &distinct };
         let mut arms: Vec<BTreeMap<Seed, f64>> =
             list.iter().map(|&arm| self.values(arm, Kind::Trend)).collect();
-        let original = |arm: usize| self.summary.arms[arm].original(arm);
-        if list.iter().all(|&arm| original(arm) == original(list[0])) {
-            self.remark_one_training(list[0], list[1]);
+        if is_one {
             arms[0].clear();
         }
         let of_seed = |seed: &Seed| {
@@ -179,7 +191,39 @@ impl Arms<'_> {
             let names: Vec<&str> = list.iter().map(|&arm| self.name(arm, words)).collect();
             words.say(relation, &[("arms", &names.join(", "))])
         });
+        let values = self.without_choice(list, values);
         self.comparison(&what, Kind::Trend, list, values, |values| sign * slope(values))
+    }
+
+    /// Nothing, where a run of a seed came to the loss that is asked for and another did not: the seeds that are left would be
+    /// chosen by what is compared, and those against the claim be the first to go.
+    fn without_choice(&mut self, arms: &[usize], values: Vec<(Seed, f64)>) -> Vec<(Seed, f64)> {
+        let metric = self.test.metric;
+        if metric.quantity.facts().parameter != Parameter::Loss {
+            return values;
+        }
+        let mut of_seed: BTreeMap<Seed, (usize, usize)> = BTreeMap::new();
+        for (run, measures) in arms.iter().flat_map(|&arm| &self.summary.arms[arm].counted) {
+            let (came, did_not) = of_seed.entry(run.record.trial.seed).or_default();
+            match quantity::value(metric, run, measures) {
+                Some(_) => *came += 1,
+                // The rows of its steps may have been taken away from a run.
+                None => *did_not += usize::from(!run.steps.is_empty()),
+            }
+        }
+        let is_chosen = |(_, (came, did_not)): &(&Seed, &(usize, usize))| {
+            *did_not > 0 && (*came > 0 || arms.len() == 1)
+        };
+        let chosen: Vec<&Seed> = of_seed.iter().filter(is_chosen).map(|(seed, _)| seed).collect();
+        if chosen.is_empty() {
+            return values;
+        }
+        let text = Words::each(|words| {
+            let (seeds, metric) = (words.seeds(chosen.iter().copied()), words.metric(metric));
+            words.say("remark.not-reached", &[("seeds", &seeds), ("metric", &metric)])
+        });
+        remark(self.remarks, text);
+        Vec::new()
     }
 
     /// `rule` makes one number of a value an arm.
@@ -201,14 +245,21 @@ impl Arms<'_> {
         // From either side it is the same number.
         trials.sort_unstable();
         let is_counted = |run: &LoadedRun| values.iter().any(|(seed, _)| *seed == run.record.trial.seed);
-        let counted = arms.iter().flat_map(|&arm| &self.summary.arms[arm].counted).map(|(run, _)| run);
-        let of_runs: Vec<&LoadedRun> = counted.copied().filter(|run| is_counted(run)).collect();
-        let resolutions = of_runs.iter().map(|run| quantity::resolution(metric, run));
-        let weights: BTreeSet<_> = of_runs.iter().map(|run| weights_of(run)).collect();
+        let counted = arms.iter().flat_map(|&arm| &self.summary.arms[arm].counted);
+        let of_runs: Vec<&(&LoadedRun, Measures)> = counted.filter(|(run, _)| is_counted(run)).collect();
+        let is_ratio = kind.is_of_arms() && metric.quantity.facts().scale == Scale::Ratio;
+        let resolutions = of_runs.iter().map(|(run, measures)| {
+            let step = quantity::resolution(metric, run);
+            match quantity::value(metric, run, measures) {
+                Some(value) if is_ratio && value > 0.0 => step / value,
+                _ => step,
+            }
+        });
+        let weights: BTreeSet<_> = of_runs.iter().map(|(run, _)| weights_of(run)).collect();
         // Runs of a seed that end with the same weights are one: that they are equal is no luck.
         let is_one = arms.len() > 1 && weights.len() * arms.len() == of_runs.len();
         let resolution = resolutions.fold(0.0, f64::max) * if is_one { 0.0 } else { 1.0 };
-        let runs: BTreeSet<String> = of_runs.iter().map(|run| run.record.run.to_string()).collect();
+        let runs: BTreeSet<String> = of_runs.iter().map(|(run, _)| run.record.run.to_string()).collect();
         let mut comparison = Comparison {
             what: Words::each(|words| {
                 let what = what.to(words.language);

@@ -148,6 +148,10 @@ impl Comparison {
         }
         let pairs = || self.values.iter().zip(&other.values);
         let spread = stats::sample_sd(&self.values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+        // Accuracies of two splits differ by the same number of images now and then.
+        if !self.metric.is_proportional_to(other.metric) {
+            return false;
+        }
         let Some(spread) = spread.filter(|spread| *spread > 0.0) else { return self.metric == other.metric };
         let is_constant = |sign: f64| {
             let rest: Vec<f64> = pairs().map(|((_, one), (_, other))| one - sign * other).collect();
@@ -207,7 +211,11 @@ impl Comparison {
         match self.kind.is_two_sided() {
             // Both sides must be excluded, so each with half of the risk of missing it.
             true => inference::detectable(sd, n, ALPHA, POWER + (1.0 - POWER) / 2.0),
-            false => inference::detectable(sd, n, ALPHA / 2.0, POWER),
+            false => {
+                // The mean must come to the margin as well, which an effect of just the margin does half of the time.
+                let matters = self.margin + inference::normal_quantile(POWER) * sd / (n as f64).sqrt();
+                inference::detectable(sd, n, ALPHA / 2.0, POWER).map(|found| found.max(matters))
+            }
         }
     }
 

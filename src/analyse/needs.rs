@@ -1,5 +1,6 @@
 //! Whether the runs have come to what a claim needs to be judged.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::analyse::measure::Measures;
@@ -56,8 +57,16 @@ fn are_alike(Alike { metric, within }: &Alike, claim: &Claim, summary: &Summary)
     let places = metric.quantity.facts().places;
     let mut means = Vec::new();
     let mut said = Vec::new();
-    for arm in claim.arms().into_iter().map(|arm| &summary.arms[arm]) {
-        let found: Vec<f64> = values(*metric, arm).map(|(_, value)| value).collect();
+    let of_arms: Vec<(&ArmSummary, BTreeMap<Seed, f64>)> = claim
+        .arms()
+        .into_iter()
+        .map(|arm| (&summary.arms[arm], values(*metric, &summary.arms[arm]).collect()))
+        .collect();
+    // Arms are compared within seeds, so that a seed which only one of them has says nothing of what is compared.
+    let is_shared = |seed: &Seed| of_arms.iter().all(|(_, values)| values.contains_key(seed));
+    for (arm, values) in &of_arms {
+        let found: Vec<f64> =
+            values.iter().filter(|(seed, _)| is_shared(seed)).map(|(_, value)| *value).collect();
         let mean = stats::mean(&found);
         said.push(Words::each(|words| {
             let none = || words.word("word.none").to_owned();

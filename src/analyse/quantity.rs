@@ -6,7 +6,7 @@ use crate::experiment::metric::{Metric, Quantity};
 use crate::record::LoadedRun;
 use crate::row::{Diagnostic, Split, StepRow};
 use crate::stats;
-use crate::stats::target::Target;
+use crate::stats::target::{LOOK_EVERY, Target};
 
 /// The value of `metric`; `None` where the run's rows do not say, as for what was never measured or never reached.
 pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64> {
@@ -74,15 +74,31 @@ pub fn value(metric: Metric, run: &LoadedRun, measures: &Measures) -> Option<f64
     }
 }
 
-/// The step in which `metric` is known in a run: of an accuracy one image of its split, of what is no share of images 0.
+/// The step in which `metric` is known in a run, in its own unit: of an accuracy one image of its split, of a training's length
+/// one update, or the epoch after which it is decided whether to go on; 0 of what has none.
 pub fn resolution(metric: Metric, run: &LoadedRun) -> f64 {
+    let config = &run.record.trial.config;
+    let batch = f64::from(config.train.batch);
+    match metric.quantity {
+        Quantity::UpdatesToTrainLoss => return 1.0,
+        Quantity::EpochsToTrainLoss => return batch / images_per_epoch(run),
+        Quantity::Updates if config.train.patience.is_some() => return (images_per_epoch(run) / batch).ceil(),
+        Quantity::Updates if config.train.target_loss.is_some() => return 1.0,
+        Quantity::Updates if config.train.target_eval_loss.is_some() => return (LOOK_EVERY as f64 / batch).ceil(),
+        _ => {}
+    }
     let splits: &[Split] = match metric.quantity {
         Quantity::ValAcc => &[Split::Validation],
         Quantity::TrainAcc => &[Split::Train],
         Quantity::TrainEvalAcc => &[Split::TrainEval],
         Quantity::GapAcc => &[Split::TrainEval, Split::Validation],
         Quantity::GapAsTrained => &[Split::Train, Split::Validation],
-        Quantity::TestAcc | Quantity::TestTop3 => &[Split::Test],
+        // Of classes of as many images each, so is a macro mean.
+        Quantity::TestAcc
+        | Quantity::TestTop3
+        | Quantity::TestPrecision
+        | Quantity::TestRecall
+        | Quantity::TestF1 => &[Split::Test],
         _ => &[],
     };
     let rows = splits.iter().filter_map(|&split| epoch_row(run, split, metric.at));

@@ -105,12 +105,13 @@ fn is_identical(first: &LoadedRun, second: &LoadedRun) -> bool {
     };
     let steps = |run: &LoadedRun| -> Vec<_> { run.steps.iter().map(computed).collect() };
     let epochs = |run: &LoadedRun| -> Vec<_> { run.epochs.iter().map(scored).collect() };
-    // Runs of old formats have no chain.
+    // Runs of old formats have no chain, and the rows of its steps may have been taken away from a run.
     let chains = first.chain.is_empty() || second.chain.is_empty() || first.chain == second.chain;
+    let have_steps = !first.steps.is_empty() && !second.steps.is_empty();
     chains
         && weights(first).is_some()
         && weights(first) == weights(second)
-        && steps(first) == steps(second)
+        && (!have_steps || steps(first) == steps(second))
         && epochs(first) == epochs(second)
         && first.confusion == second.confusion
 }
@@ -123,9 +124,9 @@ fn scored(row: &EpochRow) -> (u32, &'static str, u32, u64, u64) {
     (row.epoch, row.split.name(), row.images, row.loss.to_bits(), row.accuracy.to_bits())
 }
 
-/// `None` where one run has more steps, or a loss is finite in one only.
+/// `None` where one run has more steps, a loss is finite in one only, or no rows of steps were kept.
 fn ulps(first: &[StepRow], second: &[StepRow]) -> Option<u32> {
-    if first.len() != second.len() {
+    if first.len() != second.len() || first.is_empty() {
         return None;
     }
     let distance = |(a, b): (&StepRow, &StepRow)| ulp_distance(a.loss as f32, b.loss as f32);
@@ -148,17 +149,18 @@ fn ulp_distance(a: f32, b: f32) -> Option<u32> {
 fn accuracy(first: &LoadedRun, second: &LoadedRun, spread: Option<Spread>) -> Option<(f64, f64)> {
     let score = |run: &LoadedRun| Measures::of(run).validation.map(|score| score.accuracy);
     let (a, b) = (score(first)?, score(second)?);
+    let images = f64::from(first.epochs.iter().rev().find(|row| row.split.name() == "validation")?.images);
+    // An accuracy is known to one image: seeds that happen to be equal do not make it certain.
+    let image = 1.0 / images;
     let tolerance = match spread {
         // The difference of two draws has √2 of the spread of one.
         Some(Spread { sd: Some(sd), n, .. }) if n >= 3 => {
-            stats::inference::quantile(n as f64 - 1.0, 1.0 - ALPHA / 2.0)? * sd * 2.0_f64.sqrt()
+            stats::inference::quantile(n as f64 - 1.0, 1.0 - ALPHA / 2.0)? * sd.max(image) * 2.0_f64.sqrt()
         }
         _ => {
-            let images =
-                f64::from(first.epochs.iter().rev().find(|row| row.split.name() == "validation")?.images);
             let share = f64::midpoint(a, b);
             let z = stats::inference::normal_quantile(1.0 - ALPHA / 2.0);
-            z * (2.0 * share * (1.0 - share) / images).sqrt()
+            (z * (2.0 * share * (1.0 - share) / images).sqrt()).max(image)
         }
     };
     Some((b - a, tolerance))
@@ -202,7 +204,8 @@ fn first_link(a: &[(u64, u64)], b: &[(u64, u64)]) -> Option<u64> {
 fn first_loss(a: &[StepRow], b: &[StepRow]) -> Option<u64> {
     let both = a.len().min(b.len());
     let same = a.iter().zip(b).take_while(|(a, b)| computed(a) == computed(b)).count();
-    if same == both && a.len() == b.len() { None } else { Some(same as u64) }
+    // Without rows of one nobody knows where they part.
+    if both == 0 || (same == both && a.len() == b.len()) { None } else { Some(same as u64) }
 }
 
 fn first_tensors(a: &[ChainRow], b: &[ChainRow]) -> Option<(u64, Vec<String>)> {

@@ -331,8 +331,12 @@ fn finished_by_seed<'a>(
 }
 
 fn minutes_by_seed(counted: &[(&LoadedRun, Measures)]) -> BTreeMap<Seed, f64> {
+    // A few steps are mostly the first one, which takes as long as several.
+    let is_warm = |run: &LoadedRun| {
+        run.record.outcome.as_ref().is_none_or(|outcome| outcome.steps > WARM_UP_STEPS as u64)
+    };
     let minutes = |(run, measures): &(&LoadedRun, Measures)| {
-        measures.train_minutes.map(|minutes| (run.record.trial.seed, minutes))
+        measures.train_minutes.filter(|_| is_warm(run)).map(|minutes| (run.record.trial.seed, minutes))
     };
     counted.iter().filter_map(minutes).collect()
 }

@@ -208,9 +208,11 @@ fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName
     names.sort_unstable();
     let mut orphans = Vec::new();
     for name in names {
+        // A name may have dots of its own.
+        let is_of = |id: &str| name.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'));
         match baseline::parse_file_name(&name).or_else(|| probes::parse_file_name(&name)) {
             Some((experiment, of))
-                if !known.contains(&experiment) && profile.is_none_or(|asked| *asked == of) =>
+                if !known.iter().any(|id| is_of(id)) && profile.is_none_or(|asked| *asked == of) =>
             {
                 orphans.push(Findings::orphaned(&experiment, of));
             }

@@ -174,6 +174,12 @@ pub(crate) fn verify(workspace: &Workspace, args: &VerifyArgs) -> Result<ExitCod
         anyhow::bail!("no data set in '{}'; run `pinbench data fetch`", root.display());
     }
     let mut code = ExitCode::SUCCESS;
+    if args.sets.is_empty() {
+        for wrong in define_own() {
+            say(&format!("error: {wrong}"));
+            code = ExitCode::from(EXIT_FAILURE);
+        }
+    }
     for name in sets {
         match data::load(name, &root) {
             Ok(_) => print(&format!("{name}: verified, {}", data::place(name, &root).display()))?,

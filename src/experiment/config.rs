@@ -170,7 +170,7 @@ pub struct Train {
     pub epochs: u32,
     /// End after so many steps, within whatever epoch that is.
     pub max_steps: Option<u32>,
-    /// End once the mean training loss of the last 6,400 images is not above this, in nats.
+    /// End once the mean training loss of at least the last 6,400 images is not above this, in nats.
     pub target_loss: Option<f64>,
     /// End once the loss in eval mode over the first 2,000 of the training images that are evaluated is not above this, in
     /// nats; looked at every 1,280 images, or after each step of a larger batch. So arms end at a loss that is measured
@@ -357,7 +357,7 @@ impl Augment {
             rotation: self.rotation.filter(|&degrees| degrees != 0.0),
             flip: self.flip.filter(|&flip| flip),
             crop: self.crop.filter(|&pixels| pixels != 0),
-            cutout: self.cutout,
+            cutout: self.cutout.filter(|&pixels| pixels != 0),
         };
         (augment != Self::default()).then_some(augment)
     }
@@ -409,6 +409,13 @@ impl Optim {
             has_rule,
             "`lr_rule` beside it, or no `lr_base_batch`",
         )?;
+        check_some("optim.lr_base_batch", self.lr_base_batch, |images| images > 0, "at least 1 image")?;
+        // A rate would be scaled from each arm's own batch to that same batch.
+        let scales = self.lr_rule.is_some_and(|rule| rule != LrRule::Constant);
+        check("optim.lr_rule", &"a rule that scales", !scales || self.lr_base_batch.is_some(), || {
+            "`lr_base_batch` beside it, the batch that `lr` is meant for".to_owned()
+        })?;
+        check("optim.lr", &self.lr, self.lr.is_finite() && self.lr > 0.0, || "a number above 0".to_owned())?;
         let is_multistep = self.schedule == Some(Schedule::Multistep);
         Ok(Self {
             lr: self.scaled_lr(batch),
@@ -418,6 +425,7 @@ impl Optim {
             gamma: self.gamma.or(is_multistep.then_some(0.1)),
             decay: self.decay.filter(|&decay| decay != Decay::All && self.weight_decay != 0.0),
             momentum: self.momentum.filter(|&momentum| momentum != 0.0 || self.name != OptimName::Sgd),
+            warm_up: self.warm_up.filter(|&steps| steps != 0),
             lr_rule: None,
             lr_base_batch: None,
             ..self

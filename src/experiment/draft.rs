@@ -21,6 +21,13 @@ pub(super) struct Draft {
     places: BTreeMap<String, Range<usize>>,
 }
 
+/// A value for a dotted key, and where it was written.
+pub(super) struct Set {
+    pub key: String,
+    pub value: Value,
+    pub place: Range<usize>,
+}
+
 impl Draft {
     /// The config as a file's tables have it.
     pub(super) fn new(source: &Source, base: &WireConfig) -> Result<Self, LocatedError> {
@@ -63,34 +70,39 @@ impl Draft {
         Some(format!("`{there}` has no `{wanted}`; it has {has}"))
     }
 
-    /// Sets a value that `require` found, and refuses one of a kind the config cannot hold.
-    pub(super) fn set(
-        &mut self,
-        source: &Source,
-        key: &str,
-        value: Value,
-        place: Range<usize>,
-    ) -> Result<(), LocatedError> {
-        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
-        if let Some(Value::Object(table)) = self.tree.pointer_mut(&Self::pointer(table)) {
-            table.insert(name.to_owned(), value);
-        } else if let Some(place_in_a_list) = self.tree.pointer_mut(&Self::pointer(key)) {
-            *place_in_a_list = value;
+    /// Sets values that `require` found, and refuses those of a kind the config cannot hold. Two of one layer may fit it only
+    /// together, so that what is wrong is the first after which it never was a config again.
+    pub(super) fn set(&mut self, source: &Source, values: Vec<Set>) -> Result<(), LocatedError> {
+        let mut wrong = None;
+        for Set { key, value, place } in values {
+            let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
+            if let Some(Value::Object(table)) = self.tree.pointer_mut(&Self::pointer(table)) {
+                table.insert(name.to_owned(), value);
+            } else if let Some(place_in_a_list) = self.tree.pointer_mut(&Self::pointer(&key)) {
+                *place_in_a_list = value;
+            } else if let Some(message) = self.missing_within(&key) {
+                // Another factor, or the profile, has taken away what was there when the file was read.
+                return Err(source.error(Some(place), message));
+            }
+            self.places.insert(key.clone(), place.clone());
+            match serde_json::from_value::<WireConfig>(self.tree.clone()) {
+                Ok(_) => wrong = None,
+                Err(error) => {
+                    let message = format!("`{key}`: {}", plain(&error.to_string()));
+                    wrong.get_or_insert_with(|| source.error(Some(place), message));
+                }
+            }
         }
-        self.places.insert(key.to_owned(), place.clone());
-        match serde_json::from_value::<WireConfig>(self.tree.clone()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(source.error(Some(place), format!("`{key}`: {}", plain(&error.to_string())))),
-        }
+        wrong.map_or(Ok(()), Err)
     }
 
-    /// Lowers the number at `key` to `most`; what is absent stays so.
+    /// Lowers the number at `key` to `most`, and says whether there is one; what is absent stays so.
     pub(super) fn cap(
         &mut self,
         source: &Source,
         key: &Spanned<String>,
         most: &Spanned<toml::Value>,
-    ) -> Result<(), LocatedError> {
+    ) -> Result<bool, LocatedError> {
         let value = json(source, most)?;
         let Some(limit) = value.as_f64() else {
             let message = format!("`{}` is capped by a number, found {value}", key.get_ref());
@@ -98,9 +110,10 @@ impl Draft {
         };
         let found = self.tree.pointer(&Self::pointer(key.get_ref())).and_then(Value::as_f64);
         if found.is_some_and(|found| found > limit) {
-            self.set(source, key.get_ref(), value, most.span())?;
+            let (key, place) = (key.get_ref().clone(), most.span());
+            self.set(source, vec![Set { key, value, place }])?;
         }
-        Ok(())
+        Ok(found.is_some())
     }
 
     pub(super) fn finish(

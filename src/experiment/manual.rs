@@ -86,7 +86,7 @@ mod tests {
                 Parameter::Epoch => "; `@3` is after epoch 3, else after the last",
                 Parameter::Epochs => "; `@2` is over the first 2 epochs, else over one",
                 Parameter::Loss => {
-                    "; needs a loss in nats, as in `@0.1`, that the mean over the last 6,400 images comes down to"
+                    "; needs a loss in nats, as in `@0.1`, that the mean over at least the last 6,400 images comes down to"
                 }
             };
             let unit = if facts.unit.is_empty() { String::new() } else { format!(", in {}", facts.unit) };

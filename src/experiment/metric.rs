@@ -134,6 +134,20 @@ impl Facts {
 }
 
 impl Metric {
+    /// Whether the ratio of two trainings is the same in both: epochs are updates, of so many images each.
+    pub fn is_proportional_to(self, other: Self) -> bool {
+        let is_kin = |one: Self, other: Self| {
+            let pair = (one.quantity, other.quantity);
+            one.at == other.at
+                && matches!(
+                    pair,
+                    (Quantity::EpochsToTrainLoss, Quantity::UpdatesToTrainLoss)
+                        | (Quantity::GradientVariance, Quantity::GradientCovariance)
+                )
+        };
+        self == other || is_kin(self, other) || is_kin(other, self)
+    }
+
     /// As a claim names it: what [`parse`](Self::parse) reads.
     pub fn key(self) -> String {
         let at = self.at.map(|at| format!("@{at}")).unwrap_or_default();

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use crate::experiment::claims;
 use crate::experiment::config::Config;
-use crate::experiment::draft::{Draft, json};
+use crate::experiment::draft::{Draft, Set, json};
 use crate::experiment::identity::MAX_SEED;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::bare;
@@ -110,10 +110,42 @@ fn check_factor(source: &Source, base: &Draft, wire: &WireFactor) -> Result<Fact
             let message = format!("factor `{name}` has the label '{}' twice", level.label);
             return Err(source.error(Some(place), message));
         }
+        let sets_the_same = |other: &&Level| {
+            other.set.len() == level.set.len()
+                && other.set.iter().all(|(key, value)| {
+                    level.set.iter().any(|(own, found)| own == key && are_alike(value, found))
+                })
+        };
+        if let Some(other) = levels.iter().find(sets_the_same) {
+            let message = format!(
+                "the levels '{}' and '{}' of factor `{name}` set the same: they would be one training under two names",
+                other.label, level.label
+            );
+            return Err(source.error(Some(place), message));
+        }
+        if level.label.en().trim().is_empty() {
+            let message = format!("a level of factor `{name}` has an empty label");
+            return Err(source.error(Some(place), message));
+        }
         levels.push(level);
     }
     check_one_line(source, wire.label.get_ref(), wire.label.span())?;
     Ok(Factor { name, label: wire.label.get_ref().clone(), levels })
+}
+
+/// Whether two values are one: 1 is 1.0.
+fn are_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| are_alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|found| are_alike(value, found)))
+        }
+        _ => one == other,
+    }
 }
 
 /// Names of arms stand in tables, in commands and in files with a line a run.
@@ -220,12 +252,14 @@ impl Grid<'_> {
         let Self { source, base, factors, places, .. } = self;
         let mut draft = Draft::clone(base);
         let mut changes = Vec::new();
+        let mut own = Vec::new();
         for (key, value) in &wire.set {
             base.require(source, key)?;
             let level = json(source, value)?;
             changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
-            draft.set(source, key.get_ref(), level, value.span())?;
+            own.push(Set { key: key.get_ref().clone(), value: level, place: value.span() });
         }
+        draft.set(source, own)?;
         for (key, most) in &wire.cap {
             base.require(source, key)?;
             changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
@@ -235,18 +269,30 @@ impl Grid<'_> {
             None => self.seeds.clone(),
         };
         let mut arms = Vec::new();
+        let mut capped = vec![false; wire.cap.len()];
         for levels in grid(factors) {
             let mut draft = draft.clone();
-            for ((factor, places), &level) in factors.iter().zip(*places).zip(&levels) {
-                for (key, value) in &factor.levels[level].set {
-                    draft.set(source, key, value.clone(), places[level].clone())?;
-                }
-            }
-            for (key, most) in &wire.cap {
-                draft.cap(source, key, most)?;
+            let of_levels = factors.iter().zip(*places).zip(&levels).flat_map(|((factor, places), &level)| {
+                let set = factor.levels[level].set.iter();
+                set.map(move |(key, value)| Set {
+                    key: key.clone(),
+                    value: value.clone(),
+                    place: places[level].clone(),
+                })
+            });
+            draft.set(source, of_levels.collect())?;
+            for ((key, most), is_capped) in wire.cap.iter().zip(&mut capped) {
+                *is_capped |= draft.cap(source, key, most)?;
             }
             let resolved = draft.finish(source, &name)?;
             arms.push(arm(factors, levels, arms.len(), resolved));
+        }
+        // It would be said on a page that nothing exceeds it.
+        if let Some(((key, _), _)) = wire.cap.iter().zip(&capped).find(|(_, is_capped)| !**is_capped) {
+            let key_name = key.get_ref();
+            let message =
+                format!("no arm has a number at `{key_name}` that could be capped; give it one by `set`");
+            return Err(source.error(Some(key.span()), message));
         }
         let closer: Vec<_> = arms.iter().map(|arm| closer(arm, &arms)).collect();
         arms.iter_mut().zip(closer).for_each(|(arm, closer)| arm.closer = closer);
@@ -406,7 +452,7 @@ fn find_arm(
             return Err(source.error(Some(key.span()), unknown("factor", key.get_ref(), &known)));
         };
         let wanted = json(source, value)?;
-        levels[position] = factors[position].levels.iter().position(|level| level.value == wanted);
+        levels[position] = factors[position].levels.iter().position(|level| are_alike(&level.value, &wanted));
         if levels[position].is_none() {
             let message = format!("factor `{}` has no level {wanted}", key.get_ref());
             return Err(source.error(Some(value.span()), message));
@@ -414,7 +460,12 @@ fn find_arm(
     }
     let levels: Option<Vec<usize>> = levels.into_iter().collect();
     let arm = levels.and_then(|levels| arms.iter().position(|arm| arm.levels == levels));
-    arm.ok_or_else(|| source.error_at_key("reference", "a reference row must name a level of every factor"))
+    let missing = || {
+        let place = row.arm.keys().next().map(Spanned::span);
+        let message = "a reference row must name a level of every factor";
+        place.map_or_else(|| source.error_at_key("reference", message), |place| source.error(Some(place), message))
+    };
+    arm.ok_or_else(missing)
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::analyse::{ArmSummary, Assessment, Measures, Summary, Verdict};
+use crate::analyse::{ArmSummary, Assessment, Measures, Summary, Verdict, quantity};
 use crate::experiment::Experiment;
 use crate::experiment::claim::Test;
-use crate::experiment::metric::Quantity;
+use crate::experiment::metric::{Metric, Quantity};
 use crate::language::Localised;
 use crate::stats::{self, Spread, inference};
 use crate::stream::Seed;
@@ -184,8 +184,10 @@ fn highest(arms: &[&ArmSummary], words: Words) -> Option<String> {
         sentence.push_str(&words.say("glance.leads", &[("others", &words.list(&others))]));
     }
     sentence.push('.');
-    let within: Vec<&Localised> =
-        ranked[1..].iter().map(|(other, _)| *other).filter(|other| is_by_chance(&leads(other))).collect();
+    let first_run = arms.iter().flat_map(|arm| &arm.counted).next();
+    let image = first_run.map_or(0.0, |(run, _)| quantity::resolution(Metric { quantity: Quantity::ValAcc, at: None }, run));
+    let is_open = |other: &&Localised| is_by_chance(&leads(other), image, ranked.len() - 1);
+    let within: Vec<&Localised> = ranked[1..].iter().map(|(other, _)| *other).filter(is_open).collect();
     let more = within.len().saturating_sub(MOST_NAMED);
     let named = within.iter().take(MOST_NAMED).map(|name| told(name, words));
     let more = (more > 0).then(|| words.count("word.other-arm", more, &[]));
@@ -212,11 +214,12 @@ fn by_seed(arm: &ArmSummary, value: impl Fn(&Measures) -> Option<f64>) -> BTreeM
     counted.filter_map(|(run, measures)| Some((run.record.trial.seed, value(measures)?))).collect()
 }
 
-/// Whether the 95 % interval of the lead, seed by seed, has 0 in it.
-fn is_by_chance(leads: &[(Seed, f64)]) -> bool {
+/// Whether the interval of the lead, seed by seed, has 0 in it: at 95 % over all the `looks` among which whoever leads was chosen
+/// (Bonferroni). `resolution` is the step in which the values are known.
+fn is_by_chance(leads: &[(Seed, f64)], resolution: f64, looks: usize) -> bool {
     let leads: Vec<f64> = leads.iter().map(|(_, lead)| *lead).collect();
     leads.iter().any(|lead| *lead != 0.0)
-        && inference::interval(&leads, 0.05).is_none_or(|(low, _)| low <= 0.0)
+        && inference::interval_from(&leads, resolution, 0.05 / looks as f64).is_none_or(|(low, _)| low <= 0.0)
 }
 
 /// By how much one arm is above another, of each seed that both have.
@@ -274,7 +277,8 @@ fn throughput(summary: &Summary, words: Words) -> Option<String> {
     let ((fast, most), (slow, least)) = (ranked.first()?, ranked.last()?);
     let all: Vec<&ArmSummary> = summary.distinct().collect();
     let rate_of = |measures: &Measures| Some(measures.timing.as_ref()?.images_per_s);
-    let is_open = ranked.len() > 1 && most.n > 1 && is_by_chance(&leads(&all, fast, slow, rate_of));
+    let pairs = ranked.len() * (ranked.len() - 1) / 2;
+    let is_open = pairs > 0 && most.n > 1 && is_by_chance(&leads(&all, fast, slow, rate_of), 0.0, pairs);
     let (fast, slow) = (told(fast, words), told(slow, words));
     let rate = |spread: &Spread| text::count(spread.mean.round() as u64);
     let arms = summary.distinct().count();

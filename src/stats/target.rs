@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// Images the mean is over at least: 100 steps of batch 64, so that one lucky batch ends nothing.
 const WINDOW: u64 = 6_400;
 
+/// Images trained on between two looks at the loss in eval mode: see `train.target_eval_loss`.
+pub const LOOK_EVERY: u64 = 1_280;
+
 /// Watches the mean training loss of the last steps.
 pub struct Target {
     loss: f64,
@@ -34,6 +37,7 @@ impl Target {
         let sum: f64 = self.steps.iter().map(|&(images, loss)| f64::from(images) * loss).sum();
         self.has_looked() && sum / self.images as f64 <= self.loss
     }
+
     /// Whether there was a mean over the window yet.
     pub fn has_looked(&self) -> bool {
         self.images >= WINDOW

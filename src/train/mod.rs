@@ -41,6 +41,7 @@ pub use workers::Workers;
 use std::io;
 
 use crate::data;
+use crate::digest::Digest;
 use crate::experiment::Plan;
 use crate::experiment::plan::Device;
 use crate::machine::{Cuda, Torch};
@@ -56,6 +57,10 @@ pub enum TrainError {
     Split(#[from] data::SplitError),
     #[error("the config asks for data set '{expected}', '{found}' was loaded")]
     OtherData { expected: data::Name, found: data::Name },
+    #[error("the trial is of data set '{name}' with digest {}, the one here has {}: put the old set back (`pinbench data add` takes a .pin file), or resolve the experiment anew", expected.short(), found.short())]
+    OtherDigest { name: data::Name, expected: Digest, found: Digest },
+    #[error("the plan records a step as a graph, which one of several passes (`train.micro_batch`) cannot be; use `--plan tuned`, or `--set plan.graph=false`")]
+    MicroBatch,
     #[error("the checkpoint cannot be used: {0}")]
     Checkpoint(String),
     #[error("cannot start a thread that loads batches: {0}; use fewer threads")]

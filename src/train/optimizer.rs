@@ -50,16 +50,21 @@ struct Sgd {
 }
 
 impl Optimizer {
-    pub(super) fn new(config: &Optim, form: OptimizerForm, params: Vec<Tensor>) -> Result<Self, TchError> {
+    /// `are_weights` says of each of `params` whether it is a weight, and neither a bias nor a slope nor of a norm.
+    pub(super) fn new(
+        config: &Optim,
+        form: OptimizerForm,
+        params: Vec<Tensor>,
+        are_weights: &[bool],
+    ) -> Result<Self, TchError> {
         let rule = match config.name {
             OptimName::Adam | OptimName::AdamW => Rule::Adam(Adam::new(config, form, &params)?),
             // A pass over the parameters is all there is to fuse: all forms are the same.
             OptimName::Sgd => Rule::Sgd(Sgd { momentum: config.momentum.unwrap_or(0.0), velocity: None }),
         };
-        // Biases, norms and slopes have one dimension.
-        let is_decayed = |param: &Tensor| config.decay != Some(Decay::Weights) || param.dim() >= 2;
-        let of = |param: &Tensor| if is_decayed(param) { config.weight_decay } else { 0.0 };
-        let weight_decay = params.iter().map(of).collect();
+        let is_decayed = |is_weight: bool| config.decay != Some(Decay::Weights) || is_weight;
+        let of = |&is_weight: &bool| if is_decayed(is_weight) { config.weight_decay } else { 0.0 };
+        let weight_decay = are_weights.iter().map(of).collect();
         let device = params.first().map_or(tch::Device::Cpu, Tensor::device);
         let scalar = || Tensor::f_zeros([], (Kind::Float, device));
         let on_device = match (form, device) {
@@ -256,7 +261,7 @@ mod tests {
     /// A parameter of three ones, stepped `steps` times down the slopes 2, −0.5 and 30.
     fn stepped(config: &Optim, form: OptimizerForm, steps: usize) -> Vec<f32> {
         let param = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let mut optimizer = Optimizer::new(config, form, vec![param.shallow_clone()]).unwrap();
+        let mut optimizer = Optimizer::new(config, form, vec![param.shallow_clone()], &[true]).unwrap();
         for _ in 0..steps {
             optimizer.clear_grads().unwrap();
             assert!(!param.grad().defined());
@@ -314,7 +319,7 @@ mod tests {
             let ones = |size: &[i64]| Tensor::ones(size, (Kind::Float, Device::Cpu)).set_requires_grad(true);
             let (weight, bias) = (ones(&[1, 1]), ones(&[1]));
             let params = vec![weight.shallow_clone(), bias.shallow_clone()];
-            let mut optimizer = Optimizer::new(config, form, params).unwrap();
+            let mut optimizer = Optimizer::new(config, form, params, &[true, false]).unwrap();
             (&weight * 3.0 + &bias * 4.0).sum(Kind::Float).backward();
             optimizer.step().unwrap();
             [weight, bias].map(|param| param.double_value(&[]) - 1.0)
@@ -353,7 +358,7 @@ mod tests {
         ];
         for ((name, config), form) in cases.iter().flat_map(|case| FORMS.map(|form| (case, form))) {
             let weights = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-            let mut optimizer = Optimizer::new(config, form, vec![weights.shallow_clone()]).unwrap();
+            let mut optimizer = Optimizer::new(config, form, vec![weights.shallow_clone()], &[true]).unwrap();
             let slopes = Tensor::from_slice(&[2.0_f32, -0.5, 30.0]);
             for _ in 0..5 {
                 optimizer.clear_grads().unwrap();

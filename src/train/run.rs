@@ -19,6 +19,7 @@ use crate::experiment::{Config, Length, Plan, Trial};
 use crate::machine;
 use crate::planted::Planted;
 use crate::row::{ConfusionRow, Diagnostic, DiagnosticRow, Diagnostics, EpochRow, Split, StepRow};
+use crate::stats::target::LOOK_EVERY;
 use crate::stream::{Key, Seed, Stream};
 use crate::train::TrainError;
 use crate::train::chain::Chain;
@@ -45,6 +46,11 @@ pub fn train(
 ) -> Result<Trained, TrainError> {
     if data.name != trial.config.data.set {
         return Err(TrainError::OtherData { expected: trial.config.data.set, found: data.name });
+    }
+    // What the trial is called by: a user's own set may have another content under its name by now.
+    let (expected, found) = (trial.config.data.digest, data.name.digest());
+    if expected != found {
+        return Err(TrainError::OtherDigest { name: data.name, expected, found });
     }
     let spoiled = options.planted.and_then(|planted| plant::outside(planted, trial, data));
     let (trial, data) = spoiled.as_ref().map_or((trial, data), |(trial, data)| (trial, data));
@@ -320,9 +326,8 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Images evaluated at a look, and trained on between two: see `train.target_eval_loss`.
+/// Images evaluated at a look: see `train.target_eval_loss`.
 const LOOKED_AT: i64 = 2_000;
-const LOOK_EVERY: u64 = 1_280;
 
 /// Whether this step is the first to see an image beyond a multiple of the distance between looks, counted over whole steps.
 fn is_look_due(row: &StepRow, batch: u32) -> bool {

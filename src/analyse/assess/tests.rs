@@ -2,6 +2,7 @@ use super::*;
 use crate::analyse::samples;
 use crate::analyse::summary::ArmRuns;
 use crate::experiment::plan::{Device, Plan, PlanName};
+use crate::row::{Split, StepRow};
 use crate::stats::inference::draws::Normal;
 
 /// The batch-size experiment with one claim of `tests` in TOML.
@@ -273,6 +274,99 @@ fn equal_accuracies_have_a_spread_of_one_image_at_least() {
         "{p}"
     );
     assert_eq!(of_images(12_000).0, Verdict::Supported);
+}
+
+/// Runs that come to a loss of 1 after so many steps of 1,280 images, each window being five; `None` never does.
+fn reaching(tests: &str, steps: &[&[Option<u64>]]) -> (Verdict, Vec<Evidence>, Vec<Localised>) {
+    let experiment = experiment(tests);
+    let accuracies: Vec<Vec<f64>> = steps.iter().map(|arm| vec![0.5; arm.len()]).collect();
+    let mut arms = arms(&experiment, &accuracies.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    for (arm, steps) in arms.iter_mut().zip(steps) {
+        for (run, reached) in arm.runs.iter_mut().zip(*steps) {
+            let loss = |index: u64| if reached.is_some_and(|steps| index + 5 >= steps) { 0.0 } else { 1.5 };
+            let step = |index| StepRow { loss: loss(index), ..samples::step(index, 1280, 1_000_000) };
+            run.steps = (0..60).map(step).collect();
+        }
+    }
+    let found = assess(&experiment, &Summary::of(&experiment, &arms)).remove(0);
+    (found.verdict, found.evidence, found.remarks)
+}
+
+const SOONER: &str = "{ metric = \"updates_to_train_loss@0.1\", order = \"64 < 128\", margin = 0.05 }";
+
+/// Three seeds of five said "holds, above in 3 of 3": in a fourth it was the arm that should be first that never came there.
+#[test]
+fn seeds_are_not_chosen_by_what_is_compared() {
+    let [first, second] = [[20, 21, 20], [30, 31, 32]].map(|steps| steps.map(Some));
+    let (verdict, evidence, remarks) = reaching(SOONER, &[&first, &second]);
+    assert_eq!((verdict, evidence[0].values.len(), remarks), (Verdict::Supported, 3, vec![]));
+    let never = [first[0], first[1], None];
+    let (verdict, evidence, remarks) = reaching(SOONER, &[&never, &second]);
+    assert_eq!((verdict, evidence[0].values.len()), (Verdict::NotEvaluated, 0));
+    assert!(remarks.iter().any(|remark| remark.en().starts_with("seed 2: updates to a training loss")), "{remarks:?}");
+    // Under a seed in which none of them came there neither is favoured.
+    let neither = [second[0], second[1], None];
+    assert_eq!(reaching(SOONER, &[&never, &neither]).1[0].values.len(), 2);
+    let bound = "{ metric = \"updates_to_train_loss@0.1\", bound = \"64 < 50\", margin = 1 }";
+    assert_eq!(reaching(bound, &[&first]).0, Verdict::Supported);
+    assert_eq!(reaching(bound, &[&never]).0, Verdict::NotEvaluated);
+}
+
+/// Whole epochs of early stopping: "+60 %, 95 % interval +60 to +60 %" of two seeds.
+#[test]
+fn equal_lengths_have_a_spread_of_one_update_at_least() {
+    let steps = [Some(20), Some(20)];
+    let (verdict, evidence, _) = reaching(SOONER, &[&steps, &[Some(21), Some(21)]]);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    let (low, high) = evidence[0].interval.unwrap();
+    // ln 1.05 ± 12.7 (1 / 20) / √2, in per cent.
+    let half = 12.706_204_736 / 20.0 / 2.0_f64.sqrt();
+    let centre = 1.05_f64.ln();
+    for (found, expected) in [(low, centre - half), (high, centre + half)] {
+        assert!((found - 100.0 * expected.exp_m1()).abs() < 1e-6, "{found}");
+    }
+}
+
+/// A third arm that was the second again halved the slope.
+#[test]
+fn a_training_has_one_rank_in_a_trend() {
+    let rises = |arms: &str| format!("{{ metric = \"val_acc\", rises = [{arms}], margin = 0.005 }}");
+    let of = |tests: &str| {
+        let experiment = experiment(tests);
+        let mut arms = arms(&experiment, &[&[0.93, 0.931, 0.93], &[0.95, 0.952, 0.949], &[0.95, 0.952, 0.949]]);
+        let again = arms[1].runs.clone();
+        arms[2] = ArmRuns::new(arms[1].arm, again);
+        assess(&experiment, &Summary::of(&experiment, &arms)).remove(0).evidence.remove(0)
+    };
+    let (two, three) = (of(&rises("\"64\", \"128\"")), of(&rises("\"64\", \"128\", \"1024\"")));
+    assert_eq!((two.estimate, two.verdict), (three.estimate, Verdict::Supported));
+    let (_, evidence, remarks) = verdict_of(&rises("\"64\", \"128\""), &[&[0.9, 0.9], &[0.95, 0.95]]);
+    assert_eq!((evidence[0].values.len(), remarks.len()), (2, 0));
+}
+
+/// 0.007 more on the test split and on the training split, seed by seed, was "the same number, seen from elsewhere".
+#[test]
+fn two_metrics_that_differ_by_the_same_are_two_numbers() {
+    let train = "{ metric = \"train_acc\", order = \"64 > 128\", margin = 0.005 }";
+    let experiment = experiment(&format!("{ABOVE}, {train}"));
+    let mut arms = arms(&experiment, &[&[0.95, 0.952, 0.949], &[0.93, 0.931, 0.93]]);
+    for run in arms.iter_mut().flat_map(|arm| &mut arm.runs) {
+        let accuracy = run.epochs.iter().rfind(|row| row.split == Split::Validation).unwrap().accuracy;
+        run.epochs.iter_mut().filter(|row| row.split == Split::Train).for_each(|row| row.accuracy = accuracy);
+    }
+    let found = assess(&experiment, &Summary::of(&experiment, &arms)).remove(0);
+    assert_eq!(found.evidence.iter().map(|part| part.repeats).collect::<Vec<_>>(), [None, None]);
+    assert_eq!(found.evidence[0].estimate, found.evidence[1].estimate);
+}
+
+/// "Supported" asks for a mean of the margin too, which an effect of 0.02 seldom shows where the margin is 0.025.
+#[test]
+fn what_would_be_found_is_above_the_margin() {
+    let order = "{ metric = \"val_acc\", order = \"64 > 128\", margin = 0.025 }";
+    let (_, evidence, _) = verdict_of(order, &[&[0.95, 0.952, 0.949], &[0.93, 0.931, 0.93]]);
+    let sd = evidence[0].estimate.unwrap() / evidence[0].effect_size.unwrap();
+    let found = evidence[0].detectable.unwrap();
+    assert!((found - (0.025 + 0.841_621_233_6 * sd / 3.0_f64.sqrt())).abs() < 1e-9, "{found}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ named! {
 /// Files with the names of the classes, one a line in the order of the labels.
 const CLASS_NAMES: [&str; 3] = ["classes.txt", "batches.meta.txt", "fine_label_names.txt"];
 
+/// The largest array a `.gz` may hold: more than the memory of most machines that would train on it.
+const MAX_UNPACKED: u64 = 64 << 30;
+
 impl Kind {
     /// By the files' names; `None` where they are none of these.
     pub(super) fn of(folder: &Path) -> Option<Self> {
@@ -41,6 +44,9 @@ impl Kind {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_mine).collect();
         files.sort();
+        // A folder may keep what it was unpacked from: the same array twice.
+        let unpacked = files.clone();
+        files.retain(|path| !is_packed(path) || !unpacked.contains(&path.with_extension("")));
         files
     }
 
@@ -171,6 +177,10 @@ fn is_of_test(path: &Path) -> bool {
     name.contains("test") || name.contains("t10k")
 }
 
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
 /// A file's name in small letters, without `.gz`.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -179,12 +189,12 @@ fn plain_name(path: &Path) -> String {
 
 fn bytes(path: &Path) -> Result<Vec<u8>, AddError> {
     let failed = |source| AddError::Read { path: path.to_owned(), source };
-    if path.extension().is_none_or(|extension| extension != "gz") {
+    if !is_packed(path) {
         return fs::read(path).map_err(failed);
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(failed)?;
-    archive::gunzip(file, archive::MAX_UNPACKED).read_to_end(&mut bytes).map_err(failed)?;
+    archive::gunzip(file, MAX_UNPACKED).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

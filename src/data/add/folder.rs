@@ -59,7 +59,10 @@ pub(super) fn read(
         (Some(first), Some(other)) => {
             Err(AddError::Sizes { first, other: other.clone(), count: odd.len(), of: files.len() })
         }
-        _ => Ok(Read { format: FORMAT, classes: Some(own), pictures, test: None, broken }),
+        _ => {
+            let classes = classes.map_or(own, <[String]>::to_vec);
+            Ok(Read { format: FORMAT, classes: Some(classes), pictures, test: None, broken })
+        }
     }
 }
 

@@ -98,6 +98,8 @@ pub enum AddError {
     BuiltIn(Name),
     #[error("there is a set '{name}' already, with other content (digest {}); choose another name, or remove '{}'", found.short(), path.display())]
     Taken { name: String, found: Digest, path: PathBuf },
+    #[error("there is a set '{name}' already, with the same images and other names of classes ({}); choose another name, or remove '{}'", found.join(", "), path.display())]
+    OtherNames { name: String, found: Vec<String>, path: PathBuf },
     #[error("'{}' holds neither class folders nor arrays: expected a folder a class with PNG or JPEG files in it, IDX files (`…-idx3-ubyte`), CIFAR's `.bin` files, or `.npy` files of images and labels", .0.display())]
     Nothing(PathBuf),
     #[error("cannot read '{}': {source}", path.display())]
@@ -108,7 +110,7 @@ pub enum AddError {
     Pair { folder: PathBuf, found: Vec<String> },
     #[error("class folder '{class}' holds the folder '{}': expected pictures; where '{class}' is a part of the set, name it: `pinbench data add NAME FOLDER/train --test FOLDER/test`", folder.display())]
     Nested { class: String, folder: PathBuf },
-    #[error("class '{class}' is in the test folder '{}' and not in the training folder; the two need the same class folders", folder.display())]
+    #[error("class '{class}' is in the test folder '{}' and not in the training folder; the two need the same names of classes", folder.display())]
     OtherClass { class: String, folder: PathBuf },
     #[error("the number of classes in '{}' is {found}, expected 2 to {MAX_CLASSES}", folder.display())]
     Classes { folder: PathBuf, found: usize },
@@ -140,7 +142,7 @@ impl AddError {
     /// Whether another command line would do, rather than other pictures.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Name(_) | Self::BuiltIn(_) | Self::Taken { .. } | Self::Nothing(_) => true,
+            Self::Name(_) | Self::BuiltIn(_) | Self::Taken { .. } | Self::OtherNames { .. } | Self::Nothing(_) => true,
             Self::Packed(_) | Self::Size(_) | Self::Share(_) | Self::Sizes { .. } => true,
             Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,
@@ -224,7 +226,10 @@ fn draft(
         Test::Folder(folder) => {
             let mut other = self::read(folder, read.classes.as_deref(), options.size, watch)?;
             read.broken.append(&mut other.broken);
-            Some(other.test.unwrap_or(other.pictures))
+            let named = other.classes.take();
+            let mut pictures = other.test.unwrap_or(other.pictures);
+            relabel(&mut pictures, named.as_deref(), &read, folder)?;
+            Some(pictures)
         }
         Test::Found => read.test.take(),
         Test::Share(_) => {
@@ -276,6 +281,36 @@ fn read(
         return kind.read(from);
     }
     folder::read(from, classes, size, watch)
+}
+
+/// Labels of a test folder's pictures become those of the training folder, by the names of the classes: the two may number them
+/// differently. Labels without names are places among the training folder's classes, or their names where those are numbers.
+fn relabel(
+    pictures: &mut [Picture],
+    named: Option<&[String]>,
+    training: &Read,
+    folder: &Path,
+) -> Result<(), AddError> {
+    let are_numbers = |names: &[String]| names.iter().all(|name| name.parse::<u16>().is_ok());
+    let by_number = training.classes.as_deref().is_none_or(are_numbers);
+    for picture in pictures {
+        let number = picture.label.to_string();
+        let name = match named {
+            Some(names) => names.get(usize::from(picture.label)),
+            None if by_number => Some(&number),
+            None => continue,
+        };
+        // A label beyond the names is told of, with its picture, where classes are counted.
+        let Some(name) = name else { continue };
+        let label = match &training.classes {
+            Some(classes) => classes.iter().position(|class| class == name),
+            None => name.parse().ok(),
+        };
+        let unknown = || AddError::OtherClass { class: name.clone(), folder: folder.to_owned() };
+        // Below MAX_CLASSES, which is checked with the classes.
+        picture.label = label.map(|label| label.min(u16::MAX.into()) as u16).ok_or_else(unknown)?;
+    }
+    Ok(())
 }
 
 fn skipped(read: &Read, skip_broken: bool) -> Result<Vec<String>, AddError> {
@@ -401,6 +436,9 @@ fn install(draft: &Draft, root: &Path, warnings: Vec<String>) -> Result<Added, A
             let found = pack::read(&path).map_err(|source| AddError::Pack { path: path.clone(), source })?.0;
             if found.digest != definition.digest {
                 return Err(AddError::Taken { name: draft.name.clone(), found: found.digest, path });
+            }
+            if found.classes != definition.classes {
+                return Err(AddError::OtherNames { name: draft.name.clone(), found: found.classes, path });
             }
             true
         }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayImage, ImageDecoder as _, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder as _, ImageFormat, ImageReader, RgbImage};
 
 use crate::dataset::Shape;
 
@@ -64,14 +64,20 @@ impl Picture {
     pub(super) fn decode(name: String, label: u16, bytes: &[u8]) -> Result<Self, String> {
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
         let mut reader = reader.map_err(|error| error.to_string())?;
-        if reader.format().is_none() {
-            return Err("is neither PNG nor JPEG".to_owned());
+        match reader.format() {
+            None => return Err("is neither PNG nor JPEG".to_owned()),
+            Some(ImageFormat::Jpeg) if is_cut_short(bytes) => {
+                return Err("is cut short: no marker ends the picture".to_owned());
+            }
+            Some(_) => {}
         }
         let mut limits = image::Limits::default();
         (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-        reader.limits(limits);
+        reader.limits(limits.clone());
         let said = |error: image::ImageError| error.to_string();
         let mut decoder = reader.into_decoder().map_err(said)?;
+        // What a header claims is asked for before a row is read.
+        limits.reserve(decoder.total_bytes()).map_err(said)?;
         let orientation = decoder.orientation().map_err(said)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(said)?;
         image.apply_orientation(orientation);
@@ -117,12 +123,26 @@ impl Picture {
     }
 }
 
+/// A JPEG without the marker that ends it: the decoder would fill in grey what is missing, and say nothing.
+fn is_cut_short(jpeg: &[u8]) -> bool {
+    // Segments say how long they are, up to the one after which the picture is coded; a preview within them has an end of its own.
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    while let [0xff, marker, high, low, ..] = *rest {
+        let len = if marker == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+        rest = rest.get(len..).unwrap_or_default();
+        if marker == 0xda {
+            break;
+        }
+    }
+    !rest.windows(2).any(|marker| marker == [0xff, 0xd9])
+}
+
 #[cfg(test)]
 pub(crate) mod fake {
     use super::*;
 
     /// The file of a picture.
-    pub(crate) fn file(image: &DynamicImage, format: image::ImageFormat) -> Vec<u8> {
+    pub(crate) fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
@@ -131,14 +151,12 @@ pub(crate) mod fake {
     /// A grey PNG whose pixels are `pixels`, row by row.
     pub(crate) fn grey(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
         let image = GrayImage::from_raw(width, height, pixels.to_vec()).unwrap();
-        file(&image.into(), image::ImageFormat::Png)
+        file(&image.into(), ImageFormat::Png)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::ImageFormat;
-
     use super::*;
 
     fn decoded(bytes: &[u8]) -> Picture {
@@ -219,6 +237,25 @@ mod tests {
             bytes[position] ^= 0xff;
             let _ = Picture::decode(String::new(), 0, &bytes);
         }
+        let image = RgbImage::from_fn(40, 40, |x, y| image::Rgb([(x * y) as u8, (x * 7) as u8, (y * 5) as u8]));
+        let jpeg = fake::file(&image.into(), ImageFormat::Jpeg);
+        assert!(!is_cut_short(&jpeg) && !is_cut_short(&[&jpeg[..], b"what a camera adds"].concat()));
+        // The preview of a camera ends, and the picture does not.
+        let preview = [b"\xff\xd8\xff\xe1".as_slice(), &(2 + jpeg.len() as u16).to_be_bytes(), &jpeg].concat();
+        let with_preview = [&preview, &jpeg[2..]].concat();
+        assert!(Picture::decode(String::new(), 0, &with_preview).is_ok());
+        for (jpeg, from) in [(&jpeg, 0), (&with_preview, preview.len())] {
+            for len in from..jpeg.len() - 1 {
+                assert!(Picture::decode(String::new(), 0, &jpeg[..len]).is_err(), "{len}");
+            }
+        }
+        // Its header claims eight gigabytes.
+        let mut large = png.clone();
+        large[16..26].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0, 16, 6]);
+        // The checksum of such a header.
+        large[29..33].copy_from_slice(&[148, 236, 127, 60]);
+        let error = Picture::decode(String::new(), 0, &large).unwrap_err();
+        assert!(error.contains("Memory limit"), "{error}");
         let error = Picture::decode(String::new(), 0, b"GIF89a").unwrap_err();
         assert!(!error.is_empty());
     }

@@ -114,6 +114,41 @@ fn a_test_folder_is_taken_as_it_is_and_needs_the_same_classes() {
     assert!(error.starts_with("class 'dog' is in the test folder"), "{error}");
 }
 
+/// The parts number their classes as they come: labels were joined by number, and 9 of 11 classes were others.
+#[test]
+fn a_test_folder_has_its_classes_by_name() {
+    let home = Home::new();
+    let arrays = |folder: &str, labels: &[u8], names: &str| {
+        let pixels: Vec<u8> = labels.iter().map(|label| label * 20).collect();
+        home.write(&format!("{folder}/x.npy"), &npy("|u1", &format!("({}, 1, 1)", labels.len()), &pixels));
+        home.write(&format!("{folder}/y.npy"), &npy("|u1", &format!("({},)", labels.len()), labels));
+        if !names.is_empty() {
+            home.write(&format!("{folder}/classes.txt"), names.as_bytes());
+        }
+    };
+    let add = |name: &str, from: &str, test: &str| {
+        let options = Options { test: Test::Folder(home.path(test)), ..Options::default() };
+        let (_, train, test) = pack::read(&home.add(name, from, &options)?.path).unwrap();
+        Ok::<_, AddError>((train.labels, test.labels))
+    };
+    arrays("named", &[0, 1, 1], "cat\ndog\n");
+    arrays("swapped", &[0, 1, 1], "dog\ncat\n");
+    assert_eq!(add("swapped", "named", "swapped").unwrap().1, [1, 0, 0]);
+    arrays("stranger", &[0, 1], "cat\nfox\n");
+    let error = add("stranger", "named", "stranger").unwrap_err().to_string();
+    assert!(error.starts_with("class 'fox' is in the test folder"), "{error}");
+    arrays("plain", &[0, 1, 1], "");
+    assert_eq!(add("plain", "named", "plain").unwrap().1, [0, 1, 1]);
+    let numbers: Vec<u8> = (0..11).collect();
+    arrays("numbers", &numbers, "");
+    for number in numbers {
+        home.write(&format!("folders/{number}/x.png"), &grey(1, 1, &[number * 20 + 1]));
+    }
+    // Folders come in the order of their names: 0, 1, 10, 2, …
+    assert_eq!(add("eleven", "numbers", "folders").unwrap().1, [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(add("again", "folders", "numbers").unwrap().1, [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 2]);
+}
+
 #[test]
 fn broken_files_are_all_named_and_left_out_only_when_asked_for() {
     let home = Home::with_pictures();
@@ -214,6 +249,9 @@ fn numpy_arrays_with_channels_first_or_last_are_the_same_set() {
     }
     let digest = |folder| home.add(folder, folder, &shares(0.5)).unwrap().digest;
     assert_eq!(digest("last"), digest("first"));
+    home.write("last/classes.txt", b"eel\nbee\ncat\ndog\n");
+    let error = home.add("last", "last", &shares(0.5)).unwrap_err().to_string();
+    assert!(error.contains("other names of classes (ant, bee, cat, dog)"), "{error}");
     let (definition, train, _) = pack::read(&home.path("root/last.pin")).unwrap();
     assert_eq!(definition.classes, ["ant", "bee", "cat", "dog"]);
     assert_eq!(train.pixels[..6].iter().map(|value| value % 10).collect::<Vec<_>>(), [1, 4, 2, 5, 3, 6]);
@@ -236,6 +274,10 @@ fn idx_and_cifar_files_are_read_with_their_test_parts() {
     home.write("idx/t10k-labels-idx1-ubyte", &labels(&[2, 0]));
     let added = home.add("letters", "idx", &Options::default()).unwrap();
     assert_eq!(added.counts, [("0".to_owned(), 1, 1), ("1".to_owned(), 2, 0), ("2".to_owned(), 1, 1)]);
+
+    // Whoever unpacks a file may keep it.
+    home.write("idx/train-images-idx3-ubyte.gz", &archive_gzip(&idx(4)));
+    assert!(home.add("letters", "idx", &Options::default()).unwrap().was_there);
 
     let record = |labels: &[u8], value: u8| [labels, &[value; 3072]].concat();
     home.write("hundred/train.bin", &[record(&[1, 99], 7), record(&[0, 3], 8)].concat());

@@ -308,9 +308,46 @@ fn numbers_of_others_are_what_they_say_they_are_and_once_an_arm() {
 }
 
 #[test]
-fn a_base_batch_without_a_rule_scales_nothing_and_is_refused() {
-    let text = error("lr = 0.001", "lr = 0.001\nlr_base_batch = 64");
-    assert!(text.contains("optim.lr_base_batch") && text.contains("`lr_rule` beside it"), "{text}");
+fn a_rule_without_a_base_batch_scales_nothing_and_is_refused() {
+    for (keys, part) in [
+        ("lr_base_batch = 64", "`lr_rule` beside it"),
+        ("lr_rule = \"linear\"", "`lr_base_batch` beside it"),
+        ("lr_rule = \"sqrt\"", "`lr_base_batch` beside it"),
+        ("lr_rule = \"linear\"\nlr_base_batch = 0", "`optim.lr_base_batch` is 0, expected at least 1 image"),
+    ] {
+        let text = error("lr = 0.001", &format!("lr = 0.001\n{keys}"));
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(parse(&TEXT.replacen("lr = 0.001", "lr = 0.001\nlr_rule = \"constant\"", 1)).is_ok());
+    // As it was written, and not as it would be scaled.
+    let text = error("lr = 0.001", "lr = -0.01\nlr_rule = \"linear\"\nlr_base_batch = 8");
+    assert!(text.contains("`optim.lr` is -0.01"), "{text}");
+}
+
+/// The page of such a profile said that nothing exceeds it.
+#[test]
+fn a_cap_that_caps_nothing_is_refused() {
+    let capped = |cap: &str| {
+        parse(&TEXT.replacen("[profiles.quick]\n", &format!("[profiles.quick]\ncap = {{ {cap} }}\n"), 1))
+    };
+    assert!(capped("\"train.epochs\" = 9, \"train.batch\" = 128").is_ok());
+    for cap in ["\"train.max_steps\" = 20", "\"model.activation\" = 3", "\"plan.threads\" = 1"] {
+        let text = capped(cap).unwrap_err().to_string();
+        assert!(text.contains("no arm has a number at") && text.contains("m1.toml:32:"), "{text}");
+    }
+}
+
+/// Two names of one training: a claim that they are equal cannot fail.
+#[test]
+fn two_levels_that_set_the_same_are_refused() {
+    let text = error("{ value = 128 }", "{ value = 64.0, label = \"b\" }");
+    assert!(text.contains("the levels '64' and 'b' of factor `train.batch` set the same"), "{text}");
+    let text = error("{ value = 128 }", "{ value = 128, label = \"\" }");
+    assert!(text.contains("empty label"), "{text}");
+    let rows = TEXT.replacen("arm = { \"train.batch\" = 128 }", "arm = { \"train.batch\" = 128.0 }", 1);
+    assert_eq!(parse(&rows).unwrap().reference.unwrap().rows[0].arm, 1);
+    let text = error("arm = { \"train.batch\" = 128 }", "arm = {}");
+    assert!(text.contains("must name a level of every factor"), "{text}");
 }
 
 const NETWORK: &str = r#"layers = [
@@ -334,6 +371,24 @@ fn network_of(text: &str, factor: &str, layers: &str) -> Result<Experiment, Loca
     let factor = format!("[[factors]]\n{factor}\n\n");
     let text = [&text[..at], &factor, &text[end..text.find("[reference]").unwrap()]].concat();
     parse(&text)
+}
+
+/// A kernel of 3 does not go with a padding of 3, and both are changed at once.
+#[test]
+fn keys_of_a_layer_fit_together_and_not_one_by_one() {
+    let wide = NETWORK.replacen("kernel = 3, pad = 1", "kernel = 7, pad = 3", 1);
+    let level = |kernel: u32, pad: u32| {
+        format!("{{ label = \"{kernel}\", set = {{ \"model.layers.0.kernel\" = {kernel}, \"model.layers.0.pad\" = {pad} }} }}")
+    };
+    let levels = |other: &str| format!("label = \"kernel\"\nlevels = [{}, {other}]", level(7, 3));
+    assert_eq!(network(&levels(&level(3, 1)), &wide).unwrap().profile.arms.len(), 2);
+    let error = network(&levels(&level(3, 3)), &wide).unwrap_err().to_string();
+    assert!(error.contains("`pad` is 3, expected less than the kernel's 3"), "{error}");
+    // A layer that an arm does not have cannot be another in it.
+    let short = "label = \"depth\"\nlevels = [{ label = \"as it is\", set = { \"train.epochs\" = 5 } }, { label = \"short\", set = { \"model.layers\" = [\"flatten\", { linear = \"classes\" }] } }]";
+    let units = "[[factors]]\nkey = \"model.layers.0.conv\"\nlabel = \"channels\"\nlevels = [{ value = 8 }, { value = 16 }]";
+    let error = network(&format!("{short}\n\n{units}"), NETWORK).unwrap_err().to_string();
+    assert!(error.contains("`model.layers.0`"), "{error}");
 }
 
 #[test]

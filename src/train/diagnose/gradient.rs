@@ -26,9 +26,10 @@ pub(super) fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, Tra
         return Ok(Vec::new());
     };
     let mut readings = Vec::new();
-    for (name, gradient) in built.parameters.trainable_names().zip(&mean) {
-        // Weights of convolutions and linear layers; a norm over biases or BatchNorm says little.
-        if let Some(layer) = name.strip_suffix(".weight").filter(|_| gradient.dim() >= 2) {
+    let parameters = &built.parameters;
+    for ((name, is_weight), gradient) in parameters.trainable_names().zip(parameters.are_weights()).zip(&mean) {
+        // A norm over biases, or over what normalises, says little.
+        if let Some(layer) = name.strip_suffix(".weight").filter(|_| is_weight) {
             let norm = dot(std::slice::from_ref(gradient), std::slice::from_ref(gradient))?.sqrt();
             readings.push((Diagnostic::GradientNorm, layer.to_owned(), norm));
         }

@@ -4,6 +4,8 @@
 //! from libtorch's generator, so that one seed gives the same weights as a Python script. tch's own layers do not:
 //! their bounds are √6 larger, convolution biases 0, BatchNorm weights uniform, and biases are drawn first.
 
+use std::collections::BTreeSet;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::digest::{Digest, Hasher};
@@ -17,13 +19,15 @@ pub(crate) struct Parameters {
     format: MemoryFormat,
     names: Vec<String>,
     tensors: Vec<Tensor>,
+    /// Names of the weights of convolutions and linear layers.
+    weights: BTreeSet<String>,
 }
 
 impl Parameters {
     /// Starts libtorch's generator from `init`; the layers then draw from it one after the other.
     pub(crate) fn new(init: &Key, format: MemoryFormat) -> Self {
         tch::manual_seed(init.torch_seed());
-        Self { format, names: Vec::new(), tensors: Vec::new() }
+        Self { format, names: Vec::new(), tensors: Vec::new(), weights: BTreeSet::new() }
     }
 
     /// Of tensors with four dimensions.
@@ -39,12 +43,14 @@ impl Parameters {
             (MemoryFormat::ChannelsLast, 4) => channels_last(&drawn)?,
             _ => drawn,
         };
+        self.weights.insert(name.to_owned());
         self.trainable(name, tensor)
     }
 
     /// The same, whatever the memory format.
     pub(crate) fn plain_weight(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
         let drawn = kaiming(shape)?;
+        self.weights.insert(name.to_owned());
         self.trainable(name, drawn)
     }
 
@@ -116,6 +122,12 @@ impl Parameters {
     pub(crate) fn trainable_names(&self) -> impl Iterator<Item = &str> {
         let pairs = self.names.iter().zip(&self.tensors);
         pairs.filter(|(_, tensor)| tensor.requires_grad()).map(|(name, _)| name.as_str())
+    }
+
+    /// Of each of [`Self::trainable_tensors`] whether it is a weight of a convolution or a linear layer: neither a bias nor a
+    /// slope nor of a norm, whatever its dimensions.
+    pub(crate) fn are_weights(&self) -> Vec<bool> {
+        self.trainable_names().map(|name| self.weights.contains(name)).collect()
     }
 
     /// All tensors, buffers too, as `model.<name>`.
@@ -234,6 +246,11 @@ mod tests {
         assert_ne!(weight.data_ptr(), address);
         assert_eq!((weight.stride(), parameters.digest().unwrap()), (strides, digest));
         assert_eq!((parameters.trainable_tensors().len(), parameters.buffers().len()), (1, 1));
+        // LayerNorm has as many dimensions as an image.
+        let _norm = parameters.constant("ln.weight", &[2, 3, 3], 1.0).unwrap();
+        let _bias = parameters.bias("fc.bias", &[4, 2], true).unwrap();
+        let _linear = parameters.plain_weight("fc.weight", &[4, 2]).unwrap();
+        assert_eq!(parameters.are_weights(), [true, false, false, true]);
         weight.f_mul_scalar(3.0).unwrap().sum(Kind::Float).backward();
         let gradient = parameters.trainable_tensors()[0].grad();
         assert_eq!(Vec::<f32>::try_from(gradient.reshape([-1])).unwrap(), [3.0; 36]);

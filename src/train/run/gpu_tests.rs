@@ -68,8 +68,9 @@ fn one_step(name: PresetName, set: Name, plan: &Plan, kind: Kind, probe: u64) ->
         }
     }
     let params = built.parameters.trainable_tensors();
+    let are_weights = built.parameters.are_weights();
     let before: Vec<Tensor> = params.iter().map(on_host).collect();
-    let mut optimizer = Optimizer::new(&config(1).optim, plan.optimizer, params).unwrap();
+    let mut optimizer = Optimizer::new(&config(1).optim, plan.optimizer, params, &are_weights).unwrap();
     let (images, labels) = noise(set, 64, probe);
     let (images, labels) = (place.put(images.to_kind(kind)).unwrap(), place.put(labels).unwrap());
     let images = match plan.memory_format {

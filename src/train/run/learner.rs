@@ -35,15 +35,18 @@ impl<'a> Learner<'a> {
         let mut built = network::build(&steps, plan, &Key::new(trial.seed, Stream::Init, 0, 0))?;
         // Before the optimizer makes its state beside them.
         built.parameters.move_to(place)?;
-        let optimizer = Optimizer::new(&config.optim, plan.optimizer, built.parameters.trainable_tensors())?;
-        // A step of several passes is not recorded: its passes are of two sizes, and it is taken for its memory.
-        let records_graphs = plan.graph && config.train.micro_batch.is_none();
+        let (params, are_weights) = (built.parameters.trainable_tensors(), built.parameters.are_weights());
+        let optimizer = Optimizer::new(&config.optim, plan.optimizer, params, &are_weights)?;
+        if plan.graph && config.train.micro_batch.is_some() {
+            // Its passes are of two sizes, and without graphs its times would be called those of one.
+            return Err(TrainError::MicroBatch);
+        }
         Ok(Self {
             built,
             optimizer,
             config: &config.train,
             place,
-            records_graphs,
+            records_graphs: plan.graph,
             graphs: None,
             steps_here: 0,
         })

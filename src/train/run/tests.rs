@@ -220,6 +220,15 @@ fn a_target_loss_in_eval_mode_ends_the_run_at_the_first_look_that_finds_it() {
     assert_eq!(trained(&hard).0.final_weights, plain.final_weights);
 }
 
+/// A set of a user may be another by now, and its trials would be called by what they are not.
+#[test]
+fn a_trial_is_trained_on_the_images_it_is_called_by() {
+    let mut config = config(1);
+    config.data.digest = Digest::of(b"other images");
+    let refused = train_on(&config, &mut Rows::default(), None).err().unwrap().to_string();
+    assert!(refused.contains(&config.data.digest.short()) && refused.contains("put the old set back"), "{refused}");
+}
+
 #[test]
 fn a_replicate_is_the_same_training() {
     let mut replicate = config(1);

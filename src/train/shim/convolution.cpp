@@ -65,7 +65,10 @@ struct Convolution : torch::autograd::Function<Convolution> {
     const bool has_bias = ctx->saved_data["bias"].toBool();
     at::Tensor dx, dweight, dbias;
     if (ctx->needs_input_grad(0)) dx = of_data(dy, x, weight, ctx->saved_data["data"].toInt());
-    if (!ctx->needs_input_grad(1)) return {dx, dweight, dbias, {}, {}, {}};
+    if (!ctx->needs_input_grad(1)) {
+      if (has_bias && ctx->needs_input_grad(2)) dbias = dy.sum({0, 2, 3});
+      return {dx, dweight, dbias, {}, {}, {}};
+    }
     const int64_t tile = ctx->saved_data["weights"].toInt();
     if (tile == kDirect) {
       std::tie(std::ignore, dweight, dbias) = stock(dy, x, weight, {false, true, has_bias});

@@ -64,10 +64,17 @@ pub(crate) fn takes(x: &Tensor) -> bool {
         && size[2].min(size[3]) > 1
 }
 
-/// Whether [`first_block`] takes `x` and the weight of a 3×3 convolution with padding 1: one channel, and no gradient
-/// wanted for the images.
+/// Pixels of an image up to which [`first_block`] sums the moments of its taps in float: of bright images twice as wide the
+/// variance lost a digit, of 512 pixels a side all of them.
+const MOST_PIXELS: i64 = 32 * 32;
+
+/// Whether [`first_block`] takes `x` and the weight of a 3×3 convolution with padding 1: one channel, not too large, and no
+/// gradient wanted for the images.
 pub(crate) fn takes_first(x: &Tensor, conv_weight: &Tensor) -> bool {
-    takes(x) && conv_weight.size()[1..] == [1, 3, 3] && !x.requires_grad()
+    takes(x)
+        && conv_weight.size()[1..] == [1, 3, 3]
+        && x.size()[2] * x.size()[3] <= MOST_PIXELS
+        && !x.requires_grad()
 }
 
 /// BatchNorm of `x` [N, C, H, W] in train mode, then what `then` says: [N, C, H, W] or [N, C, H/2, W/2], channels last.

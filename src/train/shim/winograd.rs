@@ -268,6 +268,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bias_has_its_gradient_beside_a_weight_that_has_none() {
+        let _alone = GENERATOR.lock().unwrap();
+        let values = Values::new([2, 32, 5, 9], 32, true);
+        for algorithms in [OWN, LARGER, Algorithms::all(Algorithm::Direct)] {
+            let bias = values.bias.as_ref().unwrap().copy().set_requires_grad(true);
+            let y = convolution(&values.x, &values.weight, Some(&bias), algorithms).unwrap();
+            (&y * &values.grad).sum(Kind::Float).backward();
+            let expected = values.grad.sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Float);
+            assert!(distance(&bias.grad(), &expected.to_kind(Kind::Double)) < 1e-6);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error() {
         let tensor = |size: &[i64]| Tensor::ones(size, (Kind::Float, Device::Cpu));
         let (x, weight) = (tensor(&[2, 32, 8, 8]), tensor(&[32, 32, 3, 3]));
