@@ -451,7 +451,9 @@ mod tests {
         let level = |label: &str, batch: u32| {
             format!("{{ label = \"{label}\", set = {{ \"train.batch\" = {batch} }} }}")
         };
-        let levels = [level("64", 64), level("again", 64), level("1024", 1024)].join(", ");
+        // What it sets besides is the value there is.
+        let again = level("again", 64).replace(" } }", ", \"optim.lr\" = 0.001 } }");
+        let levels = [level("64", 64), again, level("1024", 1024)].join(", ");
         let profile = "[profiles.full]\nseeds = [0, 1, 2]\n";
         let text = &format!("{head}[[factors]]\nlabel = \"batch\"\nlevels = [{levels}]\n{profile}");
         let experiment = samples::parse(text);

@@ -331,11 +331,12 @@ fn equal_lengths_have_a_spread_of_one_update_at_least() {
 #[test]
 fn a_training_has_one_rank_in_a_trend() {
     let rises = |arms: &str| format!("{{ metric = \"val_acc\", rises = [{arms}], margin = 0.005 }}");
+    // A cap makes two arms of the profile one training.
+    let capped = samples::TOML.replacen("[profiles.full]", "[profiles.full]\ncap = { \"train.batch\" = 128 }", 1);
     let of = |tests: &str| {
-        let experiment = experiment(tests);
-        let mut arms = arms(&experiment, &[&[0.93, 0.931, 0.93], &[0.95, 0.952, 0.949], &[0.95, 0.952, 0.949]]);
-        let again = arms[1].runs.clone();
-        arms[2] = ArmRuns::new(arms[1].arm, again);
+        let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{tests}]\n");
+        let experiment = samples::parse(&format!("{capped}\n{claim}"));
+        let arms = arms(&experiment, &[&[0.93, 0.931, 0.93], &[0.95, 0.952, 0.949], &[0.95, 0.952, 0.949]]);
         assess(&experiment, &Summary::of(&experiment, &arms)).remove(0).evidence.remove(0)
     };
     let (two, three) = (of(&rises("\"64\", \"128\"")), of(&rises("\"64\", \"128\", \"1024\"")));

@@ -152,7 +152,7 @@ fn impossible_values_point_at_the_line_they_were_written_on() {
         ("epochs = 5", "epochs = 5\n[augment]\nshift = 28", ":22:1", "less than the 28 pixels"),
         ("epochs = 5", "epochs = 5\n[augment]\nrotation = inf", ":22:", "is not finite"),
         ("epochs = 5", "epochs = 5\n[augment]\nrotation = 181.0", ":22:1", "0 to 180 degrees"),
-        ("epochs = 5", "epochs = 5\n[augment]\ncutout = 0", ":22:1", "at least 1"),
+        ("epochs = 5", "epochs = 5\n[augment]\ncutout = 28", ":22:1", "at least 1"),
         (
             "{ value = 128 }",
             "{ value = 0 }",
@@ -386,7 +386,7 @@ fn keys_of_a_layer_fit_together_and_not_one_by_one() {
     assert!(error.contains("`pad` is 3, expected less than the kernel's 3"), "{error}");
     // A layer that an arm does not have cannot be another in it.
     let short = "label = \"depth\"\nlevels = [{ label = \"as it is\", set = { \"train.epochs\" = 5 } }, { label = \"short\", set = { \"model.layers\" = [\"flatten\", { linear = \"classes\" }] } }]";
-    let units = "[[factors]]\nkey = \"model.layers.0.conv\"\nlabel = \"channels\"\nlevels = [{ value = 8 }, { value = 16 }]";
+    let units = "[[factors]]\nkey = \"model.layers.0.kernel\"\nlabel = \"kernel\"\nlevels = [{ value = 3 }, { value = 5 }]";
     let error = network(&format!("{short}\n\n{units}"), NETWORK).unwrap_err().to_string();
     assert!(error.contains("`model.layers.0`"), "{error}");
 }

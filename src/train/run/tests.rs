@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::Phase;
 use crate::data::Images;
 use crate::dataset::Name;
+use crate::digest::Digest;
 use crate::experiment::config::{
     Augment, Data, Model, Norm, Optim, OptimName, Preset, PresetName, Schedule, Train,
 };
