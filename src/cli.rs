@@ -150,7 +150,7 @@ mod tests {
     fn trials_at_once_are_a_plan_of_one_thread_each_that_only_sweeps_have() {
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["pinbench"][..], arguments].concat());
         let plan = |more: &[&str]| match parse(&[&["run", "m1"][..], more].concat()).unwrap().verb {
-            Verb::Run(args) => args.sweep.plan.plan().base,
+            Verb::Run(args) => args.sweep.plan.plan().unwrap().base,
             _ => panic!("another verb"),
         };
         let alone = Plan::named(PlanName::Eager, 1, Device::Cpu);

@@ -3,7 +3,6 @@
 mod cli;
 mod cmd;
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -66,10 +65,6 @@ fn run(cli: Cli, wrong: &[String]) -> Result<ExitCode> {
 
 /// The one door for errors: what it says to a person, and the exit code it means.
 fn leave(error: &anyhow::Error) -> ExitCode {
-    if is_closed_output(error) {
-        // `pinbench list | head` has what it wanted.
-        return ExitCode::SUCCESS;
-    }
     console::say(&format!("error: {}", console::causes(error)));
     let is = |wrong: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wrong);
     if is(|cause| matches!(cause.downcast_ref(), Some(ExclusiveError::Interrupted)))
@@ -85,8 +80,4 @@ fn leave(error: &anyhow::Error) -> ExitCode {
             || cause.downcast_ref().is_some_and(BundleError::is_usage)
     });
     ExitCode::from(if is_usage { cmd::EXIT_USAGE } else { cmd::EXIT_FAILURE })
-}
-
-fn is_closed_output(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -125,6 +125,18 @@ fn other_weights_under_the_same_seed_are_changed_and_one_block_of_times_tells_no
     assert!(said.contains("too few blocks (1); give more --minutes"), "{said}");
 }
 
+/// Its JSON was called one without the keys that its help has.
+#[test]
+fn a_program_whose_processes_fail_gives_no_ratio_and_says_why() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let lines = "echo 'warning: the process died' >&2; echo '{\"conditions\":[{\"turns_ms\":[]}]}'; exit 1";
+    let more = ["--arms", "1", "--minutes", "0.05"];
+    let (code, said, json) = against(&workspace, &altered(&workspace, "time", lines), &more);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("no step was timed") && said.contains("the process died"), "{said}");
+    assert_eq!(json["arms"][0]["bits"]["verdict"], "equal", "{said}");
+}
+
 /// A timed test, which a busy machine can fail: `just prove-against` runs it alone.
 #[test]
 #[ignore = "timed; run by `just prove-against`"]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -116,6 +117,19 @@ fn a_check_that_measured_nothing_leaves_no_folder_and_says_what_is_missing() {
     }
 }
 
+/// A reader that had enough, as `grep -q`, made any verdict exit code 0, and what was to be written after it was not.
+#[test]
+fn a_closed_output_changes_no_exit_code_and_ends_no_work() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let json = workspace.path().join("gate.json");
+    let mut check = workspace.pinbench(&["check", "tiny", "--json", json.to_str().unwrap()]);
+    let mut check = check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(check.stdout.take());
+    let output = check.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && json.is_file() && !said.contains("error"), "{said}");
+}
+
 /// Each finding stood in the table, and again as a warning.
 #[test]
 fn a_finding_is_said_once_and_runs_are_kept_for_a_look_at_them() {
@@ -147,6 +161,22 @@ fn an_interrupted_check_says_that_nothing_was_judged() {
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("interrupted: nothing was judged"), "{said}");
     assert_eq!(stores(&workspace), 0);
+}
+
+/// What came with the last answers was written all the same.
+#[test]
+fn interrupted_steps_are_not_accepted() {
+    let workspace = Workspace::new(EXPERIMENT);
+    let mut accept = workspace.pinbench(&["baseline", "accept", "tiny", "--profile", "smoke", "--probes"]);
+    let mut accept = accept.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(accept.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("6 of 6")), "the last of the twins");
+    let killed = Command::new("kill").args(["-INT", &accept.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(accept.wait().unwrap().code(), Some(130), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("interrupted: nothing is accepted")), "{said:?}");
+    assert!(!workspace.path().join("experiments/baselines").exists());
 }
 
 /// Convolutions that were kept to older instructions give other bits, and were taken for those of the machine: the gate

@@ -190,9 +190,15 @@ fn wrong_values_of_options_exit_2() {
 #[test]
 fn trials_at_once_have_one_thread_each_on_cores_that_are_there() {
     let workspace = workspace();
+    let varied =
+        TOML.replace("train.batch", "plan.threads").replace("64 }, { value = 128", "1 }, { value = 2");
+    fs::write(workspace.path().join("experiments/m3-threads.toml"), varied).unwrap();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let mut wrong = vec![
         (vec!["run", "m1", "--jobs", "2", "--threads", "2"], "--threads"),
+        (vec!["list", "m1", "--jobs", "2", "--set", "plan.threads=2"], "--set plan.threads"),
+        (vec!["list", "m3", "--jobs", "2"], "'m3-threads' varies `plan.threads`"),
+        (vec!["run", "--manifest", "m.json", "--index", "0", "--device", "cuda"], "--device"),
         (vec!["run", "--jobs", "65"], "65"),
         (vec!["check", "--jobs", "2"], "--jobs"),
         (vec!["trace", "3f9a", "--jobs", "2"], "--jobs"),

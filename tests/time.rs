@@ -119,6 +119,12 @@ fn what_cannot_be_timed_is_wrong_usage_and_says_what_was_expected() {
         assert_eq!((code, out.as_str()), (2, ""), "{more:?}: {err}");
         assert!(err.contains(says), "{more:?}: {err}");
     }
+    // Of a loss that is none nothing is measured: that was exit code 0.
+    let (code, out, err) = time(&workspace, &["--set", "optim.lr=1e30", "--minutes", "0.05", "--json"]);
+    assert!(
+        code == 1 && out.contains("\"turns_ms\": []") && err.contains("failed and is left out"),
+        "{out}{err}"
+    );
     std::fs::create_dir(workspace.path().join("empty")).unwrap();
     let (code, _, err) = workspace.run(&["time", "--from", "empty"]);
     assert!(code != 0 && err.contains("measurement.json"), "{err}");
@@ -228,6 +234,11 @@ fn two_experiments_that_share_an_arm_both_have_times_where_they_claim_something_
     let workspace = Workspace::new(&format!("{short}{}", claim("32 > 64")));
     let other = short.replace("{ value = 64 }", "{ value = 128 }") + &claim("32 > 128");
     std::fs::write(workspace.path().join("experiments/other.toml"), other).unwrap();
+    // Three were said, and four trained.
+    let (_, out, err) = workspace.run(&["run", "--dry-run"]);
+    assert!(out.contains("4 due; nothing was trained"), "{out}{err}");
+    let (_, out, _) = workspace.run(&["list"]);
+    assert!(out.contains("4 trials: about") && out.contains("; 4 due: about"), "{out}");
     let (code, _, err) = workspace.run(&["run", "--no-diagnostics"]);
     assert!(code == 0 && err.contains("4 of 4 runs finished"), "{err}");
     let (code, _, err) = workspace.run(&["report"]);

@@ -217,14 +217,20 @@ impl TrialPlanArgs {
     /// On one thread, unless another number was asked for.
     pub(crate) fn one_thread(&self) -> PlanAsked {
         let threads = PlanChange { threads: self.plan.threads.or(Some(1)), ..PlanChange::default() };
-        self.plan.with(&[&self.set[..], &[threads]].concat())
+        self.plan.with(&[&[threads], &self.set[..]].concat())
     }
 }
 
 impl SweepPlanArgs {
-    pub(crate) fn plan(&self) -> PlanAsked {
-        let one_each = PlanChange { threads: (self.at_once() > 1).then_some(1), ..PlanChange::default() };
-        self.plan.plan.with(&[&self.plan.set[..], &[one_each]].concat())
+    pub(crate) fn plan(&self) -> Result<PlanAsked, WrongUsage> {
+        let jobs = self.at_once();
+        if jobs > 1 && self.plan.set.iter().any(|set| set.threads.is_some()) {
+            return Err(WrongUsage(format!(
+                "--set plan.threads: --jobs {jobs} trains on one thread each; give one of the two"
+            )));
+        }
+        let one_each = PlanChange { threads: (jobs > 1).then_some(1), ..PlanChange::default() };
+        Ok(self.plan.plan.with(&[&self.plan.set[..], &[one_each]].concat()))
     }
 
     /// Trials that train at a time.
@@ -243,7 +249,24 @@ pub(crate) fn without_torch() -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        plan: TrialPlanArgs,
+    }
+
+    /// `manifest --set plan.threads=2` froze one thread without a word.
+    #[test]
+    fn one_thread_is_what_nobody_says_otherwise() {
+        let threads =
+            |more: &[&str]| Line::parse_from([&["x"], more].concat()).plan.one_thread().base.threads;
+        assert_eq!([threads(&[]), threads(&["--threads", "3"])], [1, 3]);
+        assert_eq!(threads(&["--set", "plan.threads=2"]), 2);
+    }
 
     #[test]
     fn seeds_are_listed_one_by_one_and_as_ranges() {

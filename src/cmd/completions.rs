@@ -1,11 +1,12 @@
 //! `pinbench completions`: what a shell needs to complete the command line.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
+
+use crate::cmd::console::print;
 
 /// Print what a shell needs to complete pinbench's verbs and options
 #[derive(Args)]
@@ -37,6 +38,6 @@ pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> Result<ExitCo
     };
     let mut text = Vec::new();
     generate(shell, &mut command, "pinbench", &mut text);
-    io::Write::write_all(&mut io::stdout(), &text)?;
+    print(String::from_utf8_lossy(&text).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,9 +16,13 @@ pub(crate) fn warn(line: &str) {
     say(&format!("warning: {line}"));
 }
 
-/// A line of what was asked for.
+/// A line of what was asked for. That nobody reads on, as after `| head` and `| grep -q`, ends no work half-way and changes no
+/// exit code.
 pub(crate) fn print(line: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{line}")
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use clap::Args;
 use pinbench::data::{self, Name};
 use pinbench::experiment::{Experiment, Length};
 use pinbench::machine::{Cuda, Environment, Gpu, GpuCounters, Torch};
-use pinbench::record::{CheckpointKept, Listing, RunRecord, Status, Store};
+use pinbench::record::{CheckpointKept, Listing, RunRecord, Store};
 use pinbench::text;
 use serde::Serialize;
 
@@ -404,15 +404,8 @@ fn inspect(workspace: &Workspace, store: &Store, args: &DoctorArgs) -> Result<Ve
 
 /// Runs that were stopped and kept how far they had come.
 fn interrupted(workspace: &Workspace, store: &Store, records: &[RunRecord]) -> Result<Vec<Check>> {
-    let has_ended = |kept: &CheckpointKept| {
-        let is_of = |record: &RunRecord| {
-            (record.trial_id, record.plan_hash) == (kept.key.trial_id, kept.key.plan_hash)
-                && !matches!(record.status, Status::Failed { .. })
-        };
-        records.iter().any(is_of)
-    };
     let mut all = store.all_kept()?;
-    all.retain(|kept| !has_ended(kept));
+    all.retain(|kept| !kept.key.has_ended(records));
     let mut checks = Vec::new();
     if all.is_empty() {
         return Ok(checks);

@@ -21,7 +21,7 @@ use pinbench::{stats, text};
 
 use crate::cmd::args::WrongUsage;
 use crate::cmd::console::{print, this_command};
-use crate::cmd::measure::{self, Turns};
+use crate::cmd::measure::{self, Taken, Turns};
 use crate::cmd::workspace::Workspace;
 use crate::cmd::{report, time};
 
@@ -185,12 +185,11 @@ fn measured(workspace: &Workspace, args: &ExplainArgs) -> Result<Option<(PathBuf
     let budget = if has_curve { asked.budget.mul_f64(1.0 - FOR_THE_CURVE) } else { asked.budget };
     let mut wanted = |measured: &Measured| wanted(study, layout, measured);
     let turns = Turns::Own { budget };
-    let Some(taken) = measure::measure(workspace, design, folder, &asked.command, turns, &mut wanted)? else {
-        return Ok(None);
-    };
+    let taken = measure::measure(workspace, design, folder, &asked.command, turns, None, &mut wanted)?;
+    let Some(taken) = taken else { return Ok(None) };
     let mut is_interrupted = taken.is_interrupted;
     if has_curve && !is_interrupted {
-        is_interrupted = asked.curve(&taken.measured, asked.budget.saturating_sub(began.elapsed()))?;
+        is_interrupted = asked.curve(taken, asked.budget.saturating_sub(began.elapsed()))?;
     }
     Ok(Some((asked.folder, is_interrupted)))
 }
@@ -208,8 +207,10 @@ fn asked<'a>(workspace: &'a Workspace, args: &ExplainArgs) -> Result<(Asked<'a>,
     let base = Plan::named(PlanName::Eager, threads, Device::Cpu);
     let (design, layout) = Layout::of(&study, experiments.each_ref(), &base, demonstration)
         .map_err(|error| WrongUsage(error.to_string()))?;
-    let folder =
-        args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &format!("explain-{}", study.id)));
+    let folder = args
+        .keep
+        .clone()
+        .map_or_else(|| measure::new_folder(workspace, &format!("explain-{}", study.id)), Ok)?;
     let budget = Duration::from_secs_f64(args.minutes * 60.0);
     let command = args.command.clone().unwrap_or_else(this_command);
     Ok((Asked { workspace, study, experiments, layout, folder, budget, command }, design))
@@ -242,9 +243,10 @@ impl Asked<'_> {
     }
 
     /// The study's curve, as it is and with the main cause removed, where one was found and the time suffices. Whether
-    /// somebody interrupted it.
-    fn curve(&self, measured: &Measured, left: Duration) -> Result<bool> {
-        let explanation = Explanation::of(&self.study, &self.layout, measured);
+    /// somebody interrupted it. It has the machine of the blocks, and waits for nobody.
+    fn curve(&self, blocks: Taken, left: Duration) -> Result<bool> {
+        let Taken { measured, alone, .. } = blocks;
+        let explanation = Explanation::of(&self.study, &self.layout, &measured);
         let Some(removal) = explanation.removal(&self.study) else { return Ok(false) };
         let design = layout::curve(&self.study, &self.experiments[1], &self.layout.base, &removal)
             .map_err(|error| WrongUsage(error.to_string()))?;
@@ -269,7 +271,9 @@ impl Asked<'_> {
         let folder = self.folder.join(CURVE);
         let once = Turns::Own { budget: Duration::ZERO };
         let taken =
-            measure::measure(self.workspace, design, &folder, &self.command, once, &mut |_| Vec::new())?;
+            measure::measure(self.workspace, design, &folder, &self.command, once, alone, &mut |_| {
+                Vec::new()
+            })?;
         Ok(taken.is_none_or(|taken| taken.is_interrupted))
     }
 }

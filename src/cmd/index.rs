@@ -35,8 +35,8 @@ pub(crate) struct IndexArgs {
         long,
         value_name = "FILE",
         requires = "index",
-        conflicts_with_all = ["experiments", "name", "plan", "threads", "set", "jobs", "seeds", "no_diagnostics",
-            "dry_run", "trial", "retime"]
+        conflicts_with_all = ["experiments", "name", "plan", "threads", "device", "set", "jobs", "seeds",
+            "no_diagnostics", "dry_run", "trial", "retime"]
     )]
     manifest: Option<PathBuf>,
     /// Which of the manifest's trials, from 0

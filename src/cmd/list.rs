@@ -18,7 +18,10 @@ use serde::Serialize;
 
 use crate::cmd::args::{EXIT_USAGE, ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
 use crate::cmd::console::{causes, print, print_json, table, warn};
-use crate::cmd::sweep::{basis, of_trial, refuse_too_many, require_device, require_torch, whole_runs};
+use crate::cmd::sweep::{
+    basis, each_once, of_trial, refuse_too_many, refuse_varied_threads, require_device, require_torch,
+    whole_runs,
+};
 use crate::cmd::workspace::Workspace;
 
 /// List every trial, where it stands and how long it takes: exactly what `run` would do
@@ -102,7 +105,7 @@ struct Kept {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
-    let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
+    let (plan, at_once) = (args.plan.plan()?, args.plan.at_once());
     let asked = Asked {
         experiments: &args.experiments,
         profile: args.profile.name(),
@@ -117,7 +120,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ListArgs) -> Result<ExitCode> {
             return print_json(&found.iter().map(row).collect::<Vec<_>>());
         }
         print_table(found.iter())?;
-        let (all, due) = (times(found.iter()), times(found.iter().filter(is_due)));
+        let (all, due) = (times(found.iter(), at_once), times(found.iter().filter(is_due), at_once));
         let about = |times: &[(Duration, Basis)]| {
             text::duration(together(times.iter().map(|(time, _)| *time), at_once))
         };
@@ -142,7 +145,7 @@ pub(crate) fn dry_run(
     trial: Option<&str>,
     then: &str,
 ) -> Result<ExitCode> {
-    let (plan, at_once) = (args.plan.plan(), args.plan.at_once());
+    let (plan, at_once) = (args.plan.plan()?, args.plan.at_once());
     refuse_too_many(at_once)?;
     let asked = Asked {
         experiments: &args.experiments,
@@ -155,7 +158,7 @@ pub(crate) fn dry_run(
     };
     let root = data::root()?;
     look(workspace, &asked, |found| {
-        let due = times(found.iter().filter(is_due));
+        let due = times(found.iter().filter(is_due), at_once);
         if !due.is_empty() {
             // Said of a machine that may not be the one it will run on.
             if let Err(error) = require_torch().and_then(|()| require_device(&plan.base)) {
@@ -194,6 +197,7 @@ pub(crate) fn dry_run(
 fn look(workspace: &Workspace, asked: &Asked, tell: impl FnOnce(&[Looked]) -> Result<()>) -> Result<bool> {
     let Asked { plan, at_once, seeds, trial, diagnostics, .. } = *asked;
     let experiments = workspace.experiments(asked.experiments, asked.profile.as_ref())?;
+    refuse_varied_threads(at_once, &experiments)?;
     let (environment, class) = workspace.environment(&plan.base)?;
     let own = class.map(|_| &environment);
     let wanted = schedule::Asked { plan, environment: own, alone: at_once == 1 };
@@ -267,10 +271,9 @@ fn is_due(looked: &&Looked) -> bool {
     looked.item.is_due()
 }
 
-/// Of each trial once, also where two experiments ask for it.
-fn times<'a>(found: impl Iterator<Item = &'a Looked<'a>>) -> Vec<(Duration, Basis)> {
-    let mut seen = BTreeSet::new();
-    found.filter(|looked| seen.insert(looked.item.key())).map(|looked| looked.time).collect()
+/// Of each as often as a sweep would train it.
+fn times<'a>(found: impl Iterator<Item = &'a Looked<'a>>, at_once: u32) -> Vec<(Duration, Basis)> {
+    each_once(found, at_once, |looked| &looked.item).into_iter().map(|looked| looked.time).collect()
 }
 
 fn row<'a>(looked: &'a Looked) -> Row<'a> {

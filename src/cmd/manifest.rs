@@ -22,8 +22,8 @@ use crate::cmd::{data as sets, sweep};
 /// Freeze trials into a manifest, a number each, for a cluster to run
 ///
 /// When a study is too long for one machine. Data, program and libtorch are checked first, once, and the data fetched; then
-/// each index is a trial for `pinbench run --manifest`. On one thread each, unless --threads says otherwise. A manifest has no
-/// state: what is done is what the store says, and to submit what is missing is to go on.
+/// each index is a trial for `pinbench run --manifest`. On one thread each, unless --threads or --set says otherwise. A
+/// manifest has no state: what is done is what the store says, and to submit what is missing is to go on.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,6 +1,8 @@
 //! Timing conditions in blocks: what `time` and `explain` share.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,8 @@ use pinbench::analyse::timing::{Look, Measured, disturbed};
 use pinbench::experiment::{Config, Trial};
 use pinbench::machine::Environment;
 use pinbench::planted::Planted;
-use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, Timed};
-use pinbench::schedule::{Blocks, Children, Interrupt, Job, OnCue, Questions, Task, Time, Timer};
+use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, MeasurementError, Timed};
+use pinbench::schedule::{Blocks, Children, Exclusive, Interrupt, Job, OnCue, Questions, Task, Time, Timer};
 use pinbench::stream::Seed;
 use pinbench::text;
 
@@ -35,6 +37,8 @@ pub(crate) struct Taken {
     pub measured: Measured,
     /// Somebody ended it before its time.
     pub is_interrupted: bool,
+    /// The machine, for what belongs to the measurement and comes after it.
+    pub alone: Option<Exclusive>,
 }
 
 /// Who gives processes their turns.
@@ -48,13 +52,15 @@ pub(crate) enum Turns<'a> {
 }
 
 /// Measures the conditions of `design` into `folder`. After each planned look `wanted` says which conditions are still
-/// needed; none ends the measurement. `command` makes it again. `None` where somebody interrupted before a block was whole.
+/// needed; none ends the measurement. `command` makes it again. `alone` is of who has the machine already. `None` where somebody
+/// interrupted before a block was whole.
 pub(crate) fn measure(
     workspace: &Workspace,
     design: Design,
     folder: &Path,
     command: &str,
     turns: Turns,
+    alone: Option<Exclusive>,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
 ) -> Result<Option<Taken>> {
     sweep::require_torch()?;
@@ -66,9 +72,9 @@ pub(crate) fn measure(
     let conditions = design.conditions.into_iter().map(timed).collect();
     let measurement = Measurement::create(folder, Design { conditions, ..design }, command)?;
     let interrupt = Interrupt::install()?;
-    let _machine = match turns {
-        Turns::Own { .. } => Some(sweep::machine_alone(&interrupt)?),
-        Turns::OnCue { .. } => None,
+    let alone = match turns {
+        Turns::Own { .. } if alone.is_none() => Some(sweep::machine_alone(&interrupt)?),
+        Turns::Own { .. } | Turns::OnCue { .. } => alone,
     };
     let Some(first) = measurement.design.conditions.first() else { return Ok(None) };
     let (environment, _) = workspace.environment(&first.plan)?;
@@ -106,13 +112,30 @@ pub(crate) fn measure(
         let blocks = text::plural(measured.blocks.len(), "whole block");
         workspace.note(&format!("interrupted: what follows is of {blocks}"));
     }
-    Ok(Some(Taken { measured, is_interrupted: measuring.interrupted }))
+    Ok(Some(Taken { measured, is_interrupted: measuring.interrupted, alone }))
 }
 
-/// A folder for a measurement of now, beside the store.
-pub(crate) fn new_folder(workspace: &Workspace, name: &str) -> PathBuf {
-    let beside = workspace.store.parent().unwrap_or(&workspace.root);
-    beside.join(FOLDER).join(format!("{name}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S")))
+/// A folder for a measurement of now, beside the store. It is made here, so that two of one second have each their own.
+pub(crate) fn new_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    let beside = workspace.store.parent().unwrap_or(&workspace.root).join(FOLDER);
+    Ok(claim_folder(&beside, &format!("{name}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S")))?)
+}
+
+/// Of `name` and that with a number behind it the first that nobody has.
+fn claim_folder(beside: &Path, name: &str) -> Result<PathBuf, MeasurementError> {
+    let failed = |path: &Path, source| MeasurementError::Io { what: "create", path: path.to_owned(), source };
+    fs::create_dir_all(beside).map_err(|error| failed(beside, error))?;
+    let (mut folder, mut number) = (beside.join(name), 1);
+    loop {
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                number += 1;
+                folder = beside.join(format!("{name}-{number}"));
+            }
+            Err(error) => return Err(failed(&folder, error)),
+        }
+    }
 }
 
 /// What is timed are steps: nothing ends a run before enough of them were taken.
@@ -385,5 +408,19 @@ mod steps {
             assert!(!has_settled(7, 8) && has_settled(7, 14));
             assert!(has_settled(3, 100), "whichever these were");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both had the one folder, and their processes one list.
+    #[test]
+    fn two_measurements_of_one_second_have_a_folder_each() {
+        let beside = tempfile::tempdir().unwrap();
+        let names = [0; 3].map(|_| claim_folder(beside.path(), "time-m1-now").unwrap());
+        let expected = ["time-m1-now", "time-m1-now-2", "time-m1-now-3"].map(|name| beside.path().join(name));
+        assert_eq!(names, expected);
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use pinbench::record::Store;
+use pinbench::record::{Problem, Store};
 use pinbench::text;
 
 use crate::cmd::args::{EXIT_FAILURE, WrongUsage};
@@ -23,7 +23,8 @@ Example:
 
 A run that contradicts one there, of the same trial, plan, program and machine
 class, is named with both hosts and left out, and the exit code is 1. So is a
-damaged one. Runs of other machine classes are runs of their own.")]
+damaged one; one that is damaged here is named and left, with exit code 1.
+Runs of other machine classes are runs of their own.")]
 pub(crate) struct MergeArgs {
     /// Folders of runs, which are only read
     #[arg(value_name = "STORE", required = true)]
@@ -34,6 +35,7 @@ pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<ExitCode> {
     let sources: Vec<Store> = args.stores.iter().map(|path| open(workspace, path)).collect::<Result<_>>()?;
     let store = workspace.open_store()?;
     let (mut conflicts, mut damaged) = (0, 0);
+    let mut own: Vec<Problem> = Vec::new();
     for (source, merged) in sources.iter().zip(store.merge(&sources)?) {
         merged.conflicts.iter().for_each(|conflict| say(&format!("conflict: {conflict}")));
         merged.problems.iter().for_each(|problem| warn(&problem.to_string()));
@@ -47,8 +49,19 @@ pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<ExitCode> {
         ))?;
         conflicts += merged.conflicts.len();
         damaged += merged.problems.len();
+        own.extend(merged.own_problems);
     }
-    Ok(if conflicts + damaged > 0 { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })
+    if !own.is_empty() {
+        own.iter().for_each(|problem| warn(&problem.to_string()));
+        say(&format!(
+            "{} of '{}' itself; `pinbench doctor --clean --store {}` sets damaged ones aside, and then the same merge takes what \
+             the others have of them",
+            text::plural(own.len(), "damaged or unreadable run"),
+            store.path().display(),
+            text::shell_word(&store.path().display().to_string())
+        ));
+    }
+    Ok(if conflicts + damaged + own.len() > 0 { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })
 }
 
 /// A source that is not there is a mistake, and must not be made by looking at it.

@@ -185,7 +185,8 @@ fn ask(
         let Some(found) = found? else { return Ok(None) };
         all.extend(found);
     }
-    Ok(Some(all))
+    // It may have come while the last probe was under way, which answers all the same.
+    Ok((!interrupt.is_asked()).then_some(all))
 }
 
 fn ask_one(
@@ -224,11 +225,11 @@ fn ask_one(
 
 /// In the process that has the environment of the plan.
 #[cfg(feature = "torch")]
-pub(crate) fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCode> {
+pub(crate) fn child(job: &Job, task: &ProbeTask, interrupt: &Interrupt) -> Result<std::process::ExitCode> {
     use std::path::Path;
     use std::process::ExitCode;
 
-    use pinbench::schedule::{EXIT_SEALED, Event};
+    use pinbench::schedule::{EXIT_INTERRUPTED, EXIT_SEALED, Event};
     use pinbench::train::{self, Asking};
 
     train::prepare_process(job.plan.threads)?;
@@ -237,6 +238,9 @@ pub(crate) fn child(job: &Job, task: &ProbeTask) -> Result<std::process::ExitCod
     let asking = Asking { planted: task.fault, nudged: task.nudged };
     let mut found = Found::new();
     for (id, probe) in asked {
+        if interrupt.is_asked() {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
         found.insert(id, train::answer(&probe, &job.plan, asking)?);
     }
     fs::write(&task.out, serde_json::to_vec(&found)?)

@@ -449,6 +449,8 @@ fn warn_once(text: String, said: &mut Said) {
 
 /// Puts `files` in place of the report in `folder`: whole, or not at all.
 pub(crate) fn replace(folder: &Path, files: &[File]) -> Result<()> {
+    // Of `.` neither a name nor a folder around it is told.
+    let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let is_report = Language::ALL.into_iter().any(|language| folder.join(language.file(PAGE)).exists());
     if folder.exists() && !is_report && fs::read_dir(folder)?.next().is_some() {
         bail!(
@@ -541,6 +543,17 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.join(PAGE)).unwrap(), "two");
         assert!(!folder.join("old.csv").exists());
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+    }
+
+    /// The folder around `.` was taken for one without a name: "cannot write the report into ''".
+    #[test]
+    fn a_report_is_replaced_by_a_path_that_ends_in_no_name() {
+        let out = tempfile::tempdir().unwrap();
+        let folder = out.path().join("m1");
+        replace(&folder, &[file(PAGE, "one")]).unwrap();
+        fs::create_dir(folder.join("x")).unwrap();
+        replace(&folder.join("x/.."), &[file(PAGE, "two")]).unwrap();
+        assert_eq!(fs::read_to_string(folder.join(PAGE)).unwrap(), "two");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) struct RunArgs {
     /// Train again, for its times, what is done but was not measured beside the other arms of its seed
     ///
     /// The arms of a seed are a block: they run one after the other, in an order drawn from the seed, and their times are
-    /// compared within it. A block that was interrupted has times that lie apart.
+    /// compared within it. A block that was interrupted has times that lie apart: what is trained again goes on from no checkpoint.
     #[arg(long, conflicts_with_all = ["jobs", "dry_run", "trial"])]
     pub retime: bool,
     #[command(flatten)]

@@ -71,10 +71,11 @@ pub(super) fn sweep(
     trial: Option<&str>,
     retime: bool,
 ) -> Result<Swept> {
-    let (profile, plan) = (args.profile.name(), args.plan.plan());
+    let (profile, plan) = (args.profile.name(), args.plan.plan()?);
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let at_once = args.plan.at_once();
     refuse_too_many(at_once)?;
+    refuse_varied_threads(at_once, &experiments)?;
     let (environment, class) = workspace.environment(&plan.base)?;
     let own = class.map(|_| environment.clone());
     let store = workspace.open_store()?;
@@ -103,7 +104,8 @@ pub(super) fn sweep(
         set_damaged_aside(&store, &listing.problems, &trial_ids(&experiments))?;
         let found = asked.items(&store, &listing)?;
         open = not_done(&found);
-        let due: Vec<&Item> = interleaved(due(&found, at_once));
+        let due: Vec<&Item> =
+            interleaved(each_once(found.iter().filter(|item| item.is_due()), at_once, |item| item));
         let times = asked.times(&due, &listing);
         announce(workspace, at_once, &found, &due, &times);
         let jobs = asked.jobs(&due, workspace, &root);
@@ -137,6 +139,18 @@ pub(super) fn refuse_too_many(jobs: u32) -> Result<(), WrongUsage> {
         )));
     }
     Ok(())
+}
+
+/// Several at once have a thread each, and a factor goes before that.
+pub(super) fn refuse_varied_threads(jobs: u32, experiments: &[Experiment]) -> Result<(), WrongUsage> {
+    let varied = experiments.iter().find(|experiment| jobs > 1 && experiment.varied().threads.is_some());
+    varied.map_or(Ok(()), |experiment| {
+        Err(WrongUsage(format!(
+            "'{}' varies `plan.threads`, and --jobs {jobs} trains on one thread each; leave --jobs out, or name experiments \
+             that leave the threads alone",
+            experiment.id
+        )))
+    })
 }
 
 fn trial_ids(experiments: &[Experiment]) -> BTreeSet<TrialId> {
@@ -248,17 +262,23 @@ fn not_done(found: &[Item]) -> usize {
 }
 
 /// Each trial once under a plan, also where two experiments ask for it: but a block whose times a claim compares is run whole,
-/// one run after the other.
-fn due<'a, 'b>(found: &'b [Item<'a>], at_once: u32) -> Vec<&'b Item<'a>> {
+/// one run after the other. Of experiments that share trials those measure them together that need their times.
+pub(super) fn each_once<'a: 'b, 'b, T>(
+    found: impl Iterator<Item = &'b T>,
+    at_once: u32,
+    item: impl Fn(&'b T) -> &'b Item<'a>,
+) -> Vec<&'b T> {
     let mut seen: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
     let mut of_blocks: BTreeSet<(&str, TrialId, PlanHash)> = BTreeSet::new();
-    let is_new = |item: &&Item<'a>| {
+    let (first, then): (Vec<&T>, Vec<&T>) = found.partition(|one| needs_times(item(one).experiment));
+    let is_new = |one: &&'b T| {
+        let item = item(one);
         let (id, plan) = item.key();
         let is_timed = at_once == 1 && needs_times(item.experiment);
         let is_new_of_block = is_timed && of_blocks.insert((item.experiment.id.as_str(), id, plan));
         seen.insert((id, plan)) || is_new_of_block
     };
-    found.iter().filter(|item| item.is_due()).filter(is_new).collect()
+    first.into_iter().chain(then).filter(is_new).collect()
 }
 
 fn needs_times(experiment: &Experiment) -> bool {
@@ -285,10 +305,7 @@ impl<'a> Asked<'a> {
         'a: 'b,
     {
         let mut found = Vec::new();
-        // Of experiments that share trials those measure them together that need their times.
-        let (first, then): (Vec<_>, Vec<_>) =
-            self.experiments.iter().partition(|experiment| needs_times(experiment));
-        for experiment in first.into_iter().chain(then) {
+        for experiment in self.experiments {
             let holder = |id: &TrialId, plan: &PlanHash| store.holder(id, plan);
             found.extend(items(experiment, self.seeds, &self.wanted, &listing.records, holder)?);
         }

@@ -19,7 +19,7 @@ use pinbench::schedule::EXIT_INTERRUPTED;
 use pinbench::words::Words;
 use serde_json::Value;
 
-use crate::cmd::args::{ProfileArg, WrongUsage};
+use crate::cmd::args::{EXIT_FAILURE, ProfileArg, WrongUsage};
 use crate::cmd::console::{print, print_json, this_command};
 use crate::cmd::measure::{self, Turns};
 use crate::cmd::workspace::Workspace;
@@ -37,7 +37,8 @@ Examples:
   pinbench time m1 --set train.batch=64,128,1024
   pinbench time m1 --set plan.threads=1,2 --minutes 2 --json
 
-Everything is kept in a folder, `--from FOLDER` prints it again.")]
+Everything is kept in a folder, `--from FOLDER` prints it again. The exit code is
+1 where a condition has no process that came to its end.")]
 pub(crate) struct TimeArgs {
     /// Id of an experiment, a unique start of it, or the path of its file
     #[arg(value_name = "EXPERIMENT", required_unless_present = "from")]
@@ -99,12 +100,13 @@ fn plan_name(name: &str) -> Result<PlanChange, String> {
 
 pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    let (measured, folder) = match &args.from {
-        Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone()),
+    // The machine is kept until what it can do is measured too.
+    let (measured, folder, _alone) = match &args.from {
+        Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone(), None),
         None => {
             let design = design(workspace, args)?;
             let name = format!("time-{}", design.conditions[0].experiment);
-            let folder = args.keep.clone().unwrap_or_else(|| measure::new_folder(workspace, &name));
+            let folder = args.keep.clone().map_or_else(|| measure::new_folder(workspace, &name), Ok)?;
             let budget = Duration::from_secs_f64(args.minutes * 60.0);
             let turns = match args.on_cue {
                 true => Turns::OnCue { span: budget, cue: &cue },
@@ -112,12 +114,14 @@ pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
             };
             // All of them until the end: the budget is short, and an interval that is looked at once needs no care.
             let mut all = |measured: &Measured| (0..measured.design.conditions.len()).collect();
-            match measure::measure(workspace, design, &folder, &this_command(), turns, &mut all)? {
+            match measure::measure(workspace, design, &folder, &this_command(), turns, None, &mut all)? {
                 Some(taken) => {
                     if taken.is_interrupted {
                         code = ExitCode::from(EXIT_INTERRUPTED);
+                    } else if !is_whole(&taken.measured) {
+                        code = ExitCode::from(EXIT_FAILURE);
                     }
-                    (taken.measured, folder)
+                    (taken.measured, folder, taken.alone)
                 }
                 None => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
             }
@@ -143,6 +147,11 @@ pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     }
     workspace.note(&format!("kept in {}", folder.display()));
     Ok(code)
+}
+
+/// Whether something is known of each condition. Why it is not was said when its process failed.
+fn is_whole(measured: &Measured) -> bool {
+    (0..measured.design.conditions.len()).all(|condition| measured.costs(condition).next().is_some())
 }
 
 /// Waits until somebody gives a turn: a line.

@@ -42,7 +42,7 @@ pub(crate) fn run(parent: Option<u32>, is_patient: bool) -> anyhow::Result<ExitC
         Task::Export(export) => crate::cmd::export::child(&job, export, &interrupt),
         Task::Trace(trace) => crate::cmd::trace::child(&job, trace, &interrupt),
         Task::Time(time) => crate::cmd::measure::child(&job, time, &interrupt),
-        Task::Probe(task) => crate::cmd::probe::child(&job, task),
+        Task::Probe(task) => crate::cmd::probe::child(&job, task, &interrupt),
         Task::Train { .. } | Task::Indexed => train_into_the_store(&job, &interrupt),
     }
 }
@@ -195,9 +195,10 @@ fn agreeing(store: &Store, record: &mut RunRecord, chain: &[ChainRow]) -> anyhow
     }
 }
 
-/// A planted fault is no part of the key, so that its runs neither use a checkpoint nor keep one.
+/// A planted fault is no part of the key, so that its runs neither use a checkpoint nor keep one. A training that is done again
+/// for its times starts anew: one that was taken up again belongs to no block.
 fn find_checkpoint(job: &Job, store: &Store, key: &CheckpointKey) -> anyhow::Result<Option<Checkpoint>> {
-    if job.fault().is_some() {
+    if job.fault().is_some() || matches!(job.task, Task::Train { again: true, .. }) {
         return Ok(None);
     }
     let found = store.find_checkpoint(key)?;
@@ -389,7 +390,61 @@ fn no_checkpoint(step: u64, error: &StoreError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
+    use pinbench::experiment::plan::{Device, PlanName};
+    use pinbench::experiment::{Experiment, Plan};
+    use pinbench::row::Diagnostics;
+
     use super::*;
+    use crate::cmd::built_in;
+
+    fn job(task: Task) -> Job {
+        let (id, text) = built_in::EXPERIMENTS[0];
+        let experiment = Experiment::parse(Path::new(&format!("{id}.toml")), text).unwrap();
+        let (_, trial) = experiment.profile.trials().next().unwrap();
+        Job {
+            experiment: id.to_owned(),
+            profile: String::new(),
+            trial,
+            plan: Plan::named(PlanName::Eager, 1, Device::Cpu),
+            store: PathBuf::new(),
+            data: PathBuf::new(),
+            workspace: PathBuf::new(),
+            diagnostics: Diagnostics::On,
+            task,
+            beside: 0,
+            block: None,
+            command: String::new(),
+        }
+    }
+
+    /// It went on from where `--retime` was stopped, and a run that was taken up again is in no block: it was due for ever.
+    #[test]
+    fn what_is_trained_again_for_its_times_goes_on_from_no_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (first, again) = (job(Task::TRAIN), job(Task::Train { fault: None, again: true }));
+        let key = CheckpointKey {
+            trial_id: first.trial.id(),
+            plan_hash: first.plan.hash(),
+            environment_class: serde_json::from_value("2 × Example CPU".into()).unwrap(),
+            binary: None,
+            diagnostics: Diagnostics::On,
+        };
+        let checkpoint = Checkpoint {
+            key: key.clone(),
+            started: String::new(),
+            step: 3,
+            resumed: Vec::new(),
+            peak_rss_bytes: 0,
+            state: Vec::new(),
+            rows: Rows::default(),
+        };
+        store.keep(&RunId("run-a".to_owned()), &checkpoint).unwrap();
+        assert!(find_checkpoint(&first, &store, &key).unwrap().is_some());
+        assert_eq!(find_checkpoint(&again, &store, &key).unwrap(), None);
+    }
 
     /// It ended in "free some space and run the command again" while the run went on by itself.
     #[test]

@@ -14,7 +14,7 @@ use crate::experiment::{PlanHash, TrialId};
 use crate::machine::EnvironmentClass;
 use crate::record::problem::Fault;
 use crate::record::staging::{Staging, gone};
-use crate::record::{Problem, Rows, RunId, RunRecord, Status, Store, StoreError};
+use crate::record::{Problem, Rows, RunId, RunRecord, Status, Store, StoreError, Wanted};
 use crate::row::Diagnostics;
 
 /// Rises with every change of what a checkpoint holds: an older one is of no use, and its run starts anew.
@@ -32,6 +32,16 @@ pub struct CheckpointKey {
     /// Of the running program: another build may compute other bits.
     pub binary: Option<Digest>,
     pub diagnostics: Diagnostics,
+}
+
+impl CheckpointKey {
+    /// Whether nobody goes on from it: its trial has come to an end under its plan, on its class of machine. A run beside
+    /// others is no end for one that is due again for its times.
+    pub fn has_ended(&self, records: &[RunRecord]) -> bool {
+        let (trial, plan, class) = (self.trial_id, self.plan_hash, Some(self.environment_class.clone()));
+        let wanted = Wanted { trial, plan, class, alone: true };
+        records.iter().any(|record| wanted.matches(record) && !matches!(record.status, Status::Failed { .. }))
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -157,6 +167,15 @@ impl Store {
 
     /// The same of every trial that has a checkpoint.
     pub fn all_kept(&self) -> Result<Vec<CheckpointKept>, StoreError> {
+        let mut kept = Vec::new();
+        for folder in self.checkpoint_folders()? {
+            kept.extend(self.newest_kept(&folder)?);
+        }
+        Ok(kept)
+    }
+
+    /// Of every trial under a plan.
+    fn checkpoint_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
         let inside = |folder: PathBuf| -> Result<Vec<PathBuf>, StoreError> {
             Ok(self.names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
         };
@@ -164,11 +183,7 @@ impl Store {
         if self.is_sharded() {
             folders = folders.into_iter().map(inside).collect::<Result<Vec<_>, _>>()?.concat();
         }
-        let mut kept = Vec::new();
-        for folder in folders {
-            kept.extend(self.newest_kept(&folder)?);
-        }
-        Ok(kept)
+        Ok(folders)
     }
 
     fn newest_kept(&self, folder: &Path) -> Result<Option<CheckpointKept>, StoreError> {
@@ -186,13 +201,21 @@ impl Store {
     /// Removes checkpoints of runs that ended and could not remove their own; their number.
     pub fn clean_checkpoints(&self, records: &[RunRecord]) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for record in records.iter().filter(|record| !matches!(record.status, Status::Failed { .. })) {
-            // Who has the claim may be running the trial again, on another machine class.
-            let Ok(_claim) = self.claim(&record.trial_id, &record.plan_hash) else { continue };
-            let folder = self.checkpoint_folder(&record.trial_id, &record.plan_hash);
+        for folder in self.checkpoint_folders()? {
             for name in self.names(&folder)? {
-                self.retire(&folder.join(name))?;
-                removed += 1;
+                let path = folder.join(name);
+                // What cannot be read says of no run that it has ended.
+                let Ok(Some(Wire { key, .. })) = self.read_wire(&path) else { continue };
+                if !key.has_ended(records) {
+                    continue;
+                }
+                // Who has the claim may be running the trial again, on another machine class.
+                let Ok(_claim) = self.claim(&key.trial_id, &key.plan_hash) else { continue };
+                // Who had it until now may have kept a newer one in its place.
+                if path.exists() {
+                    self.retire(&path)?;
+                    removed += 1;
+                }
             }
         }
         Ok(removed)
@@ -377,6 +400,11 @@ mod tests {
         store.keep(&RunId("run-a".to_owned()), &checkpoint(5)).unwrap();
         assert_eq!(store.clean_checkpoints(&[]).unwrap(), 0);
         let record = store.seal(&samples::record(0, "run-a"), &Rows::default()).unwrap();
+        // Hours of a run that was due again for its times, or on another machine, went by what these had ended.
+        let beside = RunRecord { beside: 1, ..record.clone() };
+        let mut elsewhere = record.clone();
+        elsewhere.environment_class = serde_json::from_value("9 × Other CPU".into()).unwrap();
+        assert_eq!(store.clean_checkpoints(&[beside, elsewhere]).unwrap(), 0);
         assert_eq!(store.clean_checkpoints(&[record]).unwrap(), 1);
         assert_eq!(folders(&store).len(), 0);
     }

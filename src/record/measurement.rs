@@ -9,7 +9,7 @@
 //! A table or page is computed from this folder, again and again. The store is one of its own, because a timed process ends
 //! after a few steps: its run is no result of a trial.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -103,15 +103,19 @@ impl Measurement {
     /// Begins a measurement in `folder`, which must have none.
     pub fn create(folder: &Path, design: Design, command: &str) -> Result<Self, MeasurementError> {
         let path = folder.join(DESIGN);
-        if path.exists() {
-            return Err(MeasurementError::Taken(folder.to_owned()));
-        }
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        // Made and not looked for: another may begin in the same moment.
+        let mut file = match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(MeasurementError::Taken(folder.to_owned()));
+            }
+            file => file.map_err(io_error("create", &path))?,
+        };
         let store = Store::open(&folder.join(RUNS))?;
         let wire = WireMeasurement { format: FORMAT, command: command.to_owned(), design };
         let text = serde_json::to_vec_pretty(&wire)
             .map_err(|error| MeasurementError::Content { path: path.clone(), reason: error.to_string() })?;
-        fs::write(&path, text).map_err(io_error("write", &path))?;
+        file.write_all(&text).map_err(io_error("write", &path))?;
         Ok(Self { folder: folder.to_owned(), design: wire.design, command: wire.command, store })
     }
 

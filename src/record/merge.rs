@@ -23,6 +23,8 @@ pub struct Merged {
     pub conflicts: Vec<Conflict>,
     /// Runs of the source that cannot be read or are damaged.
     pub problems: Vec<Problem>,
+    /// The same of runs that are there, which say nothing about the source's.
+    pub own_problems: Vec<Problem>,
 }
 
 /// Why a run was left where it is.
@@ -73,6 +75,13 @@ impl Known {
     fn like(&self, record: &RunRecord) -> Option<&RunRecord> {
         self.by_name.get(self.by_content.get(&Sameness::of(record)?)?)
     }
+
+    /// What was like it is damaged: the next of its content is the one to agree with.
+    fn forget_like(&mut self, record: &RunRecord) {
+        if let Some(same) = Sameness::of(record) {
+            self.by_content.remove(&same);
+        }
+    }
 }
 
 fn name(record: &RunRecord) -> String {
@@ -90,7 +99,7 @@ impl Store {
         let listing = source.records()?;
         let mut merged = Merged { problems: listing.problems, ..Merged::default() };
         for record in listing.records {
-            match self.take_in(source, &record, known)? {
+            match self.take_in(source, &record, known, &mut merged.own_problems)? {
                 Taken::New => {
                     merged.taken += 1;
                     known.add(record);
@@ -98,12 +107,19 @@ impl Store {
                 Taken::There => merged.there += 1,
                 Taken::Not(conflict) => merged.conflicts.push(conflict),
                 Taken::Damaged(problem) => merged.problems.push(problem),
+                Taken::OwnDamaged(problem) => merged.own_problems.push(problem),
             }
         }
         Ok(merged)
     }
 
-    fn take_in(&self, source: &Store, record: &RunRecord, known: &Known) -> Result<Taken, StoreError> {
+    fn take_in(
+        &self,
+        source: &Store,
+        record: &RunRecord,
+        known: &mut Known,
+        own_problems: &mut Vec<Problem>,
+    ) -> Result<Taken, StoreError> {
         if let Some(own) = known.by_name.get(&name(record)) {
             return Ok(self.same_name(source, own, record));
         }
@@ -116,6 +132,11 @@ impl Store {
                     return Ok(Taken::Not(Conflict::Result(contradiction)));
                 }
                 Err(Disagreement::Unread(problem)) => return Ok(Taken::Damaged(problem)),
+                // What is damaged here must not keep a whole run out.
+                Err(Disagreement::OwnUnread(problem)) => {
+                    own_problems.push(problem);
+                    known.forget_like(record);
+                }
             }
         }
         let files = match source.whole_run(record) {
@@ -125,10 +146,10 @@ impl Store {
         self.publish_copy(source, record, &files)
     }
 
-    /// Runs never change, so that one of the same name is the same run or was tampered with.
+    /// Runs never change, so that one of the same name is the same run or was tampered with; it may have rotted here.
     fn same_name(&self, source: &Store, own: &RunRecord, other: &RunRecord) -> Taken {
         if own == other {
-            return Taken::There;
+            return self.check(own).map_or_else(Taken::OwnDamaged, |()| Taken::There);
         }
         Taken::Not(Conflict::SameName {
             run: name(other),
@@ -170,7 +191,11 @@ impl Store {
         let stored = self.runs_of(&record.stored_as())?;
         match stored.iter().find(|own| own.run == record.run) {
             Some(own) => Ok(self.same_name(source, own, record)),
-            None => Err(error),
+            // Or its record here is damaged, so that nobody knew of it.
+            None => match self.record_in(&self.folder_of(record)) {
+                Err(problem) => Ok(Taken::OwnDamaged(problem)),
+                Ok(_) => Err(error),
+            },
         }
     }
 }
@@ -180,6 +205,8 @@ enum Taken {
     There,
     Not(Conflict),
     Damaged(Problem),
+    /// The run of its name that is there.
+    OwnDamaged(Problem),
 }
 
 #[cfg(test)]
@@ -272,6 +299,35 @@ mod tests {
         assert_eq!((merged.taken, merged.problems.len()), (1, 1));
         assert!(merged.problems[0].fault.is_damage());
         assert_eq!(into.records().unwrap().records[0].run, RunId("run-c".to_owned()));
+    }
+
+    /// The source was blamed, and its whole run left out.
+    #[test]
+    fn what_is_damaged_in_the_target_is_named_and_keeps_no_whole_run_out() {
+        let (_own, into) = store(&[beside(0, "run-a", "node1")]);
+        let (_other, source) = store(&[beside(0, "run-b", "node2"), beside(0, "run-c", "node3")]);
+        samples::flip_a_bit(&into.folder_of(&samples::record(0, "run-a")).join("epochs.parquet"));
+        let merged = merge(&into, &source);
+        // The third says what the second says, which is there by now.
+        assert_eq!((merged.taken, merged.there, merged.problems.len()), (1, 1, 0), "{merged:?}");
+        assert!(merged.own_problems[0].folder.ends_with("run-a"), "{merged:?}");
+    }
+
+    /// It was "there already", or ended the merge with an error before the other runs were taken.
+    #[test]
+    fn a_run_that_is_damaged_in_the_target_under_the_same_name_is_not_there_already() {
+        for file in ["epochs.parquet", RECORD_FILE] {
+            let (_own, into) = store(&[samples::record(0, "run-a")]);
+            let (_other, source) = store(&[samples::record(0, "run-a"), samples::record(1, "run-b")]);
+            samples::flip_a_bit(&into.folder_of(&samples::record(0, "run-a")).join(file));
+            let merged = merge(&into, &source);
+            assert_eq!(
+                (merged.taken, merged.there, merged.own_problems.len()),
+                (1, 0, 1),
+                "{file}: {merged:?}"
+            );
+            assert!(merged.own_problems[0].fault.is_damage(), "{merged:?}");
+        }
     }
 
     /// A run whose steps were taken away keeps their digest.

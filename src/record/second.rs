@@ -71,7 +71,8 @@ impl Store {
     ) -> Result<(), Disagreement> {
         let what = match difference(own, other, None) {
             None => {
-                let (own, other) = (self.load(own)?, theirs.load(other)?);
+                let own = self.load(own).map_err(Disagreement::OwnUnread)?;
+                let other = theirs.load(other).map_err(Disagreement::Unread)?;
                 difference(&own.record, &other.record, Some((&own.chain, &other.chain)))
             }
             what => what,
@@ -85,8 +86,12 @@ impl Store {
 pub(super) enum Disagreement {
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
+    /// The one that is here cannot be read.
     #[error(transparent)]
-    Unread(#[from] Problem),
+    OwnUnread(Problem),
+    /// The other one cannot.
+    #[error(transparent)]
+    Unread(Problem),
 }
 
 /// Whether a run that is about to be sealed says what the stored one says.

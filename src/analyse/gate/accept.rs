@@ -39,6 +39,11 @@ pub enum AcceptError {
     MixedPlans(String),
     #[error("arm '{arm}', seed {seed}: {gauge} is {value}, expected {}; a baseline of it would hold for ever", .gauge.range())]
     NotUsable { arm: String, seed: Seed, gauge: Gauge, value: f64 },
+    #[error(
+        "arm '{arm}', seed {seed} failed under the plan {plan}: {reason}; a baseline is of every run it was asked for, so \
+         mend that and run it again"
+    )]
+    Failed { arm: String, seed: Seed, plan: PlanName, reason: String },
     #[error("arm '{arm}', seed {seed} has a planted fault, which is never accepted; run it without")]
     Planted { arm: String, seed: Seed },
 }
@@ -51,6 +56,11 @@ pub fn accept(
     runs: &[Sample],
     twins: &[(PlanName, Vec<Sample>)],
 ) -> Result<Baseline, AcceptError> {
+    // A twin too: without it the baseline takes rounding for less than it is, or for nothing.
+    let mut all = runs.iter().chain(twins.iter().flat_map(|(_, runs)| runs));
+    if let Some(failed) = all.find_map(failed) {
+        return Err(failed);
+    }
     let mut chosen = Vec::new();
     for (label, config_hash) in &asked.arms {
         if !stamp.by_steps_alone.contains(label) {
@@ -100,6 +110,12 @@ pub fn accept(
         by_steps_alone: stamp.by_steps_alone,
         arms: arms.collect::<Result<_, _>>()?,
     })
+}
+
+fn failed(sample: &Sample) -> Option<AcceptError> {
+    let Ending::Failed { reason } = &sample.ending else { return None };
+    let (arm, plan, reason) = (sample.arm.clone(), sample.plan.name, reason.clone());
+    Some(AcceptError::Failed { arm, seed: sample.seed, plan, reason })
 }
 
 fn choose<'a>(
@@ -156,6 +172,8 @@ fn arm(
                 diverged.push(seed);
                 continue;
             }
+            // Refused before.
+            Ending::Failed { .. } => continue,
         };
         if let Some((&gauge, &value)) = numbers.values.iter().find(|(gauge, value)| !gauge.admits(**value)) {
             return Err(AcceptError::NotUsable { arm: label.to_owned(), seed, gauge, value });
@@ -406,6 +424,15 @@ mod tests {
             refuse(&|runs| runs[1].config_hash = ConfigHash(crate::digest::Digest::of(b"x")))
                 .contains("expected")
         );
+        let kill = |sample: &mut Sample| sample.ending = Ending::Failed { reason: "signal 9".to_owned() };
+        let killed = refuse(&|runs| kill(&mut runs[1]));
+        assert!(killed.contains("'arm 0', seed 1 failed under the plan tuned: signal 9"), "{killed}");
+        // A baseline of fewer seeds than were asked for was written, and one of weaker twins.
+        let mut twins = runs.clone();
+        kill(&mut twins[0]);
+        let twins = [(PlanName::Fused, twins)];
+        let lost = super::accept(&study.asked, simulated::stamp(), &runs, &twins).unwrap_err();
+        assert!(matches!(lost, AcceptError::Failed { seed: Seed(0), .. }), "{lost}");
         let spoil = |runs: &mut Vec<Sample>| simulated::set(&mut runs[1], Gauge::ValLoss, f64::NAN);
         assert!(refuse(&spoil).contains("val_loss is NaN"));
     }

@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::analyse::gate::finding::{Evidence, Finding, Findings, Subject};
 use crate::analyse::gate::tolerance::Look;
-use crate::analyse::gate::verdict::{Doubt, Verdict};
+use crate::analyse::gate::verdict::{Bar, Doubt, Verdict};
 
 /// Under which seeds an arm is trained for an alarm.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -46,7 +46,7 @@ impl Findings {
 
 /// The findings, of whose alarms only those stand that no further run takes back: of bits and endings those that `again`,
 /// the findings over the reruns alone, repeats; of losses and accuracies those over all seeds. The others become
-/// inconclusive and say why. What was no alarm stays as it was.
+/// inconclusive and say why. What was no alarm stays as it was, and a rerun that failed is a finding too.
 pub fn confirm(findings: Findings, again: &Findings) -> Findings {
     let settle = |mut finding: Finding| {
         match doubt(&finding, again) {
@@ -55,7 +55,14 @@ pub fn confirm(findings: Findings, again: &Findings) -> Findings {
         }
         finding
     };
-    Findings { all: findings.all.into_iter().map(settle).collect(), ..findings }
+    let has_failed =
+        |finding: &Finding| matches!(finding.verdict, Verdict::NotComparable(Bar::Failed { .. }));
+    let is_known = |failed: &Finding| {
+        findings.all.iter().any(|finding| finding.arm == failed.arm && has_failed(finding))
+    };
+    let failed: Vec<Finding> =
+        again.all.iter().filter(|finding| has_failed(finding) && !is_known(finding)).cloned().collect();
+    Findings { all: findings.all.into_iter().map(settle).chain(failed).collect(), ..findings }
 }
 
 /// Why an alarm does not stand; `None` also where there is no alarm.
@@ -78,9 +85,10 @@ fn doubt(finding: &Finding, again: &Findings) -> Option<Doubt> {
 mod tests {
     use super::*;
     use crate::analyse::gate::simulated::{self, Study};
-    use crate::analyse::gate::{Alarm, Ending, judge};
+    use crate::analyse::gate::{Alarm, Ending, Sample, judge};
     use crate::digest::Digest;
     use crate::experiment::baseline::Gauge;
+    use crate::stream::Seed;
 
     /// Findings of so many of eight seeds on another machine, their test accuracy set to `value`.
     fn findings(seeds: usize, value: f64) -> Findings {
@@ -149,6 +157,37 @@ mod tests {
         assert_eq!(findings.seeds_named("arm 0"), [fresh[6].seed]);
         assert_eq!(findings.seeds_named("arm 1"), []);
         assert_eq!(findings.reruns(), [("arm 0".to_owned(), Rerun::SameSeeds)]);
+    }
+
+    /// The survivor alone was looked at, and the gate held.
+    #[test]
+    fn trainings_that_failed_are_not_answered_for_by_those_that_did_not() {
+        let mut study = Study::new(1, 5);
+        let mut runs = study.samples(0..3);
+        let baseline = study.baseline(&runs);
+        let kill = |run: &mut Sample| run.ending = Ending::Failed { reason: format!("signal {}", run.seed) };
+        runs[1..].iter_mut().for_each(kill);
+        let findings = judge(&study.asked, Some(&baseline), &runs);
+        let bar = Bar::Failed { seeds: vec![Seed(1), Seed(2)], reason: "signal 1".to_owned() };
+        assert_eq!(only(&findings, Subject::Runs).verdict, Verdict::NotComparable(bar));
+        assert_eq!(only(&findings, Subject::Bits).verdict, Verdict::Holds);
+        // No rerun is asked for, and the file is not said to hold.
+        assert_eq!((findings.reruns(), findings.exit().code()), (vec![], 4));
+        kill(&mut runs[0]);
+        let findings = judge(&study.asked, Some(&baseline), &runs);
+        assert!(matches!(&findings.all[..], [one] if one.exit().code() == 4), "{findings:?}");
+    }
+
+    #[test]
+    fn a_rerun_that_failed_is_said_and_takes_its_alarm_back_no_more_than_to_a_doubt() {
+        let failed = |mut findings: Findings| {
+            let bar = Bar::Failed { seeds: vec![Seed(0)], reason: "signal 9".to_owned() };
+            findings.all = vec![Finding::new(Some("arm 0"), Subject::Runs, Verdict::NotComparable(bar))];
+            findings
+        };
+        let confirmed = confirm(exact(true), &failed(exact(true)));
+        assert_eq!(only(&confirmed, Subject::Bits).verdict, Verdict::Inconclusive(Doubt::NotRerun));
+        assert_eq!((only(&confirmed, Subject::Runs).exit().code(), confirmed.exit().code()), (4, 4));
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl Verdict {
                 Bar::OrphanedArm => "orphaned_arm",
                 Bar::OrphanedFile => "orphaned_file",
                 Bar::NothingMeasured => "nothing_measured",
+                Bar::Failed { .. } => "failed",
                 Bar::OtherConfig { .. } => "other_config",
                 Bar::NoValue => "no_value",
             },
@@ -246,6 +247,15 @@ impl Bar {
                 "nothing was measured: no run of this arm came to an end; see why with `pinbench list {named}{}`",
                 profile.option()
             ),
+            Self::Failed { seeds, reason } => {
+                let seeds: Vec<String> = seeds.iter().map(Seed::to_string).collect();
+                let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+                format!(
+                    "the training under seed {} failed ({line}), and the others do not answer for it; mend that and run \
+                     the check again",
+                    seeds.join(", ")
+                )
+            }
             Self::OtherConfig { expected, found } => format!(
                 "the runs are of config {found}, expected {expected}; run the check again with the experiment as it is"
             ),
@@ -327,6 +337,11 @@ mod tests {
             (Bar::OrphanedArm, "orphaned", accept),
             (Bar::OrphanedFile, "no experiment 'm1'", "delete 'm1.quick.toml'"),
             (Bar::NothingMeasured, "nothing was measured", "pinbench list m1"),
+            (
+                Bar::Failed { seeds: vec![Seed(1), Seed(4)], reason: "signal 11\nthe last line".to_owned() },
+                "under seed 1, 4 failed (signal 11 the last line)",
+                "run the check again",
+            ),
             (
                 Bar::OtherConfig { expected: expected.clone(), found: found.clone() },
                 "config bbb, expected aaa",

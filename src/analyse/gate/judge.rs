@@ -156,22 +156,27 @@ impl ArmDrafts<'_> {
             let (expected, found) = (stored.config_hash.short(), config_hash.short());
             return self.bar(Subject::Baseline, Bar::Stale { expected, found });
         }
-        let by_seed: BTreeMap<Seed, &Sample> = fresh
+        let mut by_seed: BTreeMap<Seed, &Sample> = fresh
             .iter()
             .filter(|sample| sample.config_hash == config_hash)
             .map(|sample| (sample.seed, *sample))
             .collect();
+        let failed = failed(&by_seed);
+        by_seed.retain(|_, sample| !matches!(sample.ending, Ending::Failed { .. }));
         if by_seed.is_empty() {
-            let bar = match fresh.first() {
+            let bar = failed.unwrap_or_else(|| match fresh.first() {
                 None => Bar::NothingMeasured,
                 Some(other) => {
                     Bar::OtherConfig { expected: config_hash.short(), found: other.config_hash.short() }
                 }
-            };
+            });
             return self.bar(Subject::Runs, bar);
         }
         if let Some(verdict) = endings(stored, baseline, &by_seed) {
             self.settle(Subject::Runs, verdict);
+        }
+        if let Some(bar) = failed {
+            self.bar(Subject::Runs, bar);
         }
         let finished: Vec<Finished> = by_seed.values().filter_map(|sample| finished(sample)).collect();
         let exact: Vec<(Finished, &BaselineRun)> =
@@ -220,8 +225,18 @@ impl ArmDrafts<'_> {
 fn finished(sample: &Sample) -> Option<Finished<'_>> {
     match &sample.ending {
         Ending::Finished(numbers) => Some((sample, numbers)),
-        Ending::Diverged { .. } => None,
+        Ending::Diverged { .. } | Ending::Failed { .. } => None,
     }
+}
+
+/// What those that failed come to; `None` where none did.
+fn failed(by_seed: &BTreeMap<Seed, &Sample>) -> Option<Bar> {
+    let reason = |(seed, sample): (&Seed, &&Sample)| match &sample.ending {
+        Ending::Failed { reason } => Some((*seed, reason.clone())),
+        _ => None,
+    };
+    let (seeds, reasons): (Vec<Seed>, Vec<String>) = by_seed.iter().filter_map(reason).unzip();
+    Some(Bar::Failed { reason: reasons.into_iter().next()?, seeds })
 }
 
 /// Whether the run must repeat the baseline's bit for bit, given the seed.
@@ -259,7 +274,7 @@ fn endings(stored: &ArmBaseline, baseline: &Baseline, by_seed: &BTreeMap<Seed, &
             Ending::Finished(_) if stored.runs.is_empty() => {
                 verdict = Some(Verdict::Inconclusive(Doubt::MayDiverge));
             }
-            Ending::Finished(_) => {}
+            Ending::Finished(_) | Ending::Failed { .. } => {}
         }
     }
     verdict

@@ -34,6 +34,10 @@ pub enum Ending {
         step: u64,
         loss: String,
     },
+    /// It was asked for and measured nothing: a process that was killed is no reason to judge by the others alone.
+    Failed {
+        reason: String,
+    },
 }
 
 /// What a finished run measured.
@@ -49,13 +53,13 @@ pub struct Numbers {
 }
 
 impl Sample {
-    /// `None` of a run that failed: it measured nothing, and why is in its record.
+    /// `None` of a finished run without an outcome, which every one has.
     pub fn of(arm: &str, run: &LoadedRun) -> Option<Self> {
         let record = &run.record;
         let ending = match &record.status {
             Status::Finished => Ending::Finished(Numbers::of(run)?),
             Status::Diverged { step, loss } => Ending::Diverged { step: *step, loss: loss.clone() },
-            Status::Failed { .. } => return None,
+            Status::Failed { reason } => Ending::Failed { reason: reason.clone() },
         };
         Some(Self {
             arm: arm.to_owned(),
@@ -129,7 +133,7 @@ mod tests {
     fn numbers(run: &LoadedRun) -> Numbers {
         match Sample::of("64", run).unwrap().ending {
             Ending::Finished(numbers) => numbers,
-            Ending::Diverged { .. } => panic!("the run finished"),
+            other => panic!("the run finished: {other:?}"),
         }
     }
 
@@ -155,10 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_run_is_no_sample_and_a_diverged_one_is() {
+    fn a_failed_run_and_a_diverged_one_say_how_they_ended() {
         let mut run = run();
         run.record.status = Status::Failed { reason: "killed".to_owned() };
-        assert_eq!(Sample::of("64", &run), None);
+        let ending = Sample::of("64", &run).unwrap().ending;
+        assert_eq!(ending, Ending::Failed { reason: "killed".to_owned() });
         run.record.status = Status::Diverged { step: 7, loss: "NaN".to_owned() };
         let ending = Sample::of("64", &run).unwrap().ending;
         assert_eq!(ending, Ending::Diverged { step: 7, loss: "NaN".to_owned() });

@@ -124,14 +124,14 @@ pub fn under_another_plan(sample: Sample) -> Sample {
 pub fn numbers(sample: &mut Sample) -> &mut Numbers {
     match &mut sample.ending {
         Ending::Finished(numbers) => numbers,
-        Ending::Diverged { .. } => panic!("the run diverged"),
+        other => panic!("{other:?}"),
     }
 }
 
 pub fn value(sample: &Sample, gauge: Gauge) -> f64 {
     match &sample.ending {
         Ending::Finished(numbers) => numbers.values[&gauge],
-        Ending::Diverged { .. } => panic!("the run diverged"),
+        other => panic!("{other:?}"),
     }
 }
 

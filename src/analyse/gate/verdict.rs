@@ -82,6 +82,11 @@ pub enum Bar {
     /// There is no experiment of this name any more.
     OrphanedFile,
     NothingMeasured,
+    /// Trainings under these seeds were asked for and failed, the first of them for this reason.
+    Failed {
+        seeds: Vec<Seed>,
+        reason: String,
+    },
     /// The fresh runs are of another config than the experiment's.
     OtherConfig {
         expected: String,

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::cmd::args::{EXIT_USAGE, WrongUsage};
 use crate::cmd::check::args::CheckArgs;
+use crate::cmd::console::warn;
 use crate::cmd::time::READY;
 use crate::cmd::workspace::{Workspace, is_path};
 
@@ -305,14 +306,22 @@ impl Timing<'_> {
         let status = self.child.wait().context("a process of `time`")?;
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
         refuse_interrupted(status)?;
-        if !status.success() {
+        let timed = serde_json::from_str::<Timed>(&self.printed);
+        // One whose process failed prints its object without any, whatever its exit code.
+        if !status.success() && timed.is_err() {
             let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
             return Err(self.side.failed(&words, &Output { status, stdout: Vec::new(), stderr }));
         }
         let misread = || self.side.misread("time", &self.printed);
-        let timed: Timed = serde_json::from_str(&self.printed).with_context(misread)?;
-        let turns = timed.conditions.into_iter().next().and_then(|only| only.turns_ms.into_iter().next());
-        turns.ok_or_else(|| WrongUsage(misread()).into())
+        let only = timed.with_context(misread)?.conditions.into_iter().next();
+        let turns =
+            only.ok_or_else(|| WrongUsage(misread()))?.turns_ms.into_iter().next().unwrap_or_default();
+        if turns.is_empty() {
+            let program = self.side.program.display();
+            let said = last_words(&Output { status, stdout: Vec::new(), stderr });
+            warn(&format!("'{program}': no step was timed, and the block counts for nothing: {said}"));
+        }
+        Ok(turns)
     }
 }
 

@@ -32,7 +32,7 @@ Exit codes, of all baselines together, with a line for each reason:
   0  every baseline holds
   1  regressed: worse over all seeds, or diverged twice
   3  inconclusive: too few seeds for the stated effect, or it did not recur
-  4  nothing measured or not comparable: a baseline is missing, stale or orphaned
+  4  not comparable: a baseline is missing, stale or orphaned, a training failed
   5  changed: this tree trains something else, and nothing says it is worse")]
 pub(crate) struct CheckArgs {
     /// Ids of experiments, or unique starts of them, or paths of their files; all with a baseline when none is given
