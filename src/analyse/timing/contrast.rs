@@ -83,12 +83,6 @@ fn means(values: impl Iterator<Item = (usize, f64)>, count: usize) -> Vec<f64> {
 }
 
 impl Contrast {
-    /// This contrast less `share` times the other, block by block: both are of the same blocks.
-    pub fn beyond(&self, share: f64, of: &Self) -> Self {
-        let values = self.values.iter().zip(&of.values).map(|(part, whole)| part - share * whole);
-        Self { values: values.collect(), squares: self.squares + share * share * of.squares }
-    }
-
     /// Mean and the interval that covers it with probability 1 − `alpha`, by Student's t.
     ///
     /// The variance is the contrast's own over its blocks, moderated by that of all conditions with a weight of at most
