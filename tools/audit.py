@@ -946,9 +946,9 @@ class Seen:
             return None
         return math.sqrt(sum((ln - of_block[b] - of_condition[c]) ** 2 for b, c, ln in cells) / freedom), freedom
 
-    def contrast(self, weights, plus=0.0, of=lambda cost: cost["us_per_image"], squares=None):
+    def contrast(self, weights, plus=0.0, of=lambda cost: cost["us_per_image"], squares=None, among=None):
         """A weighted sum of logarithms in each block that has all conditions, and the squares of the weights."""
-        blocks = [block for block in self.blocks if all(c in block for c in weights)]
+        blocks = [block for block in (self.blocks if among is None else among) if all(c in block for c in weights)]
         values = [sum(w * math.log(of(block[c])) for c, w in weights.items()) + plus for block in blocks]
         return values, sum(w * w for w in weights.values()) if squares is None else squares
 
@@ -971,15 +971,18 @@ class Seen:
         found = self.estimate(contrast, self.alpha)
         return found and (math.exp(found[0]), found[1] and tuple(map(math.exp, found[1])), found[2])
 
-    def judge(self, beyond):
-        """Share, its interval (Fieller 1954), blocks and verdict of what goes beyond a share of the slowdown."""
-        contrast, rest = beyond(0.0), beyond(1.0)
+    def judge(self, beyond, sure=None):
+        """Share, its interval (Fieller 1954), blocks and verdict of what goes beyond a share of the slowdown.
+
+        `sure` is that of which the low end is, where it is not the same: what is the cause's beyond doubt.
+        """
+        contrast, rest, sure = beyond(0.0), beyond(1.0), sure or beyond
         if not contrast[0]:
             return {"verdict": "not_measured", "share": None, "blocks": 0}
         part, rest = statistics.fmean(contrast[0]), statistics.fmean(rest[0])
         ends = []
-        for end, alpha in [(0, self.alpha / max(1, self.study.tested)), (1, self.alpha)]:
-            of = lambda share: (self.estimate(beyond(share), alpha)[1] or (None, None))[end]
+        for end, at, alpha in [(0, sure, self.alpha / max(1, self.study.tested)), (1, beyond, self.alpha)]:
+            of = lambda share: (self.estimate(at(share), alpha)[1] or (None, None))[end]
             above, below = -1000.0, 1000.0
             if of(above) is None or of(above) <= 0 or of(below) >= 0:
                 break
@@ -987,7 +990,7 @@ class Seen:
                 middle = (above + below) / 2
                 above, below = (middle, below) if of(middle) > 0 else (above, middle)
             ends.append((above + below) / 2)
-        counts = self.floor is not None and part > math.log(self.floor)
+        counts = self.floor is not None and statistics.fmean(sure(0.0)[0]) > math.log(self.floor)
         verdict = "open"
         if len(ends) == 2:
             verdict = ("main_cause" if ends[0] > MAIN and counts else "contributes" if ends[0] > CONTRIBUTES and counts
@@ -998,9 +1001,10 @@ class Seen:
     def removal(self, given, removed):
         low, high, ideal = self.study.low, self.study.high, math.log(self.study.ideal)
         added = self.estimate(self.contrast({removed["low"]: 1, given["low"]: -1}), self.alpha)
-        kept = 0.0 if added and added[1] and added[1][0] > 0 else 1.0
+        # "Where a removal makes the low level dearer beyond doubt ... the low end ... counts only what the high one itself gains."
+        is_dearer = added and added[1] and added[1][0] > 0
 
-        def beyond(share):
+        def beyond(share, kept=1.0):
             weights = defaultdict(float)
             for condition, weight in [(given["high"], 1), (removed["high"], -1), (given["low"], -kept), (removed["low"], kept),
                                       (high, -share), (low, share)]:
@@ -1009,20 +1013,26 @@ class Seen:
 
         left = self.exp(self.contrast({removed["high"]: 1, removed["low"]: -1}, -ideal))
         gain = self.exp(self.contrast({given["high"]: 1, removed["high"]: -1}))
-        return self.judge(beyond) | {"slowdown_left": left, "gain": gain}
+        is_as_it_is = given == {"low": low, "high": high}
+        before = None if is_as_it_is else self.exp(self.contrast({given["high"]: 1, given["low"]: -1}, -ideal))
+        sure = (lambda share: beyond(share, 0.0)) if is_dearer else beyond
+        return self.judge(beyond, sure) | {"slowdown_given": before, "slowdown_left": left, "gain": gain}
 
     def phases(self, names):
         at = [self.study.PARTS.index(name) for name in names]
         low, high = self.study.low, self.study.high
-        factor = lambda cost: cost["us_per_image"] / (cost["us_per_image"] - sum(cost["part_us_per_image"][i] for i in at))
-        odds = lambda c: statistics.fmean([factor(block[c]) - 1 for block in self.blocks if c in block] or [0.0])
-        part = self.contrast({high: 1, low: -1}, of=factor, squares=odds(low) ** 2 + odds(high) ** 2)
-        whole = self.contrast({high: 1, low: -1}, -math.log(self.study.ideal))
+        left = lambda cost: cost["us_per_image"] - sum(cost["part_us_per_image"][i] for i in at)
+        factor = lambda cost: cost["us_per_image"] / left(cost)
+        odds = lambda c: statistics.fmean([factor(block[c]) - 1 for block in self.blocks if c in block and left(block[c]) > 0] or [0.0])
+        # A block in which these phases were all of a step says nothing of what would be left of it, of part and whole alike.
+        told = [block for block in self.blocks if all(left(block[c]) > 0 for c in (low, high) if c in block)]
+        part = self.contrast({high: 1, low: -1}, of=factor, squares=odds(low) ** 2 + odds(high) ** 2, among=told)
+        whole = self.contrast({high: 1, low: -1}, -math.log(self.study.ideal), among=told)
 
         def beyond(share):
             return [p - share * w for p, w in zip(part[0], whole[0])], part[1] + share * share * whole[1]
 
-        return self.judge(beyond) | {"slowdown_left": None, "gain": None}
+        return self.judge(beyond) | {"slowdown_given": None, "slowdown_left": None, "gain": None}
 
 
 class Study:
@@ -1105,6 +1115,7 @@ def check_explanation(folder, page, tally):
         ends = (shown["share"] or {}).get("interval") or (None, None)
         for end, a, b in zip(("low", "high"), ends, (share and share["interval"]) or (None, None)):
             tally.same(name, shown["id"], f"share {end}", a, b, SHARE_ENDS)
+        estimate(shown["id"], "slowdown_given", shown.get("slowdown_given"), expected["slowdown_given"])
         estimate(shown["id"], "slowdown_left", shown["slowdown_left"], expected["slowdown_left"])
         estimate(shown["id"], "gain", shown["gain"], expected["gain"])
     both = [(b[study.low], b[study.high]) for b in seen.blocks if study.low in b and study.high in b]
@@ -1129,14 +1140,21 @@ def check_causes(folder, study, tally):
     tally.same("index.html", "causes", "rows", len(rows), len(study.said["mechanisms"]))
     for row, mechanism in zip(rows, study.said["mechanisms"]):
         first = by_id[mechanism["hypotheses"][0]]
+        # What a test holds on both sides of its removal is a name, which may have digits.
+        row = re.sub(r'<span class="given">.*?</span>', "", row, flags=re.S)
         cells = [text_of(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]
-        share, left = first["share"], first["slowdown_left"]
+        share, left, given = first["share"], first["slowdown_left"], first.get("slowdown_given")
+        if share and not share["interval"]:
+            tally.same("index.html", mechanism["title"], "share", cells[1], "no information")
         for column, cell, shown, scale, places in [("share", cells[1], share, 100, 0), ("left", cells[2], left, 1, 2)]:
             if shown is None:
                 tally.same("index.html", mechanism["title"], column, cell, "\u2013")
                 continue
+            if column == "share" and not shown["interval"]:
+                continue
             numbers = re.findall(N, cell)
-            expected = [shown["value"], *(shown["interval"] or ())]
+            from_given = [given["value"]] if column == "left" and given else []
+            expected = [*from_given, shown["value"], *(shown["interval"] or ())]
             tally.same("index.html", mechanism["title"], column + " numbers", len(numbers), len(expected))
             for number_shown, value in zip(numbers, expected):
                 check_rounding(tally, "index.html", mechanism["title"], column, number_shown, scale * value, places)

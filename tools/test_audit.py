@@ -300,6 +300,34 @@ class Explained(unittest.TestCase):
         found = seen.removal({"low": 0, "high": 1}, {"low": 2, "high": 3})
         self.assertAlmostEqual(found["share"]["value"], 1.0, 9)
         self.assertAlmostEqual(found["slowdown_left"][0], 1.0, 9)
+        self.assertIsNone(found["slowdown_given"])
+
+    def test_a_removal_that_makes_the_low_level_dearer_has_its_ends_of_two_parts(self):
+        """All of the slowdown goes, and the high level gains nothing: the share is 1, and not found."""
+        wobble = [0.99, 1.0, 1.01]
+        costs = [(100 * w, 150 / w, 150, 150 * w) for w in wobble]
+        seen = audit.Seen(self.study(costs), 3)
+        seen.floor = 1.01
+        found = seen.removal({"low": 0, "high": 1}, {"low": 2, "high": 3})
+        self.assertAlmostEqual(found["share"]["value"], 1.0, 3)
+        low, high = found["share"]["interval"]
+        self.assertTrue(low < 0 and high > 1, (low, high))
+        self.assertEqual(found["verdict"], "open")
+
+    def test_what_a_test_holds_on_both_sides_has_a_slowdown_of_its_own(self):
+        costs = [(100, 150, 100, 120, 100, 110), (110, 165, 110, 132, 110, 121), (90, 135, 90, 108, 90, 99)]
+        found = audit.Seen(self.study(costs), 3).removal({"low": 2, "high": 3}, {"low": 4, "high": 5})
+        self.assertAlmostEqual(found["slowdown_given"][0], 1.2, 9)
+        self.assertAlmostEqual(found["slowdown_left"][0], 1.1, 9)
+
+    def test_a_block_in_which_a_phase_is_all_of_the_step_is_left_out_of_part_and_whole(self):
+        study = self.study([(100, 150), (100, 400), (100, 160), (100, 170)])
+        for block, more in zip(study.blocks, (50, 400, 60, 70)):
+            for c, load in ((0, 0), (1, more)):
+                block[c]["part_us_per_image"] = [load] + [0] * 6
+        found = audit.Seen(study, 4).phases(["load"])
+        self.assertEqual(found["blocks"], 3)
+        self.assertAlmostEqual(found["share"]["value"], 1.0, 9)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 pub use says::says;
 
 use crate::analyse::study::{
-    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Explanation, Finding, LEAST_SLOWDOWN, Layout,
-    MAIN_SHARE, MechanismFound, NO_CAUSE_SHARE, Part, Presence, Share, Verdict, gauge,
+    Arranged, CONTRIBUTES_SHARE, CurveFound, Demonstration, Explanation, Finding, Layout, MAIN_SHARE,
+    MechanismFound, NO_CAUSE_SHARE, Part, Presence, Share, Verdict, gauge,
 };
 use crate::analyse::timing::{Estimate, LOOKS, Measured};
 use crate::experiment::plan::PlanName;
@@ -115,6 +115,7 @@ fn view(input: &Input, words: Words) -> Result<Value, FigureError> {
         "floor": floor.unwrap_or_default(),
         "tested": explanation.tested,
         "mechanisms": mechanisms(input, words),
+        "is_any_dearer": explanation.mechanisms.iter().any(|of| is_told_dearer(&explanation.findings[of.members[0]])),
         "why": to(&study.why),
         "has_index": input.has_index,
         "left": left::draw(study, explanation, words)?,
@@ -146,7 +147,7 @@ fn mechanisms(input: &Input, words: Words) -> Vec<Value> {
         json!({
             "title": mechanism.title.to(words.language),
             "verdict": verdict_view(mechanism.verdict, words),
-            "finding": finding(&explanation.findings[mechanism.members[0]], words),
+            "finding": finding(input, mechanism.members[0], words),
             "members": others.map(|title| title.to(words.language)).collect::<Vec<_>>(),
         })
     };
@@ -177,6 +178,8 @@ fn bracketed(low: f64, high: f64, places: usize, words: Words) -> String {
 /// A share in percent, in its parts.
 #[derive(Serialize, Default)]
 struct ShareView {
+    /// Whether it has an interval; the value says that there is no information where it has none.
+    is_known: bool,
     value: String,
     interval: Option<String>,
     bracketed: String,
@@ -187,26 +190,45 @@ struct ShareView {
 fn share_view(share: &Share, words: Words) -> ShareView {
     // Adding 0 makes −0, which nobody wants to read, 0.
     let percent = |value: f64| (value * 100.0).round() + 0.0;
-    let interval = share.interval.map(|(low, high)| (percent(low), percent(high)));
+    let Some((low, high)) = share.interval else {
+        let value = words.word("evidence.uninformative").to_owned();
+        return ShareView { value, ..ShareView::default() };
+    };
+    let (low, high) = (percent(low), percent(high));
     ShareView {
+        is_known: true,
         value: text::fixed(percent(share.value), 0),
-        interval: interval.map(|(low, high)| range(low, high, 0, words)),
-        bracketed: interval.map(|(low, high)| bracketed(low, high, 0, words)).unwrap_or_default(),
-        most: interval.map(|(_, high)| text::fixed(high, 0)),
+        interval: Some(range(low, high, 0, words)),
+        bracketed: bracketed(low, high, 0, words),
+        most: Some(text::fixed(high, 0)),
     }
 }
 
-fn finding(finding: &Finding, words: Words) -> Value {
+fn finding(input: &Input, index: usize, words: Words) -> Value {
+    let (finding, given) = (&input.explanation.findings[index], removal(&input.study.hypotheses[index]).0);
     let left = finding.left.as_ref();
-    // Said only where all of the interval is below no slowdown: a share has an interval too.
-    let is_below_none = left.and_then(|left| left.interval).is_some_and(|(_, high)| high < 1.0);
     json!({
-        "is_more_than_all": is_below_none,
+        "is_more_than_all": is_more_than_all(finding),
         "share": finding.share.as_ref().map(|share| share_view(share, words)),
+        "given": given,
+        "before": finding.before.as_ref().map(|before| times(before, words)),
         "left": left.map(|left| times(left, words)),
-        "is_dearer": finding.is_dearer,
+        "is_dearer": is_told_dearer(finding),
         "blocks": words.count("word.block", finding.blocks, &[]),
     })
+}
+
+/// Said only where all of what is left lies below no slowdown, and where it is the removal that turned the slowdown over and
+/// not what holds on both sides of it.
+fn is_more_than_all(finding: &Finding) -> bool {
+    let is_below_none = finding.left.as_ref().is_some_and(|left| left.is_below(1.0));
+    let is_above_all = finding.share.is_some_and(|share| share.interval.is_some() && share.value > 1.0);
+    finding.before.is_none() && is_above_all && is_below_none
+}
+
+/// Of a share without an interval there is no low end to speak of.
+fn is_told_dearer(finding: &Finding) -> bool {
+    finding.is_dearer && finding.share.is_some_and(|share| share.interval.is_some())
 }
 
 /// What holds with and without the cause, and what removes it; both empty where nothing does.
@@ -246,7 +268,7 @@ fn hypothesis(input: &Input, index: usize, hypothesis: &Hypothesis, words: Words
         "given": given,
         "removal": removal,
         "phases": words.list(&phases),
-        "finding": finding(of, words),
+        "finding": finding(input, index, words),
         "not_testable": not_testable,
         "same_as": same_as,
         "readings": (!of.readings.is_empty()).then(|| readings(input, of, words)),
@@ -349,7 +371,6 @@ fn advice(input: &Input, words: Words) -> Vec<Value> {
 
 fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, FigureError> {
     let Input { study, explanation, .. } = input;
-    let main = explanation.main();
     let key = study.curve.as_ref().map(|curve| curve.key.as_str()).unwrap_or_default();
     let removal = explanation.removal(study).map(|change| change.to_string()).unwrap_or_default();
     let rows = curve.points.iter().map(|point| {
@@ -378,9 +399,6 @@ fn curve_view(input: &Input, curve: &CurveFound, words: Words) -> Result<Value, 
         json!({
             "from": rise.from, "to": rise.to,
             "base": text::fixed(rise.base, 2), "removed": text::fixed(rise.removed, 2),
-            // A point of the curve is one process: it bears out a cause that was found by blocks, and finds none.
-            "is_of_main_cause": main.is_some_and(|main| explanation.findings[main].verdict == Verdict::MainCause),
-            "is_explained": rise.removed < LEAST_SLOWDOWN.max(explanation.floor.unwrap_or(1.0)),
         })
     });
     Ok(json!({

@@ -51,7 +51,7 @@ fn line(measured: &Measured, condition: usize) -> Line {
     let what = &measured.design.conditions[condition];
     let part =
         |part: usize| mean(&|cost| Some(cost.part_us_per_image[part] / cost.us_per_image)).unwrap_or(0.0);
-    let ms = measured.contrast_of(&[(condition, 1.0)], |cost| cost.ms_per_step).estimate(None, ALPHA);
+    let ms = measured.contrast_of(&[(condition, 1.0)], |cost| cost.ms_per_step.ln()).estimate(None, ALPHA);
     let ms = ms.map(Estimate::exp);
     let work = what.config.step_work(&what.plan).ok().map(|work| work.whole().flop as f64);
     let flop_per_s =

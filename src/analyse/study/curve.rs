@@ -1,4 +1,4 @@
-//! Whether the main cause accounts for the whole curve.
+//! Over which values the cost rises, as it is and with the main cause removed.
 
 use serde::{Deserialize, Serialize};
 

@@ -32,7 +32,7 @@ pub struct Explanation {
     pub ratio: Option<Estimate>,
     /// The same over the ideal: what is explained.
     pub slowdown: Option<Estimate>,
-    /// The factor within which two names of one thing came out.
+    /// The factor by which two names of one thing may differ, by the interval of their ratio.
     pub floor: Option<f64>,
     /// Chance of error of the intervals, but for the low end of shares, which is guarded further.
     pub alpha: f64,
@@ -55,11 +55,14 @@ pub struct Explanation {
 pub struct Finding {
     pub verdict: Verdict,
     pub share: Option<Share>,
+    /// The slowdown with the cause still there, where that is not the one that is explained: under what the test holds on both
+    /// sides of its removal.
+    pub before: Option<Estimate>,
     /// The slowdown with the cause removed.
     pub left: Option<Estimate>,
     /// How many times as fast the high level is with the cause removed, all else as it is given.
     pub gain: Option<Estimate>,
-    /// The removal makes the low level dearer, so that only what the high one gains counts.
+    /// The removal makes the low level dearer, so that only what the high one gains speaks for it.
     pub is_dearer: bool,
     pub readings: Vec<Reading>,
     /// It was decided after.
@@ -99,6 +102,7 @@ impl Finding {
         Self {
             verdict,
             share: None,
+            before: None,
             left: None,
             gain: None,
             is_dearer: false,

@@ -43,7 +43,7 @@ impl<'a> Seen<'a> {
         self.measured.left_out
     }
 
-    /// The factor within which two names of one thing came out.
+    /// The factor by which two names of one thing may differ.
     pub(super) fn floor(&self) -> Option<f64> {
         self.measured.floor(self.alpha)
     }
@@ -84,15 +84,18 @@ impl<'a> Seen<'a> {
             (_, Arranged::SameAs(_)) => bare(Verdict::SameAs),
             (Test::Restates, _) => bare(Verdict::Restates),
             (Test::Phases(phases), _) => {
-                let (part, whole) = (self.part_of(phases), self.whole(self.layout.levels));
-                let finding = self.judge(&|share| part.beyond(share, &whole));
+                let beyond = |share: f64| self.phases_beyond(phases, share);
+                let finding = self.judge(&beyond, &beyond);
                 Finding { readings: readings(None), ..finding }
             }
             (Test::Remove { .. }, Arranged::Compared(compared)) => {
                 let is_dearer = self.is_dearer(compared);
-                let finding = self.judge(&|share| self.beyond(compared, is_dearer, share));
+                let gone = |share: f64| self.beyond(compared, 1.0, share);
+                let sure = |share: f64| self.beyond(compared, if is_dearer { 0.0 } else { 1.0 }, share);
+                let finding = self.judge(&gone, &sure);
                 let Compared { given, removed } = compared;
                 Finding {
+                    before: (given != self.layout.levels).then(|| self.slowdown(given)).flatten(),
                     left: self.slowdown(removed),
                     gain: self.measured.ratio(given.high, removed.high, self.alpha),
                     is_dearer,
@@ -106,13 +109,11 @@ impl<'a> Seen<'a> {
 
     /// The slowdown that goes when the cause is removed, less `share` times the whole, block by block.
     ///
-    /// In logarithms, so that what makes both levels faster by the same factor explains nothing. What makes the low level
-    /// dearer, as one thread does, hides a slowdown behind the cost it adds: of such a removal only what the high level
-    /// itself gains counts.
-    fn beyond(&self, compared: Compared, is_dearer: bool, share: f64) -> Contrast {
+    /// In logarithms, so that what makes both levels faster by the same factor explains nothing. Of a `low_weight` of 1 it is
+    /// the share as it is defined, of 0 what the high level itself gains.
+    fn beyond(&self, compared: Compared, low_weight: f64, share: f64) -> Contrast {
         let Compared { given, removed } = compared;
         let Levels { low, high } = self.layout.levels;
-        let low_weight = if is_dearer { 0.0 } else { 1.0 };
         let mut weights: Vec<(usize, f64)> = Vec::new();
         for (condition, weight) in [
             (given.high, 1.0),
@@ -138,25 +139,35 @@ impl<'a> Seen<'a> {
         added.estimate(self.noise.as_ref(), self.alpha).is_some_and(|added| added.is_above(0.0))
     }
 
-    /// The slowdown that would go if these phases took no time at either level.
+    /// The slowdown that would go if these phases took no time at either level, less `share` times the whole, block by block.
     ///
-    /// A phase that takes the share s of a step strays by s / (1 − s) of what the step does, if it strays as steps do.
-    fn part_of(&self, phases: &[Phase]) -> Contrast {
+    /// A phase that takes the share s of a step strays by s / (1 − s) of what the step does, if it strays as steps do. Where a
+    /// phase is all of a step nothing can be said of what would be left, and the block is left out.
+    fn phases_beyond(&self, phases: &[Phase], share: f64) -> Contrast {
         let taken = |cost: &Cost| phases.iter().map(|phase| cost.phase_us_per_image(*phase)).sum::<f64>();
         let Levels { low, high } = self.layout.levels;
         let factor = |cost: &Cost| cost.us_per_image / (cost.us_per_image - taken(cost));
-        let part = self.measured.contrast_of(&[(high, 1.0), (low, -1.0)], factor);
-        let odds = |level| self.mean(level, |cost| Some(factor(cost) - 1.0)).unwrap_or(0.0);
-        Contrast { squares: odds(low).powi(2) + odds(high).powi(2), ..part }
+        let ln = |cost: &Cost| factor(cost).ln() - share * cost.us_per_image.ln();
+        let contrast = self.measured.contrast_of(&[(high, 1.0), (low, -1.0)], ln);
+        let known = |cost: &Cost| Some(factor(cost)).filter(|factor| factor.ln().is_finite());
+        let odds = |level| self.mean(level, |cost| Some(known(cost)? - 1.0)).unwrap_or(0.0);
+        let values = contrast.values.iter().map(|ln| ln + share * self.ln_ideal);
+        let squares = odds(low).powi(2) + odds(high).powi(2) + share * share * contrast.squares;
+        Contrast { values: values.collect(), squares }
     }
 
-    /// Of the part of the slowdown beyond a share of it.
-    fn judge(&self, beyond: &dyn Fn(f64) -> Contrast) -> Finding {
-        let contrast = beyond(0.0);
-        let means = stats::mean(&contrast.values).zip(stats::mean(&beyond(1.0).values));
+    /// Of the part of the slowdown beyond a share of it: of all that is `gone`, and of what is `sure` to be the cause's.
+    ///
+    /// A removal that makes the low level dearer, as one thread does, makes a slowdown smaller whatever its cause: what is gone
+    /// may be all the cause's or nothing of it, and what the high level itself gains is sure. The share is of what is gone; its
+    /// low end, which may find a cause, is of what is sure, and its high end, which may rule one out, of what is gone.
+    fn judge(&self, gone: &dyn Fn(f64) -> Contrast, sure: &dyn Fn(f64) -> Contrast) -> Finding {
+        let contrast = gone(0.0);
+        let means = stats::mean(&contrast.values).zip(stats::mean(&gone(1.0).values));
         let Some((part, rest)) = means else { return Finding::bare(Verdict::NotMeasured) };
-        let share = Share { value: part / (part - rest), interval: self.ends(beyond) };
-        let is_above_floor = self.floor().is_some_and(|floor| part > floor.ln());
+        let share = Share { value: part / (part - rest), interval: self.ends(gone, sure) };
+        let is_above = |floor: f64| stats::mean(&sure(0.0).values).is_some_and(|part| part > floor.ln());
+        let is_above_floor = self.floor().is_some_and(is_above);
         Finding {
             share: Some(share),
             blocks: contrast.values.len(),
@@ -166,11 +177,10 @@ impl<'a> Seen<'a> {
 
     /// All shares that are not excluded (Fieller, Journal of the Royal Statistical Society B 16(2), 1954): from where the
     /// part beyond is not told to be above 0 to where it is not told to be below.
-    fn ends(&self, beyond: &dyn Fn(f64) -> Contrast) -> Option<(f64, f64)> {
-        let noise = self.noise.as_ref();
-        let ends = |share: f64, alpha: f64| beyond(share).estimate(noise, alpha)?.interval;
-        let low = root(&|share| Some(ends(share, self.guarded)?.0))?;
-        Some((low, root(&|share| Some(ends(share, self.alpha)?.1))?))
+    fn ends(&self, gone: &dyn Fn(f64) -> Contrast, sure: &dyn Fn(f64) -> Contrast) -> Option<(f64, f64)> {
+        let ends = |beyond: Contrast, alpha: f64| beyond.estimate(self.noise.as_ref(), alpha)?.interval;
+        let low = root(&|share| Some(ends(sure(share), self.guarded)?.0))?;
+        Some((low, root(&|share| Some(ends(gone(share), self.alpha)?.1))?))
     }
 
     fn mean(&self, condition: usize, of: impl Fn(&Cost) -> Option<f64>) -> Option<f64> {

@@ -183,9 +183,74 @@ fn a_planted_delay_is_found_in_its_phase_and_sized_and_blamed_on_nothing_else() 
             assert!((largest.more_us.value / 150.0 - 1.0).abs() < 0.2, "{largest:?}");
             assert_eq!(explanation.findings[0].verdict, Verdict::AlreadySo);
             let threads = &explanation.findings[4];
-            assert!(threads.is_dearer && threads.verdict == Verdict::RuledOut, "{threads:?}");
+            assert!(threads.is_dearer && threads.verdict == Verdict::Open, "{threads:?}");
+            let gone = 1.0 - 1.25_f64.ln() / 1.5_f64.ln();
+            assert!((threads.share.unwrap().value - gone).abs() < 0.2, "{threads:?}");
         }
     }
+}
+
+/// Threads were ruled out whatever came of their removal, for what it added to the low level was left out of the share: also where
+/// their prediction came true to the digit. What is gone may be the cause's then; what the high level itself gains is.
+#[test]
+fn a_removal_that_makes_the_low_level_dearer_rules_out_by_what_is_gone_and_finds_by_what_the_high_one_gains()
+{
+    for ((low, high), share, verdict) in [
+        ((450.0, 450.0), 1.0, Verdict::Open),
+        ((600.0, 900.0), 0.0, Verdict::RuledOut),
+        ((330.0, 330.0), 1.0, Verdict::MainCause),
+    ] {
+        let costs = |condition: &Condition| {
+            let is_high = condition.config.train.batch == 1024;
+            even(match (condition.plan.threads, is_high) {
+                (1, false) => low,
+                (1, true) => high,
+                (_, false) => 300.0,
+                (_, true) => 450.0,
+            })
+        };
+        for stream in 0..5 {
+            let (explanation, _) = explain(PlanName::Eager, None, 12, (0.02, stream), &costs);
+            let threads = &explanation.findings[4];
+            let found = threads.share.unwrap();
+            assert!(threads.is_dearer && (found.value - share).abs() < 0.2, "{threads:?}");
+            assert_eq!(threads.verdict, verdict, "{low} and {high}: {threads:?}");
+            let (from, to) = found.interval.unwrap();
+            assert!(from < found.value && found.value < to, "{found:?}");
+            let left = threads.left.as_ref().unwrap().value;
+            assert!((left / (high / low) - 1.0).abs() < 0.1, "what is left is not that of the share: {left}");
+        }
+    }
+}
+
+/// The part of a block in which the phase was all of the step was dropped and its whole was not, so that the part of each
+/// block after it was held against the whole of the block before.
+#[test]
+fn a_block_in_which_a_phase_is_all_of_the_step_counts_neither_as_part_nor_as_whole() {
+    let (study, (design, layout)) = (study(), layout(PlanName::Eager, None));
+    let mut measured = simulated::measured(&design, 8, 0.0, 6, |_| 300.0);
+    for (number, block) in &mut measured.blocks {
+        let process = block.processes.get_mut(&layout.levels.high).unwrap();
+        // All that is more is the load's, and it is more in each block than in the one before.
+        let more = process.cost.us_per_image * (0.5 + 0.1 * *number as f64);
+        let load = process.cost.us_per_image * 0.03 + more;
+        process.cost.us_per_image += more;
+        process.cost.part_us_per_image[Phase::Load as usize] = load;
+    }
+    let finding = |measured: &Measured| {
+        let seen = Seen::of(&study, &layout, measured, 8);
+        seen.finding(&study.hypotheses[3], layout.tests[3])
+    };
+    let mut without = measured.clone();
+    without.blocks.remove(&2);
+    let process = measured.blocks.get_mut(&2).unwrap().processes.get_mut(&layout.levels.high).unwrap();
+    process.cost.part_us_per_image[Phase::Load as usize] = process.cost.us_per_image;
+    let (with, without) = (finding(&measured), finding(&without));
+    assert_eq!((with.blocks, without.blocks), (7, 7));
+    let (with, without) = (with.share.unwrap(), without.share.unwrap());
+    assert!((with.value - without.value).abs() < 1e-9 && (with.value - 1.0).abs() < 0.01, "{with:?}");
+    let width = |share: Share| share.interval.map(|(low, high)| high - low).unwrap();
+    assert!((width(with) / width(without) - 1.0).abs() < 0.1, "{with:?} {without:?}");
 }
 
 #[test]

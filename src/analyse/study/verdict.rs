@@ -63,7 +63,7 @@ named! {
 }
 
 impl Presence {
-    /// Of the slowdown, and of the factor within which two names of one thing came out.
+    /// Of the slowdown, and of the factor by which two names of one thing may differ.
     pub fn of(slowdown: Option<&Estimate>, floor: Option<f64>) -> Self {
         let (Some(slowdown), Some(floor)) = (slowdown, floor) else { return Self::Undecided };
         if slowdown.is_above(1.0) && slowdown.value >= LEAST_SLOWDOWN.max(floor) {

@@ -83,12 +83,6 @@ fn means(values: impl Iterator<Item = (usize, f64)>, count: usize) -> Vec<f64> {
 }
 
 impl Contrast {
-    /// This contrast less `share` times the other, block by block: both are of the same blocks.
-    pub fn beyond(&self, share: f64, of: &Self) -> Self {
-        let values = self.values.iter().zip(&of.values).map(|(part, whole)| part - share * whole);
-        Self { values: values.collect(), squares: self.squares + share * share * of.squares }
-    }
-
     /// Mean and the interval that covers it with probability 1 − `alpha`, by Student's t.
     ///
     /// The variance is the contrast's own over its blocks, moderated by that of all conditions with a weight of at most
@@ -117,8 +111,9 @@ impl Contrast {
         let value = stats::mean(&kept)?;
         let (low, high) = (*kept.first()?, *kept.last()?);
         let winsorised: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
-        let error = stats::sample_sd(&winsorised)? * (n as f64).sqrt() / kept.len() as f64;
-        let half = error * inference::quantile(kept.len() as f64 - 1.0, 1.0 - alpha / 2.0)?;
+        let (own, freedom) = (n as f64 - 1.0, kept.len() as f64 - 1.0);
+        let error = stats::sample_sd(&winsorised)? * (own / (kept.len() as f64 * freedom)).sqrt();
+        let half = error * inference::quantile(freedom, 1.0 - alpha / 2.0)?;
         Some(Estimate { value, interval: Some((value - half, value + half)), n })
     }
 
@@ -219,6 +214,18 @@ mod tests {
                 assert!(share > least, "{sds:?}, {count} blocks: {share}");
             }
         }
+    }
+
+    /// The winsorised values are 3, 3, 3, 4, 5, 6, 7, 8, 8, 8, whose squares around 5.5 add up to 42.5, and 6 are kept. The
+    /// interval once divided by n where Yuen divides by n − 1, and by h where she has h − 1.
+    #[test]
+    fn the_trimmed_interval_is_yuens() {
+        let contrast = Contrast { values: (1..=10).map(f64::from).collect(), squares: 2.0 };
+        let found = contrast.trimmed(None, 0.05).unwrap();
+        let half = (42.5_f64 / (6.0 * 5.0)).sqrt() * 2.570_581_836;
+        let (low, high) = found.interval.unwrap();
+        assert!((found.value - 5.5).abs() < 1e-12 && found.n == 10);
+        assert!((low - (5.5 - half)).abs() < 1e-6 && (high - (5.5 + half)).abs() < 1e-6, "{low} {high}");
     }
 
     /// t of 2 degrees of freedom is 11.8 at the first look, that of 4 is 5.0.

@@ -114,15 +114,15 @@ impl Measured {
     /// The sum of weight × ln(cost of an image) in each block that has all of these conditions: of weights 1 and −1 the
     /// logarithm of a ratio.
     pub fn contrast(&self, weights: &[(usize, f64)]) -> Contrast {
-        self.contrast_of(weights, |cost| cost.us_per_image)
+        self.contrast_of(weights, |cost| cost.us_per_image.ln())
     }
 
-    /// As [`Self::contrast`], of another positive quantity.
+    /// As [`Self::contrast`], of another logarithm than that of the cost of an image. A block in which it is no number is left
+    /// out as a whole: of several quantities that have to be of the same blocks, `of` is to be the sum.
     pub fn contrast_of(&self, weights: &[(usize, f64)], of: impl Fn(&Cost) -> f64) -> Contrast {
         let value = |block: &Block| {
-            let term = |(condition, weight): &(usize, f64)| {
-                Some(weight * of(&block.processes.get(condition)?.cost).ln())
-            };
+            let term =
+                |(condition, weight): &(usize, f64)| Some(weight * of(&block.processes.get(condition)?.cost));
             weights.iter().map(term).sum::<Option<f64>>()
         };
         let values = self.blocks.values().filter_map(value).filter(|value| value.is_finite()).collect();
@@ -157,7 +157,8 @@ impl Measured {
         Some(self.contrast(&weights).trimmed(self.noise().as_ref(), alpha)?.exp())
     }
 
-    /// The factor, above 1, within which two names of one thing came out: nothing smaller is said of any two conditions.
+    /// The factor, above 1, by which two names of one thing may differ, by the interval of their ratio: nothing smaller is said of
+    /// any two conditions.
     /// `None` where the control was not measured often enough.
     pub fn floor(&self, alpha: f64) -> Option<f64> {
         let (one, other) = self.design.alike?;

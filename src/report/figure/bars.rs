@@ -19,6 +19,12 @@ pub(super) const BARS: Rows = Rows { pitch: 56, tall: 22 };
 /// Of points with an interval, which take less.
 pub(super) const POINTS: Rows = Rows { pitch: 42, tall: 10 };
 
+/// The same with a heading of two lines.
+pub(super) const TALL_POINTS: Rows = Rows { pitch: 58, tall: 10 };
+
+/// Height of a line of a heading, in pixels.
+const LINE: i32 = 16;
+
 pub(super) const MARGINS: Margins = Margins { top: 4, right: 20, bottom: 44, left: 12 };
 
 /// Where a bar lies on the sheet, from its left end.
@@ -33,13 +39,16 @@ impl Rows {
         MARGINS.top + MARGINS.bottom + self.pitch * rows as i32
     }
 
-    /// Of the row at `index` of `count`, the first on top; writes `heading` above it, a name and what follows a ` · `.
+    /// Of the row at `index` of `count`, the first on top; writes `heading` above it, each of whose lines is a name and what
+    /// follows a ` · `.
     pub(super) fn headed(self, plot: &Plot, index: usize, count: usize, heading: &str) -> Drawn<Place> {
         let (left, slot) = plot.place((0.0, (count - index) as f64));
         let top = slot + (self.pitch - self.tall - 8) * UNITS_PER_PIXEL;
-        let above = (left, top - 5 * UNITS_PER_PIXEL);
-        let heading = fitted(heading, (plot.width() - left) / UNITS_PER_PIXEL);
-        plot.text(above, Mark::BarLabel, HPos::Left, VPos::Bottom, &heading)?;
+        for (up, line) in (0..).zip(heading.lines().rev()) {
+            let above = (left, top - (5 + LINE * up) * UNITS_PER_PIXEL);
+            let line = fitted(line, (plot.width() - left) / UNITS_PER_PIXEL);
+            plot.text(above, Mark::BarLabel, HPos::Left, VPos::Bottom, &line)?;
+        }
         Ok(Place { top, bottom: top + self.tall * UNITS_PER_PIXEL })
     }
 }

@@ -6,7 +6,9 @@ use crate::analyse::study::{Demonstration, Finding, LEAST_SLOWDOWN, Part, Presen
 use crate::analyse::timing::Estimate;
 use crate::planted::DELAY_NS_PER_IMAGE;
 use crate::report::figure::phases;
-use crate::report::study::{Input, bracketed, level_names, share_view, times_interval, verdict_key};
+use crate::report::study::{
+    Input, bracketed, is_told_dearer, level_names, removal, share_view, times_interval, verdict_key,
+};
 use crate::text;
 use crate::words::Words;
 
@@ -115,6 +117,25 @@ fn says_largest(input: &Input, words: Words) -> Option<String> {
     (largest > 0.0).then(|| words.say(key, &[("ideal", &ideal), ("low", &low), ("parts", &parts)]))
 }
 
+/// What is left of the slowdown with a hypothesis' cause removed, and under what it was there where that is not as it is.
+fn says_left(input: &Input, index: usize, words: Words) -> Option<String> {
+    let finding = &input.explanation.findings[index];
+    let left = text::fixed(finding.left.as_ref()?.value, 2);
+    let Some(before) = &finding.before else {
+        return Some(words.say("explained.says-found-left", &[("left", &left)]));
+    };
+    let (given, before) = (removal(&input.study.hypotheses[index]).0, text::fixed(before.value, 2));
+    let all: [(&str, &dyn Display); 3] = [("given", &given), ("before", &before), ("left", &left)];
+    Some(words.say("explained.says-found-given", &all))
+}
+
+/// Beside a share that the removal makes doubtful.
+fn says_dearer(input: &Input, finding: &Finding, words: Words) -> String {
+    let (low, high) = level_names(input, words);
+    let says = || words.say("explained.says-dearer", &[("low", &low), ("high", &high)]);
+    is_told_dearer(finding).then(says).unwrap_or_default()
+}
+
 /// The causes, where most of it is spent, what is open, and what is ruled out.
 fn says_found(input: &Input, words: Words) -> Vec<String> {
     let explanation = &input.explanation;
@@ -129,8 +150,6 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
         of(|verdict| matches!(verdict, Verdict::MainCause | Verdict::Contributes))
     {
         let share = share(finding).unwrap_or_default();
-        let left = finding.left.as_ref().map(|left| text::fixed(left.value, 2));
-        let left = left.map(|left| words.say("explained.says-found-left", &[("left", &left)]));
         says.push(words.say(
             "explained.says-found",
             &[
@@ -138,7 +157,8 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
                 ("verdict", &words.word(verdict_key(mechanism.verdict))),
                 ("share", &share.value),
                 ("interval", &share.bracketed),
-                ("left", &left.unwrap_or_default()),
+                ("left", &says_left(input, mechanism.members[0], words).unwrap_or_default()),
+                ("dearer", &says_dearer(input, finding, words)),
             ],
         ));
     }
@@ -147,27 +167,33 @@ fn says_found(input: &Input, words: Words) -> Vec<String> {
     }
     says.extend(says_largest(input, words));
     for (_, title, finding) in of(|verdict| verdict == Verdict::Open) {
-        let most = share(finding).and_then(|share| share.most);
-        let most = most.map(|most| words.say("explained.says-most", &[("most", &most)])).unwrap_or_default();
-        says.push(words.say("explained.says-open", &[("title", &title), ("most", &most)]));
-    }
-    let ruled_out = of(|verdict| verdict == Verdict::RuledOut).map(|(_, title, finding)| {
-        // How far below nothing an interval reaches says how much dearer the removal made things, which is another question.
-        let most = share(finding).and_then(|share| share.most);
-        let most = most.map(|most| {
-            let most = if most.starts_with('−') { "0".to_owned() } else { most };
-            words.say("explained.says-percent", &[("most", &most)])
+        let most = share(finding).map(|share| match share.most {
+            Some(most) => words.say("explained.says-most", &[("most", &most)]),
+            None => words.say("explained.says-no-end", &[("none", &share.value)]),
         });
-        format!("{title}{}", most.unwrap_or_default())
-    });
-    let ruled_out: Vec<String> = ruled_out.collect();
-    if !ruled_out.is_empty() {
-        says.push(
-            words.say(
-                "explained.says-ruled-out",
-                &[("titles", &ruled_out.join(words.word("word.semicolon")))],
-            ),
-        );
+        let (most, dearer) = (most.unwrap_or_default(), says_dearer(input, finding, words));
+        let all: [(&str, &dyn Display); 3] = [("title", &title), ("most", &most), ("dearer", &dearer)];
+        says.push(words.say("explained.says-open", &all));
     }
+    says.extend(says_ruled_out(input, words));
     says
+}
+
+/// All of them in a sentence, each with the most that it may explain.
+fn says_ruled_out(input: &Input, words: Words) -> Option<String> {
+    let explanation = &input.explanation;
+    let ruled_out = explanation.mechanisms.iter().filter(|mechanism| mechanism.verdict == Verdict::RuledOut);
+    let ruled_out: Vec<String> = ruled_out
+        .map(|mechanism| {
+            let share = explanation.findings[mechanism.members[0]].share;
+            // How far below nothing an interval reaches says how much dearer the removal made things, which is another question.
+            let most = share.and_then(|share| share_view(&share, words).most).map(|most| {
+                let most = if most.starts_with('−') { "0".to_owned() } else { most };
+                words.say("explained.says-percent", &[("most", &most)])
+            });
+            format!("{}{}", mechanism.title.to(words.language), most.unwrap_or_default())
+        })
+        .collect();
+    let titles = ruled_out.join(words.word("word.semicolon"));
+    (!ruled_out.is_empty()).then(|| words.say("explained.says-ruled-out", &[("titles", &titles)]))
 }

@@ -28,6 +28,7 @@ pub(crate) fn to_json(input: &Input, says: &[Vec<String>; Language::ALL.len()]) 
             "mechanism": hypothesis.mechanism,
             "verdict": finding.verdict.key(),
             "share": finding.share.map(|share| json!({ "value": share.value, "interval": share.interval })),
+            "slowdown_given": finding.before,
             "slowdown_left": finding.left,
             "gain": finding.gain,
             "blocks": finding.blocks,
