@@ -229,6 +229,27 @@ class Experiment:
         after = int(float(at)) - 1 if at else of_run.get("kept_epoch", max((epoch for epoch, _ in epochs), default=0))
         return epochs.get((after, split))
 
+    def step_of(self, arm, run, metric):
+        """By how much a metric of a run can differ at least: an image of a share, an update or an epoch of a length, else 0."""
+        name = base(metric)
+        if name == "updates_to_train_loss":
+            return 1.0
+        if name in ("epochs_to_train_loss", "updates"):
+            config = self.runs[arm, run]["trial"]["config"]
+            train = config["train"]
+            # Of whatever run saw all of the same images in an epoch.
+            alike = {known for (_, known), record in self.runs.items() if record["trial"]["config"]["data"] == config["data"]}
+            images = max((n for (known, of, _), n in self.images.items() if of == "train" and known in alike), default=0)
+            if name == "epochs_to_train_loss":
+                return train["batch"] / images
+            if "patience" in train:
+                return math.ceil(images / train["batch"])
+            return 1.0 if "target_loss" in train else math.ceil(1280 / train["batch"]) if "target_eval_loss" in train else 0.0
+        return max((1 / n for split in SPLITS.get(name, ()) if (n := self.images_of(run, split, metric))), default=0.0)
+
+    def number(self, arm, metric, seed):
+        return float(self.by_metric[arm, metric][seed]["value"])
+
     def weights(self, arm, run):
         return (self.runs[arm, run]["outcome"] or {}).get("final_weights")
 
@@ -418,14 +439,20 @@ class Part:
         self.seeds = [s for s in self.of[0] if all(s in known for known in self.of)]
         if len(arms) > 1 and len(set(trials)) == 1:
             self.seeds = []  # "arms that come down to the same training are one arm": nothing is compared
+        if base(self.metric) in TO_A_LOSS:  # the seeds that are left would be chosen by what is measured
+            came = {a: set(e.by_metric.get((a, self.metric), ())) for a in arms}
+            missed = set().union(*(set(e.by_metric.get((a, "roughness"), ())) - came[a] for a in arms))  # of runs with rows of steps
+            if missed if len(arms) == 1 else missed & set().union(*came.values()):
+                self.seeds = []
         # What it is a number of; claims about the same use the same runs again.
         runs = {e.by_metric[a, self.metric][s]["run"] for a in arms for s in self.seeds}
-        # An accuracy is known to one image of its split: equal ones have no smaller spread (docs/reading-a-verdict.md).
-        splits = SPLITS.get(base(self.metric), ())
+        # An accuracy is known to one image of its split, a length to one update: equal ones have no smaller spread (docs/reading-a-verdict.md).
+        steps = [e.step_of(a, e.by_metric[a, self.metric][s]["run"], self.metric) / (e.number(a, self.metric, s) if self.ratio else 1)
+                 for a in arms for s in self.seeds]
         weights = {(s, e.weights(a, e.by_metric[a, self.metric][s]["run"])) for a in arms for s in self.seeds}
         if len(arms) > 1 and len(weights) == len(self.seeds):
-            splits = ()  # runs of a seed that end with the same weights are one: that they are equal is no luck
-        self.step = max((1 / n for run in runs for s in splits if (n := e.images_of(run, s, self.metric))), default=0.0)
+            steps = []  # runs of a seed that end with the same weights are one: that they are equal is no luck
+        self.step = max(steps, default=0.0)
         self.basis = self.metric, tuple(sorted(runs or trials))
         table = [[known[s] for known in self.of] for s in self.seeds]
         table = [[math.log(x) for x in row] if self.ratio else row for row in table]
@@ -440,7 +467,7 @@ class Part:
         """Whether it is that number "seen from two sides": of the same trainings, but for its sign and what it is counted from."""
         if self.trainings != other.trainings or self.seeds != other.seeds or not self.n:
             return False
-        if not self.sd:
+        if not self.sd or not is_proportional(self.metric, other.metric):
             return self.metric == other.metric
         rests = ([one - sign * two for one, two in zip(self.numbers, other.numbers)] for sign in (1, -1))
         return any(max(rest) - min(rest) <= RELATIVE * self.sd for rest in rests)
@@ -506,7 +533,8 @@ class Part:
         """The columns of claims.csv that are of one comparison (docs/columns.md).
 
         detectable is (t_0.975 + t_0.8) s / sqrt n, of an equality (t_0.95 + t_0.9) s / sqrt n: the usual
-        approximation to "a power of 75 to 80 %" (read off).
+        approximation to "a power of 75 to 80 %" (read off); of all but an equality margin + z_0.8 s / sqrt n at least,
+        for the mean must come to the margin too.
         """
         verdict = self.decide(parts)
         low, high = self.shown_interval(0.05)
@@ -514,7 +542,10 @@ class Part:
         detectable = None
         if self.n > 1:
             power = sum(t_quantile(p, self.n - 1) for p in ((0.95, 0.9) if both else (0.975, 0.8)))
-            detectable = self.distance(power * max(self.sd, self.step) / math.sqrt(self.n))
+            error = max(self.sd, self.step) / math.sqrt(self.n)
+            least = math.log1p(self.margin) if self.ratio else self.margin
+            found = power * error if both else max(power * error, least + statistics.NormalDist().inv_cdf(0.8) * error)
+            detectable = self.distance(found)
         p = self.refutes if verdict == "refuted" else self.supports
         unit = "%" if self.ratio else UNITS.get(base(self.metric), "")
         return {"estimate": self.shown(self.mean) if self.n else None, "low": low, "high": high, "unit": unit,
@@ -525,7 +556,16 @@ class Part:
 
 
 SPLITS = {"val_acc": ("validation",), "test_acc": ("test",), "test_top3": ("test",), "train_acc": ("train",), "train_eval_acc": ("train_eval",),
-          "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation")}
+          "gap_acc": ("train_eval", "validation"), "gap_as_trained": ("train", "validation"),
+          "test_precision": ("test",), "test_recall": ("test",), "test_f1": ("test",)}
+TO_A_LOSS = {"updates_to_train_loss", "epochs_to_train_loss"}
+KIN = TO_A_LOSS, {"gradient_variance", "gradient_covariance"}
+
+
+def is_proportional(one, other):
+    return one == other or any({base(one), base(other)} == kin for kin in KIN) and one.partition("@")[2] == other.partition("@")[2]
+
+
 FORMS = ("order", "equal", "bound", "rises", "falls")
 
 
@@ -571,7 +611,9 @@ def parts_of(e, test):
         arms = arms_named(e, said)
         if len(arms) < 2:
             raise Mistake("a trend over fewer than two arms")
-        return [Part(e, test, "trend", arms, below=form == "falls")]
+        # "Arms that come down to the same training are one arm": a rank, and not two.
+        distinct = [arm for i, arm in enumerate(arms) if e.trial.get(arm, arm) not in {e.trial.get(other, other) for other in arms[:i]}]
+        return [Part(e, test, "trend", distinct if len(distinct) > 1 else arms, below=form == "falls")]
     signs = [sign for sign in ("=" if form == "equal" else "<>") if sign in said]
     sides = said.split(signs[0]) if signs else [said]
     if form == "order":
@@ -611,7 +653,9 @@ def needs_met(e, needs, parts):
         used = {(row["arm"], row["run"]) for row in e.values if row["arm"] in arms}
         met &= all(e.runs[run]["plan"]["name"] == needs["plan"] for run in used if run in e.runs)
     if "alike" in needs:  # an arm without a value is alike with none
-        within, known = needs["alike"]["within"], of(metric_of(needs["alike"]["metric"]))
+        within = needs["alike"]["within"]
+        of_arms = [e.per_seed(arm, metric_of(needs["alike"]["metric"])) for arm in arms]
+        known = [[x for seed, x in of_arm.items() if all(seed in other for other in of_arms)] for of_arm in of_arms]
         if not (math.isfinite(within) and within > 0):
             raise Mistake("`within` is above 0")
         means = [statistics.fmean(arm) for arm in known if arm]
@@ -902,9 +946,9 @@ class Seen:
             return None
         return math.sqrt(sum((ln - of_block[b] - of_condition[c]) ** 2 for b, c, ln in cells) / freedom), freedom
 
-    def contrast(self, weights, plus=0.0, of=lambda cost: cost["us_per_image"], squares=None):
+    def contrast(self, weights, plus=0.0, of=lambda cost: cost["us_per_image"], squares=None, among=None):
         """A weighted sum of logarithms in each block that has all conditions, and the squares of the weights."""
-        blocks = [block for block in self.blocks if all(c in block for c in weights)]
+        blocks = [block for block in (self.blocks if among is None else among) if all(c in block for c in weights)]
         values = [sum(w * math.log(of(block[c])) for c, w in weights.items()) + plus for block in blocks]
         return values, sum(w * w for w in weights.values()) if squares is None else squares
 
@@ -927,15 +971,18 @@ class Seen:
         found = self.estimate(contrast, self.alpha)
         return found and (math.exp(found[0]), found[1] and tuple(map(math.exp, found[1])), found[2])
 
-    def judge(self, beyond):
-        """Share, its interval (Fieller 1954), blocks and verdict of what goes beyond a share of the slowdown."""
-        contrast, rest = beyond(0.0), beyond(1.0)
+    def judge(self, beyond, sure=None):
+        """Share, its interval (Fieller 1954), blocks and verdict of what goes beyond a share of the slowdown.
+
+        `sure` is that of which the low end is, where it is not the same: what is the cause's beyond doubt.
+        """
+        contrast, rest, sure = beyond(0.0), beyond(1.0), sure or beyond
         if not contrast[0]:
             return {"verdict": "not_measured", "share": None, "blocks": 0}
         part, rest = statistics.fmean(contrast[0]), statistics.fmean(rest[0])
         ends = []
-        for end, alpha in [(0, self.alpha / max(1, self.study.tested)), (1, self.alpha)]:
-            of = lambda share: (self.estimate(beyond(share), alpha)[1] or (None, None))[end]
+        for end, at, alpha in [(0, sure, self.alpha / max(1, self.study.tested)), (1, beyond, self.alpha)]:
+            of = lambda share: (self.estimate(at(share), alpha)[1] or (None, None))[end]
             above, below = -1000.0, 1000.0
             if of(above) is None or of(above) <= 0 or of(below) >= 0:
                 break
@@ -943,7 +990,7 @@ class Seen:
                 middle = (above + below) / 2
                 above, below = (middle, below) if of(middle) > 0 else (above, middle)
             ends.append((above + below) / 2)
-        counts = self.floor is not None and part > math.log(self.floor)
+        counts = self.floor is not None and statistics.fmean(sure(0.0)[0]) > math.log(self.floor)
         verdict = "open"
         if len(ends) == 2:
             verdict = ("main_cause" if ends[0] > MAIN and counts else "contributes" if ends[0] > CONTRIBUTES and counts
@@ -954,9 +1001,10 @@ class Seen:
     def removal(self, given, removed):
         low, high, ideal = self.study.low, self.study.high, math.log(self.study.ideal)
         added = self.estimate(self.contrast({removed["low"]: 1, given["low"]: -1}), self.alpha)
-        kept = 0.0 if added and added[1] and added[1][0] > 0 else 1.0
+        # "Where a removal makes the low level dearer beyond doubt ... the low end ... counts only what the high one itself gains."
+        is_dearer = added and added[1] and added[1][0] > 0
 
-        def beyond(share):
+        def beyond(share, kept=1.0):
             weights = defaultdict(float)
             for condition, weight in [(given["high"], 1), (removed["high"], -1), (given["low"], -kept), (removed["low"], kept),
                                       (high, -share), (low, share)]:
@@ -965,20 +1013,26 @@ class Seen:
 
         left = self.exp(self.contrast({removed["high"]: 1, removed["low"]: -1}, -ideal))
         gain = self.exp(self.contrast({given["high"]: 1, removed["high"]: -1}))
-        return self.judge(beyond) | {"slowdown_left": left, "gain": gain}
+        is_as_it_is = given == {"low": low, "high": high}
+        before = None if is_as_it_is else self.exp(self.contrast({given["high"]: 1, given["low"]: -1}, -ideal))
+        sure = (lambda share: beyond(share, 0.0)) if is_dearer else beyond
+        return self.judge(beyond, sure) | {"slowdown_given": before, "slowdown_left": left, "gain": gain}
 
     def phases(self, names):
         at = [self.study.PARTS.index(name) for name in names]
         low, high = self.study.low, self.study.high
-        factor = lambda cost: cost["us_per_image"] / (cost["us_per_image"] - sum(cost["part_us_per_image"][i] for i in at))
-        odds = lambda c: statistics.fmean([factor(block[c]) - 1 for block in self.blocks if c in block] or [0.0])
-        part = self.contrast({high: 1, low: -1}, of=factor, squares=odds(low) ** 2 + odds(high) ** 2)
-        whole = self.contrast({high: 1, low: -1}, -math.log(self.study.ideal))
+        left = lambda cost: cost["us_per_image"] - sum(cost["part_us_per_image"][i] for i in at)
+        factor = lambda cost: cost["us_per_image"] / left(cost)
+        odds = lambda c: statistics.fmean([factor(block[c]) - 1 for block in self.blocks if c in block and left(block[c]) > 0] or [0.0])
+        # A block in which these phases were all of a step says nothing of what would be left of it, of part and whole alike.
+        told = [block for block in self.blocks if all(left(block[c]) > 0 for c in (low, high) if c in block)]
+        part = self.contrast({high: 1, low: -1}, of=factor, squares=odds(low) ** 2 + odds(high) ** 2, among=told)
+        whole = self.contrast({high: 1, low: -1}, -math.log(self.study.ideal), among=told)
 
         def beyond(share):
             return [p - share * w for p, w in zip(part[0], whole[0])], part[1] + share * share * whole[1]
 
-        return self.judge(beyond) | {"slowdown_left": None, "gain": None}
+        return self.judge(beyond) | {"slowdown_given": None, "slowdown_left": None, "gain": None}
 
 
 class Study:
@@ -1061,6 +1115,7 @@ def check_explanation(folder, page, tally):
         ends = (shown["share"] or {}).get("interval") or (None, None)
         for end, a, b in zip(("low", "high"), ends, (share and share["interval"]) or (None, None)):
             tally.same(name, shown["id"], f"share {end}", a, b, SHARE_ENDS)
+        estimate(shown["id"], "slowdown_given", shown.get("slowdown_given"), expected["slowdown_given"])
         estimate(shown["id"], "slowdown_left", shown["slowdown_left"], expected["slowdown_left"])
         estimate(shown["id"], "gain", shown["gain"], expected["gain"])
     both = [(b[study.low], b[study.high]) for b in seen.blocks if study.low in b and study.high in b]
@@ -1085,14 +1140,21 @@ def check_causes(folder, study, tally):
     tally.same("index.html", "causes", "rows", len(rows), len(study.said["mechanisms"]))
     for row, mechanism in zip(rows, study.said["mechanisms"]):
         first = by_id[mechanism["hypotheses"][0]]
+        # What a test holds on both sides of its removal is a name, which may have digits.
+        row = re.sub(r'<span class="given">.*?</span>', "", row, flags=re.S)
         cells = [text_of(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]
-        share, left = first["share"], first["slowdown_left"]
+        share, left, given = first["share"], first["slowdown_left"], first.get("slowdown_given")
+        if share and not share["interval"]:
+            tally.same("index.html", mechanism["title"], "share", cells[1], "no information")
         for column, cell, shown, scale, places in [("share", cells[1], share, 100, 0), ("left", cells[2], left, 1, 2)]:
             if shown is None:
                 tally.same("index.html", mechanism["title"], column, cell, "\u2013")
                 continue
+            if column == "share" and not shown["interval"]:
+                continue
             numbers = re.findall(N, cell)
-            expected = [shown["value"], *(shown["interval"] or ())]
+            from_given = [given["value"]] if column == "left" and given else []
+            expected = [*from_given, shown["value"], *(shown["interval"] or ())]
             tally.same("index.html", mechanism["title"], column + " numbers", len(numbers), len(expected))
             for number_shown, value in zip(numbers, expected):
                 check_rounding(tally, "index.html", mechanism["title"], column, number_shown, scale * value, places)

@@ -123,6 +123,16 @@ fn data_of(task: &Indexed) -> Result<PathBuf> {
             root.display()
         );
     }
+    let (expected, found) = (task.trial.config.data.digest, set.digest());
+    if expected != found {
+        bail!(
+            "the manifest was frozen over {set} with digest {}, '{}' holds one with {}; put that set there \
+             (`pinbench data add` takes its .pin file), or freeze the manifest anew",
+            expected.short(),
+            root.display(),
+            found.short()
+        );
+    }
     Ok(root)
 }
 

@@ -243,6 +243,12 @@ impl Reporter<'_> {
             }
         }
         index.pages = entries.keys().cloned().collect();
+        // One page alone is run again by its own command, which has its plan and its device.
+        if let [only] = &index.pages[..]
+            && let Ok(asked) = kept::experiment::asked(&self.out.join(only))
+        {
+            index.command = asked.command;
+        }
         let others = known.iter().filter(|known| !entries.contains_key(&known.id));
         index.others = others.map(|experiment| self.without_page(experiment)).collect();
         let index = index.with_neighbours(self.out);

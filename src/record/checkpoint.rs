@@ -226,7 +226,8 @@ impl Store {
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Ok(()) };
         self.ensure_folder(&self.staging())?;
         let aside = self.staging().join(name);
-        self.storage.rename(path, &aside).map_err(StoreError::io("remove", path))?;
+        // Where a disk has no locks another process of the same trial may have retired it meanwhile.
+        gone(self.storage.rename(path, &aside)).map_err(StoreError::io("remove", path))?;
         // A power loss must not undo the move and keep the removals.
         self.sync(parent)?;
         self.sync(&self.staging())?;
