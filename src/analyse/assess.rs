@@ -211,9 +211,8 @@ impl Arms<'_> {
                 None => *did_not += usize::from(!run.steps.is_empty()),
             }
         }
-        let is_chosen = |(_, (came, did_not)): &(&Seed, &(usize, usize))| {
-            *did_not > 0 && (*came > 0 || arms.len() == 1)
-        };
+        let is_chosen =
+            |(_, (came, did_not)): &(&Seed, &(usize, usize))| *did_not > 0 && (*came > 0 || arms.len() == 1);
         let chosen: Vec<&Seed> = of_seed.iter().filter(is_chosen).map(|(seed, _)| seed).collect();
         if chosen.is_empty() {
             return values;

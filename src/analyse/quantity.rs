@@ -82,9 +82,13 @@ pub fn resolution(metric: Metric, run: &LoadedRun) -> f64 {
     match metric.quantity {
         Quantity::UpdatesToTrainLoss => return 1.0,
         Quantity::EpochsToTrainLoss => return batch / images_per_epoch(run),
-        Quantity::Updates if config.train.patience.is_some() => return (images_per_epoch(run) / batch).ceil(),
+        Quantity::Updates if config.train.patience.is_some() => {
+            return (images_per_epoch(run) / batch).ceil();
+        }
         Quantity::Updates if config.train.target_loss.is_some() => return 1.0,
-        Quantity::Updates if config.train.target_eval_loss.is_some() => return (LOOK_EVERY as f64 / batch).ceil(),
+        Quantity::Updates if config.train.target_eval_loss.is_some() => {
+            return (LOOK_EVERY as f64 / batch).ceil();
+        }
         _ => {}
     }
     let splits: &[Split] = match metric.quantity {

@@ -272,14 +272,15 @@ impl Grid<'_> {
         let mut capped = vec![false; wire.cap.len()];
         for levels in grid(factors) {
             let mut draft = draft.clone();
-            let of_levels = factors.iter().zip(*places).zip(&levels).flat_map(|((factor, places), &level)| {
-                let set = factor.levels[level].set.iter();
-                set.map(move |(key, value)| Set {
-                    key: key.clone(),
-                    value: value.clone(),
-                    place: places[level].clone(),
-                })
-            });
+            let of_levels =
+                factors.iter().zip(*places).zip(&levels).flat_map(|((factor, places), &level)| {
+                    let set = factor.levels[level].set.iter();
+                    set.map(move |(key, value)| Set {
+                        key: key.clone(),
+                        value: value.clone(),
+                        place: places[level].clone(),
+                    })
+                });
             draft.set(source, of_levels.collect())?;
             for ((key, most), is_capped) in wire.cap.iter().zip(&mut capped) {
                 *is_capped |= draft.cap(source, key, most)?;
@@ -463,7 +464,10 @@ fn find_arm(
     let missing = || {
         let place = row.arm.keys().next().map(Spanned::span);
         let message = "a reference row must name a level of every factor";
-        place.map_or_else(|| source.error_at_key("reference", message), |place| source.error(Some(place), message))
+        place.map_or_else(
+            || source.error_at_key("reference", message),
+            |place| source.error(Some(place), message),
+        )
     };
     arm.ok_or_else(missing)
 }

@@ -185,7 +185,8 @@ fn highest(arms: &[&ArmSummary], words: Words) -> Option<String> {
     }
     sentence.push('.');
     let first_run = arms.iter().flat_map(|arm| &arm.counted).next();
-    let image = first_run.map_or(0.0, |(run, _)| quantity::resolution(Metric { quantity: Quantity::ValAcc, at: None }, run));
+    let image = first_run
+        .map_or(0.0, |(run, _)| quantity::resolution(Metric { quantity: Quantity::ValAcc, at: None }, run));
     let is_open = |other: &&Localised| is_by_chance(&leads(other), image, ranked.len() - 1);
     let within: Vec<&Localised> = ranked[1..].iter().map(|(other, _)| *other).filter(is_open).collect();
     let more = within.len().saturating_sub(MOST_NAMED);

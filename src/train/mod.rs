@@ -59,7 +59,9 @@ pub enum TrainError {
     OtherData { expected: data::Name, found: data::Name },
     #[error("the trial is of data set '{name}' with digest {}, the one here has {}: put the old set back (`pinbench data add` takes a .pin file), or resolve the experiment anew", expected.short(), found.short())]
     OtherDigest { name: data::Name, expected: Digest, found: Digest },
-    #[error("the plan records a step as a graph, which one of several passes (`train.micro_batch`) cannot be; use `--plan tuned`, or `--set plan.graph=false`")]
+    #[error(
+        "the plan records a step as a graph, which one of several passes (`train.micro_batch`) cannot be; use `--plan tuned`, or `--set plan.graph=false`"
+    )]
     MicroBatch,
     #[error("the checkpoint cannot be used: {0}")]
     Checkpoint(String),

@@ -303,7 +303,10 @@ fn seeds_are_not_chosen_by_what_is_compared() {
     let never = [first[0], first[1], None];
     let (verdict, evidence, remarks) = reaching(SOONER, &[&never, &second]);
     assert_eq!((verdict, evidence[0].values.len()), (Verdict::NotEvaluated, 0));
-    assert!(remarks.iter().any(|remark| remark.en().starts_with("seed 2: updates to a training loss")), "{remarks:?}");
+    assert!(
+        remarks.iter().any(|remark| remark.en().starts_with("seed 2: updates to a training loss")),
+        "{remarks:?}"
+    );
     // Under a seed in which none of them came there neither is favoured.
     let neither = [second[0], second[1], None];
     assert_eq!(reaching(SOONER, &[&never, &neither]).1[0].values.len(), 2);
@@ -332,7 +335,8 @@ fn equal_lengths_have_a_spread_of_one_update_at_least() {
 fn a_training_has_one_rank_in_a_trend() {
     let rises = |arms: &str| format!("{{ metric = \"val_acc\", rises = [{arms}], margin = 0.005 }}");
     // A cap makes two arms of the profile one training.
-    let capped = samples::TOML.replacen("[profiles.full]", "[profiles.full]\ncap = { \"train.batch\" = 128 }", 1);
+    let capped =
+        samples::TOML.replacen("[profiles.full]", "[profiles.full]\ncap = { \"train.batch\" = 128 }", 1);
     let of = |tests: &str| {
         let claim = format!("[[claims]]\nid = \"X\"\nsays = \"a claim\"\ntests = [{tests}]\n");
         let experiment = samples::parse(&format!("{capped}\n{claim}"));

@@ -58,9 +58,7 @@ pub fn accept(
 ) -> Result<Baseline, AcceptError> {
     // A twin too: without it the baseline takes rounding for less than it is, or for nothing.
     let mut all = runs.iter().chain(twins.iter().flat_map(|(_, runs)| runs));
-    if let Some(failed) = all.find_map(failed) {
-        return Err(failed);
-    }
+    all.find_map(failed).map_or(Ok(()), Err)?;
     let mut chosen = Vec::new();
     for (label, config_hash) in &asked.arms {
         if !stamp.by_steps_alone.contains(label) {

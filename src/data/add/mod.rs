@@ -142,7 +142,11 @@ impl AddError {
     /// Whether another command line would do, rather than other pictures.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Name(_) | Self::BuiltIn(_) | Self::Taken { .. } | Self::OtherNames { .. } | Self::Nothing(_) => true,
+            Self::Name(_)
+            | Self::BuiltIn(_)
+            | Self::Taken { .. }
+            | Self::OtherNames { .. }
+            | Self::Nothing(_) => true,
             Self::Packed(_) | Self::Size(_) | Self::Share(_) | Self::Sizes { .. } => true,
             Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,

@@ -237,11 +237,13 @@ mod tests {
             bytes[position] ^= 0xff;
             let _ = Picture::decode(String::new(), 0, &bytes);
         }
-        let image = RgbImage::from_fn(40, 40, |x, y| image::Rgb([(x * y) as u8, (x * 7) as u8, (y * 5) as u8]));
+        let image =
+            RgbImage::from_fn(40, 40, |x, y| image::Rgb([(x * y) as u8, (x * 7) as u8, (y * 5) as u8]));
         let jpeg = fake::file(&image.into(), ImageFormat::Jpeg);
         assert!(!is_cut_short(&jpeg) && !is_cut_short(&[&jpeg[..], b"what a camera adds"].concat()));
         // The preview of a camera ends, and the picture does not.
-        let preview = [b"\xff\xd8\xff\xe1".as_slice(), &(2 + jpeg.len() as u16).to_be_bytes(), &jpeg].concat();
+        let preview =
+            [b"\xff\xd8\xff\xe1".as_slice(), &(2 + jpeg.len() as u16).to_be_bytes(), &jpeg].concat();
         let with_preview = [&preview, &jpeg[2..]].concat();
         assert!(Picture::decode(String::new(), 0, &with_preview).is_ok());
         for (jpeg, from) in [(&jpeg, 0), (&with_preview, preview.len())] {

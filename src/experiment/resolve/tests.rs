@@ -378,7 +378,9 @@ fn network_of(text: &str, factor: &str, layers: &str) -> Result<Experiment, Loca
 fn keys_of_a_layer_fit_together_and_not_one_by_one() {
     let wide = NETWORK.replacen("kernel = 3, pad = 1", "kernel = 7, pad = 3", 1);
     let level = |kernel: u32, pad: u32| {
-        format!("{{ label = \"{kernel}\", set = {{ \"model.layers.0.kernel\" = {kernel}, \"model.layers.0.pad\" = {pad} }} }}")
+        format!(
+            "{{ label = \"{kernel}\", set = {{ \"model.layers.0.kernel\" = {kernel}, \"model.layers.0.pad\" = {pad} }} }}"
+        )
     };
     let levels = |other: &str| format!("label = \"kernel\"\nlevels = [{}, {other}]", level(7, 3));
     assert_eq!(network(&levels(&level(3, 1)), &wide).unwrap().profile.arms.len(), 2);

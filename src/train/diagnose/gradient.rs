@@ -27,7 +27,8 @@ pub(super) fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, Tra
     };
     let mut readings = Vec::new();
     let parameters = &built.parameters;
-    for ((name, is_weight), gradient) in parameters.trainable_names().zip(parameters.are_weights()).zip(&mean) {
+    for ((name, is_weight), gradient) in parameters.trainable_names().zip(parameters.are_weights()).zip(&mean)
+    {
         // A norm over biases, or over what normalises, says little.
         if let Some(layer) = name.strip_suffix(".weight").filter(|_| is_weight) {
             let norm = dot(std::slice::from_ref(gradient), std::slice::from_ref(gradient))?.sqrt();

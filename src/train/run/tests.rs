@@ -227,7 +227,10 @@ fn a_trial_is_trained_on_the_images_it_is_called_by() {
     let mut config = config(1);
     config.data.digest = Digest::of(b"other images");
     let refused = train_on(&config, &mut Rows::default(), None).err().unwrap().to_string();
-    assert!(refused.contains(&config.data.digest.short()) && refused.contains("put the old set back"), "{refused}");
+    assert!(
+        refused.contains(&config.data.digest.short()) && refused.contains("put the old set back"),
+        "{refused}"
+    );
 }
 
 #[test]
