@@ -187,8 +187,8 @@ fn commands_on_pages_name_the_file_or_the_folder_that_was_given() {
     assert!(by_file.contains("<code>pinbench reproduce mine.toml --profile quick</code>"));
     // Of what nobody put there and has no run, the index says nothing.
     let index = fs::read_to_string(folder.path().join("pages/index.html")).unwrap();
-    // Over files that each have a profile of their own.
-    assert!(index.contains("<code>pinbench reproduce mine.toml</code>"));
+    // One page alone is run again by its own command.
+    assert!(index.contains("<code>pinbench reproduce mine.toml --profile quick</code>"));
     assert!(index.contains("id=\"mine\"") && !index.contains("m1-batch-size"));
     assert!(!index.contains("two notes"), "the study's question is not that of whoever has none of its runs");
     let by_folder = page(&["study", "--experiments", "my own"], "study/index.html");

@@ -49,7 +49,8 @@ explanation.json is one object. Its keys stay:
   blocks, alpha, tested, floor, processes, disturbed, repeated, left_out
   slowdown       presence (found, absent, undecided), ratio, above_ideal
   mechanisms     verdict and the ids of its hypotheses
-  hypotheses     verdict, share, slowdown_left, gain, blocks, gauges
+  hypotheses     verdict, share, slowdown_given (before the removal, where a
+                 setting holds on both sides), slowdown_left, gain, blocks, gauges
   parts          of a step: µs at both levels, and what is more
   curve          null, or points and the rise
   measurement, command
