@@ -3,12 +3,16 @@
 //! `tests/data/weights.tsv` was written before networks became data. A class that is not in it pins nothing yet: the test
 //! prints the lines to add.
 
+#![cfg(feature = "torch")]
+
+mod common;
+
 use std::collections::BTreeSet;
 
-use crate::common::Workspace;
+use common::Workspace;
 use serde_json::Value;
 
-const PINNED: &str = include_str!("../data/weights.tsv");
+const PINNED: &str = include_str!("data/weights.tsv");
 
 /// Trains one trial, and returns its line of the table.
 fn line(workspace: &Workspace, [experiment, trial, plan]: [&str; 3]) -> String {

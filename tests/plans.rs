@@ -1,7 +1,11 @@
 //! Plans of our own kernels are other ways to the same result: their accuracy equals the tuned plan's. By an equivalence test
 //! over seeds on real MNIST, for a difference test that finds nothing would prove nothing.
 
-use crate::common::Workspace;
+#![cfg(feature = "torch")]
+
+mod common;
+
+use common::Workspace;
 use pinbench::stats;
 
 const SEEDS: usize = 4;

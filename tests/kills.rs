@@ -1,12 +1,16 @@
 //! A sweep that is killed over and over ends with the same runs as one that never was. Through the program, on real
 //! MNIST: each kill hits whatever the sweep and its child are doing.
 
+#![cfg(feature = "torch")]
+
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::Workspace;
+use common::Workspace;
 use pinbench::stream::{Key, Seed, Stream};
 use serde_json::Value;
 
