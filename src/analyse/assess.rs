@@ -24,7 +24,7 @@ use crate::analyse::{needs, quantity};
 use crate::digest::Digest;
 use crate::experiment::Experiment;
 use crate::experiment::claim::{Claim, Statement, Test};
-use crate::experiment::metric::{Parameter, Scale};
+use crate::experiment::metric::Parameter;
 use crate::language::Localised;
 use crate::record::LoadedRun;
 use crate::stats;
@@ -246,7 +246,7 @@ impl Arms<'_> {
         let is_counted = |run: &LoadedRun| values.iter().any(|(seed, _)| *seed == run.record.trial.seed);
         let counted = arms.iter().flat_map(|&arm| &self.summary.arms[arm].counted);
         let of_runs: Vec<&(&LoadedRun, Measures)> = counted.filter(|(run, _)| is_counted(run)).collect();
-        let is_ratio = kind.is_of_arms() && metric.quantity.facts().scale == Scale::Ratio;
+        let is_ratio = kind.is_ratio(metric);
         let resolutions = of_runs.iter().map(|(run, measures)| {
             let step = quantity::resolution(metric, run);
             match quantity::value(metric, run, measures) {
@@ -283,7 +283,7 @@ impl Arms<'_> {
     /// The reference's number of each arm, on the scale that is tested; `None` where it lacks one.
     fn theirs(&self, arms: &[usize], kind: Kind) -> Option<Vec<f64>> {
         let metric = self.test.metric;
-        let is_ratio = kind.is_of_arms() && metric.quantity.facts().scale == Scale::Ratio;
+        let is_ratio = kind.is_ratio(metric);
         let number = |&arm: &usize| {
             let value = self.summary.arms[arm].reported(metric)?;
             if is_ratio { (value > 0.0).then(|| value.ln()) } else { Some(value) }
@@ -300,7 +300,7 @@ impl Arms<'_> {
     fn values(&mut self, arm: usize, kind: Kind) -> BTreeMap<Seed, f64> {
         let (metric, arm) = (self.test.metric, &self.summary.arms[arm]);
         let facts = metric.quantity.facts();
-        let is_ratio = kind.is_of_arms() && facts.scale == Scale::Ratio;
+        let is_ratio = kind.is_ratio(metric);
         let (mut values, mut unusable) = (BTreeMap::new(), Vec::new());
         for (run, measures) in &arm.counted {
             let seed = run.record.trial.seed;

@@ -66,6 +66,11 @@ impl Kind {
         self.bound().is_none()
     }
 
+    /// Whether arms are compared by the ratio of `metric`, whose logarithm is tested.
+    pub(super) fn is_ratio(self, metric: Metric) -> bool {
+        self.is_of_arms() && metric.quantity.facts().scale == Scale::Ratio
+    }
+
     /// Key of its name.
     fn method(self) -> &'static str {
         match self {
@@ -131,7 +136,7 @@ impl Comparison {
     }
 
     pub(super) fn is_ratio(&self) -> bool {
-        self.kind.is_of_arms() && self.metric.quantity.facts().scale == Scale::Ratio
+        self.kind.is_ratio(self.metric)
     }
 
     /// What it is a number of: claims of one basis look at the same numbers of the same runs again.
