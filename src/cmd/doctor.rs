@@ -382,13 +382,20 @@ fn inspect(workspace: &Workspace, store: &Store, args: &DoctorArgs) -> Result<Ve
             checks.push(Check::warn("damaged run", problem.to_string(), advice));
         }
     }
-    let abandoned = if args.clean { store.clean()? } else { store.abandoned()? };
+    let within = shared::locks_within(store.path());
+    let is_cleaned = args.clean && within.is_none();
+    let abandoned = if is_cleaned { store.clean()? } else { store.abandoned()? };
     for run in abandoned {
         let what = format!("{}, left by a process that was killed", run.run);
-        checks.push(if args.clean {
-            Check::ok("abandoned run", format!("removed {what}"))
-        } else {
-            Check::warn("abandoned run", what, "remove it: pinbench doctor --clean")
+        checks.push(match &within {
+            None if args.clean => Check::ok("abandoned run", format!("removed {what}")),
+            None => Check::warn("abandoned run", what, "remove it: pinbench doctor --clean"),
+            // A task of another machine would lose what it is writing.
+            Some(option) => Check::warn(
+                "run on its way",
+                format!("{}: a killed process left it, or another machine is at it ('{option}')", run.run),
+                format!("not removed by --clean here; remove '{}' once nothing runs any more", run.path.display()),
+            ),
         });
     }
     if args.clean {

@@ -45,13 +45,13 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "ID", required_unless_present_any = ["csv", "json", "tensorboard"])]
     pub trial: Option<String>,
     /// Write the runs there are as CSV
-    #[arg(long, conflicts_with_all = ["json", "tensorboard", "plan", "threads", "set", "steps"])]
+    #[arg(long, conflicts_with_all = ["json", "tensorboard", "plan", "threads", "device", "set", "steps"])]
     csv: bool,
     /// Write them as JSON
-    #[arg(long, conflicts_with_all = ["tensorboard", "plan", "threads", "set", "steps"])]
+    #[arg(long, conflicts_with_all = ["tensorboard", "plan", "threads", "device", "set", "steps"])]
     json: bool,
     /// Write them as TensorBoard reads them
-    #[arg(long, conflicts_with_all = ["plan", "threads", "set", "steps"])]
+    #[arg(long, conflicts_with_all = ["plan", "threads", "device", "set", "steps"])]
     tensorboard: bool,
     #[command(flatten)]
     pub profile: ProfileArg,
@@ -104,6 +104,10 @@ pub(crate) fn run(workspace: &Workspace, args: &ExportArgs) -> Result<ExitCode> 
 /// Written last, and removed before the first: whoever finds it finds all of them, and of one export.
 #[cfg(feature = "torch")]
 const LAST: &str = "trial.json";
+#[cfg(feature = "torch")]
+const MEAN: &str = "mean.f32";
+#[cfg(feature = "torch")]
+const STD: &str = "std.f32";
 
 /// In the process that has the environment of the plan and was prepared for its threads.
 #[cfg(feature = "torch")]
@@ -128,9 +132,11 @@ pub(crate) fn child(
         }
         bail!("the trial ends after {} steps, {} were asked for; ask for fewer", trained.steps, export.steps);
     };
-    let last = export.folder.join(LAST);
-    if last.exists() {
-        fs::remove_file(&last).with_context(|| format!("cannot replace '{}'", last.display()))?;
+    // A set that is not normalised has no statistics, so that an earlier export's would stay.
+    for earlier in [LAST, MEAN, STD].map(|name| export.folder.join(name)) {
+        if earlier.exists() {
+            fs::remove_file(&earlier).with_context(|| format!("cannot replace '{}'", earlier.display()))?;
+        }
     }
     let write = |name: &str, bytes: &[u8]| write(&export.folder, name, bytes);
     write("images.u8", &data.train.pixels)?;
@@ -139,8 +145,8 @@ pub(crate) fn child(
     write("state.safetensors", &state)?;
     if let Some(normalisation) = train::Normalisation::of(&job.trial, &data.train)? {
         let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-        write("mean.f32", &bytes(&normalisation.mean))?;
-        write("std.f32", &bytes(&normalisation.std))?;
+        write(MEAN, &bytes(&normalisation.mean))?;
+        write(STD, &bytes(&normalisation.std))?;
     }
     let seed = job.trial.seed;
     let step = |(row, images): &(pinbench::row::StepRow, Vec<u32>)| {

@@ -57,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, path: &Path, index: usize) -> Result<Ex
     let plan = &task.arm.plan;
     let (environment, _) = workspace.environment(plan)?;
     let environment = environment.with_threads(plan.threads).on_this_host();
-    manifest.check_program(environment.binary)?;
+    manifest.check_program(environment.binary).map_err(|error| WrongUsage(error.to_string()))?;
     sweep::require_device(plan)?;
     let host = environment.host.as_deref().unwrap_or("a machine without a name");
     let what =

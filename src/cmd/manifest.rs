@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pinbench::data;
+use pinbench::digest::Digest;
+use pinbench::experiment::plan::Device;
 use pinbench::experiment::{Arm, Experiment, Plan, PlanHash, TrialId};
 use pinbench::machine::Environment;
 use pinbench::record::{RunRecord, Sameness, Status};
@@ -55,7 +57,10 @@ pub(crate) struct ManifestArgs {
     /// Print the indices that are not done, a line for each part of the largest array, with where it begins
     #[arg(long, conflicts_with = "print", conflicts_with_all = FREEZING)]
     missing: bool,
-    /// Tasks at a time, at most [default: as the engine has it]
+    /// Count as done only runs whose machine class has this in it, such as a processor's name [default: runs of any]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = FREEZING)]
+    class: Option<String>,
+    /// Tasks at a time, at most, of each array where there are several [default: as the engine has it]
     #[arg(long, requires = "print", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
     /// The cluster's MaxArraySize: what has more tasks is submitted in parts
@@ -189,7 +194,7 @@ fn arm_of(
 fn check_data(
     workspace: &Workspace,
     manifest: &Manifest,
-) -> Result<BTreeMap<String, pinbench::digest::Digest>> {
+) -> Result<BTreeMap<String, Digest>> {
     let all: BTreeMap<String, _> = manifest
         .arms
         .iter()
@@ -222,7 +227,14 @@ pub(super) fn load(path: &Path) -> Result<Manifest> {
 fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
     let manifest = load(&file_of(workspace, args)?)?;
     let mut done: BTreeSet<(TrialId, PlanHash)> = BTreeSet::new();
-    let (mut diverged, mut classes) = (BTreeSet::new(), BTreeSet::new());
+    let (mut diverged, mut classes) = (BTreeSet::new(), BTreeMap::new());
+    let program = std::env::current_exe().ok().and_then(|program| Digest::of_file(&program).ok());
+    if let Err(error) = manifest.check_program(program) {
+        warn(&error.to_string());
+    }
+    let is_of_class = |record: &RunRecord| {
+        args.class.as_ref().is_none_or(|part| record.environment_class.to_string().contains(part))
+    };
     let of_manifest: BTreeSet<(TrialId, PlanHash)> = manifest
         .tasks
         .iter()
@@ -241,8 +253,10 @@ fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
     for record in records.iter().filter(|record| record.program.is_none() && Sameness::of(record).is_some()) {
         let key = (record.trial_id, record.plan_hash);
         if of_manifest.contains(&key) {
+            *classes.entry(record.environment_class.to_string()).or_insert(0) += 1;
+        }
+        if of_manifest.contains(&key) && is_of_class(record) {
             done.insert(key);
-            classes.insert(&record.environment_class);
             if matches!(record.status, Status::Diverged { .. }) {
                 diverged.insert(key);
             }
@@ -253,9 +267,11 @@ fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
     let end = if diverged.is_empty() { String::new() } else { format!(", {} diverged", diverged.len()) };
     workspace.note(&format!("{} of {all} missing{end}", missing.len()));
     if classes.len() > 1 {
-        let count = classes.len();
+        let of = |(class, runs): (&String, &usize)| format!("{} of '{class}'", text::plural(*runs, "run"));
         warn(&format!(
-            "these runs are of {count} machine classes: only runs of one class are compared with each other"
+            "{}: only runs of one machine class are compared with each other; `--class TEXT` counts those alone whose class has \
+             the text in it",
+            classes.iter().map(of).collect::<Vec<_>>().join(", ")
         ));
     }
     for (first, expression) in expressions(&missing, args.max_array as usize) {
@@ -264,11 +280,33 @@ fn missing(workspace: &Workspace, args: &ManifestArgs) -> Result<()> {
     Ok(())
 }
 
+fn refuse_without_slurm(args: &ManifestArgs) -> Result<(), WrongUsage> {
+    let given = [
+        ("--partition", args.partition.is_some()),
+        ("--time", args.time.is_some()),
+        ("--memory", args.memory.is_some()),
+        ("--account", args.account.is_some()),
+        ("--class", args.class.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(WrongUsage(format!("{name} is for Slurm; a line for GNU parallel has no such thing"))),
+        None => Ok(()),
+    }
+}
+
 fn hand_over(workspace: &Workspace, args: &ManifestArgs, engine: Engine) -> Result<()> {
     let path = file_of(workspace, args)?;
     let manifest = load(&path)?;
     if manifest.tasks.is_empty() {
         return Err(WrongUsage(format!("'{}' has no training to run", path.display())).into());
+    }
+    let program = std::env::current_exe().context("this program's own path")?;
+    // A script names the program that prints it, and a task refuses another than the manifest's.
+    manifest
+        .check_program(Digest::of_file(&program).ok())
+        .map_err(|error| WrongUsage(format!("'{}': {error}", path.display())))?;
+    if matches!(engine, Engine::Parallel) {
+        refuse_without_slurm(args)?;
     }
     let text = |path: &Path| path.display().to_string();
     let longest = manifest.arms.iter().map(|arm| arm.estimate_s).fold(0.0, f64::max);
@@ -279,11 +317,13 @@ fn hand_over(workspace: &Workspace, args: &ManifestArgs, engine: Engine) -> Resu
         ("account", &args.account),
     ];
     let handover = Handover {
-        program: text(&std::env::current_exe().context("this program's own path")?),
+        program: text(&program),
         manifest: text(&path),
         store: text(&workspace.store),
         tasks: manifest.tasks.len(),
         threads: manifest.arms.iter().map(|arm| arm.plan.threads).max().unwrap_or(1),
+        gpu: manifest.arms.iter().any(|arm| arm.plan.device != Device::Cpu),
+        class: args.class.clone(),
         at_once: args.at_once,
         part: args.max_array as usize,
         notice_s: args.notice,

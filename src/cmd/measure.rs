@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::Timestamp;
 use pinbench::analyse::timing::{Look, Measured, disturbed};
-use pinbench::experiment::{Config, Trial};
+use pinbench::experiment::plan::Loader;
+use pinbench::experiment::{Config, Plan, Trial};
 use pinbench::machine::Environment;
-use pinbench::planted::Planted;
 use pinbench::record::{self, Condition, Design, LoadedRun, Measurement, MeasurementError, Timed};
 use pinbench::schedule::{Blocks, Children, Exclusive, Interrupt, Job, OnCue, Questions, Task, Time, Timer};
 use pinbench::stream::Seed;
@@ -63,6 +63,23 @@ pub(crate) fn measure(
     alone: Option<Exclusive>,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
 ) -> Result<Option<Taken>> {
+    let taken = measure_into(workspace, design, folder, command, turns, alone, wanted);
+    if !matches!(taken, Ok(Some(_))) {
+        // One that was made for this and got nothing; what has something in it stays.
+        let _ = fs::remove_dir(folder);
+    }
+    taken
+}
+
+fn measure_into(
+    workspace: &Workspace,
+    design: Design,
+    folder: &Path,
+    command: &str,
+    turns: Turns,
+    alone: Option<Exclusive>,
+    wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
+) -> Result<Option<Taken>> {
     sweep::require_torch()?;
     for condition in &design.conditions {
         sweep::require_device(&condition.plan)?;
@@ -70,16 +87,17 @@ pub(crate) fn measure(
     let of_sets = design.conditions.iter().map(|condition| condition.config.data.set);
     let root = sets::fetch_missing(workspace, of_sets)?;
     let conditions = design.conditions.into_iter().map(timed).collect();
-    let measurement = Measurement::create(folder, Design { conditions, ..design }, command)?;
     let interrupt = Interrupt::install()?;
     let alone = match turns {
         Turns::Own { .. } if alone.is_none() => Some(sweep::machine_alone(&interrupt)?),
         Turns::Own { .. } | Turns::OnCue { .. } => alone,
     };
+    // Who gives up waiting for the machine leaves nothing that the same command would meet.
+    let measurement = Measurement::create(folder, Design { conditions, ..design }, command)?;
     let Some(first) = measurement.design.conditions.first() else { return Ok(None) };
     let (environment, _) = workspace.environment(&first.plan)?;
     let job = |condition: usize, block: record::Block| {
-        let time = time(turns, measurement.design.conditions[condition].fault, &environment);
+        let time = time(turns, &measurement.design.conditions[condition], &environment);
         job(&measurement.design.conditions[condition], block, &measurement, time, workspace, &root)
     };
     let children = Children::of_this_program(&interrupt)?;
@@ -104,6 +122,7 @@ pub(crate) fn measure(
     let mut measured = asking.measured;
     if measuring.interrupted {
         // What is left of a block that did not end is compared with nothing.
+        measurement.interrupted(measuring.blocks)?;
         measured.blocks.retain(|number, _| *number < measuring.blocks);
         if measured.blocks.is_empty() {
             workspace.note("interrupted before the first block was whole: nothing can be said");
@@ -149,7 +168,7 @@ fn timed(condition: Condition) -> Condition {
     Condition { config, ..condition }
 }
 
-fn time(turns: Turns, fault: Option<Planted>, environment: &Environment) -> Time {
+fn time(turns: Turns, condition: &Condition, environment: &Environment) -> Time {
     let (most_steps, span) = match turns {
         Turns::Own { .. } => (MOST_STEPS, SPAN),
         Turns::OnCue { span, .. } => (u64::MAX, span),
@@ -158,10 +177,15 @@ fn time(turns: Turns, fault: Option<Planted>, environment: &Environment) -> Time
         least_steps: LEAST_STEPS,
         most_steps,
         span_ms: span.as_millis() as u64,
-        turn_ms: TURN.as_millis() as u64,
-        fault,
+        // Workers make batches while their process waits for its turn, and a short turn would find all it needs made.
+        turn_ms: if has_workers(&condition.plan) { span } else { TURN }.as_millis() as u64,
+        fault: condition.fault,
         environment: Box::new(environment.clone()),
     }
+}
+
+fn has_workers(plan: &Plan) -> bool {
+    matches!(plan.loader, Loader::Samples { workers: 1.., .. })
 }
 
 fn job(
@@ -252,7 +276,7 @@ pub(crate) fn child(job: &Job, time: &Time, interrupt: &Interrupt) -> Result<std
     let environment = time.environment.with_threads(job.plan.threads);
     let data = pinbench::data::load(job.trial.config.data.set, &job.data)?;
     let store = Store::open(&job.store)?;
-    let mut steps = steps::Steps::new(time, interrupt, job.plan.device.gpu());
+    let mut steps = steps::Steps::new(time, job.trial.config.train.batch, interrupt, job.plan.device.gpu());
     let options =
         Options { diagnostics: Diagnostics::Off, resume: None, planted: time.fault, only_steps: true };
     let trained = train::train(&job.trial, &job.plan, &data, options, &mut steps)?;
@@ -290,6 +314,8 @@ mod steps {
 
     /// How much longer a process may go on whose memory still grows.
     const SETTLING: Duration = Duration::from_secs(2);
+    /// Steps after which no step is whole: the batch is larger than the images there are.
+    const NONE_WHOLE: u64 = 20;
     /// A growth of the memory by less than one in so many is of what any program does.
     const NO_GROWTH: u64 = 1000;
 
@@ -304,6 +330,10 @@ mod steps {
     /// Waits for its turns, and stops when there are enough steps.
     pub(super) struct Steps<'a> {
         time: &'a Time,
+        /// Images of a step that is whole.
+        batch: u32,
+        /// Whole steps, but for the first of a turn of several.
+        counted: u64,
         interrupt: &'a Interrupt,
         gpu: Option<u32>,
         pub rows: Vec<StepRow>,
@@ -320,10 +350,23 @@ mod steps {
     }
 
     impl<'a> Steps<'a> {
-        pub(super) fn new(time: &'a Time, interrupt: &'a Interrupt, gpu: Option<u32>) -> Self {
+        pub(super) fn new(time: &'a Time, batch: u32, interrupt: &'a Interrupt, gpu: Option<u32>) -> Self {
             let (rows, resumed, turns) = (Vec::new(), Vec::new(), Vec::new());
-            let (most_bytes, grown, started, turn) = (0, 0, None, None);
-            Self { time, interrupt, gpu, rows, resumed, most_bytes, grown, started, turn, turns }
+            let (counted, most_bytes, grown, started, turn) = (0, 0, 0, None, None);
+            Self {
+                time,
+                batch,
+                counted,
+                interrupt,
+                gpu,
+                rows,
+                resumed,
+                most_bytes,
+                grown,
+                started,
+                turn,
+                turns,
+            }
         }
 
         /// When the first turn began, and what happened beside all of them.
@@ -352,7 +395,9 @@ mod steps {
                 // Its turn never came: the parent ends, or the measurement was interrupted. Nothing was written.
                 std::process::exit(i32::from(EXIT_INTERRUPTED));
             }
-            self.turn = Some((Instant::now(), Watch::start(self.gpu)));
+            // The watch asks the driver of a GPU, which takes longer than some turns.
+            let watch = Watch::start(self.gpu);
+            self.turn = Some((Instant::now(), watch));
         }
 
         fn is_enough(&self) -> bool {
@@ -361,7 +406,9 @@ mod steps {
             let ended: Duration = self.turns.iter().map(|turn| turn.time).sum();
             let passed = ended + self.passed();
             let span = Duration::from_millis(span_ms);
-            let is_long = steps >= least_steps && passed >= span;
+            // Where an epoch is a step or two, half of the steps are short ones, which count for nothing.
+            let has_some = self.counted >= least_steps || (self.counted == 0 && steps >= NONE_WHOLE);
+            let is_long = has_some && passed >= span;
             steps >= most_steps || (is_long && (has_settled(self.grown, steps) || passed >= span + SETTLING))
         }
 
@@ -378,6 +425,11 @@ mod steps {
         }
 
         fn stepped(&mut self, row: &StepRow) -> Control {
+            let is_first = match self.resumed.last() {
+                Some(begun) => *begun == row.step && self.passed() < Duration::from_millis(self.time.turn_ms),
+                None => false,
+            };
+            self.counted += u64::from(row.images == self.batch && !is_first);
             self.rows.push(*row);
             let now = peak_rss_bytes();
             if now > self.most_bytes + self.most_bytes / NO_GROWTH {

@@ -70,7 +70,8 @@ pub(crate) struct TimeArgs {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Measure nothing: print what is in this folder
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "arm", "set", "plan", "keep", "planted"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "arm", "set", "plan", "keep",
+        "planted", "minutes", "device", "name"])]
     from: Option<PathBuf>,
     /// Wait for a line of standard input before each turn of steps: for programs that time several builds in turn
     ///
@@ -102,7 +103,16 @@ pub(crate) fn run(workspace: &Workspace, args: &TimeArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     // The machine is kept until what it can do is measured too.
     let (measured, folder, _alone) = match &args.from {
-        Some(folder) => (Measured::of(&Measurement::open(folder)?)?, folder.clone(), None),
+        Some(folder) => {
+            if !folder.is_dir() {
+                return Err(WrongUsage(format!("--from: there is no folder '{}'", folder.display())).into());
+            }
+            let measured = Measured::of(&Measurement::open(folder)?)?;
+            if !is_whole(&measured) {
+                code = ExitCode::from(EXIT_FAILURE);
+            }
+            (measured, folder.clone(), None)
+        }
         None => {
             let design = design(workspace, args)?;
             let name = format!("time-{}", design.conditions[0].experiment);
@@ -226,6 +236,10 @@ fn design(workspace: &Workspace, args: &TimeArgs) -> Result<Design> {
             .into()),
         };
     }
+    if args.planted.is_some() && conditions.len() < 2 {
+        let wrong = "--plant slows the last condition down, and the first is what it is compared with: give two, as in --plan";
+        return Err(WrongUsage(format!("{wrong} eager,tuned")).into());
+    }
     let control =
         Condition { name: format!("{} again", conditions[0].name), fault: None, ..conditions[0].clone() };
     let alike = Some((0, conditions.len()));
@@ -348,7 +362,10 @@ fn kept_machine(folder: &Path) -> Result<Machine> {
 #[cfg(feature = "torch")]
 fn machine(measured: &Measured) -> Machine {
     let is_cpu = measured.design.conditions.iter().all(|condition| condition.plan.device == Device::Cpu);
-    let ceilings = if is_cpu { pinbench::train::ceilings().ok() } else { None };
+    // The processes had the threads of their plans, whatever the shell says.
+    let threads = measured.design.conditions.iter().map(|condition| condition.plan.threads).max();
+    let of = |threads| pinbench::train::ceilings_of(threads).ok();
+    let ceilings = if is_cpu { threads.and_then(of) } else { None };
     Machine { arithmetic_flop_per_s: ceilings.map(|ceilings| ceilings.flop_per_s) }
 }
 

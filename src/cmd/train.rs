@@ -150,7 +150,12 @@ fn execute(
     let status = match trained.ending {
         Ending::Finished => Status::Finished,
         Ending::Diverged { step, loss } => Status::Diverged { step, loss: loss.to_string() },
-        Ending::Stopped { .. } => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        Ending::Stopped { .. } => {
+            return match observer.unkept {
+                None => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+                Some(note) => bail!("stopped, but {note}"),
+            };
+        }
     };
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
@@ -256,6 +261,8 @@ struct Observer<'a> {
     /// When something was last said, and the images trained on by then.
     said: (Instant, u64),
     kept: Instant,
+    /// Why there is no checkpoint of where the training is, since one could not be written.
+    unkept: Option<String>,
 }
 
 impl<'a> Observer<'a> {
@@ -277,6 +284,7 @@ impl<'a> Observer<'a> {
             epoch: (0, 0, 0),
             said: (Instant::now(), 0),
             kept: Instant::now(),
+            unkept: None,
         };
         if let Some(checkpoint) = checkpoint {
             observer.started.clone_from(&checkpoint.started);
@@ -372,20 +380,24 @@ impl train::Observer for Observer<'_> {
             state: kept.state,
             rows: self.rows.clone(),
         };
-        if let Err(error) = store.keep(run, &checkpoint) {
-            tell(&Event::Note { text: no_checkpoint(kept.step, &error) });
+        self.unkept = store.keep(run, &checkpoint).err().map(|error| no_checkpoint(kept.step, &error));
+        match &self.unkept {
+            Some(note) if !self.interrupt.is_asked() => {
+                tell(&Event::Note { text: format!("{note}; the run goes on") });
+            }
+            _ => {}
         }
         self.said = (Instant::now(), self.images);
     }
 }
 
-/// Not what the error says to do about it: the run goes on.
+/// Not what the error says to do about it: the run may go on.
 fn no_checkpoint(step: u64, error: &StoreError) -> String {
     let reason = match error {
         StoreError::Full { path } => format!("no space left to write '{}'", path.display()),
         other => other.to_string(),
     };
-    format!("no checkpoint after {step} steps: {reason}; the run goes on")
+    format!("no checkpoint after {step} steps: {reason}")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod shelf;
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -283,7 +284,11 @@ impl Workspace {
     pub(crate) fn existing_store(&self) -> Result<Option<Store>> {
         // What cannot be looked at is an error of opening it, which says what to do.
         let is_missing = matches!(self.store.try_exists(), Ok(false));
-        let is_empty = fs::read_dir(&self.store).is_ok_and(|mut entries| entries.next().is_none());
+        // A hidden file, such as version control's, makes no store.
+        let is_hidden = |entry: io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."))
+        };
+        let is_empty = fs::read_dir(&self.store).is_ok_and(|mut entries| entries.all(is_hidden));
         if is_missing || is_empty { Ok(None) } else { Ok(Some(self.open_store()?)) }
     }
 

@@ -31,6 +31,10 @@ pub struct Listing {
     pub problems: Vec<Problem>,
 }
 
+/// Digits in the name of the folder of a trial, and of a shard.
+const TRIAL: usize = 12;
+const SHARD: usize = 2;
+
 /// The one key every format has; the rest of a record is read only when this says that it can be.
 #[derive(Deserialize)]
 struct WireFormat {
@@ -41,8 +45,12 @@ impl Store {
     /// Every run of the store.
     pub fn records(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        let folders = visible(self.names(&self.trials())?).map(|name| self.trials().join(name));
-        let mut trials: Vec<PathBuf> = folders.collect();
+        let path = |name: &String| self.trials().join(name);
+        let names: Vec<String> = visible(self.names(&self.trials())?).collect();
+        let (names, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.may_have(name));
+        let other = |name| Problem::new(&path(name), "", Fault::Layout);
+        listing.problems.extend(others.iter().map(other));
+        let mut trials: Vec<PathBuf> = names.iter().map(path).collect();
         if self.is_sharded() {
             trials = trials.iter().flat_map(|shard| self.inside(shard, &mut listing)).collect();
         }
@@ -56,6 +64,13 @@ impl Store {
         listing.records.sort_by(|a, b| (&a.run, &a.trial_id).cmp(&(&b.run, &b.trial_id)));
         listing.problems.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(listing)
+    }
+
+    /// Whether a folder of this name under `trials/` can be one of this store's layout: somebody may have copied folders of
+    /// another store into it, whose runs are whole.
+    fn may_have(&self, name: &str) -> bool {
+        let is_other = name.len() == if self.is_sharded() { TRIAL } else { SHARD };
+        !is_other || name.contains(|letter: char| !letter.is_ascii_hexdigit())
     }
 
     /// What is in a folder that was listed; nothing, or a problem, where it is none.

@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/measurement.json   the conditions and the command
 //!          processes.jsonl    a line for each process that was timed, in the order in which they ended
+//!          whole-blocks       how many blocks are whole, where somebody ended it within one
 //!          runs/              a store with their rows
 //! ```
 //!
@@ -22,6 +23,8 @@ use crate::record::{Problem, RunId, Store, StoreError};
 const DESIGN: &str = "measurement.json";
 const PROCESSES: &str = "processes.jsonl";
 const RUNS: &str = "runs";
+/// Only of a measurement that somebody ended.
+const WHOLE: &str = "whole-blocks";
 
 /// Raised when a field changes its meaning.
 const FORMAT: u32 = 1;
@@ -142,6 +145,34 @@ impl Measurement {
             OpenOptions::new().create(true).append(true).open(&path).map_err(io_error("open", &path))?;
         // One call, so that a kill leaves at most the last line torn.
         file.write_all(&line).map_err(io_error("write", &path))
+    }
+
+    /// Notes that the measurement was ended after so many whole blocks: what is left of another is compared with nothing.
+    pub fn interrupted(&self, blocks: u64) -> Result<(), MeasurementError> {
+        let path = self.folder.join(WHOLE);
+        fs::write(&path, format!("{blocks}\n")).map_err(io_error("write", &path))
+    }
+
+    /// How many blocks are whole, where the measurement was ended within one.
+    fn whole_blocks(&self) -> Result<u64, MeasurementError> {
+        let path = self.folder.join(WHOLE);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(u64::MAX),
+            text => {
+                let text = text.map_err(io_error("read", &path))?;
+                text.trim().parse().map_err(|_| MeasurementError::Content {
+                    path,
+                    reason: format!("found {:?}, expected a number of blocks", text.trim()),
+                })
+            }
+        }
+    }
+
+    /// Every process that came to its end in a whole block, in the order in which they ended.
+    pub fn counted(&self) -> Result<Vec<Timed>, MeasurementError> {
+        let (whole, mut timed) = (self.whole_blocks()?, self.timed()?);
+        timed.retain(|timed| timed.block < whole && timed.failed.is_none());
+        Ok(timed)
     }
 
     /// Every process, in the order in which they ended. A last line that a kill left torn is none.

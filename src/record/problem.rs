@@ -35,6 +35,8 @@ pub enum Fault {
     Frame { reason: String },
     #[error("is not the folder of a run")]
     NotARun,
+    #[error("holds runs as a store of another layout has them")]
+    Layout,
     #[error("has {0}")]
     Format(UnknownFormat),
     #[error("cannot be read: {reason}")]
@@ -44,11 +46,12 @@ pub enum Fault {
 impl Fault {
     /// Whether the content is bad, as opposed to this process being unable to read it.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Format(_) | Self::Unreadable { .. })
+        !matches!(self, Self::Layout | Self::Format(_) | Self::Unreadable { .. })
     }
 
     fn advice(&self) -> &'static str {
         match self {
+            Self::Layout => "its runs are skipped; `pinbench merge` takes them from the store that it was copied from",
             Self::Format(_) => "the run is skipped",
             Self::Unreadable { .. } => "the run is skipped; check the disk and the permissions",
             _ => "the run is skipped; where its trial has no other, the trial counts as not done: rerun it",

@@ -22,7 +22,8 @@ pub struct Sameness {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error(
     "run {first} on {first_host} and run {second} on {second_host} are of the same trial, plan and machine class and differ: \
-     {what}; compare them with `pinbench diff`, and doubt the machine that `pinbench verify` does not bear out"
+     {what}; `pinbench diff` compares them where both are in one store; doubt the machine that `pinbench verify` does not bear \
+     out"
 )]
 pub struct Contradiction {
     pub first: String,

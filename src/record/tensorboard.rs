@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::record::LoadedRun;
-use crate::row::{EpochRow, Split};
+use crate::row::Split;
 
 /// Name of the file of a run; TensorBoard looks for the part before the run.
 pub fn file_name(run: &LoadedRun) -> String {
@@ -24,9 +24,10 @@ pub fn events(run: &LoadedRun) -> Vec<u8> {
     record(&mut bytes, &event(start, 0, 3, b"brain.Event:2"));
     let summary = |value: Vec<u8>| message(1, &value);
     record(&mut bytes, &event(start, 0, SUMMARY, &summary(session_start(run, start))));
-    let mut passed = start;
+    let (mut passed, mut at) = (start, Vec::new());
     for row in &run.steps {
         passed += row.times.total_ns as f64 / 1e9;
+        at.push(passed);
         let value = [
             summary(scalar("train/loss", row.loss)),
             summary(scalar("time/step_ms", row.times.total_ns as f64 / 1e6)),
@@ -34,11 +35,12 @@ pub fn events(run: &LoadedRun) -> Vec<u8> {
         record(&mut bytes, &event(passed, row.step as i64, SUMMARY, &value.concat()));
     }
     for row in run.epochs.iter().filter(|row| row.split != Split::Train) {
-        let step = last_step(run, row);
+        let last = run.steps.iter().rposition(|step| step.epoch <= row.epoch);
+        let step = last.map_or(i64::from(row.epoch), |last| run.steps[last].step as i64);
         let name = |what: &str| format!("{}/{what}", row.split);
         let value =
             [summary(scalar(&name("loss"), row.loss)), summary(scalar(&name("accuracy"), row.accuracy))];
-        record(&mut bytes, &event(passed, step, SUMMARY, &value.concat()));
+        record(&mut bytes, &event(last.map_or(passed, |last| at[last]), step, SUMMARY, &value.concat()));
     }
     record(&mut bytes, &event(passed, 0, SUMMARY, &summary(session_end(passed))));
     bytes
@@ -47,12 +49,6 @@ pub fn events(run: &LoadedRun) -> Vec<u8> {
 /// Seconds since 1970; a record whose start cannot be read is from the beginning of time.
 fn started(run: &LoadedRun) -> f64 {
     run.record.started.parse::<Timestamp>().map_or(0.0, |started| started.as_millisecond() as f64 / 1e3)
-}
-
-/// Of the epoch that the row measures.
-fn last_step(run: &LoadedRun, row: &EpochRow) -> i64 {
-    let last = run.steps.iter().rfind(|step| step.epoch <= row.epoch);
-    last.map_or(i64::from(row.epoch), |step| step.step as i64)
 }
 
 fn event(wall: f64, step: i64, field: u32, content: &[u8]) -> Vec<u8> {

@@ -13,6 +13,10 @@ pub struct Handover {
     pub tasks: usize,
     /// Processors of a task.
     pub threads: u32,
+    /// Whether a task needs a GPU.
+    pub gpu: bool,
+    /// What the class of a run has in it that counts as done; `None` counts every run.
+    pub class: Option<String>,
     /// Tasks under way at a time, at most; `None` leaves it to the engine.
     pub at_once: Option<u32>,
     /// Largest number of tasks in an array.
@@ -38,11 +42,14 @@ impl Handover {
         };
         let more: String =
             self.options.iter().map(|(name, value)| format!("#SBATCH --{name}={value}\n")).collect();
+        let gpu = if self.gpu { "#SBATCH --gres=gpu:1\n" } else { "" };
+        let class = self.class.as_ref().map_or(String::new(), |part| format!(" --class {}", shell_word(part)));
         format!(
             "#!/bin/bash\n\
              #SBATCH --job-name=pinbench\n\
              {whole}\
              #SBATCH --cpus-per-task={threads}\n\
+             {gpu}\
              #SBATCH --requeue\n\
              #SBATCH --open-mode=append\n\
              #SBATCH --signal=B:USR1@{notice}\n\
@@ -51,7 +58,7 @@ impl Handover {
              # {tasks}, the longest estimated at {longest}. `bash` this file to submit what is not done, and again to go on.\n\
              if [ -z \"$SLURM_ARRAY_TASK_ID\" ]; then\n    \
                  set -o pipefail\n    \
-                 {program} manifest {manifest} --missing --max-array {part} --store {store} |\n        \
+                 {program} manifest {manifest} --missing --max-array {part}{class} --store {store} |\n        \
                      while read -r indices first; do\n            \
                          sbatch --array=\"$indices{throttle}\" --export=ALL,PINBENCH_FIRST=\"${{first:-0}}\" \"$0\" || exit\n        \
                      done\n    \
@@ -71,7 +78,13 @@ impl Handover {
     /// has told a task to end, which is too soon for a checkpoint; and without -q it hands the words to a shell once more.
     pub fn parallel(&self) -> String {
         let [program, manifest, store] = self.words();
-        let jobs = self.at_once.map_or(String::new(), |most| format!(" --jobs {most}"));
+        let jobs = match (self.at_once, self.gpu, self.threads) {
+            (Some(most), ..) => format!(" --jobs {most}"),
+            (None, true, _) => " --jobs 1".to_owned(),
+            // Of the processors, and at least one task.
+            (None, false, 2..) => format!(" --jobs {}%", 100 / self.threads),
+            (None, false, _) => String::new(),
+        };
         format!(
             "seq 0 {last} | parallel -q{jobs} --termseq TERM,60000,KILL,25 --joblog pinbench.joblog {program} run \
              --manifest {manifest} --store {store} --index {{}}",
@@ -95,6 +108,8 @@ mod tests {
             store: "/s/runs".to_owned(),
             tasks,
             threads: 1,
+            gpu: false,
+            class: None,
             at_once: Some(2),
             part: 1001,
             notice_s: 180,
@@ -127,6 +142,16 @@ mod tests {
             "{script}"
         );
         assert!(script.contains("PINBENCH_FIRST=\"${first:-0}\""), "{script}");
+    }
+
+    #[test]
+    fn what_a_task_needs_is_asked_for() {
+        let other = Handover { at_once: None, threads: 4, class: Some("EPYC 7".to_owned()), ..handover(40) };
+        assert!(other.parallel().starts_with("seq 0 39 | parallel -q --jobs 25% "), "{}", other.parallel());
+        assert!(other.slurm().contains("--missing --max-array 1001 --class 'EPYC 7' --store /s/runs |"));
+        let gpu = Handover { gpu: true, ..other };
+        assert!(gpu.slurm().lines().any(|line| line == "#SBATCH --gres=gpu:1"), "{}", gpu.slurm());
+        assert!(gpu.parallel().contains(" --jobs 1 "), "{}", gpu.parallel());
     }
 
     #[test]

@@ -9,6 +9,12 @@ use crate::work::{COPY_BYTES, Ceilings, PRODUCT_SIDE};
 /// The best of so many, because a neighbour on the machine only ever makes it slower.
 const REPEATS: usize = 10;
 
+/// The same in a process that was prepared for nothing: with so many threads.
+pub fn ceilings_of(threads: u32) -> Result<Ceilings, TrainError> {
+    tch::set_num_threads(threads as i32);
+    ceilings()
+}
+
 /// In a prepared process. Takes a second or two and 0.6 GB, so that it belongs after whatever is timed: memory that it
 /// leaves with the allocator would spare a training its page faults.
 pub fn ceilings() -> Result<Ceilings, TrainError> {

@@ -27,7 +27,7 @@ mod timing;
 mod trace;
 mod workers;
 
-pub use ceilings::ceilings;
+pub use ceilings::{ceilings, ceilings_of};
 pub use evaluate::EVALUATION_BATCH;
 pub use normalise::Normalisation;
 pub use resident::{Batch, Resident, indices};

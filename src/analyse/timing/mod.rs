@@ -61,10 +61,10 @@ impl Measured {
         Self { design, blocks: BTreeMap::new(), machine: None, left_out: 0 }
     }
 
-    /// Of every process in the folder of a measurement.
+    /// Of every process in the folder of a measurement that counted when it was taken.
     pub fn of(measurement: &Measurement) -> Result<Self, MeasurementError> {
         let mut measured = Self::new(measurement.design.clone());
-        for timed in measurement.timed()? {
+        for timed in measurement.counted()? {
             let Some(run) = &timed.run else { continue };
             if let Some(run) = measurement.store.run(&timed.trial, run)? {
                 measured.add(&timed, &run);

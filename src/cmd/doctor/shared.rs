@@ -2,7 +2,7 @@
 
 use std::fs::{self, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -18,13 +18,29 @@ const SKEW: Duration = Duration::from_secs(2);
 const HELD: u8 = 3;
 
 const LOCKS: &str = "locks of the store";
-/// Holds for both of what can be wrong with them.
 const ADVICE: &str = "run sweeps on this store from one machine at a time; tasks of a manifest need no lock";
+const WITHOUT: &str = "only tasks of a manifest, `report` and other reading work here; for `run` and `merge` name a folder on another disk with --store";
 
 /// What `store` lies on, or will.
 pub(super) fn checks(store: &Path) -> [Check; 2] {
+    let folder = real(store);
+    [locks(&folder), clock(&folder)]
+}
+
+/// Mounts are known by real paths: `/scratch` may be a link.
+fn real(store: &Path) -> PathBuf {
     let folder = existing(store);
-    [locks(folder), clock(folder)]
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The option of the store's mount by which a lock is seen by processes of one machine alone: which of the folders under
+/// `staging/` belong to living runs cannot be told there.
+pub(super) fn locks_within(store: &Path) -> Option<String> {
+    mounted(&real(store))?.within
+}
+
+fn mounted(folder: &Path) -> Option<Mount> {
+    fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| mount_of(&mounts, folder))
 }
 
 /// Holds a lock and lets a second process try for it: both of this machine, for no command alone can ask another.
@@ -38,7 +54,7 @@ fn locks(folder: &Path) -> Check {
     match file.as_file().try_lock() {
         Ok(()) => {}
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-            return Check::warn(LOCKS, format!("there are none here: {error}"), ADVICE);
+            return Check::warn(LOCKS, format!("there are none here: {error}"), WITHOUT);
         }
         Err(error) => return failed(&error),
     }
@@ -52,8 +68,7 @@ fn locks(folder: &Path) -> Check {
 
 /// Held against a process of this machine; whether against those of others depends on how the disk is mounted.
 fn held(folder: &Path) -> Check {
-    let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| mount_of(&mounts, folder));
-    let Some(Mount { kind, within }) = mount else {
+    let Some(Mount { kind, within }) = mounted(folder) else {
         return Check::ok(LOCKS, "held against a second process");
     };
     match within {
