@@ -11,6 +11,7 @@ use pinbench::analyse::study::{CurveFound, Demonstration, Explanation, Layout, l
 use pinbench::analyse::timing::Measured;
 use pinbench::experiment::plan::{Device, PlanName};
 use pinbench::experiment::study::Study;
+use pinbench::experiment::study::Change;
 use pinbench::experiment::{Experiment, Plan, PlanChange};
 use pinbench::language::Language;
 use pinbench::planted::Planted;
@@ -207,6 +208,9 @@ fn asked<'a>(workspace: &'a Workspace, args: &ExplainArgs) -> Result<(Asked<'a>,
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let base = Plan::named(PlanName::Eager, threads, Device::Cpu);
     let (design, layout) = Layout::of(&study, experiments.each_ref(), &base, demonstration)
+        .map_err(|error| WrongUsage(error.to_string()))?;
+    // It is measured last, and its mistakes would cost all that was measured before.
+    layout::curve(&study, &experiments[1], &layout.base, &Change::default())
         .map_err(|error| WrongUsage(error.to_string()))?;
     let folder = args
         .keep

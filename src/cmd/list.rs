@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::cmd::args::{EXIT_USAGE, ProfileArg, SeedsArg, SweepArgs, SweepPlanArgs};
 use crate::cmd::console::{causes, print, print_json, table, warn};
 use crate::cmd::sweep::{
-    basis, each_once, of_trial, refuse_too_many, refuse_varied_threads, require_device, require_torch,
+    basis, each_once, of_trial, refuse_too_many, refuse_varied_threads, require_devices, require_torch,
     whole_runs,
 };
 use crate::cmd::workspace::Workspace;
@@ -160,8 +160,9 @@ pub(crate) fn dry_run(
     look(workspace, &asked, |found| {
         let due = times(found.iter().filter(is_due), at_once);
         if !due.is_empty() {
+            let plans = found.iter().filter(is_due).map(|looked| &looked.item.plan);
             // Said of a machine that may not be the one it will run on.
-            if let Err(error) = require_torch().and_then(|()| require_device(&plan.base)) {
+            if let Err(error) = require_torch().and_then(|()| require_devices(plans)) {
                 warn(&format!("`run` would refuse this here: {}", causes(&error)));
             }
             print_table(found.iter().filter(is_due))?;

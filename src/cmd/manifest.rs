@@ -116,7 +116,6 @@ fn freeze(workspace: &Workspace, args: &ManifestArgs) -> Result<Manifest> {
     let experiments = workspace.experiments(&args.experiments, args.profile.name().as_ref())?;
     let (environment, _) = workspace.environment(&plan.base)?;
     let program = environment.binary.context("the running program cannot be read; install it again")?;
-    sweep::require_device(&plan.base)?;
     let records = workspace.listing(workspace.existing_store()?.as_ref())?.records;
     let diagnostics = if args.no_diagnostics { Diagnostics::Off } else { Diagnostics::On };
     let mut manifest = Manifest {
@@ -151,6 +150,7 @@ fn freeze(workspace: &Workspace, args: &ManifestArgs) -> Result<Manifest> {
             }
         }
     }
+    sweep::require_devices(manifest.arms.iter().map(|arm| &arm.plan))?;
     manifest.data = check_data(workspace, &manifest)?;
     workspace.note(&format!(
         "{}, {} of computing; digest {}",

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::cmd::args::{EXIT_FAILURE, ProfileArg, WrongUsage};
 use crate::cmd::console::{print, print_json, warn};
-use crate::cmd::workspace::Workspace;
+use crate::cmd::workspace::{Workspace, is_path};
 
 /// Show one run, or every run of a trial or an experiment: its record and its final numbers
 ///
@@ -80,8 +80,19 @@ pub(crate) fn run(workspace: &Workspace, args: &ShowArgs) -> Result<ExitCode> {
         ))
     };
     let store = store.ok_or_else(unknown)?;
+    if is_path(&args.id) {
+        // Of a file that was named its mistake is the answer.
+        workspace.experiments(std::slice::from_ref(&args.id), profile.as_ref())?;
+    }
     let asked = Named::find(workspace, &args.id, profile.as_ref());
     let mut listing = store.records()?;
+    // The start of an id may be that of an experiment's name too, which then has no run.
+    let of_asked = |asked: &Named| {
+        let trials = asked.trials();
+        listing.records.iter().any(|record| trials.contains(&record.trial_id))
+            || listing.problems.iter().any(|problem| trials.iter().any(|trial| problem.is_of(trial)))
+    };
+    let asked = asked.filter(of_asked);
     // Of an experiment whose file is elsewhere, its runs know the name.
     let is_of = |record: &RunRecord| {
         record.experiment == args.id && profile.as_ref().is_none_or(|profile| profile.0 == record.profile)

@@ -95,7 +95,7 @@ pub(super) fn sweep(
     let found = asked.items(&store, &listing)?;
     let mut open = not_done(&found);
     if found.iter().any(Item::is_due) {
-        let root = ready(workspace, &plan, &found)?;
+        let root = ready(workspace, &found)?;
         // Only now: until here Ctrl-C ends the process at once, and nothing is lost by it.
         let interrupt = Interrupt::install()?;
         let _machine = machine_alone(&interrupt)?;
@@ -184,9 +184,9 @@ fn set_damaged_aside(store: &Store, problems: &[Problem], trials: &BTreeSet<Tria
 }
 
 /// What training needs and can be said to lack before it begins; returns where the data are.
-fn ready(workspace: &Workspace, plan: &PlanAsked, found: &[Item]) -> Result<PathBuf> {
+fn ready(workspace: &Workspace, found: &[Item]) -> Result<PathBuf> {
     require_torch()?;
-    require_device(&plan.base)?;
+    require_devices(found.iter().filter(|item| item.is_due()).map(|item| &item.plan))?;
     sets::fetch_missing(workspace, found.iter().map(|item| item.trial.config.data.set))
 }
 
@@ -383,9 +383,13 @@ pub(super) fn require_torch() -> Result<()> {
 
 /// Before anything is fetched, and before every run would fail for the same reason.
 #[cfg(feature = "torch")]
-pub(super) fn require_device(plan: &Plan) -> Result<()> {
-    pinbench::train::check_device(plan)?;
-    if plan.device != pinbench::experiment::plan::Device::Cpu {
+pub(super) fn require_devices<'a>(plans: impl Iterator<Item = &'a Plan>) -> Result<()> {
+    let mut has_gpu = false;
+    for plan in plans {
+        pinbench::train::check_device(plan)?;
+        has_gpu |= plan.device != pinbench::experiment::plan::Device::Cpu;
+    }
+    if has_gpu {
         warn("CUDA: run by its authors on one kind of GPU alone; docs/gpu.md says what was checked there");
     }
     Ok(())
@@ -393,8 +397,12 @@ pub(super) fn require_device(plan: &Plan) -> Result<()> {
 
 /// [`require_torch`] has refused before.
 #[cfg(not(feature = "torch"))]
-pub(super) fn require_device(_: &Plan) -> Result<()> {
+pub(super) fn require_devices<'a>(_: impl Iterator<Item = &'a Plan>) -> Result<()> {
     Ok(())
+}
+
+pub(super) fn require_device(plan: &Plan) -> Result<()> {
+    require_devices(std::iter::once(plan))
 }
 
 fn announce(workspace: &Workspace, at_once: u32, found: &[Item], due: &[&Item], times: &[(Duration, Basis)]) {

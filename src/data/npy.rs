@@ -32,7 +32,8 @@ pub enum NpyError {
     #[error("has the header {found:?}, expected a dictionary of 'descr', 'fortran_order' and 'shape'")]
     Dictionary { found: String },
     #[error(
-        "holds values of kind {found:?}, expected whole numbers such as '|u1' or '<i8'; convert with .astype('uint8') for pixels, .astype('int64') for labels"
+        "holds values of kind {found:?}, expected whole numbers such as '|u1' or '<i8'; pixels from 0 to 1 become bytes by \
+         (x * 255).round().astype('uint8'), labels whole numbers by .astype('int64')"
     )]
     Kind { found: String },
     #[error("is in Fortran's order, expected C's; save numpy.ascontiguousarray of it")]

@@ -472,8 +472,9 @@ impl Optim {
         )?;
         self.check_rate()?;
         let is_scaled = self.lr_rule.is_none() && self.lr_base_batch.is_none();
-        check("optim.lr_rule", &format!("{:?}", self.lr_rule), is_scaled, || {
-            "a file's, whose rate is scaled before it is a config".to_owned()
+        let rule = serde_json::to_value(self.lr_rule).unwrap_or_default();
+        check("optim.lr_rule", &rule, is_scaled, || {
+            "none here: a file's rate is scaled by it before it is a config; set `optim.lr`".to_owned()
         })?;
         check_some("optim.clip", self.clip, positive, "a norm above 0")?;
         let decay = self.weight_decay;

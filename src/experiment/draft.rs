@@ -51,6 +51,9 @@ impl Draft {
         if let Some(message) = is_within().then(|| self.missing_within(key.get_ref())).flatten() {
             return Err(source.error(Some(key.span()), message));
         }
+        if let Some(message) = unquoted(key.get_ref()) {
+            return Err(source.error(Some(key.span()), message));
+        }
         let known: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
         Err(source.error(Some(key.span()), unknown("config value", key.get_ref(), &known)))
     }
@@ -74,6 +77,7 @@ impl Draft {
     /// together, so that what is wrong is the first after which it never was a config again.
     pub(super) fn set(&mut self, source: &Source, values: Vec<Set>) -> Result<(), LocatedError> {
         let mut wrong = None;
+        let keys: Vec<String> = values.iter().map(|set| set.key.clone()).collect();
         for Set { key, value, place } in values {
             let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
             if let Some(Value::Object(table)) = self.tree.pointer_mut(&Self::pointer(table)) {
@@ -84,6 +88,7 @@ impl Draft {
                 // Another factor, or the profile, has taken away what was there when the file was read.
                 return Err(source.error(Some(place), message));
             }
+            self.follow(source, &key, &keys);
             self.places.insert(key.clone(), place.clone());
             match serde_json::from_value::<WireConfig>(self.tree.clone()) {
                 Ok(_) => wrong = None,
@@ -94,6 +99,27 @@ impl Draft {
             }
         }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// A pooling whose stride nobody gave moves by its side, whatever that becomes.
+    fn follow(&mut self, source: &Source, key: &str, values: &[String]) {
+        let Some((layer, "max_pool" | "avg_pool")) = key.rsplit_once('.') else { return };
+        let stride = format!("{layer}.stride");
+        if source.has(&stride) || self.places.contains_key(&stride) || values.contains(&stride) {
+            return;
+        }
+        if let Some(Value::Object(table)) = self.tree.pointer_mut(&Self::pointer(layer)) {
+            table.remove("stride");
+        }
+    }
+
+    /// What profile and levels set, for an error about something else in the file.
+    fn beside(&self) -> String {
+        const SHOWN: usize = 4;
+        let value = |key: &String| self.tree.pointer(&Self::pointer(key)).unwrap_or(&Value::Null).to_string();
+        let set: Vec<String> =
+            self.places.keys().take(SHOWN).map(|key| format!("`{key}` = {}", value(key))).collect();
+        if set.is_empty() { String::new() } else { format!("; with {}", set.join(", ")) }
     }
 
     /// Lowers the number at `key` to `most`, and says whether there is one; what is absent stays so.
@@ -108,6 +134,12 @@ impl Draft {
             let message = format!("`{}` is capped by a number, found {value}", key.get_ref());
             return Err(source.error(Some(most.span()), message));
         };
+        let is_scaled = |rule: &Value| !rule.is_null();
+        if key.get_ref() == "optim.lr" && self.tree.pointer("/optim/lr_rule").is_some_and(is_scaled) {
+            let message = "`optim.lr` is scaled by `optim.lr_rule` after it is capped, so that arms would exceed the cap; give the \
+                           profile another rate by `set`";
+            return Err(source.error(Some(key.span()), message));
+        }
         let found = self.tree.pointer(&Self::pointer(key.get_ref())).and_then(Value::as_f64);
         if found.is_some_and(|found| found > limit) {
             let (key, place) = (key.get_ref().clone(), most.span());
@@ -121,7 +153,7 @@ impl Draft {
         source: &Source,
         profile: &ProfileName,
     ) -> Result<(Config, PlanChange), LocatedError> {
-        let wire: WireConfig = serde_json::from_value(self.tree)
+        let wire: WireConfig = serde_json::from_value(self.tree.clone())
             .map_err(|error| source.error(None, plain(&error.to_string())))?;
         let plan = wire.plan.clone();
         let config = Config::try_from(wire).and_then(|config| config.check().map(|()| config));
@@ -140,11 +172,22 @@ impl Draft {
             };
             match self.places.iter().find(|(set, _)| is_there(set)) {
                 Some((_, place)) => source.error(Some(place.clone()), message),
-                None => source.error_at_key(&error.key, message),
+                // What stands in the file may be right by itself.
+                None => source.error_at_key(&error.key, format!("{message}{}", self.beside())),
             }
         })?;
         Ok((config, plan))
     }
+}
+
+/// TOML reads `train.batch = 1` as a table `train`, and whoever writes it means one key.
+pub(super) fn unquoted(section: &str) -> Option<String> {
+    let known = keys::<WireConfig>("");
+    let mut parts = known.iter().filter_map(|known| known.name.split_once('.'));
+    let (_, within) = parts.find(|(of, _)| *of == section)?;
+    Some(format!(
+        "`{section}` is a section: put the whole key in quotes, as in \"{section}.{within}\" = …"
+    ))
 }
 
 /// A value of a file as JSON.

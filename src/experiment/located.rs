@@ -47,6 +47,29 @@ impl Source<'_> {
         self.error(self.find(key), message)
     }
 
+    /// Whether the file gives this key a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.walk(key).is_some_and(|(_, is_whole)| is_whole)
+    }
+
+    /// Refuses a list where a table belongs, which would be read by the order of its values.
+    pub(super) fn check_tables(&self, tables: &[&str], lists: &[&str]) -> Result<(), LocatedError> {
+        let Ok(table) = toml::de::DeTable::parse(self.text) else { return Ok(()) };
+        for (name, value) in table.get_ref() {
+            let expected = match value.get_ref() {
+                DeValue::Array(_) if tables.contains(&&**name.get_ref()) => {
+                    format!("expected one table, `[{}]`, found a list", name.get_ref())
+                }
+                DeValue::Table(_) if lists.contains(&&**name.get_ref()) => {
+                    format!("expected a list of tables, each `[[{}]]`, found one table", name.get_ref())
+                }
+                _ => continue,
+            };
+            return Err(self.error(Some(name.span()), expected));
+        }
+        Ok(())
+    }
+
     /// Refuses a number that is not finite: JSON, through which a config goes, would make it null, and that is an absent key.
     pub(super) fn check_numbers(&self) -> Result<(), LocatedError> {
         // What is no TOML is for the parser to say.
@@ -68,6 +91,11 @@ impl Source<'_> {
     }
 
     fn find(&self, key: &str) -> Option<Range<usize>> {
+        self.walk(key).map(|(span, _)| span)
+    }
+
+    /// Where a key stands, or as much of it as is there, and whether that is all of it.
+    fn walk(&self, key: &str) -> Option<(Range<usize>, bool)> {
         let table = toml::de::DeTable::parse(self.text).ok()?;
         let mut parts = key.split('.');
         let (name, mut value) = table.get_ref().get_key_value(parts.next()?)?;
@@ -79,10 +107,10 @@ impl Source<'_> {
             (span, value) = match (table.and_then(|table| table.get_key_value(part)), item) {
                 (Some((name, inner)), _) => (name.span(), inner),
                 (None, Some(inner)) => (inner.span(), inner),
-                (None, None) => break,
+                (None, None) => return Some((span, false)),
             };
         }
-        Some(span)
+        Some((span, true))
     }
 }
 

@@ -26,6 +26,8 @@ use crate::stream::Seed;
 const MAX_ARMS: usize = 1_000;
 
 pub(super) fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
+    const TABLES: [&str; 8] = ["data", "model", "optim", "train", "augment", "plan", "reference", "profiles"];
+    source.check_tables(&TABLES, &["factors", "claims"])?;
     let wire: WireExperiment = toml::from_str(source.text).map_err(|error| source.refused(&error))?;
     let WireExperiment { title, why, question, source: origin, limits, .. } = wire;
     let WireExperiment { data, model, optim, train, augment, plan, .. } = wire;
@@ -220,7 +222,8 @@ fn check_level(
             let label = label.clone().unwrap_or_else(|| Localised::from(bare(&value).as_str()));
             Ok(Level { set: vec![(key.get_ref().clone(), value.clone())], value, label, colour })
         }
-        (None, None, Some(label)) if !set.is_empty() => {
+        // One that sets nothing is the file as it stands: what is absent there has no other name.
+        (None, None, Some(label)) => {
             let set = set.iter().map(|(key, value)| {
                 base.require(source, key)?;
                 Ok((key.get_ref().clone(), json(source, value)?))

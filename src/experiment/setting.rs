@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::dataset::Name;
 use crate::experiment::{Config, words};
 
 /// Reads `KEY=VALUE,VALUE…` of a command line: a value as in a file, and quotes around a word may be left out.
@@ -48,6 +49,8 @@ impl Config {
         let named = || settings.iter().map(|(key, _)| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         let mut config: Self = serde_json::from_value(tree)
             .map_err(|error| format!("{}: {}", named(), words::plain(&error.to_string())))?;
+        // Stored configs may name a set that is not here; nobody can ask for one.
+        config.data.set.as_str().parse::<Name>().map_err(|error| error.to_string())?;
         // Where the set is another, what it holds is too.
         config.data.digest = config.data.set.digest();
         config.check().map_err(|error| error.to_string())?;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Phase;
+use crate::experiment::draft::unquoted;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::bare;
 use crate::experiment::{Config, Experiment, ExperimentError, Plan, PlanChange, words};
@@ -188,6 +189,9 @@ impl TryFrom<BTreeMap<String, Value>> for Change {
     fn try_from(values: BTreeMap<String, Value>) -> Result<Self, String> {
         let (mut config, mut plan) = (Vec::new(), serde_json::Map::new());
         for (key, value) in values {
+            if value.is_object() && let Some(message) = unquoted(&key) {
+                return Err(message);
+            }
             match key.strip_prefix("plan.") {
                 Some(key) => drop(plan.insert(key.to_owned(), value)),
                 None => config.push((key, value)),

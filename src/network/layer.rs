@@ -259,7 +259,7 @@ impl Layer {
             Self::MaxPool(Window { side, stride, pad }) | Self::AvgPool(Window { side, stride, pad }) => {
                 positive(if matches!(self, Self::MaxPool(_)) { "max_pool" } else { "avg_pool" }, *side)?;
                 positive("stride", *stride)?;
-                if pad * 2 > *side {
+                if u64::from(*pad) * 2 > u64::from(*side) {
                     return Err(format!("`pad` is {pad}, expected at most half of the window's {side}"));
                 }
                 Ok(())

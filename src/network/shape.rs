@@ -295,7 +295,7 @@ impl Step {
         match (&self.op, self.input, self.output) {
             (Op::Conv(conv), Size::Image { channels, .. }, _) => {
                 let [out, kernel, groups] = [conv.channels, conv.kernel, conv.groups].map(u64::from);
-                let window = (channels / groups) * kernel * kernel;
+                let window = (channels / groups).saturating_mul(kernel).saturating_mul(kernel);
                 out.saturating_mul(window.saturating_add(u64::from(conv.bias)))
             }
             (Op::Linear { bias }, input, output) => {

@@ -22,8 +22,8 @@ macro_rules! plan_keys {
         }
 
         impl PlanChange {
-            /// This change, and then `later`, which goes before it.
-            pub fn then(&self, later: &Self) -> Self {
+            /// Key by key: that of `later`, else this one's.
+            fn under(&self, later: &Self) -> Self {
                 Self { $($key: later.$key.or(self.$key),)* }
             }
 
@@ -99,6 +99,24 @@ pub enum ConvolutionName {
 }
 
 impl PlanChange {
+    /// This change, and then `later`, which goes before it: a key of one loader or convolution chooses that, and takes away what
+    /// was chosen before.
+    pub fn then(&self, later: &Self) -> Self {
+        let mut earlier = self.clone();
+        let names_samples = later.workers.is_some() || later.prefetch.is_some();
+        match (later.loader, self.loader) {
+            (None, Some(LoaderName::Resident)) if names_samples => earlier.loader = None,
+            (Some(LoaderName::Resident), _) => (earlier.workers, earlier.prefetch) = (None, None),
+            _ => {}
+        }
+        match (later.convolution, self.convolution) {
+            (None, Some(ConvolutionName::Direct)) if later.policy.is_some() => earlier.convolution = None,
+            (Some(ConvolutionName::Direct), _) => earlier.policy = None,
+            _ => {}
+        }
+        earlier.under(later)
+    }
+
     /// Every key as `plan` has it.
     pub fn of(plan: &Plan) -> Self {
         let (loader, workers, prefetch) = match plan.loader {
