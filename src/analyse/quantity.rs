@@ -1,5 +1,7 @@
 //! What a metric is worth in one run.
 
+use std::collections::BTreeMap;
+
 use crate::analyse::confusion::Confusion;
 use crate::analyse::measure::Measures;
 use crate::experiment::metric::{Metric, Quantity};
@@ -166,7 +168,9 @@ fn mean_of_layers(run: &LoadedRun, diagnostic: Diagnostic) -> Option<f64> {
 fn noise_scale(run: &LoadedRun) -> Option<f64> {
     let mean = |diagnostic| {
         let rows = run.diagnostics.iter().filter(|row| row.diagnostic == diagnostic);
-        stats::mean(&rows.map(|row| row.value).collect::<Vec<_>>())
+        // An epoch that early stopping kept may have been looked at before: the later row stands.
+        let of_epochs: BTreeMap<u32, f64> = rows.map(|row| (row.epoch, row.value)).collect();
+        stats::mean(&of_epochs.into_values().collect::<Vec<_>>())
     };
     let (variance, squared) = (mean(Diagnostic::GradientVariance)?, mean(Diagnostic::GradientSquared)?);
     (variance > 0.0 && squared > 0.0).then(|| variance / squared)

@@ -129,6 +129,7 @@ fn execute(
     let staging = store.stage(&run)?;
     let keeper = Keeper { store, run: run.clone(), key };
     let mut observer = Observer::new(interrupt, keeper, started, checkpoint.as_ref());
+    observer.beside = observer.beside.max(job.beside);
     observer.is_planted = job.fault().is_some();
     let options = Options {
         diagnostics: job.diagnostics,
@@ -159,6 +160,7 @@ fn execute(
     };
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
+    record.beside = record.beside.max(observer.beside);
     record.effective = Some(trained.effective.clone());
     let outcome = || outcome(&trained, &watched, observer.peak_rss_bytes, observer.resumed.clone());
     record.outcome = (record.status == Status::Finished).then(outcome);
@@ -252,6 +254,8 @@ struct Observer<'a> {
     started: String,
     /// Steps at which the run was taken up again.
     resumed: Vec<u64>,
+    /// Trainings beside any of its processes, at most.
+    beside: u32,
     rows: Rows,
     /// Until the last evaluation: the diagnostics after it need more than a training does.
     peak_rss_bytes: u64,
@@ -278,6 +282,7 @@ impl<'a> Observer<'a> {
             is_planted: false,
             started: started.to_string(),
             resumed: Vec::new(),
+            beside: 0,
             rows: Rows::default(),
             peak_rss_bytes: 0,
             images: 0,
@@ -289,6 +294,7 @@ impl<'a> Observer<'a> {
         if let Some(checkpoint) = checkpoint {
             observer.started.clone_from(&checkpoint.started);
             observer.resumed = [&checkpoint.resumed[..], &[checkpoint.step]].concat();
+            observer.beside = checkpoint.beside;
             observer.peak_rss_bytes = checkpoint.peak_rss_bytes;
             checkpoint.rows.steps.iter().for_each(|row| observer.count(row));
             observer.rows = checkpoint.rows.clone();
@@ -332,6 +338,10 @@ impl train::Observer for Observer<'_> {
 
     fn stepped(&mut self, row: &StepRow) -> Control {
         self.rows.steps.push(*row);
+        if self.interrupt.was_continued() {
+            // After Ctrl-Z: the step has the time that passed meanwhile.
+            self.resumed.push(row.step);
+        }
         self.count(row);
         self.say_progress(row);
         match self.interrupt.is_asked() {
@@ -376,6 +386,7 @@ impl train::Observer for Observer<'_> {
             started: self.started.clone(),
             step: kept.step,
             resumed: self.resumed.clone(),
+            beside: self.beside,
             peak_rss_bytes: self.peak_rss_bytes,
             state: kept.state,
             rows: self.rows.clone(),
@@ -449,6 +460,7 @@ mod tests {
             started: String::new(),
             step: 3,
             resumed: Vec::new(),
+            beside: 0,
             peak_rss_bytes: 0,
             state: Vec::new(),
             rows: Rows::default(),
@@ -464,7 +476,7 @@ mod tests {
         let text = no_checkpoint(38, &StoreError::Full { path: "/s/staging".into() });
         assert_eq!(
             text,
-            "no checkpoint after 38 steps: no space left to write '/s/staging'; the run goes on"
+            "no checkpoint after 38 steps: no space left to write '/s/staging'"
         );
     }
 }

@@ -45,13 +45,20 @@ pub struct OwnKernels {
 /// How `order` has `steps` computed. What is inside a residual is a sequence of its own.
 pub fn passes(steps: &[Step], order: Order) -> Vec<Pass> {
     let mut passes = Vec::new();
-    let mut at = 0;
+    let (mut at, mut last) = (0, None);
     while at < steps.len() {
         let (pass, next) = match own(steps, at, order) {
-            Some((own, next)) => (vec![Pass::Own(own)], next),
+            Some((own, next)) => {
+                // What our kernels give belongs to their backward pass.
+                last = match own.rest.last() {
+                    Some(Pass::Stock { step, .. }) => Some(*step),
+                    _ => None,
+                };
+                (vec![Pass::Own(own)], next)
+            }
             None => {
                 let next = end_of_stock(steps, at, order);
-                (stock(steps, at..next, order), next)
+                (stock(steps, at..next, order, &mut last), next)
             }
         };
         passes.extend(pass);
@@ -76,7 +83,14 @@ fn swaps(steps: &[Step], at: usize, order: Order) -> bool {
     order.pool_first && activation.is_monotone()
 }
 
-fn stock(steps: &[Step], range: std::ops::Range<usize>, order: Order) -> Vec<Pass> {
+/// `last` is the step that is computed before the first of them, and then the last of them: not always the one that is written
+/// there, for an activation and a pooling may have changed places.
+fn stock(
+    steps: &[Step],
+    range: std::ops::Range<usize>,
+    order: Order,
+    last: &mut Option<usize>,
+) -> Vec<Pass> {
     let (mut passes, mut at) = (Vec::new(), range.start);
     while at < range.end {
         let is_relu = matches!(&steps[at].op, Op::Activation(activation) if activation.is_relu());
@@ -85,10 +99,11 @@ fn stock(steps: &[Step], range: std::ops::Range<usize>, order: Order) -> Vec<Pas
         if swaps(steps, at, order) {
             passes.push(Pass::Stock { step: at + 1, in_place: false });
             passes.push(Pass::Stock { step: at, in_place: in_place(steps.get(at + 1)) });
+            *last = Some(at);
             at += 2;
         } else {
-            let before = at.checked_sub(1).and_then(|before| steps.get(before));
-            passes.push(Pass::Stock { step: at, in_place: in_place(before) });
+            passes.push(Pass::Stock { step: at, in_place: in_place(last.map(|last| &steps[last])) });
+            *last = Some(at);
             at += 1;
         }
     }
@@ -143,7 +158,7 @@ fn own(steps: &[Step], at: usize, order: Order) -> Option<(OwnKernels, usize)> {
         pool: pools,
         first: pools && is_small && channels == 1,
         rest: rest.map(plain).collect(),
-        stock: stock(steps, at..next, order),
+        stock: stock(steps, at..next, order, &mut None),
     };
     Some((own, next))
 }
@@ -204,6 +219,18 @@ mod tests {
             found,
             expected.into_iter().enumerate().map(|(step, is)| stock(step, is)).collect::<Vec<_>>()
         );
+    }
+
+    /// The second overwrote what the backward pass of the first needs: it looked at the pooling that is written before it.
+    #[test]
+    fn relu_does_not_overwrite_what_was_computed_before_it_by_another_order() {
+        let with = |layers: &str| format!(r#"[{CONV}{layers}, {{"max_pool": 2}}, "relu", "flatten", {{"linear": "classes"}}]"#);
+        let expected = [stock(0, false), stock(2, false), stock(1, true), stock(3, false)];
+        assert_eq!(ordered(&with(r#", "relu""#), true, false)[..4], expected);
+        let of_own = |layers: &str| ordered(&with(layers), true, true)[1].clone();
+        assert_eq!(of_own(r#", "batch_norm", "tanh""#), stock(4, false));
+        assert_eq!(of_own(r#", "batch_norm", "prelu""#), stock(4, true), "the pooling is computed last");
+        assert_eq!(of_own(r#", "batch_norm", "relu""#), stock(4, false));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Checkpoint {
     pub step: u64,
     /// Steps at which the run was taken up before.
     pub resumed: Vec<u64>,
+    /// Trainings beside it, at most, so far.
+    pub beside: u32,
     pub peak_rss_bytes: u64,
     /// What the training needs: weights, optimizer, position.
     pub state: Vec<u8>,
@@ -87,6 +89,8 @@ struct Wire {
     started: String,
     step: u64,
     resumed: Vec<u64>,
+    #[serde(default)]
+    beside: u32,
     peak_rss_bytes: u64,
     files: BTreeMap<String, Digest>,
 }
@@ -106,7 +110,7 @@ impl Store {
         let mut staging: Staging = self.stage(&name)?;
         staging.add(STATE_FILE, &checkpoint.state)?;
         staging.add_rows(run, &checkpoint.key.trial_id, &checkpoint.rows)?;
-        let Checkpoint { key, started, step, resumed, peak_rss_bytes, .. } = checkpoint.clone();
+        let Checkpoint { key, started, step, resumed, beside, peak_rss_bytes, .. } = checkpoint.clone();
         let wire = Wire {
             checkpoint: FORMAT,
             format: crate::record::schema::FORMAT,
@@ -114,6 +118,7 @@ impl Store {
             started,
             step,
             resumed,
+            beside,
             peak_rss_bytes,
             files: staging.files().clone(),
         };
@@ -252,8 +257,9 @@ impl Store {
         let Some(wire) = self.read_wire(folder)? else { return Ok(Read::OfAnotherVersion) };
         let rows = self.rows_in(folder, &wire.files, wire.format, &[])?;
         let state = self.verified_in(folder, &wire.files, STATE_FILE)?;
-        let Wire { key, started, step, resumed, peak_rss_bytes, .. } = wire;
-        Ok(Read::Whole(Box::new(Checkpoint { key, started, step, resumed, peak_rss_bytes, state, rows })))
+        let Wire { key, started, step, resumed, beside, peak_rss_bytes, .. } = wire;
+        let checkpoint = Checkpoint { key, started, step, resumed, beside, peak_rss_bytes, state, rows };
+        Ok(Read::Whole(Box::new(checkpoint)))
     }
 
     fn checkpoint_folder(&self, trial: &TrialId, plan: &PlanHash) -> PathBuf {
@@ -305,6 +311,7 @@ mod tests {
             started: "2026-01-02T03:04:05Z".to_owned(),
             step,
             resumed: vec![3],
+            beside: 1,
             peak_rss_bytes: 1 << 20,
             state: step.to_le_bytes().repeat(100),
             rows: samples::rows(&samples::steps(step), &samples::epochs()),

@@ -267,6 +267,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         started: record.started,
         step,
         resumed: vec![],
+        beside: 0,
         peak_rss_bytes: 0,
         state: vec![7; 4096],
         rows: samples::rows(&samples::steps(step), &samples::epochs()),

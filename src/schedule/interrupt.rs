@@ -23,6 +23,7 @@ use crate::schedule::EXIT_INTERRUPTED;
 #[derive(Clone, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
+    continued: Arc<AtomicBool>,
     family: Arc<Mutex<Family>>,
 }
 
@@ -76,6 +77,7 @@ impl Interrupt {
         for signal in [SIGINT, SIGTERM, SIGUSR1] {
             flag::register(signal, Arc::clone(&self.asked))?;
         }
+        flag::register(SIGCONT, Arc::clone(&self.continued))?;
         Ok(())
     }
 
@@ -96,6 +98,11 @@ impl Interrupt {
             asking.came(SIGUSR1);
         };
         thread::Builder::new().name("limit".to_owned()).spawn(ask).map(drop)
+    }
+
+    /// Whether the process went on after it had been stopped, since this was last asked.
+    pub fn was_continued(&self) -> bool {
+        self.continued.swap(false, Ordering::Relaxed)
     }
 
     pub fn is_asked(&self) -> bool {

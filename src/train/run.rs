@@ -103,7 +103,10 @@ impl<'a> Training<'a> {
         let learner = Learner::new(trial, plan, place)?;
         let sets = Sets::new(trial, plan, data, place, scope)?;
         let diagnosis = match options.diagnostics {
-            Diagnostics::On => Some(Diagnosis::new(&sets.train, seed, place)?),
+            Diagnostics::On => {
+                let smoothing = config.train.label_smoothing.unwrap_or(0.0);
+                Some(Diagnosis::new(&sets.train, seed, place, smoothing)?)
+            }
             Diagnostics::Off => None,
         };
         let Options { planted, only_steps, .. } = options;
@@ -236,7 +239,9 @@ impl<'a> Training<'a> {
             if !row.loss.is_finite() {
                 return Ok(Ending::Diverged { step: row.step, loss: row.loss });
             }
-            if control != Control::Continue && !self.instruments.only_steps {
+            // After the last step of an epoch comes a checkpoint with what is measured then.
+            let is_due = control == Control::Stop || (control == Control::Keep && !is_last);
+            if is_due && !self.instruments.only_steps {
                 self.keep(epoch, observer)?;
             }
             if control == Control::Stop {

@@ -5,19 +5,19 @@ use tch::{Reduction, Tensor};
 use crate::row::Diagnostic;
 use crate::train::TrainError;
 use crate::train::diagnose::{Reading, dot};
-use crate::train::evaluate::cross_entropy;
+use crate::train::evaluate::smoothed_cross_entropy;
 use crate::train::network::{Built, Mode};
 use crate::train::resident::Batch;
 
 /// Images a gradient is taken of at once: BatchNorm normalises over them.
 const SMALL: i64 = 64;
 
-pub(super) fn readings(built: &Built, batch: &Batch) -> Result<Vec<Reading>, TrainError> {
+pub(super) fn readings(built: &Built, batch: &Batch, smoothing: f64) -> Result<Vec<Reading>, TrainError> {
     let params = built.parameters.trainable_tensors();
     let gradient = |index: i64| -> Result<Vec<Tensor>, TrainError> {
         let part = |tensor: &Tensor| tensor.f_narrow(0, index * SMALL, SMALL);
         let logits = built.network.forward(&part(&batch.images)?, Mode::TRAIN)?;
-        let loss = cross_entropy(&logits, &part(&batch.labels)?, Reduction::Mean)?;
+        let loss = smoothed_cross_entropy(&logits, &part(&batch.labels)?, Reduction::Mean, smoothing)?;
         Ok(Tensor::f_run_backward(&[loss], &params, false, false)?)
     };
     let count = batch.labels.size()[0] / SMALL;

@@ -39,11 +39,13 @@ pub(super) struct Diagnosis {
     gradient: Tensor,
     curvature: Tensor,
     key: Key,
+    /// Of the labels of the training loss.
+    smoothing: f64,
 }
 
 impl Diagnosis {
     /// Draws from the positions `train` of the training file, for a set that is at `place`.
-    pub(super) fn new(train: &[u32], seed: Seed, place: Place) -> Result<Self, TrainError> {
+    pub(super) fn new(train: &[u32], seed: Seed, place: Place, smoothing: f64) -> Result<Self, TrainError> {
         let key = Key::new(seed, Stream::Diagnose, 0, 0);
         let order = key.permutation(train.len() as u32);
         let first = |images: usize| -> Result<Tensor, TrainError> {
@@ -55,6 +57,7 @@ impl Diagnosis {
             gradient: first(GRADIENT_IMAGES.min((train.len() / 8).max(256)))?,
             curvature: first(CURVATURE_IMAGES.min(train.len() / 48))?,
             key,
+            smoothing,
         })
     }
 
@@ -70,7 +73,7 @@ impl Diagnosis {
         let batch = set.batch(&self.gradient)?;
         let mut readings = activations::readings(&built.network, &batch)?;
         tch::manual_seed(self.key.torch_seed());
-        readings.extend(keeping_buffers(built, || gradient::readings(built, &batch))?);
+        readings.extend(keeping_buffers(built, || gradient::readings(built, &batch, self.smoothing))?);
         if depth == Depth::Full {
             let batch = set.batch(&self.curvature)?;
             let loss = || eval_loss(built, &batch);

@@ -237,10 +237,21 @@ impl Layer {
             }
             Self::GlobalAvgPool => x.f_adaptive_avg_pool2d([1, 1]),
             Self::Flatten => x.f_flatten(1, -1),
+            Self::Dropout(p) if mode.dropout && !x.is_contiguous() => in_order_of_indices(&x, *p),
             Self::Dropout(p) => x.f_dropout(*p, mode.dropout),
             Self::Residual { body, shortcut } => body.forward(&x, mode)?.f_add(&shortcut.forward(&x, mode)?),
         }
     }
+}
+
+/// Dropout of a tensor that lies in memory in another order than its indices, as an image with its channels last. libtorch
+/// draws in the order of the memory, and a plan would then drop other values: the mask is drawn in that of the indices.
+fn in_order_of_indices(x: &Tensor, p: f64) -> Result<Tensor, TchError> {
+    let mask = tch::no_grad(|| x.f_ones_like()?.f_contiguous()?.f_dropout(p, true))?;
+    // In the memory order of `x`, so that what comes out has it too.
+    let mut like = tch::no_grad(|| x.f_empty_like())?;
+    tch::no_grad(|| like.f_copy_(&mask))?;
+    x.f_mul(&like)
 }
 
 impl Shortcut {
