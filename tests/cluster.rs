@@ -102,6 +102,11 @@ fn a_manifest_is_refused_when_it_was_touched_and_an_index_when_there_is_none_or_
     assert!(code == 2 && err.contains("was changed since it was made"), "{err}");
     let (code, _, err) = workspace.run(&["run", "m1", "--manifest", "m.json", "--index", "0"]);
     assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+    freeze(&workspace, "smoke");
+    let (code, _, err) = workspace.run(&["manifest", "m.json", "--print", "parallel", "--time", "60"]);
+    assert!(code == 2 && err.contains("--time is for Slurm"), "{err}");
+    // Runs of other machines are done, unless one class alone is asked for.
+    assert_eq!(missing(&workspace, &["--class", "no such processor"]), "0-3\n");
 }
 
 /// Slurm tells the batch script, then every process of a job, and says it again: a second SIGTERM once ended a child without

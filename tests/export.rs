@@ -55,6 +55,8 @@ fn runs_are_exported_as_csv_json_and_events_that_say_the_same() {
         .map(|arm| arm.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(arms.len() == 2 && arms.contains(&"batch-64".to_owned()), "{arms:?}");
+    let (code, _, err) = export(&["--csv", "--device", "cuda:3"]);
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
     let (code, _, err) = export(&["--csv", "--json"]);
     assert!(code == 2 && err.contains("cannot be used with"), "{err}");
 }

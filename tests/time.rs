@@ -125,6 +125,11 @@ fn what_cannot_be_timed_is_wrong_usage_and_says_what_was_expected() {
         code == 1 && out.contains("\"turns_ms\": []") && err.contains("failed and is left out"),
         "{out}{err}"
     );
+    // One condition has nothing to be compared with, and its control was the same without the fault.
+    let (code, _, err) = time(&workspace, &["--plant", "slow-step", "--minutes", "0.05"]);
+    assert!(code == 2 && err.contains("give two"), "{err}");
+    let (code, _, err) = workspace.run(&["time", "--from", "nowhere"]);
+    assert!(code == 2 && err.contains("no folder 'nowhere'"), "{err}");
     std::fs::create_dir(workspace.path().join("empty")).unwrap();
     let (code, _, err) = workspace.run(&["time", "--from", "empty"]);
     assert!(code != 0 && err.contains("measurement.json"), "{err}");

@@ -22,9 +22,9 @@ use crate::analyse::summary::Summary;
 use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall, parts};
 use crate::analyse::{needs, quantity};
 use crate::digest::Digest;
-use crate::experiment::Experiment;
 use crate::experiment::claim::{Claim, Statement, Test};
 use crate::experiment::metric::Parameter;
+use crate::experiment::{Experiment, Setting};
 use crate::language::Localised;
 use crate::record::LoadedRun;
 use crate::stats;
@@ -33,8 +33,8 @@ use crate::words::Words;
 
 /// The verdict on every claim of `experiment`, in its order.
 pub fn assess<'a>(experiment: &'a Experiment, summary: &Summary) -> Vec<Assessment<'a>> {
-    let is_reduced = !experiment.profile.changes.is_empty();
-    let of = |claim| Assessment { is_reduced, ..assess_claim(claim, summary) };
+    let setting = experiment.profile.setting;
+    let of = |claim| Assessment { setting, ..assess_claim(claim, summary) };
     experiment.claims.iter().map(of).collect()
 }
 
@@ -57,7 +57,7 @@ fn assess_claim<'a>(claim: &'a Claim, summary: &Summary) -> Assessment<'a> {
     let evidence: Vec<Evidence> =
         evidence.map(|(comparison, repeats)| Evidence { repeats, ..comparison.evidence(count) }).collect();
     let verdict = overall(&parts(&evidence));
-    Assessment { claim, verdict, is_reduced: false, p: p(verdict, &evidence), evidence, remarks }
+    Assessment { claim, verdict, setting: Setting::Own, p: p(verdict, &evidence), evidence, remarks }
 }
 
 /// A run's seed and the weights it ended with.

@@ -1,5 +1,6 @@
 //! A claim and what the runs say of it.
 
+use crate::experiment::Setting;
 use crate::experiment::claim::Claim;
 use crate::language::Localised;
 use crate::stream::Seed;
@@ -9,8 +10,8 @@ use crate::words::Words;
 pub struct Assessment<'a> {
     pub claim: &'a Claim,
     pub verdict: Verdict,
-    /// The profile makes the setting smaller: the verdict is about that smaller one.
-    pub is_reduced: bool,
+    /// What the verdict is about.
+    pub setting: Setting,
     /// One for each pair, bound or trend that was tested, in the order of the claim's tests.
     pub evidence: Vec<Evidence>,
     /// Why the verdict is not a plain one: a mistake in the claim, no runs, arms left out.
@@ -103,14 +104,17 @@ pub struct Held {
 
 impl Verdict {
     /// In the words of pages, which say what it is about: one of a reduced setting refutes nothing that was said of another.
-    pub fn says(self, is_reduced: bool, words: Words) -> &'static str {
-        words.word(match (self, is_reduced) {
-            (Self::Supported, true) => "verdict.supported-reduced",
-            (Self::Partly, true) => "verdict.partly-reduced",
-            (Self::Refuted, true) => "verdict.refuted-reduced",
-            (Self::Supported, false) => "verdict.supported",
-            (Self::Partly, false) => "verdict.partly",
-            (Self::Refuted, false) => "verdict.refuted",
+    pub fn says(self, setting: Setting, words: Words) -> &'static str {
+        words.word(match (self, setting) {
+            (Self::Supported, Setting::Reduced) => "verdict.supported-reduced",
+            (Self::Partly, Setting::Reduced) => "verdict.partly-reduced",
+            (Self::Refuted, Setting::Reduced) => "verdict.refuted-reduced",
+            (Self::Supported, Setting::Other) => "verdict.supported-other",
+            (Self::Partly, Setting::Other) => "verdict.partly-other",
+            (Self::Refuted, Setting::Other) => "verdict.refuted-other",
+            (Self::Supported, Setting::Own) => "verdict.supported",
+            (Self::Partly, Setting::Own) => "verdict.partly",
+            (Self::Refuted, Setting::Own) => "verdict.refuted",
             (Self::Inconclusive, _) => "verdict.inconclusive",
             (Self::NotEvaluated, _) => "verdict.not-evaluated",
         })
@@ -221,8 +225,11 @@ mod tests {
     #[test]
     fn no_verdict_of_a_reduced_setting_refutes() {
         for verdict in Verdict::ALL {
-            assert!(verdict.says(true, Words::english()) != Refuted.says(false, Words::english()));
+            assert!(
+                verdict.says(Setting::Reduced, Words::english())
+                    != Refuted.says(Setting::Own, Words::english())
+            );
         }
-        assert_eq!(Refuted.says(true, Words::english()), "does not hold at this reduced setting");
+        assert_eq!(Refuted.says(Setting::Reduced, Words::english()), "does not hold at this reduced setting");
     }
 }

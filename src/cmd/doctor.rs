@@ -394,7 +394,10 @@ fn inspect(workspace: &Workspace, store: &Store, args: &DoctorArgs) -> Result<Ve
             Some(option) => Check::warn(
                 "run on its way",
                 format!("{}: a killed process left it, or another machine is at it ('{option}')", run.run),
-                format!("not removed by --clean here; remove '{}' once nothing runs any more", run.path.display()),
+                format!(
+                    "not removed by --clean here; remove '{}' once nothing runs any more",
+                    run.path.display()
+                ),
             ),
         });
     }

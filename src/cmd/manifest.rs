@@ -191,10 +191,7 @@ fn arm_of(
 }
 
 /// Every set is there and whole: a thousand tasks must not find out one by one that it is not.
-fn check_data(
-    workspace: &Workspace,
-    manifest: &Manifest,
-) -> Result<BTreeMap<String, Digest>> {
+fn check_data(workspace: &Workspace, manifest: &Manifest) -> Result<BTreeMap<String, Digest>> {
     let all: BTreeMap<String, _> = manifest
         .arms
         .iter()
@@ -289,7 +286,9 @@ fn refuse_without_slurm(args: &ManifestArgs) -> Result<(), WrongUsage> {
         ("--class", args.class.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(WrongUsage(format!("{name} is for Slurm; a line for GNU parallel has no such thing"))),
+        Some((name, _)) => {
+            Err(WrongUsage(format!("{name} is for Slurm; a line for GNU parallel has no such thing")))
+        }
         None => Ok(()),
     }
 }

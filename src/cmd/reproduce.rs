@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use pinbench::experiment::Experiment;
+use pinbench::experiment::{Experiment, Setting};
 use pinbench::language::Language;
 use pinbench::report::{Lead, PAGE, kept};
 use pinbench::schedule::EXIT_INTERRUPTED;
@@ -129,7 +129,7 @@ fn told(lead: &Lead, reports: &Path, is_whole: bool) -> Vec<String> {
     let counts: Vec<String> = lead
         .verdicts
         .iter()
-        .map(|(verdict, count)| format!("{} {count}", verdict.says(false, Words::english())))
+        .map(|(verdict, count)| format!("{} {count}", verdict.says(Setting::Own, Words::english())))
         .collect();
     if !counts.is_empty() {
         lines.extend(wrapped(&format!("claims: {}", counts.join(", ")), "  "));

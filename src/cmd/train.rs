@@ -474,9 +474,6 @@ mod tests {
     #[test]
     fn a_checkpoint_that_finds_no_space_asks_for_nothing() {
         let text = no_checkpoint(38, &StoreError::Full { path: "/s/staging".into() });
-        assert_eq!(
-            text,
-            "no checkpoint after 38 steps: no space left to write '/s/staging'"
-        );
+        assert_eq!(text, "no checkpoint after 38 steps: no space left to write '/s/staging'");
     }
 }

@@ -388,14 +388,15 @@ tests = [TESTS]
 
     #[test]
     fn a_level_without_a_key_needs_a_label_and_what_it_sets() {
-        for (from, to) in [
-            ("{ label = \"none\", set = { \"model.dropout\" = 0.0 } }", "{ value = 0.0 }"),
-            ("{ label = \"none\", set = { \"model.dropout\" = 0.0 } }", "{ label = \"none\" }"),
-        ] {
-            let text = TEXT.replace("TESTS", "").replace(from, to);
-            let error = Experiment::parse(Path::new("m3.toml"), &text).unwrap_err().to_string();
-            assert!(error.contains("m3.toml:12:") && error.contains("without a `key`"), "{error}");
-        }
+        let from = "{ label = \"none\", set = { \"model.dropout\" = 0.0 } }";
+        let text = TEXT.replace("TESTS", "").replace(from, "{ value = 0.0 }");
+        let error = Experiment::parse(Path::new("m3.toml"), &text).unwrap_err().to_string();
+        assert!(error.contains("m3.toml:12:") && error.contains("without a `key`"), "{error}");
+        // What is absent in a file has no other name.
+        let text = TEXT.replace("TESTS", "").replace(from, "{ label = \"none\", set = {} }");
+        let mut arms = Experiment::parse(Path::new("m3.toml"), &text).unwrap().profile.arms;
+        assert_eq!(arms[0].label, "none");
+        assert_eq!(arms[0].config.model.preset_mut().dropout, 0.5);
         let text = TEXT.replace("TESTS", "").replace("\"model.dropout\" = 0.0", "\"model.dropuot\" = 0.0");
         let error = Experiment::parse(Path::new("m3.toml"), &text).unwrap_err().to_string();
         assert!(error.contains("did you mean `model.dropout`?"), "{error}");

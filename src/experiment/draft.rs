@@ -51,11 +51,21 @@ impl Draft {
         if let Some(message) = is_within().then(|| self.missing_within(key.get_ref())).flatten() {
             return Err(source.error(Some(key.span()), message));
         }
-        if let Some(message) = unquoted(key.get_ref()) {
-            return Err(source.error(Some(key.span()), message));
-        }
         let known: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
         Err(source.error(Some(key.span()), unknown("config value", key.get_ref(), &known)))
+    }
+
+    /// The same of a key that is set to `value`, which is a table where somebody left out the quotes around a dotted key.
+    pub(super) fn require_of(
+        &self,
+        source: &Source,
+        key: &Spanned<String>,
+        value: &Spanned<toml::Value>,
+    ) -> Result<(), LocatedError> {
+        match unquoted(key.get_ref()).filter(|_| value.get_ref().is_table()) {
+            Some(message) => Err(source.error(Some(key.span()), message)),
+            None => self.require(source, key),
+        }
     }
 
     /// What stands where a key within a value, as of a layer, stops leading to anything.
@@ -185,9 +195,7 @@ pub(super) fn unquoted(section: &str) -> Option<String> {
     let known = keys::<WireConfig>("");
     let mut parts = known.iter().filter_map(|known| known.name.split_once('.'));
     let (_, within) = parts.find(|(of, _)| *of == section)?;
-    Some(format!(
-        "`{section}` is a section: put the whole key in quotes, as in \"{section}.{within}\" = …"
-    ))
+    Some(format!("`{section}` is a section: put the whole key in quotes, as in \"{section}.{within}\" = …"))
 }
 
 /// A value of a file as JSON.

@@ -89,6 +89,19 @@ pub struct Profile {
     pub arms: Vec<Arm>,
     /// What differs from the file as it stands, as `key = value`; none but seeds where this is empty.
     pub changes: Vec<String>,
+    pub setting: Setting,
+}
+
+named! {
+    /// What the arms of a profile are beside those of the file as it stands.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Setting {
+        /// The same, but for seeds and plans.
+        Own = "its own",
+        /// Of fewer images, epochs or steps.
+        Reduced = "reduced",
+        Other = "another",
+    }
 }
 
 /// One point of the grid.

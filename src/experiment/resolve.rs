@@ -1,5 +1,6 @@
 //! From the file to the checked experiment: the grid of the factors under each profile, every config valid.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use crate::experiment::wire::{
 use crate::experiment::words::unknown;
 use crate::experiment::{
     Arm, Colour, Experiment, Factor, Level, PlanChange, Profile, ProfileName, Reference, ReferenceRow,
+    Setting,
 };
 use crate::language::{Language, Localised};
 use crate::stream::Seed;
@@ -225,7 +227,7 @@ fn check_level(
         // One that sets nothing is the file as it stands: what is absent there has no other name.
         (None, None, Some(label)) => {
             let set = set.iter().map(|(key, value)| {
-                base.require(source, key)?;
+                base.require_of(source, key, value)?;
                 Ok((key.get_ref().clone(), json(source, value)?))
             });
             let set = set.collect::<Result<_, LocatedError>>()?;
@@ -252,19 +254,19 @@ struct Grid<'a> {
 
 impl Grid<'_> {
     fn profile(&self, name: ProfileName, wire: &WireProfile) -> Result<Profile, LocatedError> {
-        let Self { source, base, factors, places, .. } = self;
+        let Self { source, base, factors, .. } = self;
         let mut draft = Draft::clone(base);
         let mut changes = Vec::new();
         let mut own = Vec::new();
         for (key, value) in &wire.set {
-            base.require(source, key)?;
+            base.require_of(source, key, value)?;
             let level = json(source, value)?;
             changes.push(format!("{} = {}", key.get_ref(), bare(&level)));
             own.push(Set { key: key.get_ref().clone(), value: level, place: value.span() });
         }
         draft.set(source, own)?;
         for (key, most) in &wire.cap {
-            base.require(source, key)?;
+            base.require_of(source, key, most)?;
             changes.push(format!("{} at most {}", key.get_ref(), most.get_ref()));
         }
         let seeds = match &wire.seeds {
@@ -275,16 +277,7 @@ impl Grid<'_> {
         let mut capped = vec![false; wire.cap.len()];
         for levels in grid(factors) {
             let mut draft = draft.clone();
-            let of_levels =
-                factors.iter().zip(*places).zip(&levels).flat_map(|((factor, places), &level)| {
-                    let set = factor.levels[level].set.iter();
-                    set.map(move |(key, value)| Set {
-                        key: key.clone(),
-                        value: value.clone(),
-                        place: places[level].clone(),
-                    })
-                });
-            draft.set(source, of_levels.collect())?;
+            draft.set(source, self.of_levels(&levels))?;
             for ((key, most), is_capped) in wire.cap.iter().zip(&mut capped) {
                 *is_capped |= draft.cap(source, key, most)?;
             }
@@ -300,8 +293,57 @@ impl Grid<'_> {
         }
         let closer: Vec<_> = arms.iter().map(|arm| closer(arm, &arms)).collect();
         arms.iter_mut().zip(closer).for_each(|(arm, closer)| arm.closer = closer);
-        Ok(Profile { name, seeds, arms, changes })
+        let setting = if changes.is_empty() { Setting::Own } else { self.setting(&arms, &name) };
+        if setting == Setting::Own {
+            changes.clear();
+        }
+        Ok(Profile { name, seeds, arms, changes, setting })
     }
+}
+
+impl Grid<'_> {
+    /// How the arms of a profile are beside those of the file as it stands, which need not be possible by itself.
+    fn setting(&self, arms: &[Arm], name: &ProfileName) -> Setting {
+        let whole = |levels: &[usize]| {
+            let mut draft = self.base.clone();
+            draft.set(self.source, self.of_levels(levels)).ok()?;
+            Some(draft.finish(self.source, name).ok()?.0)
+        };
+        let mut setting = Setting::Own;
+        for (levels, arm) in grid(self.factors).iter().zip(arms) {
+            let Some(whole) = whole(levels) else { return Setting::Other };
+            let compared: Vec<Ordering> =
+                size(&arm.config).into_iter().zip(size(&whole)).map(|(own, whole)| own.cmp(&whole)).collect();
+            setting = match arm.config == whole {
+                true => setting,
+                false if compared.contains(&Ordering::Greater) => return Setting::Other,
+                false if compared.contains(&Ordering::Less) => Setting::Reduced,
+                false => return Setting::Other,
+            };
+        }
+        setting
+    }
+
+    /// What the levels of an arm set.
+    fn of_levels(&self, levels: &[usize]) -> Vec<Set> {
+        let factors = self.factors.iter().zip(self.places).zip(levels);
+        let set = factors.flat_map(|((factor, places), &level)| {
+            factor.levels[level].set.iter().map(move |(key, value)| Set {
+                key: key.clone(),
+                value: value.clone(),
+                place: places[level].clone(),
+            })
+        });
+        set.collect()
+    }
+}
+
+/// Images to train on and to evaluate, epochs and steps, at most.
+fn size(config: &Config) -> [u64; 4] {
+    let Config { data, train, .. } = config;
+    let evaluated = data.eval_limit.map_or(u64::MAX, u64::from);
+    let steps = train.max_steps.map_or(u64::MAX, u64::from);
+    [data.train_images().into(), evaluated, train.epochs.into(), steps]
 }
 
 /// It becomes a part of file names and of command lines.

@@ -14,7 +14,7 @@ use crate::clock::Phase;
 use crate::experiment::draft::unquoted;
 use crate::experiment::located::{LocatedError, Source};
 use crate::experiment::plan::bare;
-use crate::experiment::{Config, Experiment, ExperimentError, Plan, PlanChange, words};
+use crate::experiment::{Config, Experiment, ExperimentError, Plan, PlanChange, Setting, words};
 use crate::language::Localised;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -189,7 +189,9 @@ impl TryFrom<BTreeMap<String, Value>> for Change {
     fn try_from(values: BTreeMap<String, Value>) -> Result<Self, String> {
         let (mut config, mut plan) = (Vec::new(), serde_json::Map::new());
         for (key, value) in values {
-            if value.is_object() && let Some(message) = unquoted(&key) {
+            if value.is_object()
+                && let Some(message) = unquoted(&key)
+            {
                 return Err(message);
             }
             match key.strip_prefix("plan.") {
@@ -238,7 +240,7 @@ impl Level {
     /// What is trained at this level: the experiment's first arm at its own size, the file as it stands where a profile
     /// leaves it so.
     pub fn arm(&self, experiment: &Experiment, base: &Plan) -> Result<(Config, Plan), String> {
-        let whole = experiment.profiles().iter().find(|profile| profile.changes.is_empty());
+        let whole = experiment.profiles().iter().find(|profile| profile.setting == Setting::Own);
         let arm = whole.unwrap_or(&experiment.profile).arms.first();
         let arm = arm.ok_or_else(|| format!("'{}' has no arm", experiment.id))?;
         self.set.apply(&arm.config, &arm.plan.apply(base))

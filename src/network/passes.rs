@@ -85,12 +85,7 @@ fn swaps(steps: &[Step], at: usize, order: Order) -> bool {
 
 /// `last` is the step that is computed before the first of them, and then the last of them: not always the one that is written
 /// there, for an activation and a pooling may have changed places.
-fn stock(
-    steps: &[Step],
-    range: std::ops::Range<usize>,
-    order: Order,
-    last: &mut Option<usize>,
-) -> Vec<Pass> {
+fn stock(steps: &[Step], range: std::ops::Range<usize>, order: Order, last: &mut Option<usize>) -> Vec<Pass> {
     let (mut passes, mut at) = (Vec::new(), range.start);
     while at < range.end {
         let is_relu = matches!(&steps[at].op, Op::Activation(activation) if activation.is_relu());
@@ -224,7 +219,9 @@ mod tests {
     /// The second overwrote what the backward pass of the first needs: it looked at the pooling that is written before it.
     #[test]
     fn relu_does_not_overwrite_what_was_computed_before_it_by_another_order() {
-        let with = |layers: &str| format!(r#"[{CONV}{layers}, {{"max_pool": 2}}, "relu", "flatten", {{"linear": "classes"}}]"#);
+        let with = |layers: &str| {
+            format!(r#"[{CONV}{layers}, {{"max_pool": 2}}, "relu", "flatten", {{"linear": "classes"}}]"#)
+        };
         let expected = [stock(0, false), stock(2, false), stock(1, true), stock(3, false)];
         assert_eq!(ordered(&with(r#", "relu""#), true, false)[..4], expected);
         let of_own = |layers: &str| ordered(&with(layers), true, true)[1].clone();

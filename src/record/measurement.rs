@@ -224,6 +224,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_left_of_a_block_that_was_interrupted_and_what_failed_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let measurement = Measurement::create(folder.path(), design(), "pinbench time m1").unwrap();
+        let failed = Timed { failed: Some("the loss of step 3 is NaN".to_owned()), ..timed(0, 1) };
+        for timed in [timed(0, 0), failed, timed(1, 0), timed(2, 0)] {
+            measurement.add(&timed).unwrap();
+        }
+        assert_eq!(measurement.counted().unwrap(), [timed(0, 0), timed(1, 0), timed(2, 0)]);
+        measurement.interrupted(2).unwrap();
+        assert_eq!(measurement.counted().unwrap(), [timed(0, 0), timed(1, 0)]);
+    }
+
     fn design() -> Design {
         let record = samples::record(0, "r");
         let condition = |name: &str| Condition {

@@ -51,7 +51,9 @@ impl Fault {
 
     fn advice(&self) -> &'static str {
         match self {
-            Self::Layout => "its runs are skipped; `pinbench merge` takes them from the store that it was copied from",
+            Self::Layout => {
+                "its runs are skipped; `pinbench merge` takes them from the store that it was copied from"
+            }
             Self::Format(_) => "the run is skipped",
             Self::Unreadable { .. } => "the run is skipped; check the disk and the permissions",
             _ => "the run is skipped; where its trial has no other, the trial counts as not done: rerun it",

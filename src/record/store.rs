@@ -352,6 +352,15 @@ mod tests {
             }
         }
         assert!(samples::names(&old.trials()).iter().all(|name| name.len() == one.len()));
+        // Copied by hand, each was a damaged run file by file, or as a whole trial.
+        for (into, from) in [(&old, &new), (&new, &old)] {
+            let name = samples::names(&from.trials()).remove(0);
+            std::fs::rename(from.trials().join(&name), into.trials().join(&name)).unwrap();
+            let listing = into.records().unwrap();
+            assert_eq!((listing.records.len(), listing.problems.len()), (2, 1), "{:?}", listing.problems);
+            assert!(!listing.problems[0].fault.is_damage(), "{:?}", listing.problems);
+            std::fs::rename(into.trials().join(&name), from.trials().join(&name)).unwrap();
+        }
         assert_eq!(std::fs::read_to_string(old_folder.path().join(MARKER)).unwrap(), "{\"format\":5}\n");
     }
 

@@ -190,6 +190,20 @@ mod tests {
         // Version, session, three steps, three splits but that of the training, the session's end.
         assert_eq!(records.len(), 1 + 1 + 3 + 3 + 1);
         assert!(records[0].ends_with(b"brain.Event:2"));
+        // Field 1 of an event, a double: the evaluation of an epoch is at the time of its last step.
+        let wall = |record: &[u8]| f64::from_le_bytes(record[1..9].try_into().unwrap());
+        let measured: Vec<f64> = run
+            .epochs
+            .iter()
+            .filter(|row| row.split != Split::Train)
+            .map(|row| {
+                let last = run.steps.iter().filter(|step| step.epoch <= row.epoch);
+                started(&run) + last.map(|step| step.times.total_ns as f64 / 1e9).sum::<f64>()
+            })
+            .collect();
+        for (record, wanted) in records[5..8].iter().zip(measured) {
+            assert!((wall(record) - wanted).abs() < 1e-6, "{} {wanted}", wall(record));
+        }
         let has = |record: &[u8], text: &str| record.windows(text.len()).any(|part| part == text.as_bytes());
         assert!(
             has(records[1], "optim.lr") && has(records[1], "plan.threads") && has(records[2], "train/loss")

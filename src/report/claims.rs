@@ -1,6 +1,7 @@
 //! Claims beside what the runs say of them.
 
 use crate::analyse::{Assessment, Evidence, Held, Verdict};
+use crate::experiment::Setting;
 use crate::experiment::claim::Claim;
 use crate::report::amount::{amount, amount_unsigned, estimate, interval, number, with_unit, written};
 use crate::report::figure::{FigureError, strip};
@@ -19,13 +20,13 @@ pub(super) fn views(
 }
 
 fn view(assessment: &Assessment, height: i32, words: Words) -> Result<ClaimView, FigureError> {
-    let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
+    let Assessment { claim, verdict, evidence, remarks, setting, .. } = assessment;
     let numbered = evidence.iter().enumerate();
     let anchor = anchor(&claim.id);
     Ok(ClaimView {
         id: claim.id.clone(),
         says: claim.says.to(words.language).to_owned(),
-        verdict: verdict_view(*verdict, *is_reduced, words),
+        verdict: verdict_view(*verdict, *setting, words),
         parts: assessment.in_parts(words),
         q: None,
         repeats: None,
@@ -33,7 +34,7 @@ fn view(assessment: &Assessment, height: i32, words: Words) -> Result<ClaimView,
         evidence: numbered
             .map(|(index, evidence)| {
                 let picture = strip::draw(evidence, height, words)?;
-                Ok(evidence_view(evidence, *is_reduced, format!("{anchor}-{index}"), picture, words))
+                Ok(evidence_view(evidence, *setting, format!("{anchor}-{index}"), picture, words))
             })
             .collect::<Result<_, _>>()?,
         remarks: remarks.iter().map(|remark| remark.to(words.language).to_owned()).collect(),
@@ -49,7 +50,7 @@ pub(super) fn anchor(id: &str) -> String {
 }
 
 /// Words and a sign: colour never carries the verdict alone.
-pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> VerdictView {
+pub(super) fn verdict_view(verdict: Verdict, setting: Setting, words: Words) -> VerdictView {
     let (sign, class) = match verdict {
         Verdict::Supported => ("✓", "supported"),
         Verdict::Partly => ("◐", "partly"),
@@ -57,7 +58,7 @@ pub(super) fn verdict_view(verdict: Verdict, is_reduced: bool, words: Words) -> 
         Verdict::Inconclusive => ("?", "inconclusive"),
         Verdict::NotEvaluated => ("–", "not-evaluated"),
     };
-    let word = verdict.says(is_reduced, words).to_owned();
+    let word = verdict.says(setting, words).to_owned();
     VerdictView { word, sign: sign.to_owned(), class: class.to_owned() }
 }
 
@@ -98,7 +99,7 @@ fn description(
 
 fn evidence_view(
     evidence: &Evidence,
-    is_reduced: bool,
+    setting: Setting,
     id: String,
     picture: Option<PictureView>,
     words: Words,
@@ -137,7 +138,7 @@ fn evidence_view(
             && evidence.is_informative
             && evidence.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0),
         method: format!("{}{}", words.word(evidence.method), of_ratios(evidence, words)),
-        verdict: verdict_view(evidence.verdict, is_reduced, words),
+        verdict: verdict_view(evidence.verdict, setting, words),
         picture,
     }
 }

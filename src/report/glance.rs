@@ -8,9 +8,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::analyse::{ArmSummary, Assessment, Measures, Summary, Verdict, quantity};
-use crate::experiment::Experiment;
 use crate::experiment::claim::Test;
 use crate::experiment::metric::{Metric, Quantity};
+use crate::experiment::{Experiment, Setting};
 use crate::language::Localised;
 use crate::stats::{self, Spread, inference};
 use crate::stream::Seed;
@@ -35,7 +35,7 @@ pub(super) fn sentences(
         experiment
             .reference
             .as_ref()
-            .filter(|_| experiment.profile.changes.is_empty())
+            .filter(|_| experiment.profile.setting == Setting::Own)
             .and_then(|reference| against(reference.name.to(words.language), summary, words)),
         (runs < due).then(|| {
             let (n, due) = (text::count(runs as u64), words.count("word.run", due, &[]));
@@ -57,7 +57,7 @@ pub(super) fn speed(summary: &Summary, words: Words) -> Vec<String> {
 
 /// What became of the claims, in one sentence.
 pub(super) fn answer(assessments: &[Assessment], words: Words) -> Option<String> {
-    let is_reduced = assessments.first()?.is_reduced;
+    let setting = assessments.first()?.setting;
     let group = |verdict: Verdict| {
         let of_verdict = assessments.iter().filter(|assessment| assessment.verdict == verdict);
         let ids: Vec<String> = of_verdict.map(|assessment| assessment.claim.id.clone()).collect();
@@ -71,7 +71,11 @@ pub(super) fn answer(assessments: &[Assessment], words: Words) -> Option<String>
         (!ids.is_empty()).then(|| words.count(key, ids.len(), &[("ids", &ids.join(", "))]))
     };
     let groups: Vec<String> = Verdict::ALL.into_iter().filter_map(group).collect();
-    let key = if is_reduced { "glance.answer-reduced" } else { "glance.answer" };
+    let key = match setting {
+        Setting::Own => "glance.answer",
+        Setting::Reduced => "glance.answer-reduced",
+        Setting::Other => "glance.answer-other",
+    };
     let claims = words.count("word.claim-count", assessments.len(), &[]);
     Some(words.say(key, &[("claims", &claims), ("groups", &words.join(&groups))]))
 }

@@ -8,7 +8,7 @@ use crate::analyse::{Assessment, Evidence, Summary, Verdict, assess, quantity};
 use crate::dataset::Name;
 use crate::experiment::front::{Front, FrontSource};
 use crate::experiment::metric::{Metric, Quantity};
-use crate::experiment::{Experiment, ProfileName};
+use crate::experiment::{Experiment, ProfileName, Setting};
 use crate::language::{Language, Localised};
 use crate::report::figure::dumbbell::{self, Row};
 use crate::report::figure::{FigureError, by_arm, left, strip};
@@ -28,7 +28,7 @@ pub struct Entry {
     id: String,
     is_question: bool,
     profile: ProfileName,
-    is_full: bool,
+    setting: Setting,
     /// The profile that reduces nothing, if the experiment has one.
     own_setting: Option<ProfileName>,
     claims: Vec<Rated>,
@@ -92,7 +92,7 @@ impl Entry {
             is_question: input.experiment.question.is_some(),
             views,
             profile: input.experiment.profile.name.clone(),
-            is_full: input.experiment.profile.changes.is_empty(),
+            setting: input.experiment.profile.setting,
             own_setting: own_setting(input.experiment),
             claims: assessments.iter().map(|assessment| rated(input, assessment)).collect(),
             beside: beside(&input.experiment.id, &summary),
@@ -116,8 +116,14 @@ pub(super) fn view(
     downloads: &[Download],
     words: Words,
 ) -> Result<IndexView, FigureError> {
-    let is_reduced = !entries.is_empty() && entries.iter().all(|entry| !entry.is_full);
-    let counts = counts(entries, front.and_then(|front| front.source.as_ref()), is_reduced, words);
+    let settings: Vec<Setting> = entries.iter().map(|entry| entry.setting).collect();
+    // Of pages that are not all of one kind the words of each say it.
+    let setting = match settings.first() {
+        Some(first) if settings.iter().all(|setting| setting == first) => *first,
+        Some(_) if !settings.contains(&Setting::Own) => Setting::Other,
+        _ => Setting::Own,
+    };
+    let counts = counts(entries, front.and_then(|front| front.source.as_ref()), setting, words);
     let among = among(entries);
     let many = many(entries, &among);
     let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
@@ -125,7 +131,7 @@ pub(super) fn view(
         [one] => one.to_string(),
         _ => String::new(),
     };
-    let is_full = entries.iter().all(|entry| entry.is_full);
+    let is_full = settings.iter().all(|setting| *setting == Setting::Own);
     let own: BTreeSet<&ProfileName> = entries.iter().filter_map(|entry| entry.own_setting.as_ref()).collect();
     let own_setting = match own.into_iter().collect::<Vec<_>>()[..] {
         [one] if !is_full => Some(one.to_string()),
@@ -140,6 +146,7 @@ pub(super) fn view(
     Ok(IndexView {
         profile,
         is_full,
+        is_reduced: !settings.contains(&Setting::Other),
         own_setting,
         many,
         ruler: strip::ruler()?,
@@ -196,7 +203,7 @@ fn made_views<'a>(made: impl Iterator<Item = &'a (String, String)>, words: Words
 fn counts(
     entries: &[Entry],
     source: Option<&FrontSource>,
-    is_reduced: bool,
+    setting: Setting,
     words: Words,
 ) -> Vec<CountGroupView> {
     let is_of_source = |claim: &Rated| source.is_some_and(|source| source.claims.contains(&claim.id));
@@ -205,7 +212,7 @@ fn counts(
     let group = |key: &str, claims: &[&Rated]| {
         let name = source.map_or("", |source| source.name.to(words.language));
         let count = |verdict: Verdict| CountView {
-            verdict: claims::verdict_view(verdict, is_reduced, words),
+            verdict: claims::verdict_view(verdict, setting, words),
             count: claims.iter().filter(|claim| claim.verdict == verdict).count(),
         };
         CountGroupView {
@@ -226,7 +233,7 @@ fn counts(
 
 fn own_setting(experiment: &Experiment) -> Option<ProfileName> {
     let mut profiles = experiment.profiles().iter();
-    Some(profiles.find(|profile| profile.changes.is_empty())?.name.clone())
+    Some(profiles.find(|profile| profile.setting == Setting::Own)?.name.clone())
 }
 
 /// `among` says of each claim, in their order, how it stands among all of them.
@@ -456,13 +463,12 @@ pub(super) fn claims_csv(entries: &[Entry]) -> Vec<u8> {
 }
 
 fn rated(input: &Input, assessment: &Assessment) -> Rated {
-    let Assessment { claim, verdict, evidence, p, is_reduced, .. } = assessment;
+    let Assessment { claim, verdict, evidence, p, setting, .. } = assessment;
     let experiment = input.experiment;
-    let setting = if *is_reduced { "reduced" } else { "its own" };
     let start = [
         &experiment.id,
         &experiment.profile.name.0,
-        setting,
+        setting.name(),
         &claim.id,
         claim.says.en(),
         &verdict.to_string(),

@@ -32,7 +32,7 @@ pub fn lead(input: &Input) -> Lead {
 
 /// `Holds: A is better than B (M1.a: accuracy: A above B, +0.21, interval +0.18 to +0.24, 3 seeds).`
 pub(super) fn sentence(assessment: &Assessment, words: Words) -> String {
-    let Assessment { claim, verdict, evidence, remarks, is_reduced, .. } = assessment;
+    let Assessment { claim, verdict, evidence, remarks, setting, .. } = assessment;
     // Of a claim in several parts the one that decides, or keeps it open; of one that holds in part an example of either.
     let wanted = match verdict {
         Verdict::Partly => &[Verdict::Supported, Verdict::Refuted][..],
@@ -42,7 +42,7 @@ pub(super) fn sentence(assessment: &Assessment, words: Words) -> String {
         let found_in = found(evidence.iter().find(|evidence| evidence.verdict == *wanted)?, words);
         match wanted == verdict {
             true => Some(found_in),
-            false => Some(format!("{}: {found_in}", wanted.says(*is_reduced, words))),
+            false => Some(format!("{}: {found_in}", wanted.says(*setting, words))),
         }
     };
     let examples: Vec<String> = wanted.iter().filter_map(example).collect();
@@ -54,7 +54,7 @@ pub(super) fn sentence(assessment: &Assessment, words: Words) -> String {
         ),
     };
     let says = claim.says.to(words.language).trim_end_matches('.');
-    format!("{}: {says} ({}: {reason}).", text::capital(verdict.says(*is_reduced, words)), claim.id)
+    format!("{}: {says} ({}: {reason}).", text::capital(verdict.says(*setting, words)), claim.id)
 }
 
 fn found(evidence: &Evidence, words: Words) -> String {

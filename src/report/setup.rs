@@ -1,8 +1,8 @@
 //! What was trained: every value of the config.
 
 use crate::analyse::Summary;
-use crate::experiment::plan::{Device, PlanName};
-use crate::experiment::{Arm, Config, Plan, Profile};
+use crate::experiment::plan::{Device, PlanName, bare};
+use crate::experiment::{Arm, Config, Plan, Profile, Setting};
 use crate::network::{Layer, Order, cost};
 use crate::report::provenance::{self, distinct, leaves};
 use crate::report::view::{FactView, PlanView, ProfileView};
@@ -13,7 +13,8 @@ pub(super) fn profile(profile: &Profile, words: Words) -> ProfileView {
     let seeds: Vec<String> = words.some(profile.seeds.iter().map(ToString::to_string));
     ProfileView {
         name: profile.name.to_string(),
-        is_full: profile.changes.is_empty(),
+        is_full: profile.setting == Setting::Own,
+        is_reduced: profile.setting == Setting::Reduced,
         changes: profile.changes.iter().map(|change| change_of(change, &profile.arms, words)).collect(),
         seeds: words.say(
             "fact.seeds",
@@ -37,11 +38,15 @@ pub(super) fn cap(change: &str, words: Words) -> String {
 fn change_of(change: &str, arms: &[Arm], words: Words) -> String {
     let Some((key, value)) = change.split_once(" = ") else { return cap(change, words) };
     let path = format!("/{}", key.replace('.', "/"));
-    let is_other = |arm: &Arm| {
-        let config = serde_json::to_value(&arm.config).unwrap_or_default();
-        config
-            .pointer(&path)
-            .is_some_and(|found| found.to_string().trim_matches('"') != value.trim_matches('"'))
+    let is_number = |text: &str| text.parse::<f64>().ok();
+    let is_same =
+        |found: &str| found == value || is_number(found).zip(is_number(value)).is_some_and(|(a, b)| a == b);
+    let is_other = |arm: &Arm| match key.strip_prefix("plan.") {
+        Some(_) => arm.plan.pairs().iter().any(|(own, found)| own == key && !is_same(found)),
+        None => {
+            let config = serde_json::to_value(&arm.config).unwrap_or_default();
+            config.pointer(&path).is_some_and(|found| !is_same(&bare(found)))
+        }
     };
     match arms.iter().any(is_other) {
         true => words.say("fact.otherwise", &[("change", &change)]),

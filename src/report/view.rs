@@ -192,6 +192,7 @@ pub(super) struct HeatView {
 pub(super) struct IndexView {
     pub profile: String,
     pub is_full: bool,
+    pub is_reduced: bool,
     /// Of the index of a smaller setting, the profile that is the experiments' own.
     pub own_setting: Option<String>,
     /// How many claims have which verdict, of whom.
@@ -298,6 +299,7 @@ pub(super) struct ProfileView {
     pub name: String,
     /// Nothing differs from the file's own setting.
     pub is_full: bool,
+    pub is_reduced: bool,
     /// What differs, as `key = value`.
     pub changes: Vec<String>,
     /// `3 seeds (0, 1, 2)`.

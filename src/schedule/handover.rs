@@ -43,7 +43,8 @@ impl Handover {
         let more: String =
             self.options.iter().map(|(name, value)| format!("#SBATCH --{name}={value}\n")).collect();
         let gpu = if self.gpu { "#SBATCH --gres=gpu:1\n" } else { "" };
-        let class = self.class.as_ref().map_or(String::new(), |part| format!(" --class {}", shell_word(part)));
+        let class =
+            self.class.as_ref().map_or(String::new(), |part| format!(" --class {}", shell_word(part)));
         format!(
             "#!/bin/bash\n\
              #SBATCH --job-name=pinbench\n\

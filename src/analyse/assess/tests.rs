@@ -405,7 +405,7 @@ fn a_verdict_of_a_smaller_profile_is_about_its_setting() {
     let experiment = experiment(ABOVE).under(&"smoke".into()).unwrap();
     let arms = samples::arms(&experiment.profile, &[0]);
     let summary = Summary::of(&experiment, &arms);
-    assert!(assess(&experiment, &summary)[0].is_reduced);
+    assert_eq!(assess(&experiment, &summary)[0].setting, Setting::Reduced);
 }
 
 #[test]

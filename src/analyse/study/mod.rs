@@ -12,6 +12,7 @@ mod seen;
 mod tests;
 mod verdict;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -241,11 +242,25 @@ fn mechanisms(study: &Study, findings: &[Finding]) -> Vec<MechanismFound> {
     }
     let mut found: Vec<MechanismFound> = found.into_iter().map(|(_, mechanism)| mechanism).collect();
     for mechanism in &mut found {
-        mechanism.members.sort_by_key(|index| std::cmp::Reverse(findings[*index].verdict));
+        mechanism.members.sort_by(|one, other| more_said(&findings[*one], &findings[*other]));
         mechanism.verdict = findings[mechanism.members[0]].verdict;
     }
-    found.sort_by_key(|mechanism| std::cmp::Reverse(mechanism.verdict));
+    found.sort_by(|one, other| more_said(&findings[one.members[0]], &findings[other.members[0]]));
     found
+}
+
+/// What says more first: of two causes that of the larger share, of two that are open or ruled out the one that may still
+/// explain more, of which nothing may be known at all.
+fn more_said(one: &Finding, other: &Finding) -> Ordering {
+    let rank = |finding: &Finding| {
+        let share = finding.share.map(|share| match finding.verdict {
+            Verdict::MainCause | Verdict::Contributes => share.value,
+            _ => share.interval.map_or(f64::INFINITY, |(_, high)| high),
+        });
+        (finding.verdict, share.unwrap_or(f64::NEG_INFINITY))
+    };
+    let ((one, share), (other, of_other)) = (rank(one), rank(other));
+    other.cmp(&one).then(of_other.total_cmp(&share))
 }
 
 fn part_of(study: &Study, seen: &Seen, part: usize) -> Option<Part> {

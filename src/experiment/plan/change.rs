@@ -306,6 +306,26 @@ mod tests {
         );
     }
 
+    /// They were read and ignored.
+    #[test]
+    fn a_key_of_one_loader_or_convolution_goes_before_another_that_was_chosen() {
+        let of = |keys: &[&str]| {
+            let parsed = keys.iter().map(|key| PlanChange::parse(key).unwrap());
+            let change = parsed.fold(PlanChange::default(), |change, key| change.then(&key));
+            change.check().unwrap();
+            change.apply(&Plan::named(PlanName::Winograd, 2, Device::Cpu))
+        };
+        let file = ["plan.loader=resident", "plan.convolution=direct"];
+        assert_eq!(of(&file).loader, Loader::Resident);
+        assert_eq!(
+            of(&[file[0], "plan.workers=2"]).loader,
+            Loader::Samples { workers: 2, prefetch: PREFETCH }
+        );
+        assert_eq!(of(&["plan.workers=2", file[0]]).loader, Loader::Resident);
+        assert_eq!(of(&[file[1], "plan.policy=2"]).convolution, Convolution::Winograd { policy: 2 });
+        assert_eq!(of(&["plan.policy=2", file[1]]).convolution, Convolution::Direct);
+    }
+
     #[test]
     fn plans_that_differ_in_what_is_varied_alone_are_the_same_apart_from_it() {
         let varied = PlanChange::parse("plan.allocator=keep").unwrap();

@@ -234,7 +234,7 @@ fn what_is_no_run_is_a_problem_and_hidden_files_are_not() {
     std::fs::write(trial.join("notes.txt"), "x").unwrap();
     std::fs::write(store.trials().join("more.txt"), "x").unwrap();
     std::fs::write(trial.join(".DS_Store"), "x").unwrap();
-    std::fs::create_dir(store.trials().join("0123456789ab")).unwrap();
+    std::fs::create_dir_all(store.trials().join("01/0123456789ab")).unwrap();
     let listing = store.records().unwrap();
     let mut expected = [trial.join("notes.txt"), store.trials().join("more.txt")];
     expected.sort();
