@@ -189,7 +189,10 @@ impl TryFrom<BTreeMap<String, Value>> for Change {
     fn try_from(values: BTreeMap<String, Value>) -> Result<Self, String> {
         let (mut config, mut plan) = (Vec::new(), serde_json::Map::new());
         for (key, value) in values {
+            // Of these a study may give the whole.
+            let is_whole = matches!(&*key, "augment" | "model");
             if value.is_object()
+                && !is_whole
                 && let Some(message) = unquoted(&key)
             {
                 return Err(message);

@@ -249,12 +249,12 @@ fn mechanisms(study: &Study, findings: &[Finding]) -> Vec<MechanismFound> {
     found
 }
 
-/// What says more first: of two causes that of the larger share, of two that are open or ruled out the one that may still
+/// What says more first: of two causes the one of which more is sure, of two that are open or ruled out the one that may still
 /// explain more, of which nothing may be known at all.
 fn more_said(one: &Finding, other: &Finding) -> Ordering {
     let rank = |finding: &Finding| {
         let share = finding.share.map(|share| match finding.verdict {
-            Verdict::MainCause | Verdict::Contributes => share.value,
+            Verdict::MainCause | Verdict::Contributes => share.interval.map_or(share.value, |(low, _)| low),
             _ => share.interval.map_or(f64::INFINITY, |(_, high)| high),
         });
         (finding.verdict, share.unwrap_or(f64::NEG_INFINITY))
