@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
+use pinbench::analyse::gate::Exit;
 use pinbench::data::add::AddError;
 use pinbench::experiment::ExperimentError;
 use pinbench::report::bundle::BundleError;
@@ -79,5 +80,9 @@ fn leave(error: &anyhow::Error) -> ExitCode {
             || cause.downcast_ref().is_some_and(KeptError::is_usage)
             || cause.downcast_ref().is_some_and(BundleError::is_usage)
     });
-    ExitCode::from(if is_usage { cmd::EXIT_USAGE } else { cmd::EXIT_FAILURE })
+    ExitCode::from(match is_usage {
+        true => cmd::EXIT_USAGE,
+        false if error.is::<cmd::check::NotJudged>() => Exit::NotComparable.code(),
+        false => cmd::EXIT_FAILURE,
+    })
 }

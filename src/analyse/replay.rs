@@ -85,11 +85,13 @@ pub fn compare(first: &LoadedRun, second: &LoadedRun, spread: Option<Spread>) ->
     let (expected, reason) = expected(&first.record, &second.record);
     let ulps = ulps(&first.steps, &second.steps);
     let accuracy = accuracy(first, second, spread);
+    let is_within = accuracy.map(|(difference, tolerance): (f64, f64)| difference.abs() <= tolerance);
     let grade = if is_identical(first, second) {
         Grade::Identical
-    } else if ulps.is_some_and(|ulps| ulps <= ULPS) {
+    // Steps may be the same and what is measured of their weights not.
+    } else if ulps.is_some_and(|ulps| ulps <= ULPS) && is_within != Some(false) {
         Grade::Ulps
-    } else if accuracy.is_some_and(|(difference, tolerance)| difference.abs() <= tolerance) {
+    } else if is_within == Some(true) {
         Grade::Equivalent
     } else {
         Grade::Different

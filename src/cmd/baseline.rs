@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use pinbench::analyse::gate::{
-    Asked, Exit, Findings, Sample, Stamp, accept, changes, compare_baselines, too_blunt,
+    Asked, Exit, Findings, Sample, Stamp, accept, changes, compare_baselines, not_borne_out, too_blunt,
 };
 use pinbench::experiment::baseline::{Baseline, FALSE_ALARM_RATE, MARGIN};
 use pinbench::experiment::plan::{Device, PlanName};
@@ -195,11 +195,15 @@ fn is_refused(
         false_alarm_rate: Some(old.false_alarm_rate),
         all: compare_baselines(old, new),
     };
-    let is_worse = findings.exit() == Exit::Regressed;
+    let unborne = not_borne_out(old, new);
+    let is_worse = findings.exit() == Exit::Regressed || !unborne.is_empty();
     print("against the baseline there is, over the seeds of both:")?;
     print(gate::table(&[findings]).trim_end())?;
+    unborne.iter().try_for_each(|line| print(&format!("  {line}")))?;
     if is_worse && !args.worse {
-        say("it is worse than the baseline there is, which stays: mend it, or say --worse if that is meant");
+        say(
+            "it is worse than the baseline there is, or nothing says that it is not; that one stays: mend it, or say --worse if that is meant",
+        );
     }
     Ok(is_worse && !args.worse)
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use pinbench::analyse::gate::{Asked, Exit, Findings, Rerun, Sample, confirm, judge};
+use pinbench::analyse::gate::{
+    Asked, Bar, Exit, Finding, Findings, Rerun, Sample, Subject, Verdict, confirm, judge,
+};
 use pinbench::experiment::baseline::{self, Baseline};
 use pinbench::experiment::plan::Device;
 use pinbench::experiment::probe::{self as probes, ProbeFile};
@@ -26,7 +28,7 @@ use pinbench::text;
 use crate::cmd::against;
 use crate::cmd::args::{SeedList, WrongUsage};
 use crate::cmd::check::args::{CheckArgs, write};
-use crate::cmd::console::{print, say, warn};
+use crate::cmd::console::{causes, print, say, warn};
 use crate::cmd::progress::Progress;
 use crate::cmd::workspace::Workspace;
 use crate::cmd::{data as sets, probe, sweep};
@@ -34,7 +36,21 @@ use crate::cmd::{data as sets, probe, sweep};
 /// So many seeds are trained unless they look worse.
 const FIRST_SEEDS: usize = 3;
 
+/// A check that could not be made to its end: exit code 1 would say that something is worse.
+#[derive(Debug)]
+pub(crate) struct NotJudged;
+
+impl std::fmt::Display for NotJudged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the check did not come to its end")
+    }
+}
+
 pub(crate) fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
+    judged(workspace, args).context(NotJudged)
+}
+
+fn judged(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     if let Some(binary) = &args.against.against {
         return against::run(workspace, args, binary);
     }
@@ -49,12 +65,26 @@ pub(crate) fn run(workspace: &Workspace, args: &CheckArgs) -> Result<ExitCode> {
     let Some(probes) = probes else { return Ok(interrupted()) };
     let Some(judged) = trained(workspace, args, &cases, &mut bench)? else { return Ok(interrupted()) };
     files.extend(judged);
-    probes.into_iter().for_each(|findings| add(&mut files, findings));
+    // Of a file's own profile first: those of another go to the only file there is if nothing was asked for it.
+    let has_own = |findings: &Findings| {
+        let is_of =
+            |file: &Findings| (&file.experiment, &file.profile) == (&findings.experiment, &findings.profile);
+        files.iter().any(is_of)
+    };
+    let (own, others): (Vec<Findings>, Vec<Findings>) = probes.into_iter().partition(has_own);
+    own.into_iter().chain(others).for_each(|findings| add(&mut files, findings));
+    unanswered(&cases, &mut files);
     print(gate::table(&files).trim_end())?;
-    write(args.markdown.as_deref(), || Ok(gate::markdown(&files)?))?;
-    write(args.junit.as_deref(), || Ok(gate::junit(&files)?))?;
-    write(args.json.as_deref(), || Ok(gate::json(&files)))?;
-    let exit = Exit::of(&files);
+    let written = [
+        write(args.markdown.as_deref(), || Ok(gate::markdown(&files)?)),
+        write(args.junit.as_deref(), || Ok(gate::junit(&files)?)),
+        write(args.json.as_deref(), || Ok(gate::json(&files))),
+    ];
+    let mut exit = Exit::of(&files);
+    for error in written.into_iter().filter_map(Result::err) {
+        say(&format!("error: {}", causes(&error)));
+        exit = exit.max(Exit::NotComparable);
+    }
     if files.is_empty() {
         let place = workspace.baselines();
         let place = place.map_or("in the program".to_owned(), |folder| format!("in '{}'", folder.display()));
@@ -111,14 +141,43 @@ fn trained(
     Ok(Some(files))
 }
 
-/// What single steps say comes first: of the same file, else of the only one of the experiment, else as one of its own.
-fn add(files: &mut Vec<Findings>, probes: Findings) {
+/// What single steps say comes first: of the same file, else of the only one of the experiment that has none, else as one of
+/// its own.
+fn add(files: &mut Vec<Findings>, mut probes: Findings) {
     let of_experiment = |file: &Findings| file.experiment == probes.experiment;
     let is_only = files.iter().filter(|file| of_experiment(file)).count() == 1;
-    let is_of = |file: &&mut Findings| of_experiment(file) && (is_only || file.profile == probes.profile);
+    let has_steps = |file: &Findings| file.all.iter().any(|finding| finding.subject == Subject::Probe);
+    let is_of = |file: &&mut Findings| {
+        of_experiment(file) && (file.profile == probes.profile || (is_only && !has_steps(file)))
+    };
     match files.iter_mut().find(is_of) {
-        Some(file) => drop(file.all.splice(0..0, probes.all)),
+        Some(file) => {
+            for finding in &mut probes.all {
+                finding.profile = Some(probes.profile.clone()).filter(|profile| *profile != file.profile);
+            }
+            drop(file.all.splice(0..0, probes.all));
+        }
         None => files.push(probes),
+    }
+}
+
+/// Arms that single steps alone answer for, and that nobody asked.
+fn unanswered(cases: &[Case], files: &mut [Findings]) {
+    for case in cases {
+        let of_experiment = |file: &&Findings| file.experiment == case.asked.experiment;
+        let is_answered =
+            |arm: &str| files.iter().filter(of_experiment).any(|file| file.steps_of(Some(arm)).is_some());
+        let is_there = |arm: &&String| case.asked.arms.iter().any(|(label, _)| label == *arm);
+        let missed = case.baseline.by_steps_alone.iter().filter(is_there).filter(|arm| !is_answered(arm));
+        let finding =
+            |arm: &String| Finding::new(Some(arm), Subject::Probe, Verdict::NotComparable(Bar::NotProbed));
+        let missed: Vec<Finding> = missed.map(finding).collect();
+        let is_of = |file: &&mut Findings| {
+            (&file.experiment, &file.profile) == (&case.asked.experiment, &case.asked.profile)
+        };
+        if let Some(file) = files.iter_mut().find(is_of) {
+            file.all.extend(missed);
+        }
     }
 }
 
@@ -155,6 +214,7 @@ struct Request {
 /// The baselines and the probes that were asked for, and findings about those that are of no use.
 fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<Cases> {
     let (mut cases, mut probed, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    let mut file_names = BTreeSet::new();
     let profile = args.profile();
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
     let mut known = BTreeSet::new();
@@ -162,7 +222,15 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<Cases> {
         known.insert(experiment.id.clone());
         let named = workspace.named(&experiment);
         let before = cases.len() + probed.len() + files.len();
-        // Under the profile that was asked for, else under each.
+        for under in experiment.each() {
+            let (id, profile) = (&under.id, &under.profile.name);
+            file_names.extend([baseline::file_name(id, profile), probes::file_name(id, profile)]);
+        }
+        // Under the profile that was asked for, else under each. Steps of another answer for one that has none.
+        if profile.is_some() && matches!(workspace.probes(&experiment), Ok(None)) {
+            let steps = experiment.each().find_map(|under| Some((workspace.probes(&under).ok()??, under)));
+            probed.extend(steps.map(|(probes, under)| (under, probes)));
+        }
         let asked_for = experiment.clone();
         let each = experiment
             .each()
@@ -192,13 +260,19 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<Cases> {
     }
     // What is inside the program belongs together: a test sees to it.
     if let Some(folder) = workspace.baselines().filter(|_| args.experiments.is_empty()) {
-        files.extend(orphans(&folder, &known, profile.as_ref())?);
+        files.extend(orphans(&folder, &known, &file_names, profile.as_ref())?);
     }
     Ok(Cases { cases, probed, files })
 }
 
-/// Baselines whose experiment is gone, and files that are no baselines.
-fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName>) -> Result<Vec<Findings>> {
+/// Baselines whose experiment is gone, or that profile of it, and files that are no baselines. `file_names` are those of the
+/// experiments there are.
+fn orphans(
+    folder: &Path,
+    known: &BTreeSet<String>,
+    file_names: &BTreeSet<String>,
+    profile: Option<&ProfileName>,
+) -> Result<Vec<Findings>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
@@ -208,12 +282,11 @@ fn orphans(folder: &Path, known: &BTreeSet<String>, profile: Option<&ProfileName
     names.sort_unstable();
     let mut orphans = Vec::new();
     for name in names {
-        // A name may have dots of its own.
+        // A name may have dots of its own. Which profiles an experiment has is known of those that were looked at.
         let is_of = |id: &str| name.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'));
+        let is_there = file_names.contains(&name) || (profile.is_some() && known.iter().any(|id| is_of(id)));
         match baseline::parse_file_name(&name).or_else(|| probes::parse_file_name(&name)) {
-            Some((experiment, of))
-                if !known.iter().any(|id| is_of(id)) && profile.is_none_or(|asked| *asked == of) =>
-            {
+            Some((experiment, of)) if !is_there && profile.is_none_or(|asked| *asked == of) => {
                 orphans.push(Findings::orphaned(&experiment, of));
             }
             Some(_) => {}
@@ -230,7 +303,7 @@ impl Case {
     /// Every arm under the seeds that were asked for, else under the first of the baseline's.
     fn first(&self, args: &CheckArgs) -> Result<Request> {
         let Some(SeedList(asked)) = &args.seeds else {
-            return Ok(self.request(|arm| self.seeds(arm).into_iter().take(FIRST_SEEDS).collect(), |_| true));
+            return Ok(self.request(|arm| self.first_seeds(arm), |_| true));
         };
         for arm in &self.baseline.arms {
             let known = self.seeds(&arm.label);
@@ -268,6 +341,15 @@ impl Case {
             }
         };
         self.request(seeds, is_wanted)
+    }
+
+    /// Some that finished, and one that diverged: it has no numbers.
+    fn first_seeds(&self, arm: &str) -> Vec<Seed> {
+        let Some(arm) = self.baseline.arm(arm) else { return Vec::new() };
+        let finished = arm.runs.iter().map(|run| run.seed).take(FIRST_SEEDS);
+        let mut seeds: Vec<Seed> = finished.chain(arm.diverged.iter().copied().take(1)).collect();
+        seeds.sort_unstable();
+        seeds
     }
 
     fn seeds(&self, arm: &str) -> Vec<Seed> {

@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use pinbench::analyse::gate::probe::{changed_keys, compare, structure};
 use pinbench::analyse::gate::{Alarm, Bar, Finding, Findings, Subject, Verdict};
-use pinbench::experiment::Experiment;
-use pinbench::experiment::Trial;
 use pinbench::experiment::plan::{Device, Plan, PlanName};
 use pinbench::experiment::probe::{Answers, Probe, ProbeFile, ProbedArm, SEEDS, Stored};
+use pinbench::experiment::{Arm, Experiment, PlanChange, PlanHash, Trial};
 use pinbench::planted::Planted;
 use pinbench::schedule::{Children, Ending, Executor as _, Instructions, Interrupt, Job, ProbeTask, Task};
 use pinbench::text;
@@ -20,6 +19,14 @@ use crate::cmd::workspace::Workspace;
 /// By id.
 type Asked = BTreeMap<String, Probe>;
 type Found = BTreeMap<String, Answers>;
+
+/// A way in which probes are taken.
+struct Way<'a> {
+    name: &'a str,
+    plan: Plan,
+    instructions: Instructions,
+    nudged: bool,
+}
 
 /// An honest way to compute the same.
 pub(crate) struct Twin {
@@ -32,6 +39,13 @@ pub(crate) struct Twin {
 
 const fn twin(name: &'static str, plan: PlanName, threads: u32) -> Twin {
     Twin { name, plan, threads, instructions: Instructions::Own, nudged: false }
+}
+
+impl Twin {
+    fn way(&self) -> Way<'static> {
+        let plan = Plan::named(self.plan, self.threads, Device::Cpu);
+        Way { name: self.name, plan, instructions: self.instructions, nudged: self.nudged }
+    }
 }
 
 /// What is stored.
@@ -60,7 +74,7 @@ pub(crate) fn accept(
     for (number, twin) in std::iter::once(&PLAIN).chain(&TWINS).enumerate() {
         let (networks, of) = (text::plural(all.len(), "network"), TWINS.len() + 1);
         workspace.note(&format!("single steps of {networks}, {} of {of}: {}", number + 1, twin.name));
-        let Some(found) = ask(workspace, &all, twin, None, interrupt)? else { return Ok(None) };
+        let Some(found) = ask(workspace, &all, &twin.way(), None, interrupt)? else { return Ok(None) };
         answers.push(found);
     }
     let Some((plain, twins)) = answers.split_first() else { return Ok(None) };
@@ -95,12 +109,24 @@ pub(crate) fn check(
     planted: Option<Planted>,
     interrupt: &Interrupt,
 ) -> Result<Option<Vec<Findings>>> {
-    let mut all = Asked::new();
+    // Each arm under its own plan: what is stored is of one plan, and honest others are within rounding of it.
+    let mut by_plan: BTreeMap<PlanHash, (Plan, Asked)> = BTreeMap::new();
     for (experiment, file) in cases {
-        let wanted = asked(experiment);
-        all.extend(wanted.into_iter().filter(|(id, _)| file.probes.contains_key(id)));
+        for arm in &experiment.profile.arms {
+            let (id, probe) = asked_of(arm);
+            if file.probes.contains_key(&id) {
+                let plan = plan_of(arm);
+                by_plan.entry(plan.hash()).or_insert_with(|| (plan, Asked::new())).1.insert(id, probe);
+            }
+        }
     }
-    let Some(found) = ask(workspace, &all, &PLAIN, planted, interrupt)? else { return Ok(None) };
+    let mut found = FoundUnder::new();
+    for (hash, (plan, all)) in by_plan {
+        let name = plan.to_string();
+        let way = Way { name: &name, plan, ..PLAIN.way() };
+        let Some(answers) = ask(workspace, &all, &way, planted, interrupt)? else { return Ok(None) };
+        found.extend(answers.into_iter().map(|(id, answers)| ((id, hash), answers)));
+    }
     let of_case = |(experiment, file): &(Experiment, ProbeFile)| Findings {
         experiment: experiment.id.clone(),
         named: workspace.named(experiment),
@@ -111,10 +137,31 @@ pub(crate) fn check(
     Ok(Some(cases.iter().map(of_case).collect()))
 }
 
+/// By id and plan.
+type FoundUnder = BTreeMap<(String, PlanHash), Answers>;
+
+/// What the arm says of its plan, on one thread. A plan that this machine cannot train under cannot be asked either.
+fn plan_of(arm: &Arm) -> Plan {
+    let plain = PLAIN.way().plan;
+    let change = PlanChange { threads: Some(plain.threads), ..arm.plan.clone() };
+    let own = change.apply(&plain);
+    if is_possible(&own) { own } else { plain }
+}
+
+#[cfg(feature = "torch")]
+fn is_possible(plan: &Plan) -> bool {
+    pinbench::train::check_device(plan).is_ok()
+}
+
+#[cfg(not(feature = "torch"))]
+fn is_possible(_: &Plan) -> bool {
+    true
+}
+
 fn findings(
     experiment: &Experiment,
     file: &ProbeFile,
-    found: &Found,
+    found: &FoundUnder,
     planted: Option<Planted>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -138,7 +185,7 @@ fn findings(
             continue;
         }
         let id = Probe::of(&arm.config).id().to_string();
-        findings.push(match (file.probes.get(&id), found.get(&id)) {
+        findings.push(match (file.probes.get(&id), found.get(&(id.clone(), plan_of(arm).hash()))) {
             (Some(stored), Some(found)) => match compare(stored, found) {
                 None => finding(Verdict::Holds),
                 Some(change) => finding(Verdict::Alarm(Alarm::Changed(change))),
@@ -147,35 +194,42 @@ fn findings(
             _ => finding(Verdict::NotComparable(Bar::NotProbed)),
         });
     }
+    for stored in &file.arms {
+        if !experiment.profile.arms.iter().any(|arm| arm.label == stored.arm) {
+            let verdict = Verdict::NotComparable(Bar::OrphanedArm);
+            findings.push(Finding::new(Some(&stored.arm), Subject::Probe, verdict));
+        }
+    }
     findings
 }
 
 /// What the arms of an experiment ask, each once.
 fn asked(experiment: &Experiment) -> Asked {
-    let probe = |arm: &pinbench::experiment::Arm| {
-        let probe = Probe::of(&arm.config);
-        (probe.id().to_string(), probe)
-    };
-    experiment.profile.arms.iter().map(probe).collect()
+    experiment.profile.arms.iter().map(asked_of).collect()
+}
+
+fn asked_of(arm: &Arm) -> (String, Probe) {
+    let probe = Probe::of(&arm.config);
+    (probe.id().to_string(), probe)
 }
 
 /// What the probes answer in a process of that kind.
 fn ask(
     workspace: &Workspace,
     asked: &Asked,
-    twin: &Twin,
+    way: &Way,
     planted: Option<Planted>,
     interrupt: &Interrupt,
 ) -> Result<Option<Found>> {
     // What takes no thread of another: one process a core.
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let mut parts = vec![Asked::new(); (cores / twin.threads).max(1) as usize];
+    let mut parts = vec![Asked::new(); (cores / way.plan.threads).max(1) as usize];
     let processes = parts.len();
     for (number, (id, probe)) in asked.iter().enumerate() {
         parts[number % processes].insert(id.clone(), probe.clone());
     }
     let found = std::thread::scope(|scope| {
-        let ask = |part| scope.spawn(move || ask_one(workspace, part, twin, planted, interrupt));
+        let ask = |part| scope.spawn(move || ask_one(workspace, part, way, planted, interrupt));
         let asking: Vec<_> = parts.iter().map(ask).collect();
         let ended = asking.into_iter().map(|asking| asking.join());
         ended.map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
@@ -192,7 +246,7 @@ fn ask(
 fn ask_one(
     workspace: &Workspace,
     asked: &Asked,
-    twin: &Twin,
+    way: &Way,
     planted: Option<Planted>,
     interrupt: &Interrupt,
 ) -> Result<Option<Found>> {
@@ -202,15 +256,14 @@ fn ask_one(
     fs::write(&questions, serde_json::to_vec(asked)?)
         .with_context(|| format!("cannot write '{}'", questions.display()))?;
     let trial = Trial { config: first.config.clone(), seed: SEEDS[0] };
-    let plan = Plan::named(twin.plan, twin.threads, Device::Cpu);
     let task = Task::Probe(ProbeTask {
         asked: questions,
         out: out.clone(),
-        instructions: twin.instructions,
-        nudged: twin.nudged,
+        instructions: way.instructions,
+        nudged: way.nudged,
         fault: planted,
     });
-    let job = workspace.job(trial, plan, folder.path(), task, String::new());
+    let job = workspace.job(trial, way.plan.clone(), folder.path(), task, String::new());
     let job = Job { store: folder.path().to_owned(), ..job };
     match Children::of_this_program(interrupt)?.execute(&job, &mut |_| {})? {
         Ending::Done => {
@@ -218,7 +271,7 @@ fn ask_one(
             Ok(Some(serde_json::from_slice(&text).context("the answers of a probe cannot be read")?))
         }
         Ending::Interrupted => Ok(None),
-        Ending::Died { reason } => bail!("the probes could not be taken under '{}': {reason}", twin.name),
+        Ending::Died { reason } => bail!("the probes could not be taken under '{}': {reason}", way.name),
         other => bail!("the probes ended otherwise than a probe does ({other:?}); this is a bug in pinbench"),
     }
 }

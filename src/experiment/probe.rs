@@ -52,10 +52,12 @@ impl Probe {
     pub fn of(config: &Config) -> Self {
         let whole = config.train.batch;
         let batch = whole.min(BATCH);
+        // A BatchNorm over one value gives its bias, whatever comes before it.
+        let few = |images: u32| images.max(2).min(batch);
         // Two batches and a half.
-        let images = 2 * batch + batch.div_ceil(2);
+        let images = 2 * batch + few(batch.div_ceil(2));
         let Train { micro_batch, label_smoothing, .. } = config.train;
-        let small = |part: u32| if part >= whole { batch } else { (batch * part / whole).max(1) };
+        let small = |part: u32| if part >= whole { batch } else { few(batch * part / whole) };
         let is_scheduled = config.optim.schedule.is_some() || config.optim.warm_up.is_some();
         // Without a schedule no step depends on how long the training is.
         let length = match is_scheduled {

@@ -246,7 +246,7 @@ fn summary(findings: &Findings) -> String {
     }
     if !found.is_empty() {
         text.push_str(&format!(
-            " Found with {} probability, over all seeds of the baseline: worse by {}.",
+            " Found with {} probability, where the first seeds call for all of the baseline: worse by {}.",
             percent(POWER),
             found.join(", ")
         ));
@@ -273,7 +273,10 @@ fn reason(findings: &Findings, finding: &Finding) -> Option<String> {
             format!("{}{recurred}{rounding}", alarm_reason(alarm, finding, comparison))
         }
         Verdict::Inconclusive(doubt) => doubt_reason(doubt, comparison),
-        Verdict::NotComparable(bar) => bar.message(&findings.experiment, &findings.named, &findings.profile),
+        Verdict::NotComparable(bar) => {
+            let profile = finding.profile.as_ref().unwrap_or(&findings.profile);
+            bar.message(&findings.experiment, &findings.named, profile)
+        }
     };
     Some(reason)
 }

@@ -139,7 +139,11 @@ impl ArmFound {
     }
 
     pub fn exit(&self, is_timed: bool) -> Exit {
-        self.time_exit(is_timed).map_or(self.bits.exit(), |time| time.max(self.bits.exit()))
+        match (&self.bits, self.time_exit(is_timed)) {
+            // Nothing was compared.
+            (Bits::NotPromised(_), None) => Exit::NotComparable,
+            (bits, time) => time.map_or(bits.exit(), |time| time.max(bits.exit())),
+        }
     }
 }
 

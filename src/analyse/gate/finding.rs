@@ -31,6 +31,8 @@ pub struct Finding {
     pub evidence: Option<Evidence>,
     /// A rerun raised the same alarm.
     pub recurred: bool,
+    /// Profile of the file that it is of, where that is not the findings'.
+    pub profile: Option<ProfileName>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,7 +136,7 @@ impl Findings {
 
 impl Finding {
     pub fn new(arm: Option<&str>, subject: Subject, verdict: Verdict) -> Self {
-        Self { arm: arm.map(str::to_owned), subject, verdict, evidence: None, recurred: false }
+        Self { arm: arm.map(str::to_owned), subject, verdict, evidence: None, recurred: false, profile: None }
     }
 
     pub fn exit(&self) -> Exit {
@@ -146,7 +148,8 @@ impl Finding {
                 | Alarm::Structure { .. }
                 | Alarm::Weights
                 | Alarm::Measured
-                | Alarm::Better,
+                | Alarm::Better
+                | Alarm::Finished { .. },
             ) => Exit::Changed,
             Verdict::Alarm(_) => Exit::Regressed,
             Verdict::Inconclusive(_) => Exit::Inconclusive,

@@ -67,6 +67,12 @@ pub fn judge(asked: &Asked, baseline: Option<&Baseline>, fresh: &[Sample]) -> Fi
             drafts.push(Draft::Settled(Finding::new(Some(&stored.label), Subject::Baseline, verdict)));
         }
     }
+    for label in &baseline.by_steps_alone {
+        if !asked.arms.iter().any(|(known, _)| known == label) {
+            let verdict = Verdict::NotComparable(Bar::OrphanedArm);
+            drafts.push(Draft::Settled(Finding::new(Some(label), Subject::Baseline, verdict)));
+        }
+    }
     let alpha = alpha(baseline);
     Findings {
         experiment: asked.experiment.clone(),
@@ -92,6 +98,22 @@ pub fn compare_baselines(old: &Baseline, new: &Baseline) -> Vec<Finding> {
         (arm.label.clone(), runs.collect())
     };
     compare_values(old, &new.arms.iter().map(values).collect())
+}
+
+/// Arms of which a seed finished and diverges now, or that have no seed in common, so that nothing says that they are no worse.
+pub fn not_borne_out(old: &Baseline, new: &Baseline) -> Vec<String> {
+    let list = |seeds: &[Seed]| seeds.iter().map(Seed::to_string).collect::<Vec<_>>().join(", ");
+    let of_arm = |arm: &ArmBaseline| {
+        let before: Vec<Seed> = old.arm(&arm.label)?.runs.iter().map(|run| run.seed).collect();
+        let lost: Vec<Seed> = arm.diverged.iter().copied().filter(|seed| before.contains(seed)).collect();
+        let has_common = arm.runs.iter().any(|run| before.contains(&run.seed));
+        match (lost.is_empty(), has_common || before.is_empty()) {
+            (false, _) => Some(format!("'{}': seed {} finished and diverges now", arm.label, list(&lost))),
+            (true, false) => Some(format!("'{}': no seed that finished is in both", arm.label)),
+            (true, true) => None,
+        }
+    };
+    new.arms.iter().filter_map(of_arm).collect()
 }
 
 /// Every quantity of each arm that has values, by seed.
@@ -261,7 +283,10 @@ fn endings(stored: &ArmBaseline, baseline: &Baseline, by_seed: &BTreeMap<Seed, &
                 verdict = verdict.or(Some(Verdict::Holds));
             }
             Ending::Diverged { step, loss } => {
-                if !may_diverge || stored.runs.iter().any(|run| run.seed == seed) {
+                // Where rounding decides which seeds diverge, another machine's are others.
+                let must_finish =
+                    stored.runs.iter().any(|run| run.seed == seed) && is_alike(sample, stored, baseline);
+                if !may_diverge || must_finish {
                     let alarm = Alarm::Diverged { seed, step: *step, loss: loss.clone() };
                     return Some(Verdict::Alarm(alarm));
                 }

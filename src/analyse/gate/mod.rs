@@ -32,7 +32,7 @@ mod verdict;
 pub use accept::{AcceptError, Stamp, accept, changes, too_blunt};
 pub use confirm::{Rerun, confirm};
 pub use finding::{Bits, Evidence, Exit, Finding, Findings, Moved, Subject};
-pub use judge::{Asked, compare_baselines, judge};
+pub use judge::{Asked, compare_baselines, judge, not_borne_out};
 pub use sample::{Ending, Numbers, Sample};
 pub use tolerance::{ACCURACY_EFFECT, Comparison, LOSS_EFFECT, Look, POWER};
 pub use verdict::{Alarm, Bar, Doubt, Verdict};
