@@ -431,6 +431,9 @@ class Part:
         self.words = {"order": "above", "equal": "equal to", "bound": "below" if below else "above", "about": "about"}.get(form)
         self.below = below
         self.of = [e.per_seed(a, self.metric, "alone" if len(arms) == 1 else "beside") for a in arms]
+        if len(arms) > 1 and base(self.metric) in TIMES:  # "the runs are of 20 steps or fewer, which are mostly the first one"
+            steps = lambda a, seed: (e.runs[a, e.by_metric[a, self.metric][seed]["run"]]["outcome"] or {}).get("steps", 21)
+            self.of = [{seed: x for seed, x in known.items() if steps(a, seed) > 20} for a, known in zip(arms, self.of)]
         if self.ratio:  # read off: a seed without a number above 0 is left out
             self.of = [{seed: x for seed, x in known.items() if x > 0} for known in self.of]
         trials = [e.trial.get(a, a) for a in arms]
@@ -847,6 +850,7 @@ WIDEST_RATIO = 100
 N = r"([+\u2212-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\u221e))"
 SHOWN = [(rf"^{N}", ["estimate"]), (rf"^[^;]*95 % interval {N} to {N}", ["low", "high"]),
          (rf"(?:least effect that matters|by at least) {N}", ["margin"]), (rf"to be compared with {N}", ["bound"]),
+         (rf"to be within {N} of {N}", ["margin", "bound"]),
          (rf"; {N} seeds?\b", ["seeds"]), (rf"above in {N} of {N} seeds", ["held", "seeds"]),
          (rf"share of all seeds {N} to {N}\)", ["share low", "share high"]), (rf"With {N} seeds? and this spread", ["seeds"]),
          (rf"effect size d = {N}", ["effect_size"]),

@@ -16,9 +16,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analyse::block::Barred;
 use crate::analyse::comparison::{Comparison, Kind, widest};
 use crate::analyse::measure::Measures;
-use crate::analyse::summary::Summary;
+use crate::analyse::summary::{Summary, is_short};
 use crate::analyse::verdict::{Assessment, Bound, Evidence, Verdict, overall, parts};
 use crate::analyse::{needs, quantity};
 use crate::digest::Digest;
@@ -305,7 +306,9 @@ impl Arms<'_> {
         for (run, measures) in &arm.counted {
             let seed = run.record.trial.seed;
             if facts.is_timing
-                && let Some(why) = self.summary.why_untimed(arm, run, kind.is_of_arms())
+                && let Some(why) = (kind.is_of_arms() && is_short(run))
+                    .then_some(&Barred::Short)
+                    .or_else(|| self.summary.why_untimed(arm, run, kind.is_of_arms()))
             {
                 let text = Words::each(|words| {
                     let (metric, why) = (words.metric(metric), why.say(words));

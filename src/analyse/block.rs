@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analyse::measure::WARM_UP_STEPS;
 use crate::experiment::PlanChange;
 use crate::machine::GpuClocks;
 use crate::record::{LoadedRun, RunId, RunRecord, are_together};
@@ -31,6 +32,8 @@ pub enum Barred {
     Disturbed,
     /// Most seeds ran under another plan or on another machine.
     Elsewhere,
+    /// The run is a few steps, which are mostly the first one.
+    Short,
 }
 
 impl Barred {
@@ -48,6 +51,7 @@ impl Barred {
             Self::Programs | Self::Apart => "caveat.advice-retime",
             Self::Throttled => "caveat.advice-throttled",
             Self::Disturbed => "caveat.advice-disturbed",
+            Self::Short => "caveat.advice-short",
         })
     }
 
@@ -64,6 +68,7 @@ impl Barred {
             Self::Throttled => words.say("caveat.throttled", &[]),
             Self::Disturbed => words.say("caveat.others-used", &[]),
             Self::Elsewhere => words.say("caveat.elsewhere", &[]),
+            Self::Short => words.say("caveat.short", &[("least", &WARM_UP_STEPS)]),
         }
     }
 }

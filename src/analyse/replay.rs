@@ -285,6 +285,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 mod tests {
     use super::*;
     use crate::analyse::samples;
+    use crate::row::Split;
 
     fn run() -> LoadedRun {
         let mut run = samples::finished(&samples::profile().arms[0], 0);
@@ -313,6 +314,16 @@ mod tests {
         let found = compare(&run(), &run(), None);
         assert_eq!((found.grade, found.expected), (Grade::Identical, Grade::Identical));
         assert!(found.is_as_expected() && found.changes.is_empty() && found.parting.is_none());
+    }
+
+    /// The steps of both are the same, and what one measures of the weights is broken.
+    #[test]
+    fn equal_steps_do_not_bear_out_another_accuracy() {
+        let (whole, mut other) = (run(), run());
+        let last = other.epochs.iter_mut().rev().find(|row| row.split == Split::Validation).unwrap();
+        last.accuracy = 0.1;
+        let found = compare(&whole, &other, None);
+        assert_eq!((found.grade, found.ulps), (Grade::Different, Some(0)), "{found:?}");
     }
 
     #[test]

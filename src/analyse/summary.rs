@@ -202,10 +202,21 @@ impl ArmSummary<'_> {
         format!("{} {plan}", self.arm.config.hash().short())
     }
 
+    /// Whether runs that count have steps, and the rows of none of them are kept.
+    pub fn lacks_rows(&self) -> bool {
+        let has_steps =
+            |run: &LoadedRun| run.record.outcome.as_ref().is_some_and(|outcome| outcome.steps > 0);
+        let mut runs = self.counted.iter().map(|(run, _)| run);
+        !self.counted.is_empty() && runs.all(|run| run.steps.is_empty() && has_steps(run))
+    }
+
     /// Why no warm step of the arm was timed; `None` where one was.
     pub fn why_untimed(&self, words: Words) -> Option<String> {
         if self.counted.iter().any(|(_, measures)| measures.timing.is_some()) {
             return None;
+        }
+        if self.lacks_rows() {
+            return Some(words.say("figure.no-rows", &[]));
         }
         let steps = self.counted.iter().map(|(run, _)| run.steps.len()).max();
         Some(match steps {
@@ -330,13 +341,14 @@ fn finished_by_seed<'a>(
     finished
 }
 
+/// A few steps are mostly the first one, which takes as long as several.
+pub(super) fn is_short(run: &LoadedRun) -> bool {
+    run.record.outcome.as_ref().is_some_and(|outcome| outcome.steps <= WARM_UP_STEPS as u64)
+}
+
 fn minutes_by_seed(counted: &[(&LoadedRun, Measures)]) -> BTreeMap<Seed, f64> {
-    // A few steps are mostly the first one, which takes as long as several.
-    let is_warm = |run: &LoadedRun| {
-        run.record.outcome.as_ref().is_none_or(|outcome| outcome.steps > WARM_UP_STEPS as u64)
-    };
     let minutes = |(run, measures): &(&LoadedRun, Measures)| {
-        measures.train_minutes.filter(|_| is_warm(run)).map(|minutes| (run.record.trial.seed, minutes))
+        measures.train_minutes.filter(|_| !is_short(run)).map(|minutes| (run.record.trial.seed, minutes))
     };
     counted.iter().filter_map(minutes).collect()
 }

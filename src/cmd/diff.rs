@@ -65,17 +65,16 @@ pub(crate) fn run(workspace: &Workspace, args: &DiffArgs) -> Result<ExitCode> {
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
 }
 
-/// A run by the start of its id, or the newest finished run of a trial.
+/// A run by the start of its id, or the newest run of a trial: a finished one, where there is one.
 fn find<'a>(records: &'a [RunRecord], id: &str) -> Result<&'a RunRecord> {
     let by_run: Vec<&RunRecord> = records.iter().filter(|record| record.run.0.starts_with(id)).collect();
-    let of_trial = |record: &&RunRecord| {
-        record.trial_id.to_string().starts_with(id) && record.status == Status::Finished
-    };
+    let of_trial = |record: &&RunRecord| record.trial_id.to_string().starts_with(id);
+    let finished = |record: &&RunRecord| of_trial(record) && record.status == Status::Finished;
     match by_run[..] {
         [one] => Ok(one),
-        [] => records.iter().rev().find(of_trial).ok_or_else(|| {
-            WrongUsage(format!("no run and no trial with an id that starts with '{id}'")).into()
-        }),
+        [] => records.iter().rev().find(finished).or_else(|| records.iter().rev().find(of_trial)).ok_or_else(
+            || WrongUsage(format!("no run and no trial with an id that starts with '{id}'")).into(),
+        ),
         _ => Err(WrongUsage(format!("'{id}' is the start of several run ids; give more of it")).into()),
     }
 }

@@ -107,6 +107,15 @@ pub(crate) fn run(workspace: &Workspace, args: &ReportArgs) -> Result<ExitCode> 
     let out = args.out.as_deref().unwrap_or(Path::new(DEFAULT_OUT));
     let profile = args.profile.name();
     let experiments = workspace.experiments(&args.experiments, profile.as_ref())?;
+    if let Some(varied) =
+        experiments.iter().find(|experiment| experiment.varied().name.is_some() && args.plan().is_some())
+    {
+        let id = &varied.id;
+        return Err(WrongUsage(format!(
+            "--plan: the arms of '{id}' differ by their plan, so that a page of it is of all of them"
+        ))
+        .into());
+    }
     let store = workspace.existing_store()?;
     let listing = workspace.listing(store.as_ref())?;
     let reporter = Reporter {

@@ -63,6 +63,12 @@ pub(super) fn experiment(source: &Source) -> Result<Experiment, LocatedError> {
     let reference = wire.reference.map(|reference| check_reference(source, &factors, arms, reference));
     let reference = reference.transpose()?;
     let id = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some(letter) = id.chars().find(|letter| "#%?".contains(*letter)) {
+        let message = format!(
+            "the file's name has a '{letter}', which ends or changes the address of a page; rename the file"
+        );
+        return Err(source.error(None, message));
+    }
     let claims = claims::claims(source, wire.claims, arms);
     Ok(Experiment {
         id,

@@ -79,6 +79,10 @@ impl Entry {
         for &language in input.languages {
             let words = Words::of(language);
             let mut view = entry(input, &summary, &assessments, is_made(language), words)?;
+            // Claims of two experiments may have one id.
+            for evidence in view.claims.iter_mut().flat_map(|claim| &mut claim.evidence) {
+                evidence.id = format!("{}-{}", input.experiment.id, evidence.id);
+            }
             for (view, assessment) in view.claims.iter_mut().zip(&assessments) {
                 if findings.contains(&view.id) && assessment.verdict != Verdict::NotEvaluated {
                     let anchor = format!("found-{}", view.anchor);
@@ -134,8 +138,12 @@ pub(super) fn view(
     let is_full = settings.iter().all(|setting| *setting == Setting::Own);
     let own: BTreeSet<&ProfileName> = entries.iter().filter_map(|entry| entry.own_setting.as_ref()).collect();
     let own_setting = match own.into_iter().collect::<Vec<_>>()[..] {
-        [one] if !is_full => Some(one.to_string()),
+        [one] if !is_full => Some(under(command, "reproduce", one)),
         _ => None,
+    };
+    let list = match profile.is_empty() {
+        true => command.replacen("pinbench reproduce", "pinbench list", 1),
+        false => under(command, "list", &ProfileName::from(profile.as_str())),
     };
     let mut experiments = experiment_views(entries, among, words);
     let findings = match front {
@@ -147,7 +155,10 @@ pub(super) fn view(
         profile,
         is_full,
         is_reduced: !settings.contains(&Setting::Other),
+        is_mixed: !is_full && settings.contains(&Setting::Own),
         own_setting,
+        list,
+        has_questions: experiments.iter().any(|experiment| experiment.question.is_some()),
         many,
         ruler: strip::ruler()?,
         counts,
@@ -354,12 +365,27 @@ fn why_untested(claims: &[(&str, Option<&String>)]) -> Option<String> {
     Some(if alike.len() == claims.len() { reason } else { format!("{}: {reason}", alike.join(", ")) })
 }
 
+impl Beside {
+    /// Its row, by the start of its experiment's id where no other has it: `m1 · 64`.
+    fn shown(&self, entries: &[Entry]) -> Row {
+        fn short(id: &str) -> &str {
+            id.split('-').next().unwrap_or(id)
+        }
+        let id = self.row.name.en().split(" · ").next().unwrap_or_default();
+        let is_alone = entries.iter().filter(|entry| short(&entry.id) == short(id)).count() == 1;
+        let name = |name: &str| match name.strip_prefix(id) {
+            Some(rest) if is_alone => format!("{}{rest}", short(id)),
+            _ => name.to_owned(),
+        };
+        Row { name: Localised::each(|language| name(self.row.name.to(language))), ..self.row }
+    }
+}
+
 /// What references have numbers of and machines do not change much: times are theirs alone.
 const COMPARED: [Quantity; 4] =
     [Quantity::ValAcc, Quantity::TrainAcc, Quantity::ValLoss, Quantity::TrainLoss];
 
 fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
-    let short = id.split('-').next().unwrap_or(id);
     let mut found = Vec::new();
     for quantity in COMPARED {
         let metric = Metric { quantity, at: None };
@@ -368,11 +394,24 @@ fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
                 arm.counted.iter().filter_map(|(run, measures)| quantity::value(metric, run, measures));
             let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
             let Some((ours, theirs)) = stats::mean(&values).zip(arm.reported(metric)) else { continue };
-            let name = Localised::each(|language| format!("{short} · {}", arm.name.to(language)));
+            let name = Localised::each(|language| format!("{id} · {}", arm.name.to(language)));
             found.push(Beside { quantity, set: arm.arm.config.data.set, row: Row { name, ours, theirs } });
         }
     }
     found
+}
+
+/// The command of the index as one of `verb` under `profile`, of the same experiments.
+fn under(command: &str, verb: &str, profile: &ProfileName) -> String {
+    // What comes behind the profile says how to train.
+    let experiments = command.split(" --").next().unwrap_or(command);
+    let shelf = command.split(" --experiments ").nth(1).and_then(|rest| rest.split(" --").next());
+    let shelf = shelf.map(|shelf| format!(" --experiments {shelf}")).unwrap_or_default();
+    format!(
+        "{}{shelf}{}",
+        experiments.replacen("pinbench reproduce", &format!("pinbench {verb}"), 1),
+        profile.option()
+    )
 }
 
 /// A figure for each data set.
@@ -387,9 +426,9 @@ fn compared(quantity: Quantity, entries: &[Entry], words: Words) -> Result<Vec<F
     }
     let metric = Metric { quantity, at: None };
     let figure = |set: Name| {
-        let rows: Vec<&Row> =
-            all.iter().filter(|beside| beside.set == set).map(|beside| &beside.row).collect();
-        dumbbell::draw(&rows, metric, set, words)
+        let rows: Vec<Row> =
+            all.iter().filter(|beside| beside.set == set).map(|beside| beside.shown(entries)).collect();
+        dumbbell::draw(&rows.iter().collect::<Vec<_>>(), metric, set, words)
     };
     sets.into_iter().map(figure).collect()
 }

@@ -102,7 +102,8 @@ pub(super) fn times(summary: &Summary, words: Words) -> Result<TableView, Figure
     let mut rows = Vec::new();
     for (arm, look) in Look::each(summary) {
         let spreads = &arm.spreads;
-        let is_short = timed && !arm.counted.is_empty() && arm.why_untimed(words).is_some();
+        let is_short =
+            timed && !arm.counted.is_empty() && !arm.lacks_rows() && arm.why_untimed(words).is_some();
         let warm = |spread| match is_short {
             true => CellView::number(words.word("table.too-few"))
                 .with_note(words.say("table.needs", &[("n", &WARM_UP_STEPS)])),

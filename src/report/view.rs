@@ -194,7 +194,12 @@ pub(super) struct IndexView {
     pub is_full: bool,
     pub is_reduced: bool,
     /// Of the index of a smaller setting, the profile that is the experiments' own.
+    pub is_mixed: bool,
+    /// The command that runs the files at their own setting, where these are not.
     pub own_setting: Option<String>,
+    /// The command that lists them.
+    pub list: String,
+    pub has_questions: bool,
     /// How many claims have which verdict, of whom.
     pub counts: Vec<CountGroupView>,
     pub many: ManyView,

@@ -620,4 +620,17 @@ mod tests {
         let doubled: Vec<Sample> = elsewhere.iter().chain(&elsewhere).cloned().collect();
         assert_eq!(judge(&asked, Some(&baseline), &doubled), judge(&asked, Some(&baseline), &elsewhere));
     }
+
+    #[test]
+    fn a_seed_that_finished_and_diverges_and_seeds_that_nobody_shares_bear_nothing_out() {
+        let (_, old, _) = study(3);
+        assert_eq!(not_borne_out(&old, &old), [""; 0]);
+        let mut new = old.clone();
+        let seed = new.arms[0].runs.remove(1).seed;
+        new.arms[0].diverged.push(seed);
+        assert!(not_borne_out(&old, &new)[0].contains("seed 1 finished and diverges now"));
+        let mut other = old.clone();
+        other.arms[0].runs.iter_mut().for_each(|run| run.seed = Seed(run.seed.0 + 100));
+        assert!(not_borne_out(&old, &other)[0].contains("no seed that finished is in both"));
+    }
 }

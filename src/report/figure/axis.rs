@@ -101,7 +101,16 @@ impl Axis {
         };
         let digits: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
         let choices = digits.map(ticks_of);
-        let ticks = choices.iter().find(|ticks| ticks.len() <= most).unwrap_or(&choices[2]).clone();
+        let ticks = choices.iter().find(|ticks| ticks.len() <= most).unwrap_or(&choices[2]);
+        // More decades than there is room for: every second of them, or third.
+        let every = ticks.len().div_ceil(most.max(1)).max(1);
+        let mut ticks: Vec<Tick> = ticks.iter().step_by(every).cloned().collect();
+        if ticks.len() < 2 {
+            // One tick alone is no scale.
+            let (low, high) = apart(low, high);
+            let linear = Self::exact(title, low, high, most);
+            ticks = linear.ticks.into_iter().filter(|tick| tick.value > 0.0).collect();
+        }
         Self { title: title.to_owned(), ticks, range: low..high, is_log: true }
     }
 
@@ -130,11 +139,27 @@ fn tick_step(span: f64, most: usize) -> f64 {
     digit.unwrap_or(10.0) * unit
 }
 
+/// From here on a number is read by its zeros.
+const LARGE: f64 = 1e7;
+
+/// `2·10⁸`.
+fn power(value: f64) -> String {
+    let exponent = (value.log10() + 1e-9).floor();
+    let digits = format!("{}", (value / 10_f64.powf(exponent) * 100.0).round() / 100.0);
+    let raised: String = format!("{exponent}")
+        .chars()
+        .filter_map(|digit| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit.to_digit(10)? as usize))
+        .collect();
+    if digits == "1" { format!("10{raised}") } else { format!("{digits}·10{raised}") }
+}
+
 /// Written with as many decimals as a tick `step` needs, and no more.
 fn tick(value: f64, step: f64) -> Tick {
     let places = (-(step * (1.0 + 1e-9)).log10().floor()).max(0.0) as usize;
     let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
-    let label = if places == 0 && value >= 0.0 {
+    let label = if value >= LARGE {
+        power(value)
+    } else if places == 0 && value >= 0.0 {
         text::count(value.round() as u64)
     } else {
         text::fixed(value, places)
@@ -167,7 +192,9 @@ mod tests {
     fn a_logarithmic_axis_thins_its_ticks_as_decades_come() {
         assert_eq!(labels(&Axis::log("", 0.04, 2.4, 8)), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
         assert_eq!(labels(&Axis::log("", 0.04, 2.4, 4)), ["0.1", "0.3", "1"]);
-        assert_eq!(labels(&Axis::log("", 1e-4, 1e3, 5)).len(), 8);
+        assert_eq!(labels(&Axis::log("", 1e-4, 1e3, 5)).len(), 4);
+        assert_eq!(labels(&Axis::log("", 1.0, 1e28, 4)), ["1", "10⁸", "10¹⁶", "10²⁴"]);
+        assert_eq!(labels(&Axis::log("", 2.24, 2.37, 5)), ["2.25", "2.30", "2.35"]);
         assert_eq!(labels(&Axis::log("", 1.0, 200.0, 3)), ["1", "10", "100"]);
     }
 

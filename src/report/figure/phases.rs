@@ -2,7 +2,7 @@
 
 use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::analyse::Summary;
+use crate::analyse::{ArmSummary, Summary};
 use crate::clock::Phase;
 use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
@@ -57,6 +57,7 @@ pub(crate) fn draw(summary: &Summary, words: Words) -> Result<FigureView, Figure
             words.say("figure.phases", &[]) + &missing.unwrap_or_default()
         }
         Some(barred) => words.say("figure.not-drawn", &[("why", &barred.say(words))]),
+        None if summary.arms.iter().any(ArmSummary::lacks_rows) => words.say("figure.no-rows", &[]),
         None => words.say("figure.not-warm", &[]),
     };
     let failed = |source| FigureError { figure: id, source };

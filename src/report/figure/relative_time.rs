@@ -1,6 +1,6 @@
 //! Training time of each arm as a multiple of the first arm's, beside that of the reference.
 
-use crate::analyse::{ArmSummary, Summary};
+use crate::analyse::{ArmSummary, Summary, WARM_UP_STEPS};
 use crate::report::figure::axis::Axis;
 use crate::report::figure::plot::{Drawn, Plot, Size, UNITS_PER_PIXEL, picture};
 use crate::report::figure::style::{Ink, Look, Mark};
@@ -65,6 +65,9 @@ fn caption(bars: &[Bar], summary: &Summary, words: Words) -> String {
     let Some(first) = bars.first() else {
         return match summary.times_barred_by() {
             Some(barred) => words.say("figure.not-drawn", &[("why", &barred.say(words))]),
+            None if summary.arms.first().is_some_and(|first| !first.counted.is_empty()) => {
+                words.say("caveat.short", &[("least", &WARM_UP_STEPS)])
+            }
             None => words.say("figure.no-first", &[]),
         };
     };

@@ -76,7 +76,9 @@ impl KeptError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::None { .. } => true,
-            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Read { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
             _ => false,
         }
     }
