@@ -141,16 +141,16 @@ pub(super) fn view(
         [one] if !is_full => Some(under(command, "reproduce", one)),
         _ => None,
     };
-    let list = match profile.is_empty() {
-        true => command.replacen("pinbench reproduce", "pinbench list", 1),
-        false => under(command, "list", &ProfileName::from(profile.as_str())),
-    };
     let mut experiments = experiment_views(entries, among, words);
     let findings = match front {
         Some(front) => findings(&front.findings, &mut experiments, explanations, words)?,
         None => Vec::new(),
     };
     let compared = |quantity| compared(quantity, entries, words);
+    let mut unrun = experiments.iter().filter(|one| !one.has_runs && !one.is_elsewhere);
+    // The command of the index need not be of those that were not run.
+    let of_all = if unrun.all(|one| command.contains(&one.id)) { command } else { "pinbench reproduce" };
+    let list = under(of_all, "list", &ProfileName::from(profile.as_str()));
     Ok(IndexView {
         profile,
         is_full,
