@@ -17,7 +17,9 @@ def test_files() -> set[pathlib.Path]:
         for name in re.findall(r"#\[cfg\(test\)\]\n(?:#\[[^\n]*\]\n)*(?:pub(?:\([^)]*\))? )?mod (\w+);", file.read_text()):
             folder = file.parent if file.name in ("mod.rs", "lib.rs", "main.rs") else file.with_suffix("")
             found |= {folder / f"{name}.rs", folder / name / "mod.rs"}
-    return found
+    # What a file of tests declares is tests too.
+    below = {file for of in found for file in of.with_suffix("").rglob("*.rs")}
+    return found | below
 
 
 def production(lines: list[str]) -> list[str]:

@@ -120,18 +120,27 @@ fn measure_into(
         progress.ended(workspace, block, timed, &measurement.design, (began.elapsed(), budget));
     })?;
     let mut measured = asking.measured;
-    if measuring.interrupted {
-        // What is left of a block that did not end is compared with nothing.
-        measurement.interrupted(measuring.blocks)?;
-        measured.blocks.retain(|number, _| *number < measuring.blocks);
-        if measured.blocks.is_empty() {
-            workspace.note("interrupted before the first block was whole: nothing can be said");
-            return Ok(None);
-        }
-        let blocks = text::plural(measured.blocks.len(), "whole block");
-        workspace.note(&format!("interrupted: what follows is of {blocks}"));
+    if measuring.interrupted && !keep_whole(workspace, &measurement, measuring.blocks, &mut measured)? {
+        return Ok(None);
     }
     Ok(Some(Taken { measured, is_interrupted: measuring.interrupted, alone }))
+}
+
+/// Leaves what is left of a block that did not end out, which is compared with nothing. Whether there is one that did.
+fn keep_whole(
+    workspace: &Workspace,
+    measurement: &Measurement,
+    blocks: u64,
+    measured: &mut Measured,
+) -> Result<bool> {
+    measurement.interrupted(blocks)?;
+    measured.blocks.retain(|number, _| *number < blocks);
+    let note = match measured.blocks.len() {
+        0 => "interrupted before the first block was whole: nothing can be said".to_owned(),
+        whole => format!("interrupted: what follows is of {}", text::plural(whole, "whole block")),
+    };
+    workspace.note(&note);
+    Ok(!measured.blocks.is_empty())
 }
 
 /// A folder for a measurement of now, beside the store. It is made here, so that two of one second have each their own.

@@ -151,12 +151,7 @@ fn execute(
     let status = match trained.ending {
         Ending::Finished => Status::Finished,
         Ending::Diverged { step, loss } => Status::Diverged { step, loss: loss.to_string() },
-        Ending::Stopped { .. } => {
-            return match observer.unkept {
-                None => Ok(ExitCode::from(EXIT_INTERRUPTED)),
-                Some(note) => bail!("stopped, but {note}"),
-            };
-        }
+        Ending::Stopped { .. } => return observer.stopped(),
     };
     let mut record = job.record(run, started, environment, status);
     record.started = observer.started.clone();
@@ -309,6 +304,14 @@ impl<'a> Observer<'a> {
         self.epoch.1 += u64::from(row.images);
         self.epoch.2 += u64::from(row.correct);
         self.images += u64::from(row.images);
+    }
+
+    /// What a stop comes to: where no checkpoint of it could be written, nothing goes on from here.
+    fn stopped(self) -> anyhow::Result<ExitCode> {
+        match self.unkept {
+            None => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            Some(note) => bail!("stopped, but {note}"),
+        }
     }
 
     fn say_progress(&mut self, row: &StepRow) {

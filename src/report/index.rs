@@ -120,37 +120,22 @@ pub(super) fn view(
     downloads: &[Download],
     words: Words,
 ) -> Result<IndexView, FigureError> {
-    let settings: Vec<Setting> = entries.iter().map(|entry| entry.setting).collect();
-    // Of pages that are not all of one kind the words of each say it.
-    let setting = match settings.first() {
-        Some(first) if settings.iter().all(|setting| setting == first) => *first,
-        Some(_) if !settings.contains(&Setting::Own) => Setting::Other,
-        _ => Setting::Own,
-    };
+    let (setting, settings) = setting_of(entries);
     let counts = counts(entries, front.and_then(|front| front.source.as_ref()), setting, words);
     let among = among(entries);
     let many = many(entries, &among);
-    let profiles: BTreeSet<&ProfileName> = entries.iter().map(|entry| &entry.profile).collect();
-    let profile = match profiles.into_iter().collect::<Vec<_>>()[..] {
-        [one] => one.to_string(),
-        _ => String::new(),
-    };
+    let profile =
+        only(entries.iter().map(|entry| &entry.profile)).map_or_else(String::new, ToString::to_string);
     let is_full = settings.iter().all(|setting| *setting == Setting::Own);
-    let own: BTreeSet<&ProfileName> = entries.iter().filter_map(|entry| entry.own_setting.as_ref()).collect();
-    let own_setting = match own.into_iter().collect::<Vec<_>>()[..] {
-        [one] if !is_full => Some(under(command, "reproduce", one)),
-        _ => None,
-    };
+    let own = only(entries.iter().filter_map(|entry| entry.own_setting.as_ref())).filter(|_| !is_full);
+    let own_setting = own.map(|own| under(command, "reproduce", own));
     let mut experiments = experiment_views(entries, among, words);
     let findings = match front {
         Some(front) => findings(&front.findings, &mut experiments, explanations, words)?,
         None => Vec::new(),
     };
     let compared = |quantity| compared(quantity, entries, words);
-    let mut unrun = experiments.iter().filter(|one| !one.has_runs && !one.is_elsewhere);
-    // The command of the index need not be of those that were not run.
-    let of_all = if unrun.all(|one| command.contains(&one.id)) { command } else { "pinbench reproduce" };
-    let list = under(of_all, "list", &ProfileName::from(profile.as_str()));
+    let list = list(command, &experiments, &profile);
     Ok(IndexView {
         profile,
         is_full,
@@ -399,6 +384,32 @@ fn beside(id: &str, summary: &Summary) -> Vec<Beside> {
         }
     }
     found
+}
+
+/// What verdicts of all of them are about, and of each. Of pages that are not all of one kind the words of each say it.
+fn setting_of(entries: &[Entry]) -> (Setting, Vec<Setting>) {
+    let settings: Vec<Setting> = entries.iter().map(|entry| entry.setting).collect();
+    let setting = match settings.first() {
+        Some(first) if settings.iter().all(|setting| setting == first) => *first,
+        Some(_) if !settings.contains(&Setting::Own) => Setting::Other,
+        _ => Setting::Own,
+    };
+    (setting, settings)
+}
+
+/// The one profile that all have.
+fn only<'a>(profiles: impl Iterator<Item = &'a ProfileName>) -> Option<&'a ProfileName> {
+    match profiles.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()[..] {
+        [one] => Some(one),
+        _ => None,
+    }
+}
+
+/// The command that lists what was not run. That of the index need not be of it.
+fn list(command: &str, experiments: &[IndexEntryView], profile: &str) -> String {
+    let mut unrun = experiments.iter().filter(|one| !one.has_runs && !one.is_elsewhere);
+    let of_all = if unrun.all(|one| command.contains(&one.id)) { command } else { "pinbench reproduce" };
+    under(of_all, "list", &ProfileName::from(profile))
 }
 
 /// The command of the index as one of `verb` under `profile`, of the same experiments.
