@@ -850,7 +850,7 @@ WIDEST_RATIO = 100
 N = r"([+\u2212-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\u221e))"
 SHOWN = [(rf"^{N}", ["estimate"]), (rf"^[^;]*95 % interval {N} to {N}", ["low", "high"]),
          (rf"(?:least effect that matters|by at least) {N}", ["margin"]), (rf"to be compared with {N}", ["bound"]),
-         (rf"to be within {N} of {N}", ["margin", "bound"]),
+         (rf"to be within {N}(?: [^;]*?)? of {N}", ["margin", "bound"]),
          (rf"; {N} seeds?\b", ["seeds"]), (rf"above in {N} of {N} seeds", ["held", "seeds"]),
          (rf"share of all seeds {N} to {N}\)", ["share low", "share high"]), (rf"With {N} seeds? and this spread", ["seeds"]),
          (rf"effect size d = {N}", ["effect_size"]),

@@ -227,7 +227,8 @@ fn cases(workspace: &Workspace, args: &CheckArgs) -> Result<Cases> {
             file_names.extend([baseline::file_name(id, profile), probes::file_name(id, profile)]);
         }
         // Under the profile that was asked for, else under each. Steps of another answer for one that has none.
-        if profile.is_some() && matches!(workspace.probes(&experiment), Ok(None)) {
+        let has_trainings = profile.is_some() && matches!(workspace.baseline(&experiment), Ok(Some(_)));
+        if has_trainings && matches!(workspace.probes(&experiment), Ok(None)) {
             let steps = experiment.each().find_map(|under| Some((workspace.probes(&under).ok()??, under)));
             probed.extend(steps.map(|(probes, under)| (under, probes)));
         }
