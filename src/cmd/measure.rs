@@ -51,6 +51,15 @@ pub(crate) enum Turns<'a> {
     OnCue { span: Duration, cue: &'a dyn Fn() -> bool },
 }
 
+/// A folder that was made for a measurement and got nothing goes again; what has something in it cannot.
+struct Unused<'a>(&'a Path);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0);
+    }
+}
+
 /// Measures the conditions of `design` into `folder`. After each planned look `wanted` says which conditions are still
 /// needed; none ends the measurement. `command` makes it again. `alone` is of who has the machine already. `None` where somebody
 /// interrupted before a block was whole.
@@ -63,23 +72,7 @@ pub(crate) fn measure(
     alone: Option<Exclusive>,
     wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
 ) -> Result<Option<Taken>> {
-    let taken = measure_into(workspace, design, folder, command, turns, alone, wanted);
-    if !matches!(taken, Ok(Some(_))) {
-        // One that was made for this and got nothing; what has something in it stays.
-        let _ = fs::remove_dir(folder);
-    }
-    taken
-}
-
-fn measure_into(
-    workspace: &Workspace,
-    design: Design,
-    folder: &Path,
-    command: &str,
-    turns: Turns,
-    alone: Option<Exclusive>,
-    wanted: &mut dyn FnMut(&Measured) -> Vec<usize>,
-) -> Result<Option<Taken>> {
+    let _unused = Unused(folder);
     sweep::require_torch()?;
     for condition in &design.conditions {
         sweep::require_device(&condition.plan)?;
